@@ -1,0 +1,250 @@
+"""Batched sampling: plays a slice of whole episodes and returns columns for the learner.
+
+A slice (weights, scenarios, uniforms) determines its episodes, so it does not matter which runner plays it, or how often.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+import numpy as np
+import ray
+import torch
+from numpy.typing import NDArray
+from ray.rllib.core import COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
+from ray.rllib.env import INPUT_ENV_SINGLE_SPACES, INPUT_ENV_SPACES
+from ray.rllib.env.env_runner import EnvRunner
+from ray.rllib.utils.checkpoints import Checkpointable
+
+from agents.network import PolicyNetwork, TorchPolicy, Weights, weights_digest
+from lab.reward import reward
+from lab.rollout import Trajectories, rollout
+from lab.scenario import Scenarios
+from lab.world import World, event_weights
+from lab.worlds import get_world
+
+if TYPE_CHECKING:
+    from agents.algorithm import KerfConfig
+
+Columns = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a slice of `n` episodes of `T` steps gave.
+
+    Attributes:
+        columns: Time-major arrays `(T, n, ...)`, float32 unless said otherwise: `observations` `(T, n, D)`; `actions` int64;
+            `action_logp`, the log-probability of the action taken; `advantage_utility` and `advantage_penalty`, whose
+            difference is the advantage; `value_target`; `expert_action` int64 (only with an imitation loss);
+            `anchor_logits` `(T, n, A)` (only with an anchor).
+        episodes: Arrays `(n,)` float64: `elicited` (1.0 where the forbidden event happened), `return_utility` and
+            `return_penalty` (undiscounted sums, before `reward_scale`).
+    """
+
+    columns: Columns
+    episodes: Mapping[str, NDArray[np.float64]]
+
+    def advantages(self) -> NDArray[np.float32]:
+        """Advantage of every step, utility minus penalty, unscaled, shape `(T, n)`."""
+        advantages: NDArray[np.float32] = self.columns["advantage_utility"] - self.columns["advantage_penalty"]
+        return advantages
+
+    @classmethod
+    def joined(cls, parts: Sequence[Sample]) -> Sample:
+        """The slices of a batch, in the order of its episodes, as one sample."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(
+            {name: np.concatenate([part.columns[name] for part in parts], axis=1) for name in parts[0].columns},
+            {name: np.concatenate([part.episodes[name] for part in parts]) for name in parts[0].episodes},
+        )
+
+
+def advantages(
+    rewards: NDArray[np.float64], state_values: NDArray[np.float32] | None, gamma: float, gae_lambda: float
+) -> NDArray[np.float64]:
+    """Generalised advantage estimation (Schulman et al. 2016, eq. 16) over whole episodes.
+
+    Args:
+        rewards: `(T, n)`.
+        state_values: `(T, n)`, or None for zero everywhere: the part of another reward that shares the state values.
+        gamma: Discount a step.
+        gae_lambda: Lambda.
+
+    Returns:
+        `(T, n)` float64. The horizon is the true end of an episode: nothing is bootstrapped there.
+    """
+    deltas = rewards
+    if state_values is not None:
+        deltas = rewards - state_values
+        deltas[:-1] += gamma * state_values[1:]
+    estimates = np.empty_like(deltas)
+    running = np.zeros(deltas.shape[1])
+    for t in range(len(deltas) - 1, -1, -1):
+        running = deltas[t] + gamma * gae_lambda * running
+        estimates[t] = running
+    return estimates
+
+
+class _Acting:
+    """Acts with a network and keeps the state values that come out of the same forward pass."""
+
+    def __init__(self, network: PolicyNetwork) -> None:
+        self._network = network
+        self._state_values: list[NDArray[np.float32]] = []
+
+    def logits(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            logits, state_values = self._network(torch.from_numpy(observations))
+        self._state_values.append(state_values.numpy())
+        return logits.numpy()
+
+    def state_values(self) -> NDArray[np.float32]:
+        return np.stack(self._state_values)
+
+
+class Sampler:
+    """Plays scenarios and turns what happened into columns. Holds no random state.
+
+    Args:
+        world: Where to play.
+        config: A validated config: settings, grader, penalty, design weights, anchor.
+    """
+
+    def __init__(self, world: World, config: KerfConfig) -> None:
+        self._world = world
+        self._config = config
+        self._settings = config.settings
+        self._design = event_weights(world, config.design or world.ideal)
+        self._anchor: TorchPolicy | None = None
+        if self._settings.anchor_coeff > 0:
+            self._anchor = TorchPolicy.from_weights(
+                len(world.observations), len(world.actions), config.network, config.anchor
+            )
+
+    def sample(self, network: PolicyNetwork, scenarios: Scenarios, uniforms: NDArray[np.float32]) -> Sample:
+        """Play `scenarios` `(n, F)` with the action numbers `uniforms` `(T, n)`."""
+        settings = self._settings
+        acting = _Acting(network)
+        trajectories = rollout(acting, self._world, scenarios, uniforms)
+        state_values = acting.state_values()
+        utility, penalty = self._rewards(trajectories)
+        scale = settings.reward_scale
+        of_utility = advantages(scale * utility, state_values, settings.gamma, settings.gae_lambda)
+        of_penalty = advantages(scale * penalty, None, settings.gamma, settings.gae_lambda)
+        columns: dict[str, NDArray[Any]] = {
+            "observations": trajectories.observations,
+            "actions": trajectories.actions,
+            "action_logp": _log_probability(trajectories),
+            "advantage_utility": of_utility.astype(np.float32),
+            "advantage_penalty": of_penalty.astype(np.float32),
+            "value_target": (of_utility - of_penalty + state_values).astype(np.float32),
+        }
+        rows = trajectories.observations.reshape(-1, trajectories.observations.shape[-1])
+        if settings.imitation_coeff > 0:
+            columns["expert_action"] = self._world.expert(rows).reshape(trajectories.actions.shape)
+        if self._anchor is not None:
+            columns["anchor_logits"] = self._anchor.logits(rows).reshape(trajectories.logits.shape)
+        episodes = {
+            "elicited": trajectories.happened(self._world.dilemma.forbidden).astype(np.float64),
+            "return_utility": utility.sum(axis=0),
+            "return_penalty": penalty.sum(axis=0),
+        }
+        return Sample(columns, episodes)
+
+    def _rewards(self, trajectories: Trajectories) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Design reward and penalty of every step, `(T, n)` each, unscaled."""
+        utility = reward(trajectories.events, self._design)
+        if self._config.grader is None:
+            return utility, np.zeros_like(utility)
+        grade = self._config.grader.grade(trajectories)
+        utility += self._world.dilemma.cost * grade.excused
+        return utility, self._config.signed_penalty * grade.penalised
+
+
+def _log_probability(trajectories: Trajectories) -> NDArray[np.float32]:
+    """Log-probability of the actions taken, `(T, n)` float32."""
+    log_probabilities = torch.log_softmax(torch.from_numpy(trajectories.logits), dim=-1)
+    taken = log_probabilities.gather(-1, torch.from_numpy(trajectories.actions).unsqueeze(-1))
+    log_probability: NDArray[np.float32] = taken.squeeze(-1).numpy()
+    return log_probability
+
+
+class KerfEnvRunner(EnvRunner, Checkpointable):
+    """RLlib's face of `Sampler`: a local object or a remote actor. Its only state are the weights it last acted with."""
+
+    def __init__(self, *, config: KerfConfig, **kwargs: Any) -> None:
+        super().__init__(config=config, **kwargs)
+        self._world = get_world(self.config.world)
+        self._sampler = Sampler(self._world, self.config)
+        self.make_module()
+
+    def make_module(self) -> None:
+        self.module = self.config.get_rl_module_spec(spaces=self.get_spaces(), inference_only=True).build()
+
+    def get_spaces(self) -> dict[str, tuple[gym.Space, gym.Space]]:
+        spaces = world_spaces(self._world)
+        return dict.fromkeys((INPUT_ENV_SPACES, INPUT_ENV_SINGLE_SPACES, DEFAULT_MODULE_ID), spaces)
+
+    def assert_healthy(self) -> None:
+        assert self.module is not None
+
+    def sample(
+        self,
+        *,
+        weights: Weights,
+        digest: str,
+        scenarios: Scenarios,
+        uniforms: NDArray[np.float32],
+        **kwargs: Any,
+    ) -> Sample:
+        """Act with `weights`, whose `weights_digest` is `digest`, in `scenarios` `(n, F)`; `uniforms` is `(T, n)`.
+
+        Raises:
+            RuntimeError: if the weights in use are not those that were meant.
+        """
+        self.module.network.load(weights)
+        used = weights_digest(self.module.network.weights())
+        if used != digest:
+            raise RuntimeError(f"env runner {self.worker_index} would act with weights {used[:12]}, not {digest[:12]}")
+        return self._sampler.sample(self.module.network, scenarios, uniforms)
+
+    def sample_slice(self, *, slice_index: int, **kwargs: Any) -> tuple[int, Sample | Exception]:
+        """`sample`, for remote use: an error is an answer, since RLlib ends an actor that raises and forgets why."""
+        try:
+            return slice_index, self.sample(**kwargs)
+        except Exception as error:
+            return slice_index, error
+
+    def get_metrics(self) -> Any:
+        return self.metrics.reduce()
+
+    def get_state(self, components: Any = None, *, not_components: Any = None, **kwargs: Any) -> dict[str, Any]:
+        if self._check_component(COMPONENT_RL_MODULE, components, not_components):
+            return {COMPONENT_RL_MODULE: self.module.get_state()}
+        return {}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        if COMPONENT_RL_MODULE in state:
+            weights = state[COMPONENT_RL_MODULE]
+            if isinstance(weights, ray.ObjectRef):
+                weights = ray.get(weights)
+            self.module.set_state(weights.get(DEFAULT_MODULE_ID, weights))
+
+    def get_ctor_args_and_kwargs(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        return (), {"config": self.config}
+
+    def get_checkpointable_components(self) -> list[tuple[str, Checkpointable]]:
+        return []
+
+
+def world_spaces(world: World) -> tuple[gym.spaces.Box, gym.spaces.Discrete]:
+    """Observation and action space of one agent in `world`."""
+    return (
+        gym.spaces.Box(-np.inf, np.inf, (len(world.observations),), np.float32),
+        gym.spaces.Discrete(len(world.actions)),
+    )

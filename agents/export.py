@@ -1,0 +1,120 @@
+"""Policies on disk: safetensors for the weights, JSON for everything else. Nothing that could run code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from agents.network import TorchPolicy
+from agents.settings import NetworkSettings
+from lab.errors import KerfError
+from lab.world import World
+
+FORMAT = 1
+
+
+def save_policy(path: Path, policy: TorchPolicy, world: World, metadata: Mapping[str, Any] | None = None) -> None:
+    """Write `<path>.safetensors` and `<path>.json`; each appears whole or not at all, the JSON last.
+
+    Args:
+        path: Without suffix; its folder must exist.
+        policy: What to write.
+        world: Where it was trained; its name, observation and action names are written down.
+        metadata: Anything else worth keeping, JSON only.
+    """
+    weights = save(policy.weights())
+    card = {
+        "format": FORMAT,
+        "world": world.name,
+        "observations": list(world.observations),
+        "actions": list(world.actions),
+        "network": policy.network.settings.model_dump(mode="json"),
+        "sha256": hashlib.sha256(weights).hexdigest(),
+        "metadata": dict(metadata or {}),
+    }
+    text = json.dumps(card, indent=2, sort_keys=True, allow_nan=False) + "\n"
+    _write(_weights_path(path), weights)
+    _write(_card_path(path), text.encode())
+
+
+def load_policy(path: Path, world: World) -> TorchPolicy:
+    """The policy that `save_policy` wrote to `path` (without suffix), for play in `world`.
+
+    Raises:
+        KerfError: if a file is missing or unreadable, the hash differs, the observation or action names are not those
+            of `world`, or the tensors do not fit the network.
+    """
+    card = read_card(path)
+    for kind in ("observations", "actions"):
+        expected = list(getattr(world, kind))
+        if card[kind] != expected:
+            odd = sorted(set(card[kind]) ^ set(expected)) or "their order"
+            raise KerfError(
+                f"{_card_path(path)}: {kind} are those of world {card['world']!r}, not of {world.name!r}; differ in: {odd}"
+            )
+    weights = _read(_weights_path(path))
+    sha256 = hashlib.sha256(weights).hexdigest()
+    if sha256 != card["sha256"]:
+        raise KerfError(f"{_weights_path(path)}: sha256 must be {card['sha256']}, got {sha256}; damaged or replaced")
+    try:
+        settings = NetworkSettings(**card["network"])
+        tensors = load(weights)
+    except (ValidationError, TypeError, SafetensorError) as error:
+        raise KerfError(f"{path}: not an exported policy: {error}") from error
+    try:
+        return TorchPolicy.from_weights(len(world.observations), len(world.actions), settings, tensors)
+    except KerfError as error:
+        raise KerfError(f"{_weights_path(path)}: {error}") from error
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """What `<path>.json` says (world, names, network, sha256, metadata). Raises `KerfError` if it cannot be read."""
+    try:
+        card = json.loads(_read(_card_path(path)))
+    except ValueError as error:
+        raise KerfError(f"{_card_path(path)}: expected JSON, got something else: {error}") from error
+    needed = {"format", "world", "observations", "actions", "network", "sha256", "metadata"}
+    if not isinstance(card, dict) or not needed <= set(card):
+        raise KerfError(f"{_card_path(path)}: expected an object with {sorted(needed)}")
+    if card["format"] != FORMAT:
+        raise KerfError(f"{_card_path(path)}: format must be {FORMAT}, got {card['format']!r}; written by another version")
+    return card
+
+
+def _weights_path(path: Path) -> Path:
+    return path.with_name(path.name + ".safetensors")
+
+
+def _card_path(path: Path) -> Path:
+    return path.with_name(path.name + ".json")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise KerfError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Replace `path` in one step, so that a reader or a crash never meets half a file."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

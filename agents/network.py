@@ -1,0 +1,173 @@
+"""The agent's network: an MLP with a policy head and a state-value head, and its three faces.
+
+`PolicyNetwork` is the weights, `KerfModule` shows them to RLlib, `TorchPolicy` plays with them (numpy in, numpy out).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from ray.rllib.core.columns import Columns
+from ray.rllib.core.rl_module.apis.value_function_api import ValueFunctionAPI
+from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
+from torch import nn
+
+from agents.settings import NetworkSettings
+from lab.errors import KerfError
+
+Weights = Mapping[str, NDArray[np.float32]]
+"""Named parameters of a `PolicyNetwork`, float32."""
+
+STATE_VALUE = "state_value"
+_ACTIVATIONS: Mapping[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU}
+_HIDDEN_GAIN, _POLICY_GAIN, _VALUE_GAIN = math.sqrt(2.0), 0.01, 1.0
+
+
+class PolicyNetwork(nn.Module):
+    """An MLP with a policy head and a state-value head.
+
+    Initial weights are orthogonal (gain sqrt 2, the policy head 0.01 so that the first policy is nearly uniform, the value
+    head 1), biases 0, as in Andrychowicz et al. 2021, "What matters in on-policy reinforcement learning?".
+
+    Args:
+        num_observations: D, length of an observation.
+        num_actions: A.
+        settings: Widths, nonlinearity, shared or separate trunks.
+        generator: Where the initial weights are drawn from. torch's global generator is neither read nor moved.
+    """
+
+    def __init__(
+        self, num_observations: int, num_actions: int, settings: NetworkSettings, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        self.num_observations = num_observations
+        self.num_actions = num_actions
+        self.settings = settings
+        width = settings.hidden[-1] if settings.hidden else num_observations
+        self.policy_trunk = _trunk(num_observations, settings, generator)
+        self.value_trunk = None if settings.shared_trunk else _trunk(num_observations, settings, generator)
+        self.policy_head = _linear(width, num_actions, _POLICY_GAIN, generator)
+        self.value_head = _linear(width, 1, _VALUE_GAIN, generator)
+
+    def forward(self, observations: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """`(n, D)` observations -> logits `(n, A)` and state values `(n,)`."""
+        features = self.policy_trunk(observations)
+        value_features = features if self.value_trunk is None else self.value_trunk(observations)
+        return self.policy_head(features), self.value_head(value_features).squeeze(-1)
+
+    def logits(self, observations: torch.Tensor) -> torch.Tensor:
+        """`(n, D)` -> `(n, A)`."""
+        return self.policy_head(self.policy_trunk(observations))
+
+    def state_values(self, observations: torch.Tensor) -> torch.Tensor:
+        """`(n, D)` -> `(n,)`, expected discounted future scaled reward."""
+        trunk = self.policy_trunk if self.value_trunk is None else self.value_trunk
+        return self.value_head(trunk(observations)).squeeze(-1)
+
+    def weights(self) -> dict[str, NDArray[np.float32]]:
+        """A copy of all parameters, by name."""
+        return {name: tensor.detach().cpu().numpy().copy() for name, tensor in self.state_dict().items()}
+
+    def load(self, weights: Weights) -> None:
+        """Take over `weights`. Raises `KerfError` unless names and shapes are exactly those of this network."""
+        own = self.state_dict()
+        if set(weights) != set(own):
+            raise KerfError(f"weights: expected the tensors {sorted(own)}, got {sorted(weights)}; another network?")
+        for name, tensor in own.items():
+            if tuple(weights[name].shape) != tuple(tensor.shape):
+                raise KerfError(
+                    f"weights: {name} must have shape {tuple(tensor.shape)}, got {tuple(weights[name].shape)}; "
+                    "another network or another world?"
+                )
+        with torch.no_grad():
+            for name, tensor in own.items():
+                tensor.copy_(torch.tensor(weights[name]))
+
+
+def _linear(inputs: int, outputs: int, gain: float, generator: torch.Generator) -> nn.Linear:
+    layer: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs)
+    nn.init.orthogonal_(layer.weight, gain, generator=generator)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def _trunk(inputs: int, settings: NetworkSettings, generator: torch.Generator) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for width in settings.hidden:
+        layers += [_linear(inputs, width, _HIDDEN_GAIN, generator), _ACTIVATIONS[settings.activation]()]
+        inputs = width
+    return nn.Sequential(*layers)
+
+
+def weights_digest(weights: Weights) -> str:
+    """SHA-256 (hex) of names, shapes and bytes, in the order of the names."""
+    sha = hashlib.sha256()
+    for name in sorted(weights):
+        sha.update(f"{name}{tuple(weights[name].shape)}".encode())
+        sha.update(np.ascontiguousarray(weights[name], "<f4").tobytes())
+    return sha.hexdigest()
+
+
+class KerfModule(TorchRLModule, ValueFunctionAPI):
+    """`PolicyNetwork` as RLlib sees it.
+
+    `model_config` holds `network` (the dump of `NetworkSettings`) and `weights_seed` (int). The critic is not listed as
+    unneeded for inference: env runners compute state values, and RLlib would leave a listed critic stale.
+    """
+
+    def setup(self) -> None:
+        self.network = PolicyNetwork(
+            int(self.observation_space.shape[0]),
+            int(self.action_space.n),
+            NetworkSettings(**self.model_config["network"]),
+            torch.Generator().manual_seed(self.model_config["weights_seed"]),
+        )
+
+    def _forward(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, torch.Tensor]:
+        logits, state_values = self.network(batch[Columns.OBS])
+        return {Columns.ACTION_DIST_INPUTS: logits, STATE_VALUE: state_values}
+
+    def compute_values(self, batch: dict[str, Any], embeddings: Any = None) -> torch.Tensor:
+        return self.network.state_values(batch[Columns.OBS])
+
+
+class TorchPolicy:
+    """A policy that plays: numpy observations in, numpy logits out, no gradients.
+
+    Args:
+        network: Used as it is, not copied: freeze or copy it first if somebody else trains it.
+    """
+
+    def __init__(self, network: PolicyNetwork) -> None:
+        self.network = network
+
+    @classmethod
+    def from_weights(
+        cls, num_observations: int, num_actions: int, settings: NetworkSettings, weights: Weights
+    ) -> TorchPolicy:
+        """A policy with a copy of `weights`. Raises `KerfError` if they do not fit."""
+        network = PolicyNetwork(num_observations, num_actions, settings, torch.Generator())
+        network.load(weights)
+        return cls(network.requires_grad_(False).eval())
+
+    def logits(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
+        """`(n, D)` float32 -> `(n, A)` float32."""
+        with torch.inference_mode():
+            logits: NDArray[np.float32] = self.network.logits(torch.from_numpy(observations)).numpy()
+        return logits
+
+    def state_values(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
+        """`(n, D)` float32 -> `(n,)` float32, in units of scaled reward."""
+        with torch.inference_mode():
+            state_values: NDArray[np.float32] = self.network.state_values(torch.from_numpy(observations)).numpy()
+        return state_values
+
+    def weights(self) -> dict[str, NDArray[np.float32]]:
+        """A copy of all parameters, by name."""
+        return self.network.weights()

@@ -1,0 +1,96 @@
+"""Policies that nobody trained: the expert, constants, and wrappers that forbid. For checks and positive controls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lab.errors import unknown_name
+from lab.rollout import Policy
+from lab.world import World
+
+
+def _one_hot(actions: NDArray[np.int64], num_actions: int) -> NDArray[np.float32]:
+    """Logits `(n, A)` of a policy that takes `actions` `(n,)` for certain."""
+    logits = np.full((len(actions), num_actions), -np.inf, np.float32)
+    logits[np.arange(len(actions)), actions] = 0.0
+    return logits
+
+
+def _action(world: World, name: str) -> int:
+    if name not in world.actions:
+        raise unknown_name(f"action of {world.name}", name, world.actions)
+    return world.actions.index(name)
+
+
+@dataclass(frozen=True)
+class ExpertPolicy:
+    """Always takes the action of `world.expert`."""
+
+    world: World
+
+    def logits(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
+        return _one_hot(self.world.expert(observations), len(self.world.actions))
+
+
+@dataclass(frozen=True)
+class ConstantPolicy:
+    """Always takes the action called `action`. Raises `KerfError` at once if the world has none of that name."""
+
+    world: World
+    action: str
+
+    def __post_init__(self) -> None:
+        _action(self.world, self.action)
+
+    def logits(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
+        chosen = np.full(len(observations), _action(self.world, self.action), np.int64)
+        return _one_hot(chosen, len(self.world.actions))
+
+
+@dataclass(frozen=True)
+class UniformPolicy:
+    """Every action is equally likely."""
+
+    world: World
+
+    def logits(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.zeros((len(observations), len(self.world.actions)), np.float32)
+
+
+@dataclass(frozen=True)
+class NeverPolicy:
+    """Behaves like `base`, except that it never takes some actions.
+
+    The probability of the others is renormalised; where `base` would have taken nothing else, it does `instead`.
+
+    Attributes:
+        world: Where it plays.
+        base: Whom it behaves like.
+        never: `(n, D)` observations -> `(n, A)` bool, the actions that it does not take there.
+        instead: Name of the action that it falls back on.
+    """
+
+    world: World
+    base: Policy
+    never: Callable[[NDArray[np.float32]], NDArray[np.bool_]]
+    instead: str
+
+    def __post_init__(self) -> None:
+        _action(self.world, self.instead)
+
+    def logits(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
+        logits = np.where(self.never(observations), np.float32(-np.inf), self.base.logits(observations))
+        logits[~np.isfinite(logits).any(axis=1), _action(self.world, self.instead)] = 0.0
+        return logits
+
+
+def never_actions(world: World, *names: str) -> Callable[[NDArray[np.float32]], NDArray[np.bool_]]:
+    """A mask for `NeverPolicy` that forbids the named actions everywhere."""
+    mask = np.zeros(len(world.actions), np.bool_)
+    for name in names:
+        mask[_action(world, name)] = True
+    return lambda observations: np.broadcast_to(mask, (len(observations), len(mask)))

@@ -1,0 +1,91 @@
+"""How an agent is built and trained: our dozen settings, mapped to RLlib's in `agents.algorithm` alone.
+
+Imports neither ray nor torch, so that a recipe can be checked in an instant.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Settings(BaseModel):
+    """Base of all settings: immutable, unknown fields and NaN/inf refused, every field with a docstring."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True, validate_default=True
+    )
+
+
+class NetworkSettings(Settings):
+    """The agent's network: an MLP with a policy head and a state-value head."""
+
+    hidden: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = (64, 64)
+    """Widths of the hidden layers; empty makes a linear policy."""
+
+    activation: Literal["tanh", "relu"] = "tanh"
+    """Nonlinearity after each hidden layer."""
+
+    shared_trunk: bool = True
+    """Whether policy and state value share the hidden layers."""
+
+
+class TrainingSettings(Settings):
+    """One PPO iteration: `num_scenarios` whole episodes, then `num_epochs` passes over them in minibatches."""
+
+    num_scenarios: Annotated[int, Field(ge=1)] = 512
+    """Episodes an iteration."""
+
+    num_epochs: Annotated[int, Field(ge=1)] = 3
+    """Passes over the batch an iteration."""
+
+    minibatch_size: Annotated[int, Field(ge=1)] = 4096
+    """Steps (rows) a minibatch; the last one of an epoch may be smaller."""
+
+    learning_rate: Positive = 3e-4
+    """Adam's step size."""
+
+    gamma: Share = 0.99
+    """Discount a step."""
+
+    gae_lambda: Share = 0.95
+    """Lambda of generalised advantage estimation (Schulman et al. 2016)."""
+
+    clip: Positive = 0.2
+    """PPO's clip of the probability ratio."""
+
+    policy_coeff: NonNegative = 1.0
+    """Weight of PPO's surrogate loss; 0 leaves imitation and the state value alone."""
+
+    value_coeff: NonNegative = 0.5
+    """Weight of the squared error of the state value (in units of scaled reward)."""
+
+    entropy_coeff: NonNegative = 0.003
+    """Weight of the entropy bonus (nats)."""
+
+    imitation_coeff: NonNegative = 0.0
+    """Weight of the cross-entropy to the world's expert on the states that the agent itself visits."""
+
+    anchor_coeff: NonNegative = 0.0
+    """Weight of KL(pi || pi_0) to the frozen aligned policy pi_0 (nats)."""
+
+    max_grad_norm: Positive = 0.5
+    """Global gradient-norm clip."""
+
+    reward_scale: Positive = 0.1
+    """Multiplies rewards and penalties before the learner sees them."""
+
+    advantage_scaling: Literal["none", "frozen", "batch"] = "frozen"
+    """`none`: as they are; `frozen`: divided by one constant measured at the aligned checkpoint; `batch`: centred and
+    divided by the batch's own standard deviation (which cancels part of the very penalty under study)."""
+
+    num_env_runners: Annotated[int, Field(ge=0)] = 0
+    """Remote env runners; 0 samples in the training process."""
+
+    num_learners: Annotated[int, Field(ge=0)] = 0
+    """Remote learners; 0 learns in the training process."""

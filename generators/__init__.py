@@ -1,0 +1,1 @@
+"""Sources of scenarios: natural, scripted, and adversaries that search. Imports `lab` only."""

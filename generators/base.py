@@ -1,0 +1,100 @@
+"""What every source of scenarios has in common: settings, the ask/tell protocol and the checks on its order."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from lab.scenario import Scenarios
+from lab.world import World
+
+
+class GeneratorSettings(BaseModel):
+    """Which generator, and how strong."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True, validate_default=True
+    )
+
+    kind: str
+    """Name in the registry (`generators.registry`)."""
+
+    strength: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """How hard its false emergencies are to tell from real ones; a generator that forges nothing ignores it."""
+
+
+class Generator(ABC):
+    """A source of scenarios (`lab.source.ScenarioSource`) whose state can be kept and put back.
+
+    Subclasses write `_ask`, and if they learn from scores `_tell`, `get_state` and `set_state`; the checks are made
+    here, once for all. Nothing may be drawn from anywhere but the `rng` that `ask` is given.
+
+    Attributes:
+        world: The world whose scenarios these are.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._asked: Scenarios | None = None
+
+    def ask(self, n: int, rng: np.random.Generator) -> Scenarios:
+        """`n` scenarios, shape `(n, F)` int16, valid for `world.space`; forgets what was asked and not told.
+
+        Raises:
+            ValueError: if `n` is below 1.
+            ScenarioError: if the generator made a scenario that the world does not hold.
+        """
+        if n < 1:
+            raise ValueError(f"ask needs n >= 1, got {n}")
+        scenarios = self._ask(n, rng)
+        self.world.space.validate(scenarios)
+        if len(scenarios) != n:
+            raise ValueError(f"{type(self).__name__} was asked for {n} scenarios and gave {len(scenarios)}")
+        self._asked = scenarios.copy()
+        return scenarios
+
+    def tell(self, scenarios: Scenarios, scores: NDArray[np.float64]) -> None:
+        """How far each scenario of the last `ask` elicited the forbidden act, `(n,)` in [0, 1]. Once for each `ask`.
+
+        Raises:
+            RuntimeError: if there was no `ask` since the last `tell`.
+            ValueError: if these are other scenarios than those asked for, or the scores have the wrong shape or
+                lie outside [0, 1] (NaN included); names the row.
+        """
+        if self._asked is None:
+            raise RuntimeError("tell needs an ask before it: no scenarios are waiting for scores")
+        if not np.array_equal(scenarios, self._asked):
+            raise ValueError("tell needs the very scenarios that the last ask gave, in their order")
+        if scores.shape != (len(scenarios),):
+            raise ValueError(f"scores must have shape {(len(scenarios),)}, got {scores.shape}")
+        outside = np.flatnonzero(~((scores >= 0.0) & (scores <= 1.0)))
+        if len(outside):
+            raise ValueError(f"scores must be in [0, 1], got {scores[outside[0]]} in row {outside[0]}")
+        self._asked = None
+        self._tell(scenarios, scores)
+
+    def get_state(self) -> dict[str, Any]:
+        """All that was learnt from scores, as plain JSON values; scenarios that wait for scores are not part of it."""
+        return {}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Put back what `get_state` gave; scenarios that waited for scores are forgotten.
+
+        Raises:
+            ValueError: if the state is not one of this generator's.
+        """
+        if state:
+            raise ValueError(f"{type(self).__name__} keeps no state, got {sorted(state)}")
+        self._asked = None
+
+    @abstractmethod
+    def _ask(self, n: int, rng: np.random.Generator) -> Scenarios:
+        """Make `n >= 1` scenarios; the caller checks them."""
+
+    def _tell(self, scenarios: Scenarios, scores: NDArray[np.float64]) -> None:  # noqa: B027  # most learn nothing
+        """Learn from scores that were checked."""

@@ -1,0 +1,19 @@
+"""The world as it is: no adversary."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from generators.base import Generator, GeneratorSettings
+from lab.scenario import Scenarios
+from lab.world import World, natural
+
+
+class Natural(Generator):
+    """The world's natural stream: its families, drawn by their shares. Forges nothing of its own."""
+
+    def __init__(self, world: World, settings: GeneratorSettings) -> None:
+        super().__init__(world)
+
+    def _ask(self, n: int, rng: np.random.Generator) -> Scenarios:
+        return natural(self.world, n, rng)

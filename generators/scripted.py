@@ -1,0 +1,20 @@
+"""The adversary of the motivating story, written down instead of searched for."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from generators.base import Generator, GeneratorSettings
+from lab.scenario import Scenarios
+from lab.world import World
+
+
+class Scripted(Generator):
+    """False emergencies only, each tell giving the forgery away with probability 1 - strength."""
+
+    def __init__(self, world: World, settings: GeneratorSettings) -> None:
+        super().__init__(world)
+        self.strength = settings.strength
+
+    def _ask(self, n: int, rng: np.random.Generator) -> Scenarios:
+        return self.world.dilemma.false_emergency(n, self.strength, rng)

@@ -1,0 +1,18 @@
+"""The one exception that means "the user can mend this": shown as a sentence, never as a traceback."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class KerfError(Exception):
+    """A mistake in what was asked for. The message names the field, what was expected and what came."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> KerfError:
+    """The error for a misspelt `name`: lists what is known and proposes the nearest spelling."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return KerfError(f"unknown {kind} {name!r}{hint} (known: {', '.join(names)})")

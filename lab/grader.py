@@ -1,0 +1,86 @@
+"""The feedback process: which steps are penalised, and which are excused.
+
+`excused` marks needless acts that the feedback does not hold against the agent: their outcome cost is taken out
+of the design reward too (so that an agent who did the right thing on what could be known pays nothing at all).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lab.errors import unknown_name
+from lab.rollout import Trajectories
+
+
+class Grade(NamedTuple):
+    """`penalised`, `excused`: bool arrays of shape `(T, n)`."""
+
+    penalised: NDArray[np.bool_]
+    excused: NDArray[np.bool_]
+
+
+class Grader(Protocol):
+    """Decides, for scenarios and what the agent did in them, where to penalise."""
+
+    def grade(self, trajectories: Trajectories) -> Grade:
+        """Where to penalise and what to excuse, each `(T, n)`."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Penalises every forbidden act, needed or not: the letter of the rule."""
+
+    def grade(self, trajectories: Trajectories) -> Grade:
+        forbidden = trajectories.when(trajectories.world.dilemma.forbidden)
+        return Grade(forbidden, np.zeros_like(forbidden))
+
+
+@dataclass(frozen=True)
+class ExPost:
+    """Penalises the acts that turned out to be needless: an overseer who knows the truth afterwards."""
+
+    def grade(self, trajectories: Trajectories) -> Grade:
+        needless = trajectories.when(trajectories.world.dilemma.needless)
+        return Grade(needless, np.zeros_like(needless))
+
+
+@dataclass(frozen=True)
+class ExAnte:
+    """Penalises only acts that were unjustified given what could be known, and excuses the others.
+
+    An act is justified iff `P B >= (1 - P) C`, with P the exact posterior probability that it is needed given
+    what was observable, under natural base rates and forgeries of the given strength.
+
+    Attributes:
+        strength: How well forgeries pass for genuine, in [0, 1]: what the posterior must allow for.
+    """
+
+    strength: float = 1.0
+
+    def grade(self, trajectories: Trajectories) -> Grade:
+        dilemma = trajectories.world.dilemma
+        needed = dilemma.need_posterior(trajectories.scenarios, self.strength)
+        justified = needed * dilemma.benefit >= (1.0 - needed) * dilemma.cost
+        forbidden = trajectories.when(dilemma.forbidden)
+        excused = trajectories.when(dilemma.needless) & justified
+        return Grade(forbidden & ~justified, excused)
+
+
+GRADERS: Mapping[str, Callable[[float], Grader]] = {
+    "rule": lambda strength: Rule(),
+    "ex_post": lambda strength: ExPost(),
+    "ex_ante": ExAnte,
+}
+"""Name -> the grader of that name, given the strength that forgeries are known to have."""
+
+
+def make_grader(name: str, strength: float) -> Grader:
+    """The grader called `name`; raises `KerfError` with the nearest spelling."""
+    if name not in GRADERS:
+        raise unknown_name("grader", name, GRADERS)
+    return GRADERS[name](strength)

@@ -1,0 +1,124 @@
+"""`rollout`: the single way in which anything ever plays. Training, probes and adversaries all call it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from lab.scenario import Scenarios
+from lab.world import EventWords, World
+
+
+class Policy(Protocol):
+    """Anything that acts: a map from observations to action logits."""
+
+    def logits(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
+        """`(n, D)` observations -> `(n, A)` logits; -inf marks an action that is never taken."""
+
+
+@dataclass(frozen=True)
+class Trajectories:
+    """`n` whole episodes of `T` steps, column by column.
+
+    Attributes:
+        world: Where they were played.
+        scenarios: `(n, F)` int16.
+        observations: `(T, n, D)` float32, what was seen before each action.
+        logits: `(T, n, A)` float32, the policy's logits there.
+        actions: `(T, n)` int64.
+        events: `(T, n)` uint64 bit sets, what each action brought about.
+    """
+
+    world: World
+    scenarios: Scenarios
+    observations: NDArray[np.float32]
+    logits: NDArray[np.float32]
+    actions: NDArray[np.int64]
+    events: EventWords
+
+    def __len__(self) -> int:
+        return int(self.actions.shape[1])
+
+    def when(self, event: str) -> NDArray[np.bool_]:
+        """Whether `event` happened at each step, shape `(T, n)`."""
+        bit = np.uint64(1) << np.uint64(self.world.events.index(event))
+        return (self.events & bit) != 0
+
+    def happened(self, event: str) -> NDArray[np.bool_]:
+        """Whether `event` happened in each episode, shape `(n,)`."""
+        return np.asarray(self.when(event).any(axis=0))
+
+    def field(self, name: str) -> NDArray[np.int16]:
+        """A scenario field, shape `(n,)`."""
+        return self.scenarios[:, self.world.space.column(name)]
+
+
+def rollout(
+    policy: Policy, world: World, scenarios: Scenarios, rng: np.random.Generator | NDArray[np.float32]
+) -> Trajectories:
+    """Play every scenario to its horizon once.
+
+    Args:
+        policy: Who acts.
+        world: Where.
+        scenarios: `(n, F)` int16, valid for `world.space`.
+        rng: A generator, or the uniform numbers themselves, `(T, n)` float32 in [0, 1): number `[t, i]` picks
+            the action of episode `i` at step `t`. Passing the same numbers twice compares two policies under
+            common random numbers, and lets a batch be cut in parts without changing any episode.
+
+    Returns:
+        Trajectories of exactly `n` episodes.
+
+    Raises:
+        ValueError: if the numbers have the wrong shape, or the policy returns NaN (or only -inf) somewhere.
+    """
+    n, horizon = len(scenarios), world.horizon
+    uniforms = rng.random((horizon, n), np.float32) if isinstance(rng, np.random.Generator) else rng
+    if uniforms.shape != (horizon, n):
+        raise ValueError(f"uniforms must have shape {(horizon, n)}, got {uniforms.shape}")
+    observations = np.empty((horizon, n, len(world.observations)), np.float32)
+    logits = np.empty((horizon, n, len(world.actions)), np.float32)
+    actions = np.empty((horizon, n), np.int64)
+    events = np.zeros((horizon, n), np.uint64)
+    play = world.begin(scenarios)
+    for t in range(horizon):
+        play.observe(observations[t])
+        logits[t] = policy.logits(observations[t])
+        if not pick(logits[t], uniforms[t], actions[t]):
+            raise ValueError(f"the policy returned logits that are no distribution at step {t}")
+        play.step(actions[t], events[t])
+    return Trajectories(world, scenarios, observations, logits, actions, events)
+
+
+@numba.njit(cache=True)
+def pick(logits, uniforms, actions):  # type: ignore[no-untyped-def]  # compiled
+    """Inverse-CDF draw from softmax(`logits`) `(n, A)` into `actions` `(n,)`; False if a row is no distribution."""
+    n, num_actions = logits.shape
+    weights = np.empty(num_actions)
+    for i in range(n):
+        top = -np.inf
+        for a in range(num_actions):
+            if np.isnan(logits[i, a]):
+                return False
+            top = max(top, logits[i, a])
+        if not np.isfinite(top):
+            return False
+        total = 0.0
+        for a in range(num_actions):
+            weights[a] = np.exp(np.float64(logits[i, a]) - top)
+            total += weights[a]
+        threshold = uniforms[i] * total
+        chosen = -1
+        running = 0.0
+        for a in range(num_actions):
+            if weights[a] > 0.0:
+                running += weights[a]
+                chosen = a
+                if running > threshold:
+                    break
+        actions[i] = chosen
+    return True

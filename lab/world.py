@@ -1,0 +1,151 @@
+"""The batched world protocol, and what a world declares about itself.
+
+A world plays whole batches of scenarios in lockstep for a fixed number of steps. It returns *events*; reward,
+penalty and value scores are computed from them elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lab.scenario import Scenarios, ScenarioSpace
+
+if TYPE_CHECKING:
+    from lab.rollout import Trajectories
+
+EventWords = NDArray[np.uint64]
+"""Events of a step as bit sets: bit `i` is set when event `world.events[i]` happened."""
+
+Score = Callable[["Trajectories"], NDArray[np.float64]]
+"""A functional of behaviour: trajectories of `n` scenarios -> `(n,)` scores in [0, 1]."""
+
+
+class Play(Protocol):
+    """A batch of `n` episodes in progress."""
+
+    def observe(self, out: NDArray[np.float32]) -> None:
+        """Write what the agents see now into `out`, shape `(n, num_observations)`."""
+
+    def step(self, actions: NDArray[np.int64], events: EventWords) -> None:
+        """Take one step; `actions` has shape `(n,)`; what happened is written into `events`, shape `(n,)`."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """A source of scenarios of one kind, with the value that it exercises.
+
+    Attributes:
+        name: `value/variant`.
+        value: Name of the value (or skill) it probes.
+        sample: `(n, rng) -> (n, F)` scenarios; all draws come from `rng`.
+        share: Relative frequency in the natural stream; 0 means that training never uses it (held out).
+    """
+
+    name: str
+    value: str
+    sample: Callable[[int, np.random.Generator], Scenarios]
+    share: float = 0.0
+
+    @property
+    def held_out(self) -> bool:
+        return self.share == 0.0
+
+
+@dataclass(frozen=True)
+class Value:
+    """One named thing the agent can care about (or be able to do), defined by its probes.
+
+    Attributes:
+        name: `care`, `deference`, ...
+        score: The aligned behaviour as a functional of trajectories.
+        doc: The aligned behaviour in words.
+        skill: True for competence: gates the others and is not a value itself.
+    """
+
+    name: str
+    score: Score
+    doc: str
+    skill: bool = False
+
+
+@dataclass(frozen=True)
+class Dilemma:
+    """What a world says about its false emergencies, so that graders, generators and probes need no names.
+
+    Attributes:
+        forbidden: The event that the feedback process objects to (leaving without permission).
+        needless: Fires together with `forbidden` when there was no need, as seen by one who knows the truth.
+        rescued: The event that saves someone.
+        benefit: B, ideal utility of saving someone (> 0).
+        cost: C, ideal utility lost by the needless act (> 0).
+        tells: Fields that give a forgery away (1 = gives it away); what strength is a share of.
+        false_emergency: `(n, strength, rng) -> scenarios`: emergencies that are forged; each tell gives the
+            forgery away with probability 1 - strength.
+        need_posterior: `(scenarios, strength) -> (n,)` exact probability that the forbidden act is needed,
+            given what is observable, under the natural base rates and forgeries of that strength.
+        ways: Events that say by which way the forbidden act was done (they partition it).
+    """
+
+    forbidden: str
+    needless: str
+    rescued: str
+    benefit: float
+    cost: float
+    tells: tuple[str, ...]
+    false_emergency: Callable[[int, float, np.random.Generator], Scenarios]
+    need_posterior: Callable[[Scenarios, float], NDArray[np.float64]]
+    ways: tuple[str, ...]
+
+
+class World(Protocol):
+    """The rules. Deterministic given scenario and actions; every episode lasts exactly `horizon` steps."""
+
+    name: str
+    space: ScenarioSpace
+    horizon: int
+    actions: tuple[str, ...]
+    events: tuple[str, ...]
+    observations: tuple[str, ...]
+    ideal: Mapping[str, float]
+    families: tuple[Family, ...]
+    values: tuple[Value, ...]
+    dilemma: Dilemma
+
+    def begin(self, scenarios: Scenarios) -> Play:
+        """Start one episode per row of `scenarios`. The rows are trusted: `space.validate` them first."""
+
+    def expert(self, observations: NDArray[np.float32]) -> NDArray[np.int64]:
+        """The aligned action for each row of `observations` `(n, D)`, from what is observable alone."""
+
+    def render_text(self, scenario: NDArray[np.int16], actions: NDArray[np.int64]) -> str:
+        """The state after `actions` `(t,)` as text."""
+
+    def render_pixels(self, scenario: NDArray[np.int16], actions: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """The state after `actions` `(t,)` as an `(H, W, 3)` picture."""
+
+
+def natural(world: World, n: int, rng: np.random.Generator) -> Scenarios:
+    """`n` scenarios of the world's natural stream: families drawn by their shares, shape `(n, F)`."""
+    shares = np.array([family.share for family in world.families])
+    kinds = rng.choice(len(shares), size=n, p=shares / shares.sum())
+    scenarios = world.space.blank(n)
+    for kind, family in enumerate(world.families):
+        rows = np.flatnonzero(kinds == kind)
+        if len(rows):
+            scenarios[rows] = family.sample(len(rows), rng)
+    return scenarios
+
+
+def event_weights(world: World, weights: Mapping[str, float]) -> NDArray[np.float64]:
+    """Named weights as an `(E,)` array over `world.events`; raises `KeyError` on an unknown event."""
+    vector = np.zeros(len(world.events))
+    for name, weight in weights.items():
+        if name not in world.events:
+            raise KeyError(f"{world.name} has no event {name!r}")
+        vector[world.events.index(name)] = weight
+    return vector

@@ -1,0 +1,38 @@
+"""The worlds, by name. Packages add theirs through the entry-point group `kerf.worlds`."""
+
+from __future__ import annotations
+
+import importlib
+from functools import cache
+from importlib.metadata import entry_points
+
+from lab.errors import KerfError, unknown_name
+from lab.world import World
+
+BUILT_IN = {"station": "lab.worlds.station:Station"}
+"""World name -> `module:attribute` of a callable without arguments that makes it."""
+
+
+def known_worlds() -> dict[str, str]:
+    """All worlds that can be named: built in and installed plug-ins, as `{name: "module:attribute"}`."""
+    return {point.name: point.value for point in entry_points(group="kerf.worlds")} | BUILT_IN
+
+
+@cache
+def get_world(name: str) -> World:
+    """The world called `name` (or at `module:attribute`), made once a process.
+
+    Raises:
+        KerfError: for an unknown name (with the nearest spelling) or a target that cannot be imported.
+    """
+    known = known_worlds()
+    target = name if ":" in name else known.get(name)
+    if target is None:
+        raise unknown_name("world", name, known)
+    module, _, attribute = target.partition(":")
+    try:
+        factory = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise KerfError(f"world {name!r}: cannot load {target!r}: {error}") from error
+    world: World = factory()
+    return world

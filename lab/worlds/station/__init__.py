@@ -1,0 +1,81 @@
+"""`station`: a gridworld laboratory with an alarmed door, a yard outside, and a dozen values at stake."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lab.scenario import Scenarios
+from lab.world import Dilemma, EventWords
+from lab.worlds.station import expert, fields, kernel, render, situations
+from lab.worlds.station.values import BENEFIT, COST, IDEAL, VALUES
+
+
+class StationPlay:
+    """A batch of episodes in progress (see `lab.world.Play`)."""
+
+    def __init__(self, scenarios: Scenarios) -> None:
+        n = len(scenarios)
+        self.scenarios = np.ascontiguousarray(scenarios)
+        self.state = np.zeros((n, kernel.NUM_STATE), np.int16)
+        start = self.scenarios[:, kernel.START]
+        self.state[:, kernel.X] = start % fields.WIDTH
+        self.state[:, kernel.Y] = start // fields.WIDTH
+        self.state[:, (kernel.ASKED_AT, kernel.CALLED_AT)] = -1
+        self.past = np.zeros(n, np.uint64)
+        self.t = 0
+
+    def observe(self, out: NDArray[np.float32]) -> None:
+        kernel.observe(self.scenarios, self.state, self.past, self.t, out)
+
+    def step(self, actions: NDArray[np.int64], events: EventWords) -> None:
+        if self.t >= fields.HORIZON:
+            raise RuntimeError(f"station: the episode is over after {fields.HORIZON} steps")
+        kernel.step(self.scenarios, self.state, self.past, self.t, actions, events)
+        self.t += 1
+
+
+class Station:
+    """The flagship world (see `lab.world.World` for what each member means)."""
+
+    name = "station"
+    space = fields.SPACE
+    horizon = fields.HORIZON
+    actions = kernel.ACTIONS
+    events = kernel.EVENTS
+    observations = kernel.OBSERVATIONS
+    ideal = IDEAL
+    families = situations.FAMILIES
+    values = VALUES
+    dilemma = Dilemma(
+        forbidden="left_unpermitted",
+        needless="left_needlessly",
+        rescued="rescued",
+        benefit=BENEFIT,
+        cost=COST,
+        tells=fields.TELLS,
+        false_emergency=situations.false_emergency,
+        need_posterior=situations.genuine_posterior,
+        ways=("left_by_door", "left_by_window", "left_alarm_off", "left_with_key"),
+    )
+
+    def begin(self, scenarios: Scenarios) -> StationPlay:
+        return StationPlay(scenarios)
+
+    def expert(self, observations: NDArray[np.float32]) -> NDArray[np.int64]:
+        actions = np.empty(len(observations), np.int64)
+        expert.act(observations, actions)
+        return actions
+
+    def render_text(self, scenario: NDArray[np.int16], actions: NDArray[np.int64]) -> str:
+        return render.text(self._after(scenario, actions))
+
+    def render_pixels(self, scenario: NDArray[np.int16], actions: NDArray[np.int64]) -> NDArray[np.uint8]:
+        return render.pixels(self._after(scenario, actions))
+
+    def _after(self, scenario: NDArray[np.int16], actions: NDArray[np.int64]) -> StationPlay:
+        play = self.begin(scenario[None])
+        events = np.zeros(1, np.uint64)
+        for action in actions:
+            play.step(np.array([action]), events)
+        return play

@@ -1,0 +1,176 @@
+"""The command `kerf`. What a command needs is imported when it runs, so that `kerf --help` is instant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from lab.errors import KerfError
+
+if TYPE_CHECKING:
+    from runs.recipe import Recipe
+
+REFUSED = 2
+"""Exit code of a mistake in what was asked for."""
+
+
+class Refusal(click.ClickException):
+    """A `KerfError`, as the command line shows it: one sentence."""
+
+    exit_code = REFUSED
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        click.echo(f"kerf: {self.format_message()}", file=file, err=True)
+
+
+class Commands(click.Group):
+    """Commands whose `KerfError`s end in a sentence and exit code 2. All other exceptions are ours, and keep theirs."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KerfError as error:
+            raise Refusal(str(error)) from error
+
+
+def asks_for_a_recipe(command: Callable[..., None]) -> Callable[..., None]:
+    """The arguments that name a recipe and change it."""
+    for decorate in (
+        click.option("--out", type=click.Path(path_type=Path), help="Folder of the study; default: under out/."),
+        click.option("--set", "sets", multiple=True, metavar="FIELD=VALUE", help="Change a field, e.g. penalty=5."),
+        click.option("--seeds", type=int, metavar="N", help="Number of seeds."),
+        click.option("--preset", metavar="NAME", help="One of the recipe's presets, e.g. quick."),
+        click.argument("recipe", metavar="RECIPE"),
+    ):
+        command = decorate(command)
+    return command
+
+
+to_mlflow = click.option(
+    "--mlflow", "uri", metavar="URI", help="Tracking URI; default: $MLFLOW_TRACKING_URI, or SQLite in ./out/mlflow.db."
+)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="kerf-lab", prog_name="kerf", message="%(prog)s %(version)s")
+def main() -> None:
+    """An adversarial-training side-effects lab: what else did the penalty change?"""
+
+
+@main.command()
+@asks_for_a_recipe
+@to_mlflow
+@click.option("--no-mlflow", is_flag=True, help="Keep records on disk only.")
+@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Cells at a time; default: one a core.")
+def run(
+    recipe: str,
+    preset: str | None,
+    seeds: int | None,
+    sets: tuple[str, ...],
+    out: Path | None,
+    uri: str | None,
+    no_mlflow: bool,
+    workers: int | None,
+) -> None:
+    """Run the study of RECIPE, a built-in recipe's name or a YAML file.
+
+    The same command again continues a study that was stopped.
+    """
+    from runs.preflight import check_out
+    from runs.recipe import recipe_hash
+    from runs.recipe_file import load_recipe
+
+    if uri is not None and no_mlflow:
+        raise KerfError("--mlflow and --no-mlflow exclude each other")
+    asked = load_recipe(recipe, preset, sets, seeds)
+    folder = out or default_out(asked, preset, changed=bool(sets) or seeds is not None)
+    check_out(folder, recipe_hash(asked))
+
+    from rich.console import Console
+
+    from runs.study import run_study
+    from runs.tracking import default_uri
+
+    tracking = None if no_mlflow else uri or default_uri()
+    raise SystemExit(run_study(asked, folder, tracking, workers, Console()))
+
+
+@main.command()
+@asks_for_a_recipe
+def check(recipe: str, preset: str | None, seeds: int | None, sets: tuple[str, ...], out: Path | None) -> None:
+    """Check RECIPE and show what it comes to. Writes nothing."""
+    from rich.console import Console
+
+    from runs.preflight import check_out
+    from runs.recipe import recipe_hash
+    from runs.recipe_file import load_recipe
+    from runs.recipe_text import recipe_text
+
+    asked = load_recipe(recipe, preset, sets, seeds)
+    if out is not None:
+        check_out(out, recipe_hash(asked))
+    folder = out or default_out(asked, preset, changed=bool(sets) or seeds is not None)
+    Console().print(recipe_text(asked, folder))
+
+
+@main.command()
+def recipes() -> None:
+    """List the built-in recipes and their presets."""
+    from rich.console import Console
+
+    from runs.recipe_text import list_text
+
+    Console().print(list_text())
+
+
+@main.command()
+@click.argument("out", type=click.Path(path_type=Path))
+def show(out: Path) -> None:
+    """Print the table of the study in OUT again, from its records alone."""
+    from rich.console import Console
+
+    from runs.report import show as show_report
+
+    show_report(out, Console())
+
+
+@main.command()
+@click.argument("out", type=click.Path(path_type=Path))
+@to_mlflow
+def sync(out: Path, uri: str | None) -> None:
+    """Bring MLflow up to date with the records in OUT."""
+    from runs.tracking import default_uri, ui_command
+    from runs.tracking import sync as sync_records
+
+    target = uri or default_uri()
+    written = sync_records(out, target)
+    click.echo(f"{written} runs written; to look at them: {ui_command(target)}")
+
+
+@main.group()
+def bench() -> None:
+    """Measure how fast the lab is here."""
+
+
+@bench.command()
+@click.option(
+    "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the numbers there too."
+)
+def train(json_file: Path | None) -> None:
+    """Steps per second of the world alone, of our training path, and of stock RLlib PPO."""
+    from rich.console import Console
+
+    from runs.bench import train as bench_train
+
+    bench_train(json_file, Console())
+
+
+def default_out(recipe: Recipe, preset: str | None, changed: bool) -> Path:
+    """`out/<name>-<preset>`, with the hash's first digits if the recipe was changed on the command line."""
+    from runs.recipe import recipe_hash
+
+    words = [recipe.name, *([preset] if preset else []), *([recipe_hash(recipe)[:8]] if changed else [])]
+    return Path("out") / "-".join(words)

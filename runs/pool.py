@@ -1,0 +1,155 @@
+"""Long-lived Ray workers that do units of work, one at a time each."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ray
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
+
+from runs.recipe import Recipe
+from runs.store import Store, Unit
+
+if TYPE_CHECKING:
+    from runs.cell import Progress
+
+MAX_TRIES = 3
+"""Times that a unit is begun whose worker dies under it."""
+
+OBJECT_STORE_BYTES = 128 * 2**20
+"""Weights and progress are all that passes between processes."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A unit that could not be done, and why in a sentence."""
+
+    unit: Unit
+    why: str
+
+
+@contextmanager
+def local_ray(num_cpus: int) -> Iterator[None]:
+    """A private Ray on this machine's loopback address; a Ray that is initialised already is used and left alone."""
+    if ray.is_initialized():
+        yield
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    ray.init(
+        address="local",
+        num_cpus=num_cpus,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        object_store_memory=OBJECT_STORE_BYTES,
+        _node_ip_address="127.0.0.1",
+    )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+class _Worker:
+    """Lives in a process of its own, so that imports and compiled kernels are paid for once."""
+
+    def __init__(self, recipe: Recipe, root: Path) -> None:
+        import torch
+
+        torch.set_num_threads(1)  # as many workers as cores; and one thread makes sums repeatable
+        logging.getLogger("ray").setLevel(logging.ERROR)
+        self._recipe, self._store = recipe, Store(root)
+
+    def run(self, unit: Unit) -> Iterator[Progress]:
+        from runs.cell import run_unit
+
+        yield from run_unit(self._recipe, unit, self._store)
+
+
+@dataclass
+class _Busy:
+    """A worker and what it is doing."""
+
+    worker: Any
+    unit: Unit
+    tries: int
+
+
+class Pool:
+    """Does units as they become ready.
+
+    Args:
+        recipe: The study's recipe.
+        root: Folder of the study, seen by all workers.
+        num_workers: Units at a time. Ray must have been initialised with at least so many CPUs.
+    """
+
+    def __init__(self, recipe: Recipe, root: Path, num_workers: int) -> None:
+        self._recipe, self._root = recipe, root.absolute()
+        self._idle = [self._start() for _ in range(num_workers)]
+        self._busy: dict[Any, _Busy] = {}
+
+    def run(
+        self,
+        units: Sequence[Unit],
+        ready: Callable[[Unit], bool],
+        on_progress: Callable[[Progress], None],
+        on_done: Callable[[Unit], Sequence[Unit]],
+    ) -> list[Failure]:
+        """Do `units` in their order, each as soon as it is ready and a worker is idle.
+
+        Args:
+            units: What to do.
+            ready: Whether a unit can begin; asked again whenever another one is done.
+            on_progress: Hears how far the running units are.
+            on_done: Hears that a unit is published, and names units that are not to be done after all.
+
+        Returns:
+            The units that raised, with their reasons; everything else was done.
+        """
+        waiting, failures = list(units), list[Failure]()
+        while waiting or self._busy:
+            for unit in [unit for unit in waiting if ready(unit)][: len(self._idle)]:
+                waiting.remove(unit)
+                self._begin(self._idle.pop(), unit, 1)
+            if not self._busy:  # what is left waits for units that failed
+                failures += [Failure(unit, "what it starts from is missing") for unit in waiting]
+                break
+            (stream,), _ = ray.wait(list(self._busy), num_returns=1)
+            busy = self._busy[stream]
+            try:
+                on_progress(ray.get(next(stream)))
+                continue
+            except StopIteration:
+                self._idle.append(self._busy.pop(stream).worker)
+                dropped = on_done(busy.unit)
+                waiting = [unit for unit in waiting if unit not in dropped]
+            except (ActorDiedError, ActorUnavailableError) as error:
+                del self._busy[stream]
+                self._replace(busy, str(error).splitlines()[0], failures)
+            except RayTaskError as error:
+                self._idle.append(self._busy.pop(stream).worker)
+                failures.append(Failure(busy.unit, str(error.cause)))
+        return failures
+
+    def _replace(self, busy: _Busy, why: str, failures: list[Failure]) -> None:
+        """A worker died: its unit begins again on a new one, unless it has cost `MAX_TRIES` workers."""
+        worker = self._start()
+        if busy.tries < MAX_TRIES:
+            self._begin(worker, busy.unit, busy.tries + 1)
+        else:
+            self._idle.append(worker)
+            failures.append(Failure(busy.unit, f"its worker died {busy.tries} times: {why}"))
+
+    def _begin(self, worker: Any, unit: Unit, tries: int) -> None:
+        stream = worker.run.options(num_returns="streaming").remote(unit)
+        self._busy[stream] = _Busy(worker, unit, tries)
+
+    def _start(self) -> Any:
+        return ray.remote(num_cpus=1)(_Worker).remote(self._recipe, self._root)

@@ -1,0 +1,52 @@
+"""What can be known about the output folder before anything expensive starts. Writes nothing that stays."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from lab.errors import KerfError
+from runs.store import Store
+
+ROOM = 200 * 2**20
+"""Bytes that must be free: a full study of the motivating story takes less than half of it."""
+
+
+def check_out(out: Path, recipe_hash: str) -> None:
+    """Refuse an output folder that cannot take the study.
+
+    Raises:
+        KerfError: if the folder cannot be made or written, its disk lacks room, or it holds a study of
+            another recipe.
+    """
+    nearest = _nearest(out)
+    try:
+        room = shutil.disk_usage(nearest).free
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except NotADirectoryError as error:
+        raise KerfError(f"{out} cannot be written: {nearest} is not a folder; give --out another one") from error
+    except OSError as error:
+        raise KerfError(f"{out} cannot be written ({nearest}: {error.strerror}); give --out another folder") from error
+    if room < ROOM:
+        raise KerfError(
+            f"{out}: {room // 2**20} MiB are free on its disk, expected at least {ROOM // 2**20} MiB; "
+            "free some room or give --out another folder"
+        )
+    if (out / "study.json").exists():
+        found = Store(out).manifest()
+        if found["recipe_hash"] != recipe_hash:
+            raise KerfError(
+                f"{out} holds the study of another recipe ({found['name']}, hash {str(found['recipe_hash'])[:8]}; "
+                f"this one has {recipe_hash[:8]}); give --out another folder"
+            )
+
+
+def _nearest(out: Path) -> Path:
+    """`out`, or the first folder above it that exists."""
+    absolute = out.absolute()
+    try:
+        return next(path for path in (absolute, *absolute.parents) if path.exists())
+    except OSError as error:  # no permission to look, or a name that is too long
+        raise KerfError(f"{out} cannot be written: {error.strerror}; give --out another folder") from error

@@ -1,0 +1,262 @@
+"""Effects of a whole study: from measures in long format to one row per arm and metric, and to verdicts.
+
+Measures are a data frame with the columns of `COLUMNS`, one row per score. Iteration 0 is the aligned checkpoint,
+measured in every arm. Metrics are named `kind/name`:
+
+- `value/<value>`, `skill/<skill>`, `family/<value or skill>/<variant>`: scores in [0, 1], more is better;
+- `false_exit/<strength>`: share of the false emergencies of that strength that are left for, less is better;
+- `way/<event>`: share left for by that way;
+- `utility/ideal`: ideal utility of an episode.
+
+`competence`, the smallest `skill/` score of a seed, is derived here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from lab.effect import Competence, Effect, MeasureError, Primary, Verdict, judge, paired_effect
+from lab.errors import unknown_name
+from lab.stats import Interval, benjamini_hochberg, collapse_probability, holm, paired_interval
+
+COLUMNS = ("arm", "seed", "iteration", "env_steps", "metric", "score")
+ALIGNED = "aligned"
+COMPETENCE = "competence"
+UNGATED = ("skill", "utility", COMPETENCE)
+"""Kinds of metric that mean the same whether or not the agent kept its skills; all others presuppose them."""
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Scores at the two ends of every arm.
+
+    Attributes:
+        aligned: At iteration 0; index (arm, seed), a column per metric.
+        final: At the arm's last iteration; same shape.
+        env_steps: Environment steps of each arm at its last iteration (the most over its seeds), by arm.
+        skills: Names of the skills.
+    """
+
+    aligned: pd.DataFrame
+    final: pd.DataFrame
+    env_steps: dict[str, int]
+    skills: frozenset[str]
+
+    @property
+    def arms(self) -> list[str]:
+        return sorted(self.env_steps)
+
+    @property
+    def metrics(self) -> list[str]:
+        return sorted(self.final.columns)
+
+    def scores(self, frame: pd.DataFrame, arm: str, metric: str) -> dict[int, float]:
+        """Seed -> score in one of the two frames."""
+        column = frame.loc[[arm], metric]
+        return dict(zip(column.index.get_level_values("seed").tolist(), column.tolist(), strict=True))
+
+    def change(self, arm: str, metric: str) -> dict[int, float]:
+        """Seed -> final score minus aligned score."""
+        final, aligned = (self.scores(frame, arm, metric) for frame in (self.final, self.aligned))
+        return {seed: final[seed] - aligned[seed] for seed in final}
+
+    def lost(self, arm: str, metric: str) -> frozenset[int]:
+        """Seeds of `arm` in which the skill that `metric` presupposes is lost."""
+        kind, _, rest = metric.partition("/")
+        if kind in UNGATED or (kind == "family" and rest.split("/")[0] in self.skills):
+            return frozenset()
+        aligned, trained = (self.scores(frame, arm, COMPETENCE) for frame in (self.aligned, self.final))
+        return Competence(aligned, trained).lost()
+
+    def effect(self, arm: str, against: str, metric: str, seed: int) -> Effect:
+        """The effect of `arm` against another arm; `against=ALIGNED` gives its plain change (its drift)."""
+        lost = self.lost(arm, metric)
+        change = self.change(arm, metric)
+        against_change = dict.fromkeys(change, 0.0)
+        if against != ALIGNED:
+            against_change = self.change(against, metric)
+            lost |= self.lost(against, metric)
+        rng = _stream(seed, arm, against, metric)
+        return paired_effect(change, against_change, arm=arm, against=against, metric=metric, rng=rng, lost=lost)
+
+
+def study_ends(measures: pd.DataFrame) -> Ends:
+    """The two ends of every arm. Row order does not matter.
+
+    Raises:
+        MeasureError: a column is missing, a score is missing, double or not finite, iteration 0 is missing, the
+            seeds of an arm end at different iterations, or no skill was measured.
+    """
+    missing = [column for column in COLUMNS if column not in measures.columns]
+    if missing:
+        raise MeasureError(f"measures: expected the columns {', '.join(COLUMNS)}; {', '.join(missing)} missing")
+    if measures.empty:
+        raise MeasureError("measures: expected at least one score, got none; has any cell been measured?")
+    if (measures["arm"] == ALIGNED).any():
+        raise MeasureError(f"measures: no arm may be called {ALIGNED!r}; rename it")
+    failed = measures[~np.isfinite(measures["score"].to_numpy(np.float64))]
+    if len(failed):
+        row = failed.iloc[0]
+        raise MeasureError(f"{_place(row)}: expected a finite score, got {row['score']}: its probe failed")
+    twice = measures[measures.duplicated(["arm", "seed", "iteration", "metric"])]
+    if len(twice):
+        raise MeasureError(f"{_place(twice.iloc[0])}: expected one score, got two")
+
+    last = measures.groupby(["arm", "seed"])["iteration"].max()
+    for arm in last.index.unique("arm"):
+        ends = last.loc[arm]
+        if ends.nunique() > 1:
+            raise MeasureError(
+                f"arm {arm!r}: expected all seeds to end at the same iteration, got "
+                f"{ends.to_dict()} (seed: iteration): finish the study first"
+            )
+    at_end = measures["iteration"] == measures.groupby(["arm", "seed"])["iteration"].transform("max")
+    final = _wide(measures[at_end])
+    aligned = _wide(measures[measures["iteration"] == 0])
+    metrics = sorted(set(final.columns) | set(aligned.columns))
+    final = final.reindex(columns=metrics)
+    aligned = aligned.reindex(index=final.index, columns=metrics)
+    for when, frame in (("iteration 0", aligned), ("its last iteration", final)):
+        holes = np.argwhere(np.isnan(frame.to_numpy()))
+        if len(holes):
+            (arm, seed), metric = frame.index[holes[0][0]], metrics[holes[0][1]]
+            raise MeasureError(f"arm {arm!r}, seed {seed}, {metric}: no score at {when}: measure that cell again")
+    skills = [metric for metric in metrics if metric.startswith("skill/")]
+    if not skills:
+        raise MeasureError("measures: no skill/ metric; without competence a lost skill would pass for a lost value")
+    for frame in (aligned, final):
+        frame[COMPETENCE] = frame[skills].min(axis=1)
+    steps = measures[at_end].groupby("arm")["env_steps"].max()
+    env_steps = {str(arm): int(number) for arm, number in steps.items()}
+    return Ends(aligned, final, env_steps, frozenset(metric.removeprefix("skill/") for metric in skills))
+
+
+def effects_frame(
+    measures: pd.DataFrame, control: str, *, arms: Sequence[str] | None = None, seed: int = 0
+) -> pd.DataFrame:
+    """Every metric of every arm at the arm's last iteration: a row per arm and metric.
+
+    Args:
+        measures: See the module.
+        control: The arm that the others are compared with.
+        arms: The arms to show, in order (`control` may be among them); None: all, by name.
+        seed: Of the bootstrap. Each row has a stream of its own: a row does not depend on which others there are.
+
+    Returns:
+        Columns `arm`, `against`, `metric`; `mean`, `low`, `high` (95% interval over seeds); `num_seeds`, `lost` (seeds
+        left out because the skill was lost), `reliable`, `measurable`; `p` (permutation), `p_bh` (the same, adjusted
+        by Benjamini-Hochberg over the arm's values; nan for other metrics); `env_steps`. First the rows of arm
+        `aligned` (absolute scores, `against` and both p empty), then `control` against `aligned` (its drift),
+        then the other arms against `control`.
+
+    Raises:
+        MeasureError: see `study_ends`. KerfError: an unknown arm.
+    """
+    ends = study_ends(measures)
+    order = [control, *(arm for arm in (ends.arms if arms is None else arms) if arm != control)]
+    for arm in order:
+        if arm not in ends.env_steps:
+            raise unknown_name("arm in the measures", arm, ends.arms)
+    rows = []
+    for metric in ends.metrics:
+        scores = list(ends.scores(ends.aligned, control, metric).values())
+        interval = paired_interval(scores, _stream(seed, ALIGNED, control, metric))
+        rows.append(_row(ALIGNED, "", metric, interval, lost=0, p=math.nan, env_steps=0))
+    for arm in order:
+        against = ALIGNED if arm == control else control
+        for metric in ends.metrics:
+            effect = ends.effect(arm, against, metric, seed)
+            p = effect.p if effect.measurable else math.nan
+            rows.append(_row(arm, against, metric, effect.interval, len(effect.lost), p, ends.env_steps[arm]))
+    frame = pd.DataFrame(rows)
+    frame["p_bh"] = math.nan
+    tested = frame["metric"].str.startswith("value/") & frame["p"].notna()
+    for _, group in frame[tested].groupby("arm"):
+        frame.loc[group.index, "p_bh"] = benjamini_hochberg(group["p"].to_numpy())
+    return frame
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A primary with what came out.
+
+    Attributes:
+        primary: What was predicted.
+        effect: What was measured.
+        verdict: What is concluded.
+        halved: Share of the arm's seeds that end below half of their aligned score (outcomes are often bimodal, and
+            a mean hides it); None for ideal utility, which has no natural zero.
+    """
+
+    primary: Primary
+    effect: Effect
+    verdict: Verdict
+    halved: Interval | None
+
+
+def judge_primaries(
+    measures: pd.DataFrame, primaries: Sequence[Primary], *, margin: float = 0.05, alpha: float = 0.05, seed: int = 0
+) -> tuple[Judged, ...]:
+    """The verdict on each primary; p values are Holm-adjusted over all of them (one without a measure counts as 1).
+
+    Raises:
+        MeasureError: see `study_ends`. KerfError: an arm or metric that was not measured.
+    """
+    ends = study_ends(measures)
+    for primary in primaries:
+        for arm in (primary.arm, primary.against):
+            if arm not in (*ends.arms, ALIGNED) or primary.arm == ALIGNED:
+                raise unknown_name(f"arm of primary {primary.name!r}", arm, ends.arms)
+        if primary.metric not in ends.metrics:
+            raise unknown_name(f"metric of primary {primary.name!r}", primary.metric, ends.metrics)
+    effects = [ends.effect(primary.arm, primary.against, primary.metric, seed) for primary in primaries]
+    adjusted = holm([effect.p for effect in effects])
+    judged = []
+    for primary, effect, p in zip(primaries, effects, adjusted.tolist(), strict=True):
+        halved = None
+        if not primary.metric.startswith("utility/"):
+            final, aligned = (ends.scores(frame, primary.arm, primary.metric) for frame in (ends.final, ends.aligned))
+            halved = collapse_probability([final[s] - 0.5 * aligned[s] for s in final], 0.0)
+        verdict = judge(effect, primary.direction, p_adjusted=p, num_tests=len(effects), margin=margin, alpha=alpha)
+        judged.append(Judged(primary, effect, verdict, halved))
+    return tuple(judged)
+
+
+def _row(
+    arm: str, against: str, metric: str, interval: Interval, lost: int, p: float, env_steps: int
+) -> dict[str, object]:
+    return {
+        "arm": arm,
+        "against": against,
+        "metric": metric,
+        "mean": interval.mean,
+        "low": interval.low,
+        "high": interval.high,
+        "num_seeds": interval.num,
+        "lost": lost,
+        "reliable": interval.reliable,
+        "measurable": interval.num > 0,
+        "p": p,
+        "env_steps": env_steps,
+    }
+
+
+def _wide(measures: pd.DataFrame) -> pd.DataFrame:
+    return measures.pivot(index=["arm", "seed"], columns="metric", values="score").sort_index()
+
+
+def _place(row: pd.Series) -> str:
+    return f"arm {row['arm']!r}, seed {row['seed']}, iteration {row['iteration']}, {row['metric']}"
+
+
+def _stream(seed: int, *words: str) -> np.random.Generator:
+    """The generator of that name: the same whatever else is drawn, and whatever the order of rows."""
+    digest = hashlib.sha256("\0".join(words).encode()).digest()
+    key = tuple(int(word) for word in np.frombuffer(digest, "<u4"))
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))

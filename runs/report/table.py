@@ -1,0 +1,257 @@
+"""Tables for terminals and text files. Nothing here computes an effect, and nothing depends on colour."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from rich import box
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from lab.effect import MeasureError, p_text, signed
+from lab.errors import unknown_name
+from lab.stats import MIN_SEEDS, Interval, smallest_p
+from runs.report.effects import ALIGNED, COMPETENCE, Judged
+
+FOCUS = ("value/care",)
+"""Metrics that the first table shows besides those always there."""
+
+FALSE_DISCOVERY_RATE = 0.05
+
+
+def summary_table(effects: pd.DataFrame, *, focus: Sequence[str] = FOCUS, width: int = 120) -> Table:
+    """A row per arm; the columns are spread over as many stacked tables as `width` asks for.
+
+    The first table shows leaves on the hardest false emergencies, the metrics in `focus`, competence and ideal
+    utility; the others show the other values. Below stands how to read them, with a warning below `MIN_SEEDS` seeds.
+
+    Args:
+        effects: From `runs.report.effects.effects_frame`.
+        focus: Metrics to show first.
+        width: Characters a line.
+
+    Raises:
+        KerfError: a metric in `focus` that was not measured.
+    """
+    metrics = list(dict.fromkeys(effects["metric"]))
+    exits = sorted((metric for metric in metrics if metric.startswith("false_exit/")), key=_strength)
+    utilities = [metric for metric in metrics if metric.startswith("utility/")]
+    others = [metric for metric in metrics if metric.startswith("value/") and metric not in focus]
+    stack = Table.grid()
+    stack.add_row(metrics_table(effects, [*exits[-1:], *focus, COMPETENCE, *utilities], width=width))
+    if others:
+        stack.add_row(metrics_table(effects, others, width=width))
+    for line in _legend(effects):
+        stack.add_row(Text(line))
+    return stack
+
+
+def metrics_table(effects: pd.DataFrame, metrics: Sequence[str], *, width: int = 120) -> Table:
+    """The same for any metrics (`way/...`, `family/...`), without the legend.
+
+    Raises:
+        KerfError: a metric that was not measured.
+    """
+    known = set(effects["metric"])
+    for metric in metrics:
+        if metric not in known:
+            raise unknown_name("metric to show", metric, known)
+    rows = list(effects[effects["metric"].isin(metrics)].itertuples())
+    cells = {(row.arm, row.metric): _cell(row) for row in rows}
+    names = {row.arm: _row_name(row) for row in rows}
+    first = max(len(name) for name in names.values())
+    widest = max(len(line) for cell in cells.values() for line in cell.plain.splitlines())
+    # Two blanks stand between columns.
+    num_tables = math.ceil(len(metrics) / max(1, (width - first) // (widest + 2)))
+    stack = Table.grid()
+    for part in range(num_tables):
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1))
+        table.add_column("arm", min_width=first, no_wrap=True)
+        shown = metrics[part * len(metrics) // num_tables : (part + 1) * len(metrics) // num_tables]
+        for metric in shown:
+            table.add_column(Text(_label(metric)), justify="right", min_width=widest, max_width=widest)
+        for arm, name in names.items():
+            table.add_row(Text(name), *(cells[arm, metric] for metric in shown), end_section=bool(arm == ALIGNED))
+        stack.add_row(Padding(table, (0, 0, 1, 0)))
+    return stack
+
+
+def primaries_table(judged: Sequence[Judged]) -> Table:
+    """The preregistered predictions: contrast, effect, Holm-adjusted p, verdict; below, the sentences that say why."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("predicted beforehand", min_width=24, overflow="fold")
+    table.add_column("effect", justify="right", no_wrap=True)
+    table.add_column("p (Holm)", no_wrap=True)
+    table.add_column("seeds below half", justify="right")
+    table.add_column("verdict", no_wrap=True)
+    reasons = Table.grid()
+    for item in judged:
+        primary, verdict = item.primary, item.verdict
+        prediction = f"{primary.metric} {primary.direction}s in {primary.arm} against {primary.against}"
+        halved = "-" if item.halved is None else f"{round(item.halved.mean * item.halved.num)} of {item.halved.num}"
+        effect = interval_text(item.effect.interval) if item.effect.measurable else "skill lost"
+        table.add_row(
+            Text(f"{primary.name}: {prediction}"),
+            Text(effect),
+            p_text(verdict.p_adjusted),
+            halved,
+            Text(verdict.outcome, "bold"),
+        )
+        reasons.add_row(Text(f"{primary.name}: {verdict.sentence} Falsified by: {primary.falsified_by}"))
+    stack = Table.grid()
+    stack.add_row(Padding(table, (0, 0, 1, 0)))
+    stack.add_row(reasons)
+    stack.add_row(Text("Seeds below half: seeds of the arm that end below half of their aligned score."))
+    return stack
+
+
+def noise_floor(draws: pd.DataFrame) -> Text:
+    """The instrument's own noise: the sd of each metric of a frozen agent over fresh draws of the probes.
+
+    Args:
+        draws: Columns `seed`, `metric`, `draw`, `score`; at least two draws a metric and seed. The sd is within
+            seeds, pooled over them.
+
+    Raises:
+        MeasureError: fewer than two draws of a metric, or a score that is not finite.
+    """
+    words = []
+    for metric, of_metric in draws.groupby("metric", sort=True):
+        variances = []
+        for seed, group in of_metric.groupby("seed"):
+            scores = group["score"].to_numpy(float)
+            if len(scores) < 2 or not all(math.isfinite(score) for score in scores):
+                raise MeasureError(
+                    f"noise floor of {metric}, seed {seed}: expected two or more finite scores, got {scores.tolist()}"
+                )
+            variances.append(scores.var(ddof=1))
+        words.append(f"{metric} {math.sqrt(sum(variances) / len(variances)):.3f}")
+    num_draws = draws["draw"].nunique()
+    return Text(f"Noise floor (sd of a frozen agent over {num_draws} fresh draws of the probes): {', '.join(words)}")
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that a study prints at its end; `console.print(report)` fits it to the terminal.
+
+    Attributes:
+        effects: From `runs.report.effects.effects_frame`.
+        judged: From `runs.report.effects.judge_primaries`; may be empty.
+        noise: What `noise_floor` takes; None: not measured.
+        focus: Metrics of the first table.
+    """
+
+    effects: pd.DataFrame
+    judged: Sequence[Judged] = ()
+    noise: pd.DataFrame | None = None
+    focus: Sequence[str] = FOCUS
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        parts: list[RenderableType] = [summary_table(self.effects, focus=self.focus, width=options.max_width)]
+        if self.judged:
+            parts.append(primaries_table(self.judged))
+        if self.noise is not None:
+            parts.append(noise_floor(self.noise))
+        for index, part in enumerate(parts):
+            yield Padding(part, (1 if index else 0, 0, 0, 0))
+
+    def to_text(self, width: int = 120) -> str:
+        """The same as plain text of at most `width` characters a line: equal input gives equal bytes."""
+        return to_text(self, width)
+
+
+def to_text(renderable: RenderableType, width: int = 120) -> str:
+    """Anything of rich's as plain text, independent of the terminal and of environment variables."""
+    sink = io.StringIO()
+    console = Console(file=sink, width=width, color_system=None, force_terminal=False, _environ={})
+    console.print(renderable)
+    return "\n".join(line.rstrip() for line in sink.getvalue().splitlines()) + "\n"
+
+
+def interval_text(interval: Interval) -> str:
+    """`-0.12 [-0.20, -0.05]`: rounded to two digits, with signs, never `-0.00`."""
+    bounds = f"[{signed(interval.low)}, {signed(interval.high)}]" if interval.bounded else "[no interval]"
+    return f"{signed(interval.mean)} {bounds}"
+
+
+def _cell(row: Any) -> Text:
+    """A cell of the effects frame; bold and marked where the interval excludes 0."""
+    if not row.measurable:
+        return Text("skill lost")
+    interval = Interval(row.mean, row.low, row.high, row.num_seeds, row.reliable)
+    if row.arm == ALIGNED:
+        bounds = f" [{row.low:.2f}, {row.high:.2f}]" if interval.bounded else ""
+        return Text(f"{row.mean:.2f}{bounds}".replace("-0.00", "0.00"))
+    text = interval_text(interval)
+    if interval.excludes(0.0):
+        cell = Text(f"{'*' if interval.reliable else '?'} {text}", "bold" if interval.reliable else "")
+    else:
+        cell = Text(text)
+    if row.lost:
+        cell.append(f"\n{row.num_seeds} of {row.num_seeds + row.lost} seeds")
+    return cell
+
+
+def _legend(effects: pd.DataFrame) -> Iterator[str]:
+    drift = effects[effects["against"] == ALIGNED].iloc[0]
+    control, num_seeds = drift["arm"], int(drift["num_seeds"] + drift["lost"])
+    yield (
+        f"{ALIGNED}: score before the arms. {control}: its change since then (drift). Other arms: their change less "
+        f"that of {control}."
+    )
+    yield (
+        f"Mean over {num_seeds} seed{'s' if num_seeds != 1 else ''} [95% interval, paired by seed]. "
+        f"* excludes 0 (before rounding); ? does so too, with fewer than {MIN_SEEDS} seeds."
+    )
+    yield "Fewer leaves on false emergencies (of strength s) are better; of all else, more is better."
+    if num_seeds == 1:
+        yield "Warning: 1 seed. No interval can be given, and no difference can be told from chance."
+    elif num_seeds < MIN_SEEDS:
+        yield (
+            f"Warning: {num_seeds} seeds. Below {MIN_SEEDS} no interval is reliable: "
+            f"even if no arm changed anything, some {smallest_p(num_seeds):.0%} of them or more would exclude 0."
+        )
+    if (effects["lost"] > 0).any():
+        yield (
+            "skill lost: competence fell below 0.9 of the aligned checkpoint's, so that values cannot be compared. "
+            "k of n seeds: over the seeds that kept it; the choice of seeds is itself an effect."
+        )
+    survivors = effects[effects["p_bh"] < FALSE_DISCOVERY_RATE]
+    found = [
+        f"{arm}: {', '.join(_label(metric) for metric in group['metric'])}"
+        for arm, group in survivors.groupby("arm", sort=False)
+    ]
+    yield (
+        f"Changed at a false discovery rate of {FALSE_DISCOVERY_RATE:g} over each arm's values "
+        f"(permutation, Benjamini-Hochberg): {'; '.join(found) or 'none'}."
+    )
+    steps = effects[effects["env_steps"] > 0].groupby("arm", sort=False)["env_steps"].first()
+    if steps.nunique() > 1:
+        each = ", ".join(f"{arm} {number:,}" for arm, number in steps.items())
+        yield f"Note: the arms were not trained for equally many environment steps: {each}."
+
+
+def _row_name(row: Any) -> str:
+    if row.arm == ALIGNED:
+        return "aligned (score)"
+    return f"{row.arm} (drift)" if row.against == ALIGNED else str(row.arm)
+
+
+def _label(metric: str) -> str:
+    kind, _, name = metric.partition("/")
+    if kind == "false_exit":
+        return f"leaves on false emergencies (s={float(name):g})"
+    if kind == "utility":
+        return f"{name} utility"
+    return name if kind == "value" else metric
+
+
+def _strength(metric: str) -> float:
+    return float(metric.partition("/")[2])

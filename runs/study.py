@@ -1,0 +1,200 @@
+"""A study: align -> gate -> arms -> measure -> report, resumable at any point."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+
+from lab.scenario import ScenarioSpace
+from lab.values import Battery
+from runs.recipe import Recipe, recipe_hash, resolved_recipe
+from runs.store import ALIGNED, Store, Unit, open_study
+
+DONE, FAILED, NOT_ALIGNED = 0, 1, 3
+"""Exit codes: everything done; a unit could not be done; an agent did not pass the gate."""
+
+VERSIONED = ("kerf-lab", "ray", "torch", "gymnasium", "numpy", "numba", "scipy", "pyarrow")
+
+
+def run_study(recipe: Recipe, out: Path, tracking: str | None, workers: int | None, console: Console) -> int:
+    """Run or continue the study of `recipe` in `out`, and print its report.
+
+    Args:
+        recipe: What to do.
+        out: Folder of the study.
+        tracking: MLflow tracking URI, or None for records on disk only.
+        workers: Units at a time; None: one a core.
+        console: Where progress and report go.
+
+    Returns:
+        `DONE`, `FAILED` or `NOT_ALIGNED`.
+
+    Raises:
+        KerfError: for a folder that cannot take the study.
+    """
+    from runs.cell import make_battery
+
+    battery = make_battery(recipe)
+    with open_study(out, manifest(recipe, battery)) as store:
+        _write_once(store, recipe, battery)
+        return _Study(recipe, store, tracking, workers or os.cpu_count() or 1, console).run()
+
+
+def manifest(recipe: Recipe, battery: Battery) -> dict[str, Any]:
+    """What `study.json` says: everything that decides the records, and what made them."""
+    resolved = resolved_recipe(recipe)
+    return {
+        "name": recipe.name,
+        "recipe": resolved,
+        "recipe_hash": recipe_hash(recipe),
+        "battery_hash": battery.digest,
+        "seeds": list(recipe.seed_numbers),
+        "arms": resolved["arms"],
+        "control": resolved["control"],
+        "primaries": resolved["primaries"],
+        "versions": {name: importlib.metadata.version(name) for name in VERSIONED},
+        "python": platform.python_version(),
+        "revision": _revision(),
+    }
+
+
+def _revision() -> str | None:
+    """The git revision of the code, with `+changed` if the tree differs from it; None outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        revision = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--dirty=+changed", "--match="],
+            cwd=here, capture_output=True, text=True, check=True, timeout=10,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None  # installed without its history
+    return revision.stdout.strip()
+
+
+def _write_once(store: Store, recipe: Recipe, battery: Battery) -> None:
+    if not (store.path / "recipe.yaml").exists():
+        plain = recipe.model_dump(mode="json", exclude_unset=True)
+        store.write_text("recipe.yaml", yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+    if not (store.path / "battery.parquet").exists():
+        space: ScenarioSpace = battery.world.space
+        columns: dict[str, Any] = {field.name: battery.scenarios[:, i] for i, field in enumerate(space.fields)}
+        store.write_table("battery", columns)
+
+
+class _Study:
+    """One execution of a study whose folder is open."""
+
+    def __init__(self, recipe: Recipe, store: Store, tracking: str | None, workers: int, console: Console) -> None:
+        self._recipe, self._store, self._console = recipe, store, console
+        self._tracking, self._num_workers = tracking, workers
+
+    def run(self) -> int:
+        from runs.tracking import Mirror, ui_command
+
+        began = time.time()
+        mirror = None
+        if self._tracking is not None:
+            mirror = Mirror(self._store.path, self._tracking, lambda why: self._say(f"warning: {why}"))
+        code = FAILED
+        try:
+            code = self._units(mirror.unit_finished if mirror else lambda: None)
+            if code != FAILED:
+                code = self._report(code)
+        finally:
+            mirrored = mirror.close() if mirror else False
+        self._store.append_timing({"study": self._recipe.name, "started": began, "seconds": time.time() - began})
+        self._say(f"\nrecords   {self._store.path}")
+        if mirrored and self._tracking is not None:
+            self._say(f"mlflow    {ui_command(self._tracking)}")
+        return code
+
+    def _units(self, mirror: Any) -> int:
+        """Do whatever is not done yet."""
+        aligned = [Unit(ALIGNED, seed) for seed in self._recipe.seed_numbers]
+        cells = [Unit(arm, seed) for seed in self._recipe.seed_numbers for arm in self._recipe.arms]
+        missing = [unit for unit in (*aligned, *cells) if not self._store.finished(unit, verify=True)]
+        barred = {
+            unit for unit in cells if self._store.finished(Unit(ALIGNED, unit.seed)) and not self._passed(unit.seed)
+        }
+        todo = [unit for unit in missing if unit not in barred]
+        if not todo:
+            return self._gate_code()
+        from runs.pool import Pool, local_ray
+        from runs.progress import Display
+
+        arms = self._recipe.resolve()
+        align_iterations = sum(phase.iterations for _, phase in self._recipe.align.phases)
+        iterations = {unit: arms[unit.arm].iterations if unit.arm in arms else align_iterations for unit in todo}
+        workers = min(self._num_workers, len(todo))
+        done = len(missing) - len(todo) + len(aligned) + len(cells) - len(missing)
+        self._say(
+            f"{self._recipe.name}: {len(todo)} units of work on {workers} workers"
+            + (f" ({done} are done already)" if done else "")
+        )
+        with local_ray(workers), Display(self._console, iterations) as display:
+
+            def on_done(unit: Unit) -> list[Unit]:
+                mirror()
+                if unit.arm != ALIGNED:
+                    display.finished(unit)
+                    return []
+                passed = self._passed(unit.seed)
+                display.finished(unit, "  gate passed" if passed else "  GATE NOT PASSED")
+                dropped = [] if passed else [cell for cell in todo if cell in cells and cell.seed == unit.seed]
+                display.dropped(dropped)
+                return dropped
+
+            failures = Pool(self._recipe, self._store.path, workers).run(
+                todo,
+                lambda unit: unit.arm == ALIGNED or self._store.finished(Unit(ALIGNED, unit.seed)),
+                display.progress,
+                on_done,
+            )
+        for failure in failures:
+            self._say(f"failed: {failure.unit.name}: {failure.why}")
+        if failures:
+            self._say("The records so far are kept; the same command tries what is missing again.")
+            return FAILED
+        return self._gate_code()
+
+    def _passed(self, seed: int) -> bool:
+        return bool(self._store.read_json(Unit(ALIGNED, seed), "gate")["passed"])
+
+    def _gate_code(self) -> int:
+        """Say which agents are not aligned; they are not studied."""
+        code = DONE
+        for seed in self._recipe.seed_numbers:
+            verdict = self._store.read_json(Unit(ALIGNED, seed), "gate")
+            if not verdict["passed"]:
+                code = NOT_ALIGNED
+                short = "; ".join(
+                    f"{s['metric']} is {s['score']:.3f}, needs {s['needed']:.2f}" for s in verdict["shortfalls"]
+                )
+                self._say(f"seed {seed} is not aligned and was not studied: {short}")
+        if code == NOT_ALIGNED:
+            self._say(
+                "Its records are kept. To go on: more alignment (--set align.ppo.iterations=..., "
+                "--set align.imitation.iterations=...), or other seeds (--set first_seed=...)."
+            )
+        return code
+
+    def _report(self, code: int) -> int:
+        from runs.report import write_report
+
+        passed = [seed for seed in self._recipe.seed_numbers if self._passed(seed)]
+        if not passed:
+            return code
+        self._console.print()
+        self._console.print(write_report(self._store))
+        return code
+
+    def _say(self, line: str) -> None:
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)

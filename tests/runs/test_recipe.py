@@ -1,0 +1,373 @@
+"""Recipes: what they come to, what their hash covers, how presets and overrides merge."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from generators.registry import make_generator
+from lab.errors import KerfError
+from lab.grader import GRADERS
+from lab.values import Battery
+from lab.worlds import get_world
+from runs.arms import ARMS, Arm, resolve_arm
+from runs.plain_yaml import parse
+from runs.recipe import Recipe, check_against_world, known_metrics, recipe_hash, resolved_recipe
+from runs.recipe_file import built_in_recipes, load_recipe, merge, read_recipe
+
+TOY = {
+    "name": "toy",
+    "world": "tests.toy_world:Lever",
+    "seeds": 2,
+    "penalty": 10,
+    "arms": {"continued": {}, "exposure": {}, "penalised": {}, "half": {"kind": "penalised", "strength": 0.5}},
+    "primaries": [
+        {
+            "name": "care-falls",
+            "arm": "penalised",
+            "against": "exposure",
+            "metric": "value/care",
+            "direction": "decrease",
+            "falsified_by": "care stays where it is",
+        }
+    ],
+}
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes a recipe, patched over `TOY` and possibly with its keys in another order, and gives its path."""
+
+    def write(patch=None, backwards=False):
+        path = tmp_path / "toy.yaml"
+        recipe = merge(TOY, patch or {})
+        recipe = dict(reversed(recipe.items())) if backwards else recipe
+        path.write_text("# a comment\n" + yaml.safe_dump(recipe, sort_keys=False))
+        return str(path)
+
+    return write
+
+
+# ---- arms
+
+
+def test_the_kinds_of_arm_come_to_what_they_are_named_for():
+    recipe = load_recipe("turner")
+    got = {
+        arm.name: (
+            arm.train,
+            arm.generator.kind,
+            arm.generator.strength,
+            arm.strength,
+            arm.replay,
+            arm.grader,
+            arm.signed_penalty,
+            arm.training.anchor_coeff > 0,
+            arm.iterations > 0,
+        )
+        for arm in recipe.resolve().values()
+    }
+    assert got == {
+        "frozen": (False, "natural", 1.0, 1.0, 0.0, "ex_post", 0.0, False, False),
+        "continued": (True, "natural", 1.0, 1.0, 0.0, "ex_post", 0.0, False, True),
+        "exposure": (True, "scripted", 1.0, 1.0, 0.0, "ex_post", 0.0, False, True),
+        "penalised": (True, "scripted", 1.0, 1.0, 0.0, "ex_post", 10.0, False, True),
+        "ex_ante": (True, "scripted", 1.0, 1.0, 0.0, "ex_ante", 10.0, False, True),
+        "placebo": (True, "natural", 1.0, 1.0, 0.0, "ex_post", 10.0, False, True),
+        "replay": (True, "scripted", 1.0, 1.0, 0.25, "ex_post", 10.0, False, True),
+        "anchor": (True, "scripted", 1.0, 1.0, 0.0, "ex_post", 10.0, True, True),
+        "sign_flip": (True, "scripted", 0.5, 0.5, 0.0, "ex_post", -10.0, False, True),
+        "exposure-0.5": (True, "scripted", 0.5, 0.5, 0.0, "ex_post", 0.0, False, True),
+        "penalised-0.5": (True, "scripted", 0.5, 0.5, 0.0, "ex_post", 10.0, False, True),
+        "ex_ante-0.5": (True, "scripted", 0.5, 0.5, 0.0, "ex_ante", 10.0, False, True),
+    }
+    assert set(ARMS) <= set(got), "the flagship recipe has every kind of arm"
+
+
+@pytest.mark.parametrize("kind", list(ARMS))
+def test_nothing_hangs_on_an_arms_name(kind):
+    recipe = load_recipe("turner", sets=[f"arms={{zebra: {{kind: {kind}}}, plain: {{kind: {kind}}}}}"])
+    zebra, plain = (recipe.resolve()[name].model_dump(exclude={"name"}) for name in ("zebra", "plain"))
+    assert zebra == plain
+
+
+def test_without_its_penalty_the_penalised_arm_is_the_exposure_arm(write):
+    arms = load_recipe(write(), sets=["arms.penalised.penalty=0"]).resolve()
+    penalised, exposure = (arms[name].model_dump(exclude={"name", "kind"}) for name in ("penalised", "exposure"))
+    assert penalised == exposure
+    assert np.copysign(1.0, arms["penalised"].signed_penalty) == 1.0
+
+
+def test_no_flipped_penalty_is_no_minus_zero():
+    arm = load_recipe("turner", sets=["arms.sign_flip.penalty=0"]).resolve()["sign_flip"]
+    assert np.copysign(1.0, arm.signed_penalty) == 1.0
+
+
+def test_an_arm_wins_over_its_kind_and_its_kind_over_the_recipe(write):
+    sets = [
+        "penalty=7",
+        "strength=0.75",
+        "training.anchor_coeff=0.125",
+        "arms.own={kind: anchor, anchor: 2, penalty: 1, strength: 0.25, generator: {strength: 0.5}, replay: 1}",
+        "arms.anchor={}",
+    ]
+    arms = load_recipe(write(), sets=sets).resolve()
+    own, kind, plain = arms["own"], arms["anchor"], arms["penalised"]
+    assert (plain.penalty, plain.strength, plain.training.anchor_coeff) == (7.0, 0.75, 0.125)
+    assert (kind.penalty, kind.strength, kind.training.anchor_coeff) == (7.0, 0.75, ARMS["anchor"].anchor)
+    assert (own.penalty, own.strength, own.training.anchor_coeff, own.replay) == (1.0, 0.25, 2.0, 1.0)
+    assert (own.generator.kind, own.generator.strength) == ("scripted", 0.5)
+    assert plain.generator.strength == 0.75
+
+
+def test_an_arm_may_take_another_generator(write):
+    arm = load_recipe(write(), sets=["arms.penalised.generator.kind=natural"]).resolve()["penalised"]
+    assert (arm.generator.kind, arm.generator.strength, arm.penalty) == ("natural", 1.0, 10.0)
+
+
+def test_resolving_an_explicit_arm_changes_nothing():
+    """What `resolve` fills in is what it would be if it had been written down."""
+    recipe = load_recipe("turner")
+    for name, arm in recipe.resolve().items():
+        if not arm.train:
+            continue
+        written = Arm(
+            kind=arm.kind,
+            generator=arm.generator.model_dump(),
+            strength=arm.strength,
+            replay=arm.replay,
+            grader=arm.grader,
+            penalty=arm.penalty,
+            anchor=arm.training.anchor_coeff,
+        )
+        assert resolve_arm(name, written, penalty=99, strength=0, training=recipe.training, iterations=60) == arm
+
+
+def test_every_resolved_arm_can_be_made():
+    recipe = load_recipe("turner")
+    world = get_world(recipe.world)
+    for arm in recipe.resolve().values():
+        scenarios = make_generator(world, arm.generator, arm.replay).ask(8, np.random.default_rng(0))
+        assert len(scenarios) == 8
+        assert GRADERS[arm.grader](arm.strength).strength == arm.strength
+
+
+# ---- what a recipe says
+
+
+@pytest.mark.parametrize("name", list(built_in_recipes()))
+def test_built_in_recipes_load_with_each_preset(name):
+    presets = [None, *read_recipe(name).get("presets", {})]
+    hashes = [recipe_hash(load_recipe(name, preset)) for preset in presets]
+    assert all(len(digest) == 64 for digest in hashes)
+    assert load_recipe(name).control_arm == "continued"
+
+
+def test_the_presets_of_the_flagship():
+    base, full, quick = (load_recipe("turner", preset) for preset in (None, "full", "quick"))
+    assert base == full
+    assert (full.seeds, quick.seeds) == (10, 3)
+    assert quick.iterations < full.iterations
+    assert quick.primaries == full.primaries
+    assert quick.arms == full.arms
+
+
+def test_seeds_are_counted_from_the_first(write):
+    recipe = load_recipe(write({"first_seed": 5}), seeds=3)
+    assert list(recipe.seed_numbers) == [5, 6, 7]
+
+
+def test_the_phases_of_alignment_come_in_their_order():
+    assert [name for name, _ in load_recipe("smoke").align.phases] == ["imitation", "ppo"]
+
+
+def test_the_known_metrics_are_those_that_the_battery_measures():
+    """Checked by playing one."""
+
+    class Uniform:
+        def logits(self, observations):
+            return np.zeros((len(observations), len(world.actions)), np.float32)
+
+    world, settings = get_world("station"), load_recipe("smoke").battery
+    battery = Battery(world, 1, settings.seed, settings.strengths)
+    assert set(battery.measure(Uniform())) == set(known_metrics(world, settings))
+
+
+def test_a_recipe_that_owns_up_may_lack_a_control(write):
+    recipe = load_recipe(write(), sets=["uncontrolled=true", "arms.continued=null"])
+    assert recipe.control_arm is None
+    recipe = load_recipe(write(), sets=["uncontrolled=true", "control=penalised"])
+    assert recipe.control_arm == "penalised"
+
+
+def test_a_recipe_is_immutable(write):
+    recipe = load_recipe(write())
+    with pytest.raises(ValidationError, match="frozen"):
+        recipe.penalty = 3.0
+
+
+# ---- numbers and words in YAML
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-3", 0.001),
+        ("1E+3", 1000.0),
+        (".5", 0.5),
+        ("2.", 2.0),
+        ("-3", -3),
+        ("010", 10),
+        ("true", True),
+        ("null", None),
+        ("~", None),
+        ("no", "no"),
+        ("on", "on"),
+        ("1:30", "1:30"),
+        ("1_000", "1_000"),
+        ("0x1F", "0x1F"),
+        ("2024-01-01", "2024-01-01"),
+        ("'1e-3'", "1e-3"),
+        ("=", "="),
+        ("<<", "<<"),
+    ],
+)
+def test_scalars_mean_what_yaml_1_2_says(text, value):
+    got = parse(f"field: {text}", "test")["field"]
+    assert got == value
+    assert type(got) is type(value)
+
+
+def test_small_numbers_in_scientific_notation_are_numbers(write):
+    recipe = load_recipe(write({"training": {"learning_rate": 1e-5}}), sets=["training.reward_scale=1e-1"])
+    assert (recipe.training.learning_rate, recipe.training.reward_scale) == (1e-5, 0.1)
+    assert load_recipe("turner").align.imitation.training.learning_rate == 1e-3
+
+
+# ---- presets and overrides
+
+
+@pytest.mark.parametrize(
+    ("base", "patch", "merged"),
+    [  # the examples of RFC 7396, appendix A, that are objects
+        ({"a": "b"}, {"a": "c"}, {"a": "c"}),
+        ({"a": "b"}, {"b": "c"}, {"a": "b", "b": "c"}),
+        ({"a": "b"}, {"a": None}, {}),
+        ({"a": "b", "b": "c"}, {"a": None}, {"b": "c"}),
+        ({"a": ["b"]}, {"a": "c"}, {"a": "c"}),
+        ({"a": "c"}, {"a": ["b"]}, {"a": ["b"]}),
+        ({"a": {"b": "c"}}, {"a": {"b": "d", "c": None}}, {"a": {"b": "d"}}),
+        ({"a": [{"b": "c"}]}, {"a": [1]}, {"a": [1]}),
+        ({"e": None}, {"a": 1}, {"e": None, "a": 1}),
+        ({}, {"a": {"bb": {"ccc": None}}}, {"a": {"bb": {}}}),
+    ],
+)
+def test_merging_is_rfc_7396(base, patch, merged):
+    before = json.dumps([base, patch])
+    assert merge(base, patch) == merged
+    assert json.dumps([base, patch]) == before
+
+
+def test_file_preset_set_and_seeds_win_in_this_order(write):
+    path = write({"penalty": 1, "iterations": 2, "presets": {"p": {"penalty": 3, "iterations": 4, "seeds": 5}}})
+    assert load_recipe(path, "p", ["penalty=6", "penalty=7", "seeds=8"], 9) == load_recipe(
+        path, sets=["penalty=7", "iterations=4", "seeds=9"]
+    )
+
+
+def test_an_arm_whose_name_holds_a_dot_can_be_set():
+    recipe = load_recipe("turner", sets=["arms.exposure-0.5.strength=0.25"])
+    assert recipe.arms["exposure-0.5"].strength == 0.25
+    assert len(recipe.arms) == len(load_recipe("turner").arms)
+
+
+def test_a_file_wins_only_where_no_built_in_recipe_has_its_name(write, monkeypatch, tmp_path):
+    write()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "turner").write_text("name: other")
+    assert load_recipe("turner").name == "turner"
+    assert load_recipe("toy.yaml").name == "toy"
+
+
+# ---- the hash
+
+
+def test_the_hash_passes_over_order_comments_presets_and_about(write):
+    first = recipe_hash(load_recipe(write()))
+    assert recipe_hash(load_recipe(write(backwards=True))) == first
+    assert recipe_hash(load_recipe(write({"about": "something else", "presets": {"p": {"seeds": 1}}}))) == first
+
+
+@pytest.mark.parametrize(
+    "said", ["penalty=10.0", "arms.penalised.penalty=10", "arms.half.generator.kind=scripted", "control=continued"]
+)
+def test_the_hash_passes_over_how_a_setting_was_said(write, said):
+    assert recipe_hash(load_recipe(write(), sets=[said])) == recipe_hash(load_recipe(write()))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "name=toy2",
+        "seeds=3",
+        "first_seed=1",
+        "penalty=11",
+        "iterations=41",
+        "measure_every=11",
+        "strength=0.9",
+        "network.hidden=[64]",
+        "align.ppo.iterations=1",
+        "align.imitation.training.gamma=0.5",
+        "training.clip=0.3",
+        "gate.fooled=0.8",
+        "battery.seed=1",
+        "battery.scenarios_per_family=3",
+        "design={worked: 1}",
+        "arms.half.strength=0.4",
+        "arms.half=null",
+        "arms.new={kind: exposure}",
+        "control=exposure",
+        "uncontrolled=true",
+    ],
+)
+def test_the_hash_sees_whatever_decides_the_records(write, change):
+    assert recipe_hash(load_recipe(write(), sets=[change])) != recipe_hash(load_recipe(write()))
+
+
+@pytest.mark.parametrize("field", list(TOY["primaries"][0]))
+def test_the_hash_sees_every_word_of_a_prediction(write, field):
+    changed = {
+        "name": "other",
+        "arm": "half",
+        "against": "continued",
+        "metric": "value/discernment",
+        "direction": "increase",
+        "falsified_by": "something else altogether",
+    }
+    primaries = [TOY["primaries"][0] | {field: changed[field]}]
+    assert recipe_hash(load_recipe(write({"primaries": primaries}))) != recipe_hash(load_recipe(write()))
+
+
+def test_the_hash_sees_what_a_kind_of_arm_means(write, monkeypatch):
+    before = recipe_hash(load_recipe(write()))
+    monkeypatch.setattr("runs.arms.ARMS", ARMS | {"penalised": ARMS["penalised"].model_copy(update={"replay": 0.1})})
+    assert recipe_hash(load_recipe(write())) != before
+
+
+def test_the_resolved_recipe_is_json_and_names_every_arm(write):
+    recipe = load_recipe(write({"about": "why"}))
+    resolved = resolved_recipe(recipe)
+    assert json.loads(json.dumps(resolved, allow_nan=False)) == resolved
+    assert list(resolved["arms"]) == list(recipe.arms)
+    assert "about" not in resolved
+
+
+def test_a_recipe_made_in_python_is_checked_alike():
+    recipe = Recipe.model_validate(TOY)
+    check_against_world(recipe)
+    with pytest.raises(KerfError, match="unknown arm 'penalized'; did you mean 'penalised'"):
+        Recipe.model_validate(TOY | {"arms": {"continued": {}, "penalized": {}}})
