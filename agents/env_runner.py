@@ -1,10 +1,12 @@
 """Batched sampling: plays a slice of whole episodes and returns columns for the learner.
 
-A slice (weights, scenarios, uniforms) determines its episodes, so it does not matter which runner plays it, or how often.
+A slice (weights, scenarios, uniforms) determines its episodes, so it does not matter which runner plays it, or how
+often.
 """
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -27,7 +29,7 @@ from lab.world import World, event_weights
 from lab.worlds import get_world
 
 if TYPE_CHECKING:
-    from agents.algorithm import KerfConfig
+    from agents.config import KerfConfig
 
 Columns = Mapping[str, NDArray[Any]]
 
@@ -37,9 +39,9 @@ class Sample:
     """What a slice of `n` episodes of `T` steps gave.
 
     Attributes:
-        columns: Time-major arrays `(T, n, ...)`, float32 unless said otherwise: `observations` `(T, n, D)`; `actions` int64;
-            `action_logp`, the log-probability of the action taken; `advantage_utility` and `advantage_penalty`, whose
-            difference is the advantage; `value_target`; `expert_action` int64 (only with an imitation loss);
+        columns: Time-major arrays `(T, n, ...)`, float32 unless said otherwise: `observations` `(T, n, D)`; `actions`
+            int64; `action_logp`, the log-probability of the action taken; `advantage_utility` and `advantage_penalty`,
+            whose difference is the advantage; `value_target`; `expert_action` int64 (only with an imitation loss);
             `anchor_logits` `(T, n, A)` (only with an anchor).
         episodes: Arrays `(n,)` float64: `elicited` (1.0 where the forbidden event happened), `return_utility` and
             `return_penalty` (undiscounted sums, before `reward_scale`).
@@ -175,7 +177,7 @@ def _log_probability(trajectories: Trajectories) -> NDArray[np.float32]:
 
 
 class KerfEnvRunner(EnvRunner, Checkpointable):
-    """RLlib's face of `Sampler`: a local object or a remote actor. Its only state are the weights it last acted with."""
+    """RLlib's face of `Sampler`: a local object or a remote actor. Its only state: the weights it last acted with."""
 
     def __init__(self, *, config: KerfConfig, **kwargs: Any) -> None:
         super().__init__(config=config, **kwargs)
@@ -213,11 +215,17 @@ class KerfEnvRunner(EnvRunner, Checkpointable):
             raise RuntimeError(f"env runner {self.worker_index} would act with weights {used[:12]}, not {digest[:12]}")
         return self._sampler.sample(self.module.network, scenarios, uniforms)
 
-    def sample_slice(self, *, slice_index: int, **kwargs: Any) -> tuple[int, Sample | Exception]:
+    def sample_slice(
+        self, *, slice_index: int, scenarios: Scenarios, uniforms: NDArray[np.float32], **kwargs: Any
+    ) -> tuple[int, Sample | Exception]:
         """`sample`, for remote use: an error is an answer, since RLlib ends an actor that raises and forgets why."""
         try:
-            return slice_index, self.sample(**kwargs)
+            # Copies, because what Ray hands out is read-only, and compiled code makes a difference there.
+            return slice_index, self.sample(
+                scenarios=np.array(scenarios, order="C"), uniforms=np.array(uniforms, order="C"), **kwargs
+            )
         except Exception as error:
+            error.add_note(f"in env runner {self.worker_index}:\n{traceback.format_exc()}")
             return slice_index, error
 
     def get_metrics(self) -> Any:

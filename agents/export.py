@@ -59,7 +59,8 @@ def load_policy(path: Path, world: World) -> TorchPolicy:
         if card[kind] != expected:
             odd = sorted(set(card[kind]) ^ set(expected)) or "their order"
             raise KerfError(
-                f"{_card_path(path)}: {kind} are those of world {card['world']!r}, not of {world.name!r}; differ in: {odd}"
+                f"{_card_path(path)}: {kind} are those of world {card['world']!r}, not of {world.name!r}; "
+                f"they differ in: {odd}"
             )
     weights = _read(_weights_path(path))
     sha256 = hashlib.sha256(weights).hexdigest()
@@ -86,7 +87,9 @@ def read_card(path: Path) -> dict[str, Any]:
     if not isinstance(card, dict) or not needed <= set(card):
         raise KerfError(f"{_card_path(path)}: expected an object with {sorted(needed)}")
     if card["format"] != FORMAT:
-        raise KerfError(f"{_card_path(path)}: format must be {FORMAT}, got {card['format']!r}; written by another version")
+        raise KerfError(
+            f"{_card_path(path)}: format must be {FORMAT}, got {card['format']!r}; written by another version"
+        )
     return card
 
 

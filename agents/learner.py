@@ -20,7 +20,7 @@ from torch.nn.utils import clip_grad_norm_
 from agents.network import STATE_VALUE
 
 if TYPE_CHECKING:
-    from agents.algorithm import KerfConfig
+    from agents.config import KerfConfig
 
 SHUFFLE_GENERATOR = "shuffle_generator"
 _TINY = 1e-8  # keeps a batch of equal advantages finite
@@ -44,7 +44,10 @@ class KerfLearner(PPOTorchLearner):
         params = self.get_parameters(self._module[module_id])
         optimizer = torch.optim.Adam(params, lr=self.config.settings.learning_rate, fused=True)
         self.register_optimizer(
-            module_id=module_id, optimizer=optimizer, params=params, lr_or_lr_schedule=self.config.settings.learning_rate
+            module_id=module_id,
+            optimizer=optimizer,
+            params=params,
+            lr_or_lr_schedule=self.config.settings.learning_rate,
         )
 
     def update(self, *, training_data: TrainingData, timesteps: Any = None, **kwargs: Any) -> Any:
@@ -149,6 +152,7 @@ class KerfLearner(PPOTorchLearner):
         return loss, terms
 
     def _report(self, means: dict[str, float], num_rows: int) -> Any:
+        self._log_trainable_parameters()  # logged once, as RLlib does, these counts are NaN from then on
         self.metrics.log_dict(means, key=DEFAULT_MODULE_ID, window=1)
         self.metrics.log_value((ALL_MODULES, NUM_ENV_STEPS_TRAINED_LIFETIME), num_rows, reduce="lifetime_sum")
         return self.metrics.reduce()

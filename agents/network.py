@@ -32,8 +32,8 @@ _HIDDEN_GAIN, _POLICY_GAIN, _VALUE_GAIN = math.sqrt(2.0), 0.01, 1.0
 class PolicyNetwork(nn.Module):
     """An MLP with a policy head and a state-value head.
 
-    Initial weights are orthogonal (gain sqrt 2, the policy head 0.01 so that the first policy is nearly uniform, the value
-    head 1), biases 0, as in Andrychowicz et al. 2021, "What matters in on-policy reinforcement learning?".
+    Initial weights are orthogonal (gain sqrt 2; the policy head 0.01, so that the first policy is nearly uniform; the
+    value head 1), biases 0, as in Andrychowicz et al. 2021, "What matters in on-policy reinforcement learning?".
 
     Args:
         num_observations: D, length of an observation.

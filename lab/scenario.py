@@ -57,10 +57,18 @@ class Field:
 
 @dataclass(frozen=True)
 class Rule:
-    """A constraint between fields. `holds(scenarios)` gives an `(n,)` bool array."""
+    """A constraint between fields.
+
+    Attributes:
+        sentence: What it asks, for the error message.
+        holds: `(n, F)` scenarios -> `(n,)` bool.
+        field: The field it speaks of, if it is only one: then `ScenarioSpace.sample` draws from what it allows,
+            instead of drawing blindly and rejecting.
+    """
 
     sentence: str
     holds: Callable[[Scenarios], NDArray[np.bool_]]
+    field: str | None = None
 
 
 class ScenarioSpace:
@@ -98,24 +106,37 @@ class ScenarioSpace:
         return np.tile(self.default, (n, 1))
 
     def sample(self, n: int, rng: np.random.Generator, max_tries: int = 1000) -> Scenarios:
-        """`n` scenarios, uniform over the fields' bounds given that the rules hold (by rejection).
+        """`n` scenarios, uniform over all valid ones: fields are drawn by themselves from what the rules on one field
+        allow, then rows are rejected that break a rule between fields.
 
         Raises:
             ScenarioError: when `max_tries` rounds did not yield `n` valid rows.
         """
+        allowed = [self._allowed(field) for field in self.fields]
         kept: list[Scenarios] = []
         missing = n
         for _ in range(max_tries):
             if missing <= 0:
                 break
-            draws = rng.integers(self.low, self.high, size=(max(64, 4 * missing), len(self)), endpoint=True)
-            scenarios = draws.astype(np.int16)
+            num_draws = max(64, 4 * missing)
+            scenarios = np.stack([rng.choice(values, num_draws) for values in allowed], axis=1)
             scenarios = scenarios[self.valid(scenarios)][:missing]
             kept.append(scenarios)
             missing -= len(scenarios)
         if missing > 0:
             raise ScenarioError(f"{self.name}: no {n} valid scenarios in {max_tries} rounds of uniform draws")
         return np.concatenate(kept) if kept else self.blank(0)
+
+    def _allowed(self, field: Field) -> NDArray[np.int16]:
+        """The values of `field` that the rules on it alone allow."""
+        values = np.arange(field.low, field.high + 1, dtype=np.int16)
+        trial = self.blank(len(values))
+        trial[:, self.index[field.name]] = values
+        for rule in self.rules:
+            if rule.field == field.name:
+                holds = rule.holds(trial)
+                values, trial = values[holds], trial[holds]
+        return values
 
     def valid(self, scenarios: Scenarios) -> NDArray[np.bool_]:
         """Which rows are within bounds and satisfy every rule, shape `(n,)`."""

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from agents.settings import NetworkSettings, NonNegative, Settings, Share, TrainingSettings
+from agents.settings import NetworkSettings, NonNegative, Positive, Settings, Share, TrainingSettings
 from generators.registry import known_generators
 from lab.errors import KerfError, unknown_name
 from lab.grader import GRADERS
@@ -34,10 +34,29 @@ class AlignTraining(TrainingSettings):
     """`none`: as they are; `batch`: centred and divided by the batch's own standard deviation."""
 
 
-class Phase(Settings):
-    """One stretch of training before the arms part."""
+class ImitationTraining(AlignTraining):
+    """The same with PPO's surrogate loss off and the cross-entropy to the expert on."""
 
-    iterations: Annotated[int, Field(ge=0)]
+    learning_rate: Positive = 3e-3
+    policy_coeff: NonNegative = 0.0
+    imitation_coeff: NonNegative = 1.0
+    entropy_coeff: NonNegative = 0.0
+
+
+class ImitationPhase(Settings):
+    """Imitates the world's expert on the states that the agent itself visits."""
+
+    iterations: Annotated[int, Field(ge=0)] = 120
+    """Training iterations; 0 skips the phase."""
+
+    training: ImitationTraining = ImitationTraining()
+    """PPO's settings in this phase."""
+
+
+class PPOPhase(Settings):
+    """PPO on the ideal utility."""
+
+    iterations: Annotated[int, Field(ge=0)] = 60
     """Training iterations; 0 skips the phase."""
 
     training: AlignTraining = AlignTraining()
@@ -47,17 +66,14 @@ class Phase(Settings):
 class AlignSettings(Settings):
     """How the agent becomes aligned, before the gate: first one phase, then the other, on the natural stream."""
 
-    imitation: Phase = Phase(
-        iterations=120,
-        training=AlignTraining(learning_rate=3e-3, policy_coeff=0.0, imitation_coeff=1.0, entropy_coeff=0.0),
-    )
-    """Imitates the world's expert on the states that the agent itself visits."""
+    imitation: ImitationPhase = ImitationPhase()
+    """The first phase."""
 
-    ppo: Phase = Phase(iterations=60)
-    """Goes on with PPO on the ideal utility."""
+    ppo: PPOPhase = PPOPhase()
+    """The second."""
 
     @property
-    def phases(self) -> tuple[tuple[str, Phase], ...]:
+    def phases(self) -> tuple[tuple[str, ImitationPhase | PPOPhase], ...]:
         """The phases in their order, with their names."""
         return (("imitation", self.imitation), ("ppo", self.ppo))
 
@@ -216,7 +232,7 @@ class Recipe(Settings):
         for name, resolved in self.resolve().items():
             _known(f"arms.{name}.generator.kind", "generator", resolved.generator.kind, generators)
             _known(f"arms.{name}.grader", "grader", resolved.grader, GRADERS)
-            said = sorted(self.arms[name].model_fields_set - {"kind", "train"})
+            said = sorted(self.arms[name].model_dump(exclude_none=True, exclude={"kind", "train"}))
             if said and not resolved.train:
                 raise KerfError(f"arms.{name}.{said[0]}: this arm does not train, so the setting would do nothing")
         return self

@@ -72,14 +72,14 @@ def read_recipe(path_or_name: str) -> Plain:
     """
     built_in = built_in_recipes()
     path = built_in.get(path_or_name, Path(path_or_name))
-    if path_or_name not in built_in and not path.exists():
-        if path.suffix or len(path.parts) > 1:
-            raise KerfError(f"{path_or_name}: no such file (built-in recipes: {', '.join(built_in)})")
-        raise unknown_name("recipe", path_or_name, built_in)
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
         text = raw.decode("utf-8-sig")
+    except FileNotFoundError as error:
+        if path.suffix or len(path.parts) > 1:
+            raise KerfError(f"{path_or_name}: no such file (built-in recipes: {', '.join(built_in)})") from error
+        raise unknown_name("recipe", path_or_name, built_in) from error
     except IsADirectoryError as error:
         raise KerfError(f"{path_or_name} is a folder, expected a recipe file") from error
     except OSError as error:

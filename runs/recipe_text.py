@@ -18,11 +18,13 @@ _ARM_COLUMNS = ("arm", "scenarios", "strength", "grader", "penalty", "anchor", "
 
 def recipe_text(recipe: Recipe, out: Path) -> RenderableType:
     """What `recipe` comes to: its arms in full, its predictions, its hash and where it would go."""
-    arms = Table(*_ARM_COLUMNS, box=box.SIMPLE_HEAD, title="Arms", title_justify="left")
+    arms = Table(*_ARM_COLUMNS, box=box.SIMPLE_HEAD, title="Arms", title_justify="left", padding=(0, 1, 0, 0))
+    arms.columns[0].no_wrap = True
     for arm in recipe.resolve().values():
         arms.add_row(*_arm_row(arm))
     predictions = Table("prediction", "says", "falsified if", box=box.SIMPLE_HEAD, title_justify="left")
     predictions.title = "Preregistered predictions"
+    predictions.columns[0].no_wrap = True
     for primary in recipe.primaries:
         says = f"{primary.arm} - {primary.against}: {primary.metric} {primary.direction}s"
         predictions.add_row(primary.name, says, primary.falsified_by)

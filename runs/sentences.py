@@ -37,8 +37,12 @@ _MUST = {
 
 
 def refusal(error: ValidationError, model: type[BaseModel]) -> KerfError:
-    """The first of pydantic's complaints about a `model`: the field's path in dots, what was expected, what came."""
-    first = error.errors(include_url=False)[0]
+    """One of pydantic's complaints about a `model`: the field's path in dots, what was expected, what came.
+
+    The first, but an unknown field before all others: a misspelt field is missing too.
+    """
+    complaints = error.errors(include_url=False)
+    first = next((complaint for complaint in complaints if complaint["type"] == "extra_forbidden"), complaints[0])
     place = [str(part) for part in first["loc"] if part != "[key]"]
     path = ".".join(place)
     if first["type"] == "extra_forbidden":

@@ -104,7 +104,7 @@ class Mirror:
         self._closing = threading.Event()
         self._once = threading.Lock()
         self._complete = False
-        self._thread = threading.Thread(target=self._run, name="mlflow-mirror", daemon=False)
+        self._thread = threading.Thread(target=self._run, name="mlflow-mirror", daemon=True)
         self._thread.start()
 
     def unit_finished(self) -> None:

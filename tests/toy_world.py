@@ -1,7 +1,7 @@
 """`Lever`: one decision, three steps, plain numpy; every optimum is a line of arithmetic.
 
-An agent stands at a workbench. `work` pays a little at every step. `door` and `window` lead outside, unpermitted: whoever
-leaves at once saves a person who is really dying; whoever leaves later, or without need, does harm. Outside
+An agent stands at a workbench. `work` pays a little at every step. `door` and `window` lead outside, unpermitted:
+whoever leaves at once saves a person who is really dying; whoever leaves later, or without need, does harm. Outside
 nothing more happens.
 """
 

@@ -15,8 +15,6 @@ def cluster() -> Iterator[None]:
     """A private Ray with five logical CPUs: two env runners or two learners, and a main process."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     torch.set_num_threads(1)
-    ray.init(
-        address="local", num_cpus=5, include_dashboard=False, object_store_memory=80 * 2**20, log_to_driver=False
-    )
+    ray.init(address="local", num_cpus=5, include_dashboard=False, object_store_memory=80 * 2**20, log_to_driver=False)
     yield
     ray.shutdown()

@@ -11,7 +11,8 @@ import pytest
 import ray
 import torch
 
-from agents.algorithm import KerfAlgorithm, KerfConfig
+from agents.algorithm import KerfAlgorithm
+from agents.config import KerfConfig
 from agents.network import TorchPolicy, weights_digest
 from agents.scripted import ExpertPolicy
 from lab.errors import KerfError

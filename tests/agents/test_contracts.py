@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import ray
 import torch
+import tree
 from ray.rllib.algorithms.ppo import PPO, PPOConfig
 from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
 from ray.rllib.core import DEFAULT_MODULE_ID
@@ -96,3 +97,17 @@ def test_a_build_without_a_seed_leaves_global_generators_alone() -> None:
     assert random.getstate() == before[0]
     assert np.random.get_state()[1].tobytes() == before[1]  # noqa: NPY002
     assert torch.equal(torch.get_rng_state(), before[2])
+
+
+def test_a_build_leaves_nothing_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray.tune.trainable.trainable.DEFAULT_STORAGE_PATH", str(tmp_path / "results"))
+    config().build_algo().train()
+    assert not (tmp_path / "results").exists()
+
+
+def test_every_number_in_a_result_is_finite(algorithm: KerfAlgorithm) -> None:
+    algorithm.train()
+    result = algorithm.train()
+    numbers = tree.flatten({key: result[key] for key in ("env_runners", "learners")})
+    assert len(numbers) > 10
+    assert np.isfinite(numbers).all()

@@ -38,9 +38,7 @@ def sample(network: PolicyNetwork, scenarios: Scenarios, **changes: Any) -> Samp
     return Sampler(WORLD, config(**changes)).sample(network, scenarios, UNIFORMS)
 
 
-def naive_advantages(
-    rewards: np.ndarray, state_values: np.ndarray, gamma: float, gae_lambda: float
-) -> np.ndarray:
+def naive_advantages(rewards: np.ndarray, state_values: np.ndarray, gamma: float, gae_lambda: float) -> np.ndarray:
     """Sum over k of (gamma lambda)^k delta_{t+k}, written out."""
     horizon, n = rewards.shape
     padded = np.vstack([state_values, np.zeros(n)])

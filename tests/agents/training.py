@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.algorithm import KerfAlgorithm, KerfConfig
+from agents.algorithm import KerfAlgorithm
+from agents.config import KerfConfig
 from agents.network import Weights
 from agents.settings import NetworkSettings, TrainingSettings
 from lab.reward import ideal_utility

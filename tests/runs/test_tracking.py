@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections import Counter
@@ -360,6 +361,10 @@ class TestMirror:
             started = time.monotonic()
             assert not mirror.close(timeout=1.0)
             assert time.monotonic() - started < 3
+        for thread in threading.enumerate():
+            if thread.name == "mlflow-mirror":
+                thread.join(60)  # it fails, too, now that the server is closed
+                assert not thread.is_alive()
         assert len(warnings) == 1
         assert "not up to date after 1 s" in warnings[0]
 

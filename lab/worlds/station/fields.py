@@ -94,7 +94,9 @@ def _one_of(name: str, cells: np.ndarray, absent_too: bool = True) -> Rule:
     allowed[cells] = True
     allowed[0] = absent_too
     where = "lab" if cells is LAB else "yard"
-    return Rule(f"{name} must be a {where} cell", lambda s: allowed[np.clip(s[:, INDEX[name]], 0, CELLS - 1)])
+    return Rule(
+        f"{name} must be a {where} cell", lambda s: allowed[np.clip(s[:, INDEX[name]], 0, CELLS - 1)], field=name
+    )
 
 
 def _distinct(names: tuple[str, ...]) -> Rule:
@@ -135,8 +137,8 @@ SPACE = ScenarioSpace(
         *(_one_of(name, LAB) for name in LAB_THINGS),
         _one_of("place", YARD),
         _one_of("site", YARD),
-        Rule("marker must be a lab or yard cell", _marker_placed),
-        _distinct(LAB_THINGS),
+        Rule("marker must be a lab or yard cell", _marker_placed, field="marker"),
+        _distinct((*LAB_THINGS, "marker")),
         _distinct(("place", "site")),
         Rule("start must not be the vase's cell", lambda s: s[:, INDEX["start"]] != s[:, INDEX["vase"]]),
         Rule("window and door must be in different rows", lambda s: s[:, INDEX["window"]] != s[:, INDEX["door"]]),

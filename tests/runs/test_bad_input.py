@@ -1,0 +1,385 @@
+"""Every mistake of a user ends in one sentence on stderr, exit code 2, and nothing written."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lab.errors import KerfError
+from runs import preflight
+from runs.cli import main
+from runs.plain_yaml import MAX_BYTES, parse
+from runs.recipe_file import load_recipe, read_recipe
+
+KERF = Path(sys.executable).with_name("kerf")
+
+
+@pytest.fixture
+def refused(tmp_path, monkeypatch):
+    """Runs `kerf` in an empty folder, and gives the sentence with which it was refused."""
+    monkeypatch.chdir(tmp_path)
+
+    def refused(*words, command="run"):
+        before = tree(tmp_path)
+        result = CliRunner().invoke(main, [command, *map(str, words)])
+        assert result.exit_code == 2, result.output
+        assert result.stdout == ""
+        assert tree(tmp_path) == before
+        sentence = result.stderr
+        assert sentence.startswith("kerf: ")
+        assert sentence.count("\n") == 1
+        assert "Traceback" not in sentence
+        assert "pydantic" not in sentence
+        return sentence.removeprefix("kerf: ").strip()
+
+    return refused
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    """Writes a recipe file: text or bytes as they are."""
+
+    def recipe(content):
+        path = tmp_path / "mine.yaml"
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    return recipe
+
+
+def tree(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+SMOKE = yaml.safe_load(Path(__file__, "../../../runs/recipes/smoke.yaml").resolve().read_text())
+
+MISTAKES = {
+    # unknown fields, wherever they stand
+    "penality=1": "smoke: unknown field 'penality'; did you mean 'penalty'? (known: about, align,",
+    "arms.penalised.penality=1": "arms.penalised: unknown field 'penality'; did you mean 'penalty'?",
+    "align.ppo.training.gama=1": "align.ppo.training: unknown field 'gama'; did you mean 'gamma'?",
+    "arms.penalised.generator.strenght=1": (
+        "arms.penalised.generator: unknown field 'strenght'; did you mean 'strength'?"
+    ),
+    "network={width: 3}": "network: unknown field 'width'",
+    "primaries=[{nam: x}]": "primaries.0: unknown field 'nam'; did you mean 'name'?",
+    # wrong types
+    "seeds=many": 'seeds must be a whole number, got "many"',
+    "seeds=2.5": "seeds must be a whole number, got 2.5",
+    "seeds=true": "seeds must be a whole number, got true",
+    "penalty=no": 'penalty must be a number, got "no"',
+    "penalty=true": "penalty must be a number, got true",
+    "penalty='1e-3'": 'penalty must be a number, got "1e-3"',
+    "penalty=[1, 2]": "penalty must be a number, got a list ([1, 2])",
+    "uncontrolled=no": 'uncontrolled must be true or false, got "no"',
+    "arms=3": "arms must be a mapping, got 3",
+    "arms.penalised=3": "arms.penalised must be a mapping, got 3",
+    "arms.penalised.generator=scripted": 'arms.penalised.generator must be a mapping, got "scripted"',
+    "network.hidden=64": "network.hidden must be a list, got 64",
+    "network.activation=relo": "network.activation must be 'tanh' or 'relu', got \"relo\"",
+    "align.ppo.training.advantage_scaling=frozen": (
+        "align.ppo.training.advantage_scaling must be 'none' or 'batch', got \"frozen\""
+    ),
+    "primaries.0.arm=frozen": "primaries must be a list, got a mapping",
+    "primaries=[3]": "primaries.0 must be a mapping, got 3",
+    "world=7": "world must be text, got 7",
+    # out of range
+    "strength=1.5": "strength must be <= 1.0, got 1.5",
+    "strength=-0.1": "strength must be >= 0.0, got -0.1",
+    "arms.penalised.strength=2": "arms.penalised.strength must be <= 1.0, got 2",
+    "arms.penalised.generator.strength=2": "arms.penalised.generator.strength must be <= 1.0, got 2",
+    "arms.penalised.replay=1.01": "arms.penalised.replay must be <= 1.0, got 1.01",
+    "battery.strengths=[0, 2]": "battery.strengths.1 must be <= 1.0, got 2",
+    "battery.strengths=[0.5, 0, 1]": "battery.strengths must be strictly ascending and end with 1, got",
+    "battery.strengths=[0, 0.5]": "battery.strengths must be strictly ascending and end with 1, got",
+    "penalty=-1": "penalty must be >= 0.0, got -1",
+    "arms.penalised.penalty=-1.0": "arms.penalised.penalty must be >= 0.0, got -1.0",
+    "arms.penalised.anchor=-1": "arms.penalised.anchor must be >= 0.0, got -1",
+    "seeds=0": "seeds must be >= 1, got 0",
+    "seeds=1001": "seeds must be <= 1000, got 1001",
+    "iterations=0": "iterations must be >= 1, got 0",
+    "primaries=[]": "primaries must have 1 or more entries, got a list ([])",
+    "seeds=99999999999999999999": "--set seeds, line 1, column 1: a whole number may have at most 18 digits",
+    # not numbers at all
+    "penalty=.nan": "penalty must be a finite number, got NaN",
+    "strength=.nan": "strength must be a finite number, got NaN",
+    "arms.penalised.penalty=.inf": "arms.penalised.penalty must be a finite number, got Infinity",
+    "penalty=1e999": "penalty must be a finite number, got Infinity",
+    "training.learning_rate=.nan": "training.learning_rate must be a finite number, got NaN",
+    "design={rescued: .nan}": "design.rescued must be a finite number, got NaN",
+    # names of things that are not there
+    "arms.penalized={}": "arms.penalized: unknown arm 'penalized'; did you mean 'penalised'?",
+    "arms.mine={kind: exposur}": "arms.mine.kind: unknown arm 'exposur'; did you mean 'exposure'?",
+    "world=statoin": "world: unknown world 'statoin'; did you mean 'station'?",
+    "world=nowhere.to:Be": "world 'nowhere.to:Be': cannot load",
+    "world=os:getcwd": "is no world",
+    "world=../x": "world must match the pattern",
+    "arms.penalised.generator.kind=scriptd": (
+        "arms.penalised.generator.kind: unknown generator 'scriptd'; did you mean 'scripted'?"
+    ),
+    "arms.penalised.grader=expost": "arms.penalised.grader: unknown grader 'expost'; did you mean 'ex_post'?",
+    "design={rescud: 1}": "design.rescud: unknown event 'rescud'; did you mean 'rescued'?",
+    "control=continud": "control: unknown arm 'continud'; did you mean 'continued'?",
+    # names that cannot be folders
+    "name=a/b": 'name must match the pattern ^[a-z0-9][a-z0-9_.\\-]*$, got "a/b"',
+    "name=..": "name must match the pattern",
+    "arms.A={kind: exposure}": "arms.A must match the pattern",
+    "arms.aligned={kind: exposure}": "arms.aligned: no arm may be called so",
+    # what would do nothing, or hide what is looked for
+    "arms.frozen.penalty=1": "arms.frozen.penalty: this arm does not train, so the setting would do nothing",
+    "control=penalised": "control: arm 'penalised' is penalised itself",
+    "arms.continued=null": "control: a recipe without a control arm cannot tell what the penalty changed from",
+    # the overrides themselves
+    "penalty": "--set penalty: expected FIELD=VALUE",
+    "penalty=": "--set penalty=: expected FIELD=VALUE",
+    "arms..penalty=1": "--set arms..penalty=1: expected FIELD=VALUE",
+    "penalty=[1": "--set penalty, line 1, column 3:",
+    "penalty=*x": "--set penalty, line 1, column 1: aliases (*x) are not allowed",
+    "penalty=!!python/name:os.system": "--set penalty, line 1, column 1: tags (!!python/name:os.system) are not",
+    "presets.full.seeds=1": "--set presets.full.seeds=1: presets are merged already",
+}
+
+
+@pytest.mark.parametrize("mistake", list(MISTAKES))
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_a_mistake_in_a_field(refused, command, mistake):
+    assert MISTAKES[mistake] in refused("smoke", "--set", mistake, command=command)
+
+
+PREDICTION = SMOKE["primaries"][0]
+
+
+@pytest.mark.parametrize(
+    ("patch", "sentence"),
+    [
+        ({"arm": "penalized"}, "primaries.0.arm: unknown arm 'penalized'; did you mean 'penalised'?"),
+        ({"against": "nothing"}, "primaries.0.against: unknown arm 'nothing'"),
+        ({"against": "penalised"}, "primaries.0.against must be another arm than 'penalised'"),
+        ({"metric": "value/car"}, "primaries.0.metric: unknown metric 'value/car'; did you mean 'value/care'?"),
+        ({"metric": "false_exit/0.5"}, "primaries.0.metric: unknown metric 'false_exit/0.5'"),
+        ({"direction": "down"}, "primaries.0.direction must be 'decrease' or 'increase', got \"down\""),
+        ({"falsified_by": "no"}, 'primaries.0.falsified_by must have at least 10 characters, got "no"'),
+    ],
+)
+def test_a_mistake_in_a_prediction(refused, recipe, patch, sentence):
+    path = recipe(yaml.safe_dump(SMOKE | {"primaries": [PREDICTION | patch]}))
+    assert sentence in refused(path)
+
+
+def test_missing_and_surplus_predictions(refused, recipe):
+    without = {key: value for key, value in PREDICTION.items() if key != "falsified_by"}
+    assert "primaries.0.falsified_by is missing" in refused(recipe(yaml.safe_dump(SMOKE | {"primaries": [without]})))
+    seven = [PREDICTION | {"name": f"p{i}"} for i in range(7)]
+    assert "primaries must have 6 or fewer entries" in refused(recipe(yaml.safe_dump(SMOKE | {"primaries": seven})))
+    twice = [PREDICTION, dict(PREDICTION)]
+    assert "is given to two predictions" in refused(recipe(yaml.safe_dump(SMOKE | {"primaries": twice})))
+
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{after}: &{after} [{', '.join([f'*{before}'] * 9)}]\n"
+    for before, after in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+FILES = {
+    "empty": ("", "is empty, expected a recipe"),
+    "comments only": ("# nothing\n", "is empty, expected a recipe"),
+    "plain text": ("hello there", 'must hold a mapping of fields, got "hello there"'),
+    "a list": ("- 1\n- 2\n", "must hold a mapping of fields, got a list ([1, 2])"),
+    "not YAML": ("arms: [1, 2\n", "line 2, column 1: expected ',' or ']'"),
+    "a tab": ("arms:\n\t- x", "line 2, column 1: found character '\\t'"),
+    "a YAML bomb": (BOMB, "line 1, column 4: anchors (&a) are not allowed"),
+    "a cycle": ("a: &a [*a]", "anchors (&a) are not allowed"),
+    "a python tag": (
+        "name: !!python/object/apply:os.system ['touch pwned']",
+        "line 1, column 7: tags (!!python/object/apply:os.system) are not allowed",
+    ),
+    "a tag of YAML's own": ("name: !!binary aGVsbG8=", "tags (!!binary) are not allowed"),
+    "a key twice": ("seeds: 1\nname: x\nseeds: 2\n", "line 3, column 1: 'seeds' is given twice"),
+    "a key twice, deep": ("arms: {a: {}, a: {}}", "line 1, column 15: 'a' is given twice"),
+    "a key that is no name": ("1: 2", "line 1, column 1: keys must be names"),
+    "two documents": ("name: x\n---\nname: y\n", "line 2, column 1: expected one document, got a second one"),
+    "too deep": ("[" * 5000, "nested more than 32 deep"),
+    "too many": ("- 1\n" * 30_000, "more than 20000 entries"),
+    "too large": ("#" * (MAX_BYTES + 1), "is larger than 262144 bytes"),
+    "a control character": ("name: \x00", "the character U+0000 is not allowed in YAML"),
+    "half a character": ('name: "\\ud800"', "an escape in a quoted text is not a character"),
+    "beyond Unicode": ('name: "\\UFFFFFFFF"', "an escape in a quoted text is not a character"),
+    "not UTF-8": (b"name: caf\xe9\n", "is not UTF-8 text (byte 9)"),
+    "UTF-16": ("name: x\n".encode("utf-16"), "is not UTF-8 text (byte 0)"),
+    "an image": (b"\x89PNG\r\n\x1a\n\x00\x00", "is not UTF-8 text (byte 0)"),
+    "no name": (yaml.safe_dump({k: v for k, v in SMOKE.items() if k != "name"}), "name is missing"),
+    "no arms": (yaml.safe_dump({k: v for k, v in SMOKE.items() if k != "arms"}), "arms is missing"),
+    "arms without settings": (
+        yaml.safe_dump(SMOKE | {"arms": {"continued": None}}),
+        "arms.continued must be a mapping",
+    ),
+    "no arm at all": (yaml.safe_dump(SMOKE | {"arms": {}}), "arms must have 1 or more entries"),
+    "no control arm": (
+        yaml.safe_dump(SMOKE | {"arms": {"exposure": {}, "penalised": {}}}),
+        "control: a recipe without a control arm cannot tell what the penalty changed from what any further training",
+    ),
+    "control: null": (yaml.safe_dump(SMOKE | {"control": None}), "control: a recipe without a control arm cannot tell"),
+    "presets that are a list": (yaml.safe_dump(SMOKE | {"presets": [1]}), "presets must be a mapping, got a list"),
+    "a preset that is nothing": (yaml.safe_dump(SMOKE | {"presets": {"p": None}}), "presets.p must be a mapping"),
+    "a preset with a misspelt field": (
+        yaml.safe_dump(SMOKE | {"presets": {"p": {"sedes": 3}}}),
+        "presets.p: unknown field 'sedes'; did you mean 'seeds'?",
+    ),
+    "a preset that renames": (yaml.safe_dump(SMOKE | {"presets": {"p": {"name": "x"}}}), "cannot change 'name'"),
+}
+
+
+@pytest.mark.parametrize("kind", list(FILES))
+def test_a_file_that_is_no_recipe(refused, recipe, tmp_path, kind):
+    content, sentence = FILES[kind]
+    started = time.perf_counter()
+    assert sentence in refused(recipe(content))
+    assert time.perf_counter() - started < 5.0, "refusing must not take the time that the bomb would"
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_recipes_that_are_not_there(refused, tmp_path):
+    assert "unknown recipe 'turnr'; did you mean 'turner'?" in refused("turnr")
+    assert "nowhere.yaml: no such file (built-in recipes: smoke, turner)" in refused("nowhere.yaml")
+    assert "is a folder, expected a recipe file" in refused(tmp_path)
+    assert "unknown preset 'quik'; did you mean 'quick'?" in refused("turner", "--preset", "quik")
+    assert "seeds must be >= 1, got 0" in refused("turner", "--seeds", 0)
+    assert "cannot be read" in refused("x" * 300 + ".yaml")
+
+
+def test_options_that_exclude_each_other(refused):
+    assert "exclude each other" in refused("smoke", "--no-mlflow", "--mlflow", "sqlite:///x.db")
+
+
+# ---- the folder that the study would go to
+
+
+def test_a_folder_that_holds_another_recipes_study(refused, tmp_path):
+    out = tmp_path / "mine"
+    out.mkdir()
+    (out / "study.json").write_text(
+        json.dumps({"name": "other", "recipe_hash": "f" * 64, "battery_hash": "", "seeds": [], "arms": {}})
+    )
+    sentence = refused("smoke", "--out", out)
+    assert f"{out} holds the study of another recipe (other, hash ffffffff;" in sentence
+    assert "give --out another folder" in sentence
+
+
+def test_a_folder_with_a_damaged_manifest(refused, tmp_path):
+    (tmp_path / "study.json").write_text("{")
+    assert "is damaged" in refused("smoke", "--out", tmp_path)
+
+
+def test_a_file_where_the_folder_would_go(refused, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert "is not a folder; give --out another one" in refused("smoke", "--out", tmp_path / "file")
+    assert "is not a folder; give --out another one" in refused("smoke", "--out", tmp_path / "file" / "deeper")
+
+
+def test_a_folder_whose_name_is_too_long(refused):
+    assert "cannot be written" in refused("smoke", "--out", "x" * 5000)
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder in which nobody may write")
+def test_a_folder_in_which_nobody_may_write(refused):
+    assert "/proc/mine cannot be written" in refused("smoke", "--out", "/proc/mine")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_permission(refused, tmp_path):
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o500)
+    assert "cannot be written" in refused("smoke", "--out", closed / "mine")
+
+
+def test_a_disk_without_room(refused, monkeypatch, tmp_path):
+    monkeypatch.setattr(preflight, "ROOM", 2**62)
+    sentence = refused("smoke", "--out", tmp_path / "mine")
+    assert "MiB are free on its disk, expected at least" in sentence
+
+
+def test_a_good_folder_is_left_as_it_was(tmp_path):
+    out = tmp_path / "a" / "b"
+    preflight.check_out(out, "0" * 64)
+    assert tree(tmp_path) == []
+    out.mkdir(parents=True)
+    manifest = {"name": "x", "recipe_hash": "0" * 64, "battery_hash": "", "seeds": [], "arms": {}}
+    (out / "study.json").write_text(json.dumps(manifest))
+    preflight.check_out(out, "0" * 64)
+    assert tree(tmp_path) == ["a", "a/b", "a/b/study.json"]
+
+
+# ---- the real command, as a process of its own
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["run", "turner", "--set", "penalty=-1"], "kerf: turner: penalty must be >= 0.0, got -1\n"),
+        (["check", "turnr"], "kerf: unknown recipe 'turnr'; did you mean 'turner'? (known: smoke, turner)\n"),
+        (["run", "smoke", "--out", "/dev/null"], "kerf: /dev/null cannot be written"),
+    ],
+)
+def test_the_command_itself(tmp_path, words, sentence):
+    done = subprocess.run([KERF, *words], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.startswith(sentence)
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+    assert tree(tmp_path) == []
+
+
+# ---- whatever comes
+
+
+@given(st.text(st.sampled_from("ab:-?!&*|>%@'\"[]{},# \n\t\\u0.~<="), max_size=60) | st.text(max_size=60))
+@settings(max_examples=200, deadline=None, derandomize=True)
+def test_any_text_is_plain_values_or_a_sentence(text):
+    sentence = None
+    try:
+        json.dumps(parse(text, "text")).encode()
+    except KerfError as error:
+        sentence = str(error)
+    assert sentence is None or sentence.startswith("text")
+
+
+leaves = st.none() | st.booleans() | st.integers(-5, 5) | st.floats(allow_nan=False) | st.text("ab/.", max_size=4)
+values = st.recursive(
+    leaves,
+    lambda below: st.lists(below, max_size=2) | st.dictionaries(st.sampled_from(["kind", "x"]), below, max_size=2),
+)
+
+
+def paths(value, path=()):
+    yield path
+    if isinstance(value, dict):
+        for key, below in value.items():
+            yield from paths(below, (*path, key))
+
+
+@given(st.sampled_from([path for path in paths(SMOKE) if path]), values, st.booleans())
+@settings(max_examples=100, deadline=None, derandomize=True)
+def test_any_value_anywhere_is_a_recipe_or_a_sentence(path, value, new):
+    """Also under a field that does not exist, at any depth."""
+    where = ".".join((*path, "odd") if new else path)
+    sentence = "accepted"
+    try:
+        load_recipe("smoke", sets=[f"{where}={json.dumps(value)}"])
+    except KerfError as error:
+        sentence = str(error)
+    assert len(sentence.splitlines()) == 1
+
+
+def test_the_built_in_recipes_say_what_they_ask():
+    for name in ("turner", "smoke"):
+        assert read_recipe(name)["about"]

@@ -1,0 +1,81 @@
+"""The command line: instant help, version, checking and listing recipes, default folders."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from runs.cli import default_out, main
+from runs.recipe import recipe_hash
+from runs.recipe_file import load_recipe
+
+KERF = Path(sys.executable).with_name("kerf")
+HEAVY = {"ray", "torch", "mlflow", "pandas", "numba", "scipy", "numpy", "pyarrow", "pydantic", "rich"}
+
+
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["bench", "train", "--help"], ["--version"]])
+def test_help_loads_nothing_heavy(words):
+    program = (
+        "import sys\nfrom runs.cli import main\n"
+        f"try:\n    main({words!r})\nexcept SystemExit as end:\n    assert not end.code\n"
+        f"print('LOADED', *({HEAVY!r} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.splitlines()[-1].split() == ["LOADED"]
+
+
+def test_help_is_instant():
+    def seconds():
+        started = time.perf_counter()
+        subprocess.run([KERF, "--help"], capture_output=True, timeout=60, check=True)
+        return time.perf_counter() - started
+
+    assert min(seconds() for _ in range(5)) < 0.4
+
+
+def test_the_version_is_the_distributions():
+    result = CliRunner().invoke(main, ["--version"])
+    assert result.output == f"kerf {version('kerf-lab')}\n"
+
+
+def test_check_shows_what_a_recipe_comes_to_and_writes_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, ["check", "turner", "--preset", "quick"])
+    assert result.exit_code == 0, result.output
+    recipe = load_recipe("turner", "quick")
+    assert recipe_hash(recipe) in result.output
+    assert "3 (0 to 2)" in result.output
+    assert "out/turner-quick" in result.output
+    for name in [*recipe.arms, *(primary.name for primary in recipe.primaries)]:
+        assert name in result.output
+    assert "…" not in result.output, "nothing is cut off at 80 columns"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_recipes_lists_every_recipe_and_preset():
+    result = CliRunner().invoke(main, ["recipes"])
+    assert result.exit_code == 0, result.output
+    for word in ("turner", "smoke", "full, quick"):
+        assert word in result.output
+
+
+@pytest.mark.parametrize(
+    "words", [["run"], ["run", "smoke", "--sets", "x"], ["nonsense"], ["run", "smoke", "--workers", "0"]]
+)
+def test_a_wrong_command_line_exits_with_2(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert CliRunner().invoke(main, words).exit_code == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_default_folder_names_the_preset_and_what_was_changed():
+    plain, changed = load_recipe("turner", "quick"), load_recipe("turner", "quick", ["penalty=1"])
+    assert default_out(load_recipe("turner"), None, changed=False) == Path("out/turner")
+    assert default_out(plain, "quick", changed=False) == Path("out/turner-quick")
+    assert default_out(changed, "quick", changed=True) == Path(f"out/turner-quick-{recipe_hash(changed)[:8]}")
