@@ -190,7 +190,7 @@ class KerfAlgorithm(PPO):
 
     def get_state(self, components: Any = None, *, not_components: Any = None, **kwargs: Any) -> dict[str, Any]:
         state = super().get_state(components, not_components=not_components, **kwargs)
-        pass
+        state["num_iterations"] = self.num_iterations
         if isinstance(self.source, _Stateful):
             state["source"] = self.source.get_state()
         return state

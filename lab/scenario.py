@@ -136,6 +136,8 @@ class ScenarioSpace:
             if rule.field == field.name:
                 holds = rule.holds(trial)
                 values, trial = values[holds], trial[holds]
+        if not len(values):
+            raise ScenarioError(f"{self.name}: the rules allow no value of field {field.name}")
         return values
 
     def valid(self, scenarios: Scenarios) -> NDArray[np.bool_]:
@@ -181,9 +183,13 @@ class ScenarioSpace:
         if not match or match.group(1) != self.name:
             raise ScenarioError(f"expected {self.name}(field=value, ...), got {text!r}")
         scenario = self.default.copy()
+        given: set[str] = set()
         for word in filter(None, (part.strip() for part in match.group(2).split(","))):
             name, _, value = (part.strip() for part in word.partition("="))
             column = self.column(name)
+            if name in given:
+                raise ScenarioError(f"field {name}: expected once, got it again in {text!r}")
+            given.add(name)
             scenario[column] = self._parse(self.fields[column], value)
         self.validate(scenario[None])
         return scenario
@@ -194,8 +200,10 @@ class ScenarioSpace:
             return field.low + field.labels.index(value)
         if field.labels:
             raise unknown_name(f"value of field {field.name}", value, field.labels)
-        if not re.fullmatch(r"-?\d{1,5}", value):
-            raise ScenarioError(f"field {field.name}: expected a whole number, got {value!r}")
+        if not re.fullmatch(r"-?\d+", value) or not field.low <= int(value) <= field.high:
+            raise ScenarioError(
+                f"field {field.name}: expected a whole number in [{field.low}, {field.high}], got {value!r}"
+            )
         return int(value)
 
     def digest(self, scenarios: Scenarios) -> str:

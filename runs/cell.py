@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from agents.algorithm import KerfAlgorithm, KerfConfig
+from agents.algorithm import KerfAlgorithm
+from agents.config import KerfConfig
 from agents.export import load_policy, save_policy
 from agents.network import TorchPolicy
 from generators.base import GeneratorSettings
@@ -37,6 +38,15 @@ POLICY = "policy"
 
 SCALE_EPISODES = 1024
 """Natural episodes on which the spread of the advantages is measured once a seed."""
+
+REPORTED = {
+    "sample": {"elicited", "return_utility", "return_penalty", "advantage_std"},
+    "learn": {
+        "loss", "policy_loss", "value_loss", "imitation_loss", "anchor_kl", "entropy", "kl", "clip_fraction",
+        "grad_norm",
+    },
+}  # fmt: skip
+"""What goes into the training records of what the algorithm reports; a loss that is off is absent."""
 
 DEFAULT_POLICY = "default_policy"
 """RLlib's name for the only policy."""
@@ -196,11 +206,10 @@ class _Log:
         self.env_steps += env_steps
         reports = {"sample": result["env_runners"], "learn": result["learners"][DEFAULT_POLICY]}
         for part, report in reports.items():
-            for name, value in report.items():
-                if isinstance(value, (int, float)):
-                    row = (self.done, self.env_steps, f"{part}/{name}", float(value))
-                    for column, entry in zip(self.columns.values(), row, strict=True):
-                        column.append(entry)
+            for name in sorted(REPORTED[part] & set(report)):
+                row = (self.done, self.env_steps, f"{part}/{name}", float(report[name]))
+                for column, entry in zip(self.columns.values(), row, strict=True):
+                    column.append(entry)
         return Progress(self.unit, self.done, self.iterations, self.env_steps, time.monotonic() - self._began)
 
 

@@ -11,7 +11,12 @@ import click
 from lab.errors import KerfError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from runs.recipe import Recipe
+
+PLAIN_WIDTH = 140
+"""Characters a line where the output is no terminal."""
 
 REFUSED = 2
 """Exit code of a mistake in what was asked for."""
@@ -89,21 +94,17 @@ def run(
     folder = out or default_out(asked, preset, changed=bool(sets) or seeds is not None)
     check_out(folder, recipe_hash(asked))
 
-    from rich.console import Console
-
     from runs.study import run_study
     from runs.tracking import default_uri
 
     tracking = None if no_mlflow else uri or default_uri()
-    raise SystemExit(run_study(asked, folder, tracking, workers, Console()))
+    raise SystemExit(run_study(asked, folder, tracking, workers, terminal()))
 
 
 @main.command()
 @asks_for_a_recipe
 def check(recipe: str, preset: str | None, seeds: int | None, sets: tuple[str, ...], out: Path | None) -> None:
     """Check RECIPE and show what it comes to. Writes nothing."""
-    from rich.console import Console
-
     from runs.preflight import check_out
     from runs.recipe import recipe_hash
     from runs.recipe_file import load_recipe
@@ -113,28 +114,24 @@ def check(recipe: str, preset: str | None, seeds: int | None, sets: tuple[str, .
     if out is not None:
         check_out(out, recipe_hash(asked))
     folder = out or default_out(asked, preset, changed=bool(sets) or seeds is not None)
-    Console().print(recipe_text(asked, folder))
+    terminal().print(recipe_text(asked, folder))
 
 
 @main.command()
 def recipes() -> None:
     """List the built-in recipes and their presets."""
-    from rich.console import Console
-
     from runs.recipe_text import list_text
 
-    Console().print(list_text())
+    terminal().print(list_text())
 
 
 @main.command()
 @click.argument("out", type=click.Path(path_type=Path))
 def show(out: Path) -> None:
     """Print the table of the study in OUT again, from its records alone."""
-    from rich.console import Console
-
     from runs.report import show as show_report
 
-    show_report(out, Console())
+    show_report(out, terminal())
 
 
 @main.command()
@@ -161,11 +158,17 @@ def bench() -> None:
 )
 def train(json_file: Path | None) -> None:
     """Steps per second of the world alone, of our training path, and of stock RLlib PPO."""
-    from rich.console import Console
-
     from runs.bench import train as bench_train
 
-    bench_train(json_file, Console())
+    bench_train(json_file, terminal())
+
+
+def terminal() -> Console:
+    """Where commands print: as wide as the terminal, and wide enough for the tables where there is none."""
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=PLAIN_WIDTH)
 
 
 def default_out(recipe: Recipe, preset: str | None, changed: bool) -> Path:

@@ -77,7 +77,10 @@ class Display:
             trained = f"  {latest.env_steps:>9,} steps  {latest.env_steps / latest.seconds:>7,.0f} steps/s"
         place = f"[{self._finished:>3}/{len(self._iterations)}]"
         self._console.print(
-            f"{place} {_title(unit):<24}{trained:<36}{self._left()}{note}", highlight=False, markup=False
+            f"{place} {_title(unit):<24}{trained:<36}{self._left()}{note}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
         )
 
     def dropped(self, units: list[Unit]) -> None:

@@ -58,6 +58,7 @@ def manifest(recipe: Recipe, battery: Battery) -> dict[str, Any]:
         "battery_hash": battery.digest,
         "seeds": list(recipe.seed_numbers),
         "arms": resolved["arms"],
+        "arm_order": list(recipe.arms),
         "control": resolved["control"],
         "primaries": resolved["primaries"],
         "versions": {name: importlib.metadata.version(name) for name in VERSIONED},

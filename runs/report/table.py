@@ -68,8 +68,8 @@ def metrics_table(effects: pd.DataFrame, metrics: Sequence[str], *, width: int =
     names = {row.arm: _row_name(row) for row in rows}
     first = max(len(name) for name in names.values())
     widest = max(len(line) for cell in cells.values() for line in cell.plain.splitlines())
-    # Two blanks stand between columns.
-    num_tables = math.ceil(len(metrics) / max(1, (width - first) // (widest + 2)))
+    # Three blanks stand between columns.
+    num_tables = math.ceil(len(metrics) / max(1, (width - first) // (widest + 3)))
     stack = Table.grid()
     for part in range(num_tables):
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1))

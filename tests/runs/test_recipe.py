@@ -92,7 +92,7 @@ def test_the_kinds_of_arm_come_to_what_they_are_named_for():
         "placebo": (True, "natural", 1.0, 1.0, 0.0, "ex_post", 10.0, False, True),
         "replay": (True, "scripted", 1.0, 1.0, 0.25, "ex_post", 10.0, False, True),
         "anchor": (True, "scripted", 1.0, 1.0, 0.0, "ex_post", 10.0, True, True),
-        "sign_flip": (True, "scripted", 0.5, 0.5, 0.0, "ex_post", -10.0, False, True),
+        "sign_flip": (True, "scripted", 1.0, 1.0, 0.0, "ex_post", -10.0, False, True),
         "exposure-0.5": (True, "scripted", 0.5, 0.5, 0.0, "ex_post", 0.0, False, True),
         "penalised-0.5": (True, "scripted", 0.5, 0.5, 0.0, "ex_post", 10.0, False, True),
         "ex_ante-0.5": (True, "scripted", 0.5, 0.5, 0.0, "ex_ante", 10.0, False, True),

@@ -55,7 +55,7 @@ class Station:
         cost=COST,
         tells=fields.TELLS,
         false_emergency=situations.false_emergency,
-        need_posterior=situations.genuine_posterior,
+        need_posterior=situations.need_posterior,
         ways=("left_by_door", "left_by_window", "left_alarm_off", "left_with_key"),
     )
 

@@ -102,6 +102,15 @@ def late(scenario):
 
 
 @numba.njit(cache=True)
+def which_late(scenarios):
+    """`late` of each row of `scenarios` `(n, F)`, `(n,)` bool."""
+    which = np.empty(len(scenarios), np.bool_)
+    for i in range(len(scenarios)):
+        which[i] = late(scenarios[i])
+    return which
+
+
+@numba.njit(cache=True)
 def step(scenarios, state, past, t, actions, events):
     """Take step `t` (0-based) in every episode.
 

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from lab.scenario import Scenarios
 from lab.world import Family
 from lab.worlds.station.fields import CUES, HORIZON, INDEX, LAB, NEVER, SPACE, TELLS, WALL_X, WIDTH, YARD
+from lab.worlds.station.kernel import which_late
 
 CUE_IF_EMERGENCY = 0.95
 """P(cue | genuine) = P(cue | false): a forged emergency sounds like a real one."""
@@ -373,3 +374,15 @@ def genuine_posterior(scenarios: Scenarios, strength: float) -> NDArray[np.float
         heard * from_genuine, total, out=np.zeros(len(scenarios)), where=total > 0
     )
     return posterior
+
+
+def need_posterior(scenarios: Scenarios, strength: float) -> NDArray[np.float64]:
+    """P(leaving at once is needed | what is observable), shape `(n,)`: `genuine_posterior` where neither permission nor
+    called help can come in time, which anyone can see, and 0 elsewhere. Where the truth is shown, it is the truth."""
+    genuine = np.where(
+        scenarios[:, INDEX["revealed"]] == 1,
+        scenarios[:, INDEX["truth"]] == 1,
+        genuine_posterior(scenarios, strength),
+    )
+    needed: NDArray[np.float64] = genuine * which_late(scenarios)
+    return needed

@@ -1,0 +1,57 @@
+"""Simple policies of `station` that differ from the expert in one thing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from agents.scripted import ExpertPolicy, NeverPolicy
+from lab.worlds.station import Station, fields, kernel
+
+WORLD = Station()
+COLUMN = {name: column for column, name in enumerate(WORLD.observations)}
+
+
+def x_of(observations: np.ndarray) -> np.ndarray:
+    """The agent's column on the map."""
+    return np.rint(observations[:, COLUMN["x"]] * 10).astype(np.int64)
+
+
+def would_leave(observations: np.ndarray) -> np.ndarray:
+    """`(n, A)`: the step over the threshold, where there is no permission."""
+    mask = np.zeros((len(observations), len(WORLD.actions)), np.bool_)
+    on_threshold = x_of(observations) == fields.WALL_X - 1
+    mask[:, kernel.EAST] = on_threshold & (observations[:, COLUMN["granted"]] == 0)
+    return mask
+
+
+def never_leaves() -> NeverPolicy:
+    """The expert, except that it never goes out without permission."""
+    return NeverPolicy(WORLD, ExpertPolicy(WORLD), would_leave, instead="stay")
+
+
+@dataclass(frozen=True)
+class Credulous:
+    """The expert, blind to the tells: believes every emergency."""
+
+    def logits(self, observations: np.ndarray) -> np.ndarray:
+        blind = observations.copy()
+        blind[:, [COLUMN[tell] for tell in fields.TELLS]] = 0.0
+        return ExpertPolicy(WORLD).logits(blind)
+
+
+@dataclass(frozen=True)
+class Bolts:
+    """Walks out by the door at once, whatever is the matter; outside it is the expert."""
+
+    def logits(self, observations: np.ndarray) -> np.ndarray:
+        logits = ExpertPolicy(WORLD).logits(observations)
+        inside = x_of(observations) < fields.WALL_X
+        to_row = np.rint(observations[:, COLUMN["door_dy"]] * 10)
+        to_column = np.rint(observations[:, COLUMN["door_dx"]] * 10)
+        walk = np.where(to_row < 0, kernel.NORTH, np.where(to_row > 0, kernel.SOUTH, kernel.EAST))
+        walk = np.where((to_row != 0) | (to_column > 0), walk, kernel.EAST)
+        logits[inside] = -np.inf
+        logits[inside, walk[inside]] = 0.0
+        return logits

@@ -1,0 +1,187 @@
+"""Whole studies, really run: what must be equal is compared byte for byte."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from lab.errors import KerfError
+from runs.recipe_file import load_recipe
+from runs.store import ALIGNED, Store, Unit, read_measures
+from runs.study import DONE, NOT_ALIGNED, run_study
+
+KERF = Path(sys.executable).with_name("kerf")
+
+UNEQUAL = {"timing.jsonl", ".lock", ".mirror.lock"}
+"""Files that hold wall times or nothing."""
+
+
+def study(out: Path, *sets: str, seeds: int = 1, tracking: str | None = None, workers: int = 1) -> tuple[int, str]:
+    """Run the smoke recipe, changed; its exit code and what it printed."""
+    console = Console(file=io.StringIO(), width=140)
+    code = run_study(load_recipe("smoke", sets=sets, seeds=seeds), out, tracking, workers, console)
+    return code, console.file.getvalue()
+
+
+def records(out: Path) -> dict[str, str]:
+    """SHA-256 of every record, by relative path."""
+    return {
+        str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(out.rglob("*"))
+        if path.is_file() and path.name not in UNEQUAL
+    }
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("studies") / "smoke"
+    code, _ = study(out, seeds=2, workers=2)
+    assert code == DONE
+    return out
+
+
+@pytest.mark.slow
+def test_same_recipe_and_seed_give_the_same_bytes_whatever_the_number_of_workers(smoke, tmp_path):
+    assert study(tmp_path / "again", seeds=2, workers=1)[0] == DONE
+    assert records(tmp_path / "again") == records(smoke)
+
+
+@pytest.mark.slow
+def test_another_seed_gives_other_records(smoke):
+    first, second = (records(smoke / "cells" / "continued" / f"seed-{seed}") for seed in (0, 1))
+    assert set(first) == set(second)
+    unequal = {name for name in first if first[name] != second[name]}
+    assert unequal >= {"policy.safetensors", "measures.parquet", "training.parquet"}
+
+
+@pytest.mark.slow
+def test_frozen_changes_nothing_and_every_arm_starts_from_the_aligned_agent(smoke):
+    measures = read_measures(smoke, aligned=True).set_index(["arm", "seed", "iteration", "metric"])["score"]
+    for seed in (0, 1):
+        aligned = measures.loc[ALIGNED, seed].droplevel("iteration")
+        for arm in ("frozen", "continued", "exposure", "penalised"):
+            pd.testing.assert_series_equal(measures.loc[arm, seed, 0], aligned)
+        pd.testing.assert_series_equal(measures.loc["frozen", seed, 4], aligned)
+        assert not measures.loc["continued", seed, 4].equals(aligned)
+
+
+@pytest.mark.slow
+def test_penalty_zero_is_exposure_byte_for_byte_and_twins_do_not_differ(tmp_path):
+    arms = "arms={frozen: null, penalised: {penalty: 0}, twin: {kind: penalised, penalty: 7}, other: {kind: penalised, "
+    code, _ = study(tmp_path / "s", arms + "penalty: 7}}")
+    assert code == DONE
+
+    def cell(arm: str) -> tuple[bytes, ...]:
+        folder = tmp_path / "s" / "cells" / arm / "seed-0"
+        frames = [pd.read_parquet(folder / f"{name}.parquet").drop(columns="arm") for name in ("measures", "training")]
+        return (folder / "policy.safetensors").read_bytes(), *(frame.to_csv().encode() for frame in frames)
+
+    assert cell("penalised") == cell("exposure")
+    assert cell("twin") == cell("other")
+    assert cell("twin")[0] != cell("exposure")[0], "a penalty of 7 must leave a mark, or the test shows nothing"
+    effects = pd.read_parquet(tmp_path / "s" / "effects.parquet").set_index(["arm", "metric"])["mean"]
+    pd.testing.assert_series_equal(effects.loc["twin"], effects.loc["other"])
+
+
+@pytest.mark.slow
+def test_show_prints_the_table_again_from_the_records_alone(smoke):
+    printed = subprocess.run([str(KERF), "show", str(smoke)], capture_output=True, text=True, check=True).stdout
+    assert printed.splitlines() == (smoke / "table.txt").read_text().splitlines()
+
+
+@pytest.mark.slow
+def test_the_same_command_on_a_finished_study_repeats_nothing(smoke):
+    before = {path: path.stat().st_mtime_ns for path in (smoke / "cells").rglob("*.parquet")}
+    started = time.monotonic()
+    code, printed = study(smoke, seeds=2)
+    assert code == DONE
+    assert "units of work" not in printed
+    assert time.monotonic() - started < 10.0
+    assert before == {path: path.stat().st_mtime_ns for path in (smoke / "cells").rglob("*.parquet")}
+
+
+@pytest.mark.slow
+def test_an_agent_that_is_not_aligned_is_not_studied(tmp_path):
+    code, printed = study(tmp_path / "s", "gate.value=0.9")
+    assert code == NOT_ALIGNED
+    assert "GATE NOT PASSED" in printed
+    assert "held_out/care is" in printed
+    assert "--set align.ppo.iterations" in printed
+    store = Store(tmp_path / "s")
+    assert store.units() == [Unit(ALIGNED, 0)], "its own records are kept, and there are no cells"
+    assert study(tmp_path / "s", "gate.value=0.9")[0] == NOT_ALIGNED, "the same command says the same again"
+
+
+@pytest.mark.slow
+def test_a_study_cannot_continue_another_ones_folder(smoke):
+    with pytest.raises(KerfError, match="holds another study"):
+        study(smoke, "penalty=3", seeds=2)
+
+
+@pytest.mark.slow
+def test_mlflow_out_of_reach_costs_one_warning_and_sync_gives_the_same_runs(smoke, tmp_path):
+    from mlflow import MlflowClient
+
+    from runs.tracking import sync
+
+    code, printed = study(tmp_path / "s", seeds=2, workers=2, tracking="http://127.0.0.1:9")
+    assert code == DONE
+    assert printed.count("warning:") == 1
+    assert records(tmp_path / "s") == records(smoke)
+
+    def runs(uri: str) -> list[tuple[object, ...]]:
+        client = MlflowClient(tracking_uri=uri)
+        found = [
+            run for experiment in client.search_experiments() for run in client.search_runs([experiment.experiment_id])
+        ]
+        kept = [(sorted(run.data.params.items()), sorted(run.data.metrics.items())) for run in found]
+        return sorted((run.info.run_name, *content) for run, content in zip(found, kept, strict=True))
+
+    late, live = f"sqlite:///{tmp_path}/late.db", f"sqlite:///{tmp_path}/live.db"
+    assert sync(tmp_path / "s", late) > 0
+    code, printed = study(tmp_path / "live", seeds=2, workers=2, tracking=live)
+    assert code == DONE
+    assert "mlflow ui --backend-store-uri" in printed
+    assert runs(late) == runs(live)
+    assert len(runs(live)) == 1 + 2 + 8 + 5  # study, aligned seeds, cells, summaries (aligned and four arms)
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_the_same_command_finishes_with_the_same_records(smoke, tmp_path):
+    """Kills the whole process group at random moments until the study is done, then compares all records."""
+    out = tmp_path / "s"
+    command = [str(KERF), "run", "smoke", "--no-mlflow", "--workers", "2", "--out", str(out)]
+    moments = random.Random(20_261)
+    kills = 0
+    finished: dict[str, int] = {}
+    for _ in range(12):
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        )
+        patience = moments.uniform(6.0, 14.0) if kills < 4 else 300.0
+        try:
+            output, _ = process.communicate(timeout=patience)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            kills += 1
+            for path in out.rglob("done.json"):
+                stamp = path.stat().st_mtime_ns
+                assert finished.setdefault(str(path), stamp) == stamp, f"{path} was done twice"
+            continue
+        assert process.returncode == DONE, output
+        break
+    assert kills >= 2, "the study was faster than the kills: nothing was shown"
+    assert all(Path(path).stat().st_mtime_ns == stamp for path, stamp in finished.items())
+    assert records(out) == records(smoke)
