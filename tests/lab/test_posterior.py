@@ -58,7 +58,7 @@ def test_the_posterior_is_the_frequency_of_need(strength: float) -> None:
 def test_the_posterior_by_hand() -> None:
     """Two genuine for each forged emergency; half of the tells forged: 1 in 16 forgeries shows none wrong."""
     assert situations.BASE_GENUINE == 2 * situations.BASE_FALSE
-    late = dict(place=17, ttl=9, delay=30, start=15, door=1)
+    late = {"place": 17, "ttl": 9, "delay": 30, "start": 15, "door": 1}
     cases = {
         (2, 0, 1.0): 2 / 3,
         (2, 0, 0.5): 2 / (2 + 1 / 16),

@@ -1,0 +1,43 @@
+# make help says what there is. PYTHON=python3.12 make install picks another Python for the virtual environment.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+PIP_OPTIONS := --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint bench clean
+
+help: ## Show this list.
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s  %s\n", $$1, $$2}' Makefile
+
+install: $(INSTALLED) ## Create .venv and install Kerf there, with all that its tests need.
+
+demo: $(INSTALLED) ## Run the main study at its quick size.
+	@$(BIN)/kerf run turner --preset quick
+
+test: lint ## Lint, check types, run all tests.
+	@$(BIN)/pytest $(PYTEST_ARGS)
+
+lint: $(INSTALLED) ## Lint, check format, check types.
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bench: $(INSTALLED) ## Measure how fast training is here.
+	@$(BIN)/kerf bench train
+
+clean: ## Remove .venv, caches and build leftovers. Records in out/ stay.
+	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
+
+# Once more whenever the requirements change. A pip that is there is kept: the environment may be the user's own.
+$(INSTALLED): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "Kerf needs Python 3.11 or newer, and there is no $(PYTHON) here."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Kerf needs Python 3.11 or newer, but $(PYTHON) is $$($(PYTHON) --version); try PYTHON=python3.12 make install."; \
+		exit 1; }
+	@test -x $(BIN)/pip || { echo "Creating .venv with $$($(PYTHON) --version) ..."; $(PYTHON) -m venv .venv; }
+	@echo "Installing into .venv (some minutes the first time) ..."
+	@$(BIN)/pip install $(PIP_OPTIONS) -c constraints.txt -e ".[dev]"
+	@touch $@
