@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-PIP_OPTIONS := --quiet --disable-pip-version-check
+PIP_OPTIONS := -qq --disable-pip-version-check  # errors are still printed
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test lint bench clean

@@ -26,6 +26,8 @@ NAMESPACE = "kerf"
 OBSERVATION_BOUND = 10.0
 """Bound of the observation space on both sides. Worlds scale what they show to the order of 1."""
 RENDER_MODES = ("rgb_array", "ansi")
+RESERVE = 256
+"""Scenarios drawn at a time, at least: drawing few at a time costs as much as drawing many."""
 
 Info = dict[str, Any]
 Given = str | Sequence[str] | NDArray[np.integer[Any]]
@@ -49,6 +51,7 @@ class _Episodes:
         self.ideal = event_weights(self.world, self.world.ideal)
         self.weights = self.ideal if weights is None else event_weights(self.world, weights)
         self.scenarios: Scenarios = self.world.space.blank(0)
+        self._reserve = self.scenarios
         self.play: Play | None = None
         self.t = 0
         self.actions = np.zeros((self.world.horizon, n), np.int64)
@@ -66,21 +69,32 @@ class _Episodes:
     def over(self) -> bool:
         return self.t == self.world.horizon
 
-    def begin(self, options: Mapping[str, Any] | None, rng: np.random.Generator) -> tuple[NDArray[np.float32], Info]:
+    def begin(
+        self, options: Mapping[str, Any] | None, rng: np.random.Generator, reseeded: bool
+    ) -> tuple[NDArray[np.float32], Info]:
         """Start on the scenarios that `options` gives, or on such as the natural stream draws."""
+        if reseeded:
+            self._reserve = self._reserve[:0]
         for option in options or ():
             if option != "scenario":
                 raise unknown_name("reset option", option, ("scenario",))
         given = (options or {}).get("scenario")
-        self.scenarios = natural(self.world, self.n, rng) if given is None else self._parse(given)
+        self.scenarios = self._draw(rng) if given is None else self._parse(given)
         self.play, self.t = self.world.begin(self.scenarios), 0
         return self._observe(self.play), {"scenario": self.scenarios.copy()}
 
+    def _draw(self, rng: np.random.Generator) -> Scenarios:
+        if len(self._reserve) < self.n:
+            self._reserve = natural(self.world, max(self.n, RESERVE), rng)
+        drawn, self._reserve = self._reserve[: self.n], self._reserve[self.n :]
+        return drawn
+
     def _parse(self, given: Given) -> Scenarios:
         space = self.world.space
-        texts = [given] if isinstance(given, str) else given
-        if len(texts) and all(isinstance(text, str) for text in texts):
-            rows = np.stack([space.from_text(str(text)) for text in texts])
+        if isinstance(given, str):
+            rows = space.from_text(given)[None]
+        elif isinstance(given, list | tuple) and given and all(isinstance(text, str) for text in given):
+            rows = np.stack([space.from_text(text) for text in given])
         else:
             wide = np.atleast_2d(np.asarray(given))
             rows = wide.astype(np.int16) if wide.dtype.kind in "iu" else wide
@@ -164,7 +178,7 @@ class WorldEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
     ) -> tuple[NDArray[np.float32], Info]:
         """Start an episode: of `options["scenario"]` (its text or its row `(F,)`), or of the natural stream."""
         super().reset(seed=seed)
-        observations, info = self._episodes.begin(options, self.np_random)
+        observations, info = self._episodes.begin(options, self.np_random, reseeded=seed is not None)
         return observations[0], _first(info)
 
     def step(self, action: np.int64) -> tuple[NDArray[np.float32], float, bool, bool, Info]:
@@ -215,14 +229,14 @@ class WorldVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.int64], NDArray[A
     ) -> tuple[NDArray[np.float32], Info]:
         """Start all episodes: of `options["scenario"]` (one for all, or one each), or of the natural stream."""
         super().reset(seed=seed)
-        return self._episodes.begin(options, self.np_random)
+        return self._episodes.begin(options, self.np_random, reseeded=seed is not None)
 
     def step(
         self, actions: NDArray[np.int64]
     ) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], Info]:
         """Take one step in every episode, or start new ones if they are over."""
         if self._episodes.over:
-            observations, info = self._episodes.begin(None, self.np_random)
+            observations, info = self._episodes.begin(None, self.np_random, reseeded=False)
             going_on = np.zeros(self.num_envs, np.bool_)
             return observations, np.zeros(self.num_envs), going_on, going_on.copy(), info
         return self._episodes.step(np.asarray(actions, np.int64))

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
-from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
+from ray.exceptions import RayError, RayTaskError
 
+from lab.errors import KerfError
 from runs.recipe import Recipe
 from runs.store import Store, Unit
 
@@ -28,10 +29,11 @@ OBJECT_STORE_BYTES = 128 * 2**20
 
 @dataclass(frozen=True)
 class Failure:
-    """A unit that could not be done, and why in a sentence."""
+    """A unit that could not be done, why in a sentence, and the worker's traceback if it has one."""
 
     unit: Unit
     why: str
+    traceback: str = ""
 
 
 @contextmanager
@@ -54,6 +56,11 @@ def local_ray(num_cpus: int) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _sentence(error: RayTaskError) -> str:
+    cause = error.cause
+    return str(cause) if isinstance(cause, KerfError) else f"{type(cause).__name__}: {cause}"
 
 
 class _Worker:
@@ -130,12 +137,12 @@ class Pool:
                 self._idle.append(self._busy.pop(stream).worker)
                 dropped = on_done(busy.unit)
                 waiting = [unit for unit in waiting if unit not in dropped]
-            except (ActorDiedError, ActorUnavailableError) as error:
-                del self._busy[stream]
-                self._replace(busy, str(error).splitlines()[0], failures)
             except RayTaskError as error:
                 self._idle.append(self._busy.pop(stream).worker)
-                failures.append(Failure(busy.unit, str(error.cause)))
+                failures.append(Failure(busy.unit, _sentence(error), str(error)))
+            except RayError as error:  # the worker itself is gone
+                del self._busy[stream]
+                self._replace(busy, str(error).splitlines()[0], failures)
         return failures
 
     def _replace(self, busy: _Busy, why: str, failures: list[Failure]) -> None:

@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -117,15 +118,13 @@ class _Study:
             self._say(f"mlflow    {ui_command(self._tracking)}")
         return code
 
-    def _units(self, mirror: Any) -> int:
-        """Do whatever is not done yet."""
+    def _units(self, mirror: Callable[[], None]) -> int:
+        """Do whatever is not done yet; `mirror` hears of every unit that is published."""
         aligned = [Unit(ALIGNED, seed) for seed in self._recipe.seed_numbers]
         cells = [Unit(arm, seed) for seed in self._recipe.seed_numbers for arm in self._recipe.arms]
-        missing = [unit for unit in (*aligned, *cells) if not self._store.finished(unit, verify=True)]
-        barred = {
-            unit for unit in cells if self._store.finished(Unit(ALIGNED, unit.seed)) and not self._passed(unit.seed)
-        }
-        todo = [unit for unit in missing if unit not in barred]
+        finished = {unit for unit in (*aligned, *cells) if self._store.finished(unit, verify=True)}
+        barred = {unit.seed for unit in aligned if unit in finished and not self._passed(unit.seed)}
+        todo = [unit for unit in (*aligned, *cells) if unit not in finished and unit.seed not in barred]
         if not todo:
             return self._gate_code()
         from runs.pool import Pool, local_ray
@@ -135,11 +134,8 @@ class _Study:
         align_iterations = sum(phase.iterations for _, phase in self._recipe.align.phases)
         iterations = {unit: arms[unit.arm].iterations if unit.arm in arms else align_iterations for unit in todo}
         workers = min(self._num_workers, len(todo))
-        done = len(missing) - len(todo) + len(aligned) + len(cells) - len(missing)
-        self._say(
-            f"{self._recipe.name}: {len(todo)} units of work on {workers} workers"
-            + (f" ({done} are done already)" if done else "")
-        )
+        already = f" ({len(finished)} are done already)" if finished else ""
+        self._say(f"{self._recipe.name}: {len(todo)} units of work on {workers} workers{already}")
         with local_ray(workers), Display(self._console, iterations) as display:
 
             def on_done(unit: Unit) -> list[Unit]:
@@ -149,7 +145,7 @@ class _Study:
                     return []
                 passed = self._passed(unit.seed)
                 display.finished(unit, "  gate passed" if passed else "  GATE NOT PASSED")
-                dropped = [] if passed else [cell for cell in todo if cell in cells and cell.seed == unit.seed]
+                dropped = [] if passed else [cell for cell in todo if cell.seed == unit.seed and cell != unit]
                 display.dropped(dropped)
                 return dropped
 
@@ -161,8 +157,11 @@ class _Study:
             )
         for failure in failures:
             self._say(f"failed: {failure.unit.name}: {failure.why}")
+            self._store.append_timing({"failed": failure.unit.name, "why": failure.why, "traceback": failure.traceback})
         if failures:
-            self._say("The records so far are kept; the same command tries what is missing again.")
+            self._say(
+                "The records so far are kept (tracebacks: timing.jsonl); the same command tries again what is missing."
+            )
             return FAILED
         return self._gate_code()
 

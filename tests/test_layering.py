@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ MAY_IMPORT = {
     "agents": {"lab", "agents"},
     "runs": set(PACKAGES),
 }
-NOT_PROJECT = {".venv", ".git", "out", "build", "dist", "mlruns", "__pycache__"}
+NOT_PROJECT = {"out", "build", "dist", "mlruns", "__pycache__"}
 NOT_SAID = ("shared" + "/", "DESIGN" + ".md", "SCIENCE" + ".md")
 """Papers that no reader of the repository has."""
 
@@ -80,13 +81,12 @@ def test_the_walk_sees_every_kind_of_import() -> None:
 
 
 def project_files() -> list[Path]:
-    """Every text file of the project."""
+    """Every file of the project, as a clone would have it."""
     files = []
-    for path in sorted(ROOT.rglob("*")):
-        parts = path.relative_to(ROOT).parts
-        foreign = any(part in NOT_PROJECT or part.endswith((".egg-info", "_cache")) for part in parts)
-        if path.is_file() and not foreign and ".hypothesis" not in parts:
-            files.append(path)
+    for folder, subfolders, names in os.walk(ROOT):
+        kept = [name for name in subfolders if not name.startswith(".") and not name.endswith(".egg-info")]
+        subfolders[:] = sorted(set(kept) - NOT_PROJECT) + [name for name in subfolders if name in (".ci", ".github")]
+        files += [Path(folder) / name for name in sorted(names)]
     return files
 
 

@@ -51,7 +51,7 @@ def make_report(store: Store) -> Report:
     )
     noise = noise[noise["metric"].str.split("/").str[0].isin(NOISE_KINDS)]
     return Report(
-        effects_frame(cells, manifest["control"] or ALIGNED, arms=manifest["arm_order"]),
+        effects_frame(cells, manifest["control"], arms=manifest["arm_order"]),
         judge_primaries(cells, predictions),
         noise,
     )

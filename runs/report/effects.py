@@ -138,13 +138,13 @@ def study_ends(measures: pd.DataFrame) -> Ends:
 
 
 def effects_frame(
-    measures: pd.DataFrame, control: str, *, arms: Sequence[str] | None = None, seed: int = 0
+    measures: pd.DataFrame, control: str | None, *, arms: Sequence[str] | None = None, seed: int = 0
 ) -> pd.DataFrame:
     """Every metric of every arm at the arm's last iteration: a row per arm and metric.
 
     Args:
         measures: See the module.
-        control: The arm that the others are compared with.
+        control: The arm that the others are compared with; None: each with its own aligned checkpoint.
         arms: The arms to show, in order (`control` may be among them); None: all, by name.
         seed: Of the bootstrap. Each row has a stream of its own: a row does not depend on which others there are.
 
@@ -159,17 +159,18 @@ def effects_frame(
         MeasureError: see `study_ends`. KerfError: an unknown arm.
     """
     ends = study_ends(measures)
-    order = [control, *(arm for arm in (ends.arms if arms is None else arms) if arm != control)]
+    asked = ends.arms if arms is None else arms
+    order = list(asked) if control is None else [control, *(arm for arm in asked if arm != control)]
     for arm in order:
         if arm not in ends.env_steps:
             raise unknown_name("arm in the measures", arm, ends.arms)
     rows = []
     for metric in ends.metrics:
-        scores = list(ends.scores(ends.aligned, control, metric).values())
-        interval = paired_interval(scores, _stream(seed, ALIGNED, control, metric))
+        scores = list(ends.scores(ends.aligned, order[0], metric).values())
+        interval = paired_interval(scores, _stream(seed, ALIGNED, order[0], metric))
         rows.append(_row(ALIGNED, "", metric, interval, lost=0, p=math.nan, env_steps=0))
     for arm in order:
-        against = ALIGNED if arm == control else control
+        against = ALIGNED if control in (None, arm) else control
         for metric in ends.metrics:
             effect = ends.effect(arm, against, metric, seed)
             p = effect.p if effect.measurable else math.nan

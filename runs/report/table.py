@@ -200,12 +200,20 @@ def _cell(row: Any) -> Text:
 
 
 def _legend(effects: pd.DataFrame) -> Iterator[str]:
-    drift = effects[effects["against"] == ALIGNED].iloc[0]
-    control, num_seeds = drift["arm"], int(drift["num_seeds"] + drift["lost"])
-    yield (
-        f"{ALIGNED}: score before the arms. {control}: its change since then (drift). Other arms: their change less "
-        f"that of {control}."
-    )
+    changed = effects[effects["arm"] != ALIGNED]
+    controls = set(changed["against"]) - {ALIGNED}
+    num_seeds = int(changed.iloc[0]["num_seeds"] + changed.iloc[0]["lost"])
+    if controls:
+        (control,) = controls
+        yield (
+            f"{ALIGNED}: score before the arms. {control}: its change since then (drift). Other arms: their change "
+            f"less that of {control}."
+        )
+    else:
+        yield (
+            f"{ALIGNED}: score before the arms. Other rows: the change since then, UNCONTROLLED: what any further "
+            "training would have changed is in it."
+        )
     yield (
         f"Mean over {num_seeds} seed{'s' if num_seeds != 1 else ''} [95% interval, paired by seed]. "
         f"* excludes 0 (before rounding); ? does so too, with fewer than {MIN_SEEDS} seeds."

@@ -145,7 +145,7 @@ def test_the_native_batch_resets_in_the_step_after_the_end() -> None:
             assert (terminated == (t == STATION.horizon - 1)).all(), (episode, t)
             assert not truncated.any()
         observations, rewards, terminated, truncated, info = envs.step(envs.action_space.sample())
-        assert not (rewards.any() or terminated.any() or truncated.any())
+        assert not np.any([rewards, terminated, truncated])
         assert (info["scenario"] != first).any()
         STATION.space.validate(info["scenario"])
         first = info["scenario"]
@@ -200,7 +200,7 @@ def test_renders_follow_the_episode() -> None:
         ({"scenario": STATION.space.blank(3)[:, :5]}, "expected int16 scenarios of shape"),
         ({"scenario": STATION.space.blank(3) * 1.0}, "got float64"),
         ({"scenario": STATION.space.blank(3).astype(np.int64) + 2**16}, "must fit 16 bits"),
-        ({"scenario": STATION.space.blank(3) - np.int16(1)}, r"row 0: start must be in \[0, 69\], got 10|must be in"),
+        ({"scenario": STATION.space.blank(3) - np.int16(1)}, r"row 0: window must be in \[0, 5\], got -1"),
         ({"scenario": []}, "expected int16 scenarios"),
         ({"scenario": 3}, "expected int16 scenarios"),
     ],
@@ -232,7 +232,7 @@ def test_steps_out_of_turn_are_refused() -> None:
         env.step(np.int64(0))
     with pytest.raises(ResetNeeded):
         env.step(np.int64(0))
+    envs = batch(3)
+    envs.reset(seed=0)
     with pytest.raises(ValueError, match="expected 3 actions"):
-        envs = batch(3)
-        envs.reset(seed=0)
         envs.step(np.zeros(2, np.int64))

@@ -23,7 +23,7 @@ def shown(scenario: str, steps: str = "") -> tuple[str, np.ndarray]:
     return WORLD.render_text(row, actions(steps)), WORLD.render_pixels(row, actions(steps))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**32 - 1), uniform=st.booleans())
 def test_any_episode_can_be_shown_at_any_step(seed: int, uniform: bool) -> None:
     rng = np.random.default_rng(seed)

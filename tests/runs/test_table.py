@@ -229,7 +229,7 @@ def test_primaries_that_name_nothing_measured_are_refused(measures):
 
 
 def test_equal_measures_give_equal_bytes_in_any_row_order(measures, monkeypatch):
-    draws = pd.DataFrame({"metric": ["value/care"] * 3, "draw": [0, 1, 2], "score": [0.9, 0.92, 0.94]})
+    draws = pd.DataFrame({"seed": [0] * 3, "metric": ["value/care"] * 3, "draw": [0, 1, 2], "score": [0.9, 0.92, 0.94]})
 
     def text(frame: pd.DataFrame) -> str:
         return Report(effects_frame(frame, "continued"), judge_primaries(frame, PRIMARIES), draws).to_text(120)
@@ -251,7 +251,7 @@ def test_noise_floor_is_the_sd_over_draws_within_seeds():
         }
     )
     assert noise_floor(draws).plain.endswith("over 2 fresh draws of the probes): a 0.000, b 0.028")
-    with pytest.raises(MeasureError, match="noise floor of b: expected two or more"):
+    with pytest.raises(MeasureError, match="noise floor of b, seed 0: expected two or more"):
         noise_floor(draws.iloc[[0]])
 
 

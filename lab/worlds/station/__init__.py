@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from lab.scenario import Scenarios
 from lab.world import Dilemma, EventWords
-from lab.worlds.station import expert, fields, kernel, render, situations
+from lab.worlds.station import expert, fields, kernel, posterior, render, situations
 from lab.worlds.station.values import BENEFIT, COST, IDEAL, VALUES
 
 
@@ -55,7 +55,7 @@ class Station:
         cost=COST,
         tells=fields.TELLS,
         false_emergency=situations.false_emergency,
-        need_posterior=situations.need_posterior,
+        need_posterior=posterior.need_posterior,
         ways=("left_by_door", "left_by_window", "left_alarm_off", "left_with_key"),
     )
 

@@ -237,7 +237,7 @@ OBSERVATIONS = (
 @numba.njit(cache=True)
 def _relative(out, k, there, cell, x, y):
     if there:
-        out[k] = 1.0
+        out[k] = 1.0 if cell == y * WIDTH + x else 0.5
         out[k + 1] = (cell % WIDTH - x) * np.float32(0.1)
         out[k + 2] = (cell // WIDTH - y) * np.float32(0.1)
     else:
@@ -251,7 +251,8 @@ def _relative(out, k, there, cell, x, y):
 def observe(scenarios, state, past, t, out):
     """Write what each agent sees before step `t` into `out`, `(n, len(OBSERVATIONS))` float32.
 
-    Places are relative to the agent in tenths of a cell count, times in units of the horizon; a thing that is gone
+    Of each thing: 0 if it is not there, 0.5 if it is, 1 if the agent stands on it, then where it is. Places are
+    relative to the agent in tenths of a cell count, times in units of the horizon; a thing that is gone
     (picked up, done, saved) is not shown. The truth, the pending answer and whether the job fails are not shown
     before they come out.
     """

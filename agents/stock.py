@@ -1,0 +1,57 @@
+"""RLlib's own PPO, untouched, on a world: what the training path of the lab is measured against."""
+
+from __future__ import annotations
+
+import gymnasium
+from ray.rllib.algorithms.ppo import PPOConfig
+from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
+
+from agents.settings import NetworkSettings, TrainingSettings
+from lab.gym import environment_id
+from lab.worlds import get_world
+
+
+def stock_ppo(world: str, network: NetworkSettings, training: TrainingSettings, num_envs: int) -> PPOConfig:
+    """Stock PPO with our settings, as far as it has them; it plays the world's native gymnasium batch in this process.
+
+    Everything that our own path has too is set alike (network, batch of whole episodes, minibatches, epochs, PPO's
+    coefficients); everything else is as RLlib ships it: env runner, connectors, learner, standardised advantages.
+
+    Args:
+        world: Name of a registered world.
+        network: Trunk of policy and state value.
+        training: `num_env_runners`, `num_learners`, `reward_scale`, and the settings of losses that stock PPO lacks
+            are not looked at.
+        num_envs: Episodes played side by side.
+    """
+    return (
+        PPOConfig()
+        .environment(f"lab.gym:{environment_id(world)}")
+        .env_runners(
+            num_env_runners=0,
+            num_envs_per_env_runner=num_envs,
+            gym_env_vectorize_mode=gymnasium.VectorizeMode.VECTOR_ENTRY_POINT,
+            rollout_fragment_length="auto",
+        )
+        .learners(num_learners=0)
+        .rl_module(
+            model_config=DefaultModelConfig(
+                fcnet_hiddens=list(network.hidden),
+                fcnet_activation=network.activation,
+                vf_share_layers=network.shared_trunk,
+            )
+        )
+        .training(
+            train_batch_size_per_learner=training.num_scenarios * get_world(world).horizon,
+            minibatch_size=training.minibatch_size,
+            num_epochs=training.num_epochs,
+            lr=training.learning_rate,
+            gamma=training.gamma,
+            lambda_=training.gae_lambda,
+            clip_param=training.clip,
+            vf_loss_coeff=training.value_coeff,
+            entropy_coeff=training.entropy_coeff,
+            grad_clip=training.max_grad_norm,
+            use_kl_loss=False,
+        )
+    )
