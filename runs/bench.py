@@ -30,6 +30,7 @@ from generators.registry import make_generator
 from lab.errors import KerfError
 from lab.world import World, natural
 from lab.worlds import get_world
+from runs import disk
 from runs.pool import local_ray
 
 VERSIONED = ("kerf-lab", "ray", "torch", "gymnasium", "numpy", "numba")
@@ -142,11 +143,12 @@ def train(json_file: Path | None, console: Console, sizes: Sizes = FULL) -> None
         KerfError: if the file could not be written; asked before anything is measured.
     """
     if json_file is not None and not (json_file.parent.is_dir() and os.access(json_file.parent, os.W_OK)):
-        raise KerfError(f"--json {json_file}: {json_file.parent} is no folder that can be written to; create it first")
+        raise KerfError(f"--json {json_file}: {json_file.parent} is no folder that you can write to; name another one")
     figures = measure(sizes)
     console.print(_table(figures, sizes))
     if json_file is not None:
-        json_file.write_text(json.dumps(figures, indent=2, allow_nan=False) + "\n")
+        with disk.explained(json_file):
+            disk.write(json_file, json.dumps(figures, indent=2, allow_nan=False).encode() + b"\n")
 
 
 def measure(sizes: Sizes) -> dict[str, Any]:

@@ -32,7 +32,12 @@ def get_world(name: str) -> World:
     module, _, attribute = target.partition(":")
     try:
         factory = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError) as error:
         raise KerfError(f"world {name!r}: cannot load {target!r}: {error}") from error
-    world: World = factory()
+    if not callable(factory):
+        raise KerfError(f"world {name!r}: {target!r} must be callable without arguments, got {type(factory).__name__}")
+    try:
+        world: World = factory()
+    except TypeError as error:
+        raise KerfError(f"world {name!r}: {target!r} must make a world without arguments: {error}") from error
     return world

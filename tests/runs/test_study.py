@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 from rich.console import Console
 
@@ -185,3 +186,30 @@ def test_killed_at_any_moment_the_same_command_finishes_with_the_same_records(sm
     assert kills >= 2, "the study was faster than the kills: nothing was shown"
     assert all(Path(path).stat().st_mtime_ns == stamp for path, stamp in finished.items())
     assert records(out) == records(smoke)
+
+
+@pytest.mark.slow
+def test_a_worker_killed_in_the_middle_is_replaced_and_the_records_are_the_same(smoke, tmp_path):
+    out = tmp_path / "s"
+    command = [str(KERF), "run", "smoke", "--no-mlflow", "--workers", "2", "--out", str(out)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        victim = busy_worker(process.pid, out, patience=120.0)
+        victim.kill()
+        output, _ = process.communicate(timeout=300)
+    finally:
+        process.kill()
+    assert process.returncode == DONE, output
+    assert records(out) == records(smoke)
+
+
+def busy_worker(driver: int, out: Path, patience: float) -> psutil.Process:
+    """A process below `driver` that is writing a unit of the study in `out` right now."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        if any(out.rglob("*.partial-*")):
+            for child in psutil.Process(driver).children(recursive=True):
+                if child.name().startswith("ray::_Worker.run"):
+                    return child
+        time.sleep(0.05)
+    raise AssertionError("no worker was seen at work")
