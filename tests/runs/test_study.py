@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -18,6 +19,7 @@ import pytest
 from rich.console import Console
 
 from lab.errors import KerfError
+from runs.pool import local_ray
 from runs.recipe_file import load_recipe
 from runs.store import ALIGNED, Store, Unit, read_measures
 from runs.study import DONE, NOT_ALIGNED, run_study
@@ -42,6 +44,13 @@ def records(out: Path) -> dict[str, str]:
         for path in sorted(out.rglob("*"))
         if path.is_file() and path.name not in UNEQUAL
     }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_ray_for_all() -> Iterator[None]:
+    """Studies that run in this process find Ray initialised, and save its start; those of the command line do not."""
+    with local_ray(4):
+        yield
 
 
 @pytest.fixture(scope="module")
