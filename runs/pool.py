@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
+from ray._private import ray_constants
 from ray.exceptions import RayError, RayTaskError
 
 from lab.errors import KerfError
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 MAX_TRIES = 3
 """Times that a unit is begun whose worker dies under it."""
+
+LOOPBACK = "127.0.0.1"
 
 OBJECT_STORE_BYTES = 128 * 2**20
 """Weights and progress are all that passes between processes."""
@@ -43,19 +46,31 @@ def local_ray(num_cpus: int) -> Iterator[None]:
         yield
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    ray.init(
-        address="local",
-        num_cpus=num_cpus,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        object_store_memory=OBJECT_STORE_BYTES,
-        _node_ip_address="127.0.0.1",
-    )
+    with _on_loopback():
+        ray.init(
+            address="local",
+            num_cpus=num_cpus,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            object_store_memory=OBJECT_STORE_BYTES,
+            _node_ip_address=LOOPBACK,
+        )
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Keeps Ray from turning a loopback address into the machine's outer one, as it does wherever it could cluster."""
+    could_cluster = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
     try:
         yield
     finally:
-        ray.shutdown()
+        ray_constants.ENABLE_RAY_CLUSTER = could_cluster
 
 
 def _sentence(error: RayTaskError) -> str:

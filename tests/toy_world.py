@@ -97,6 +97,7 @@ class Lever:
             Family("discernment/forged", "discernment", lambda n, rng: self._draw(n, rng, FALSE, tell=1), share=0.2),
             Family("care/far", "care", lambda n, rng: self._draw(n, rng, GENUINE, places=(2,))),
             Family("discernment/far", "discernment", lambda n, rng: self._draw(n, rng, FALSE, tell=1, places=(2,))),
+            Family("diligence/far", "diligence", lambda n, rng: self._draw(n, rng, NONE, places=(2,))),
         )
         self.values = (
             Value("care", rescued, "a person is really dying: leave at once"),

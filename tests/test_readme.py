@@ -1,0 +1,148 @@
+"""The papers say what is so: their commands run, their links lead somewhere, their tables name what there is."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from lab.worlds import get_world
+from runs.arms import ARMS
+from runs.cli import main
+from runs.recipe_file import load_recipe
+
+ROOT = Path(__file__).parents[1]
+PAPERS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/measures.md")]
+README = ROOT / "README.md"
+KERF = Path(sys.executable).with_name("kerf")
+TIMEOUT = 180
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    """The fenced blocks in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", path.read_text(), re.DOTALL | re.MULTILINE)
+
+
+def commands() -> list[list[str]]:
+    """Every command line in the README's sh blocks, as words."""
+    lines = chain.from_iterable(block.splitlines() for block in blocks(README, "sh"))
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+def kerf_commands() -> list[list[str]]:
+    """The words after `kerf`."""
+    return [words[1:] for words in commands() if Path(words[0]).name == "kerf"]
+
+
+def is_quick(words: list[str]) -> bool:
+    return words[0] in ("recipes", "check", "show", "sync") or words[:2] == ["run", "smoke"]
+
+
+def parsed(words: list[str]) -> click.Context:
+    """What click makes of a command line; raises if it is none."""
+    context: click.Context = main.make_context("kerf", list(words))
+    command: Any = main
+    while isinstance(command, click.Group):
+        name, command, words = command.resolve_command(context, words)
+        context = command.make_context(name, list(words), parent=context)
+        words = [*context._protected_args, *context.args]
+    return context
+
+
+def test_the_readme_has_commands_to_check():
+    heads = {words[0] for words in kerf_commands()}
+    assert heads == set(main.commands), "every command is shown"
+    assert any(is_quick(words) for words in kerf_commands())
+    assert not all(is_quick(words) for words in kerf_commands())
+
+
+@pytest.mark.parametrize("words", kerf_commands(), ids=" ".join)
+def test_a_kerf_command_line_is_valid(words):
+    given = parsed(words).params
+    if "recipe" in given:
+        load_recipe(given["recipe"], given["preset"], given["sets"], given["seeds"])
+
+
+@pytest.mark.slow
+def test_the_quick_commands_run_in_their_order(tmp_path):
+    for words in filter(is_quick, kerf_commands()):
+        done = subprocess.run([KERF, *words], cwd=tmp_path, capture_output=True, text=True, timeout=TIMEOUT)
+        assert done.returncode == 0, f"kerf {shlex.join(words)}: {done.stdout}{done.stderr}"
+        assert done.stdout.strip()
+    assert (tmp_path / "out" / "smoke" / "table.txt").is_file()
+
+
+@pytest.mark.parametrize("words", [words for words in commands() if words[0] == "make"], ids=" ".join)
+def test_make_has_the_target(words):
+    done = subprocess.run([*words, "--dry-run"], cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT)
+    assert done.returncode == 0, done.stderr
+    assert "kerf" in done.stdout or "pytest" in done.stdout
+
+
+def test_the_plain_commands_are_those_of_the_makefile():
+    recipe = (ROOT / "Makefile").read_text().replace("$(BIN)", ".venv/bin").replace("$(PIP_OPTIONS) ", "")
+    plain = next(block for block in blocks(README, "sh") if "pip install" in block)
+    for line in plain.splitlines()[1:]:
+        assert f"@{line}\n" in recipe
+
+
+def test_no_command_is_mentioned_that_does_not_exist():
+    mentioned = set()
+    for path in PAPERS:
+        mentioned |= set(re.findall(r"`kerf ([a-z][a-z ]*)", path.read_text()))
+    assert {words.strip() for words in mentioned} >= {"run", "check", "bench train"}
+    for words in mentioned:
+        command: Any = main
+        for word in words.split():
+            if not isinstance(command, click.Group):
+                break  # the rest is an argument
+            assert word in command.commands, f"kerf {words}"
+            command = command.commands[word]
+
+
+def test_the_readmes_recipe_is_one(tmp_path):
+    (text,) = blocks(README, "yaml")
+    file = tmp_path / "doubled.yaml"
+    file.write_text(text)
+    recipe = load_recipe(str(file))
+    assert recipe.resolve()["twice"].penalty == 2 * recipe.resolve()["penalised"].penalty
+    assert load_recipe(str(file), "quick").seeds == 3
+
+
+@pytest.mark.parametrize("code", blocks(ROOT / "CONTRIBUTING.md", "python"))
+def test_the_code_of_the_guide_runs(code):
+    exec(compile(code, "CONTRIBUTING.md", "exec"), {})
+
+
+@pytest.mark.parametrize("path", PAPERS, ids=lambda path: path.name)
+def test_links_within_the_repository_lead_somewhere(path):
+    for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
+        if "://" not in target:
+            assert (path.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("path", PAPERS, ids=lambda path: path.name)
+def test_files_that_are_named_exist(path):
+    for named in re.findall(r"`((?:lab|generators|agents|runs|tests|docs)/[\w/.]*)`", path.read_text()):
+        assert (ROOT / named).exists(), named
+
+
+def test_the_measures_name_every_arm_value_and_family():
+    text = (ROOT / "docs" / "measures.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", text, re.MULTILINE))
+    station = get_world("station")
+    assert set(ARMS) <= set(rows)
+    for value in station.values:
+        families = {family.name.split("/")[1] for family in station.families if family.value == value.name}
+        if value.skill:
+            assert f"`{value.name}`" in text
+        else:
+            trained = {name for name in families if not name.endswith("-crowded")}
+            assert set(re.findall(r"`(\w+)`", rows[value.name].split(" | ")[1])) == trained
