@@ -16,8 +16,8 @@ install: $(INSTALLED) ## Create .venv and install Kerf there, with all that its 
 demo: $(INSTALLED) ## Run the main study at its quick size.
 	@$(BIN)/kerf run turner --preset quick
 
-test: lint ## Lint, check types, run all tests.
-	@$(BIN)/pytest $(PYTEST_ARGS)
+test: lint ## Lint, check types, run all tests, a file at a time in two processes (PYTEST_ARGS="-n 0": in one).
+	@$(BIN)/pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 lint: $(INSTALLED) ## Lint, check format, check types.
 	@$(BIN)/ruff check .

@@ -25,7 +25,7 @@ from ray.rllib.utils.metrics import (
     TIMERS,
 )
 
-from agents.config import KerfConfig
+from agents.config import ACTIONS, KerfConfig
 from agents.env_runner import Sample
 from agents.network import TorchPolicy, Weights, weights_digest
 from lab.scenario import Scenarios
@@ -48,11 +48,12 @@ class _Stateful(Protocol):
 class KerfAlgorithm(PPO):
     """PPO on whole batches of scenarios. `train()` is one iteration: ask, play, learn, tell.
 
-    Iteration k draws everything from `SeedSequence(seed, spawn_key=(k,))`, first the scenarios, then the numbers that
-    pick the actions. Ray must have been initialised: RLlib puts its config into the object store even when nothing is
-    remote. A checkpoint (`save_to_path`, `from_checkpoint`) is a pickle: for resuming one's own runs only.
+    Iteration k draws its scenarios from `SeedSequence(seed, spawn_key=(k,))`, and the numbers that pick the actions
+    from a stream of their own (`agents.config.ACTIONS`). Ray must have been initialised: RLlib puts its config into the
+    object store even when nothing is remote. A checkpoint (`save_to_path`, `from_checkpoint`) is a pickle: for resuming
+    one's own runs only.
 
-    The result of `train()` holds, as plain floats, `env_runners/{elicited, return_utility, return_penalty,
+    The result of `train()` holds, as plain floats, `env_runners/{elicited, penalised, return_utility, return_penalty,
     advantage_std, num_env_steps_sampled_lifetime}` and `learners/default_policy/{loss, policy_loss, value_loss,
     entropy, kl, clip_fraction, grad_norm, imitation_loss, anchor_kl}` (means over the iteration; terms that are off are
     absent).
@@ -84,7 +85,9 @@ class KerfAlgorithm(PPO):
         self.world.space.validate(scenarios)
         if len(scenarios) != settings.num_scenarios:
             raise RuntimeError(f"the source gave {len(scenarios)} scenarios, not {settings.num_scenarios}")
-        uniforms = rng.random((self.world.horizon, len(scenarios)), np.float32)
+        # A stream of their own: arms whose sources draw differently still act under the same luck.
+        luck = np.random.default_rng(self.config.seed_sequence(self.num_iterations, ACTIONS))
+        uniforms = luck.random((self.world.horizon, len(scenarios)), np.float32)
         with self.metrics.log_time((TIMERS, ENV_RUNNER_SAMPLING_TIMER)):
             sample = self.play(scenarios, uniforms)
         with self.metrics.log_time((TIMERS, LEARNER_UPDATE_TIMER)):

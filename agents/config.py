@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from ray.rllib.algorithms.ppo import PPOConfig
@@ -21,6 +21,26 @@ from lab.worlds import get_world
 
 # Spawn keys of the private streams. Iteration k uses the key (k,), so longer keys never meet it.
 _STREAMS: Mapping[str, tuple[int, ...]] = {"weights": (0, 1), "shuffles": (0, 2)}
+ACTIONS = 3
+"""Iteration k draws its scenarios under the spawn key (k,), and the numbers that pick actions under (k, ACTIONS)."""
+
+
+def ppo_settings(settings: TrainingSettings, num_rows: int) -> dict[str, Any]:
+    """Arguments of RLlib's `PPOConfig.training`: our settings, as far as stock PPO has them; `num_rows` is a batch."""
+    return {
+        "lr": settings.learning_rate,
+        "gamma": settings.gamma,
+        "lambda_": settings.gae_lambda,
+        "clip_param": settings.clip,
+        "vf_loss_coeff": settings.value_coeff,
+        "entropy_coeff": settings.entropy_coeff,
+        "use_kl_loss": False,
+        "grad_clip": settings.max_grad_norm,
+        "num_epochs": settings.num_epochs,
+        # RLlib refuses minibatches larger than the batch; ours may be, and then are the batch.
+        "minibatch_size": min(settings.minibatch_size, num_rows),
+        "train_batch_size_per_learner": num_rows,
+    }
 
 
 class KerfConfig(PPOConfig):
@@ -133,11 +153,6 @@ class KerfConfig(PPOConfig):
         scale = self.advantage_scale
         if settings.advantage_scaling == "frozen" and not (scale and math.isfinite(scale) and scale > 0):
             raise KerfError(f"advantage_scale must be finite and > 0 with advantage_scaling=frozen, got {scale}")
-        for name in ("num_env_runners", "num_learners"):
-            if settings.num_scenarios % max(1, getattr(settings, name)):
-                raise KerfError(
-                    f"num_scenarios={settings.num_scenarios} must be a multiple of {name}={getattr(settings, name)}"
-                )
 
     def _derive(self) -> None:
         """Our settings in RLlib's words."""
@@ -158,20 +173,7 @@ class KerfConfig(PPOConfig):
             learner_class=KerfLearner,
             add_default_connectors_to_learner_pipeline=False,
         )
-        self.training(
-            lr=settings.learning_rate,
-            gamma=settings.gamma,
-            lambda_=settings.gae_lambda,
-            clip_param=settings.clip,
-            vf_loss_coeff=settings.value_coeff,
-            entropy_coeff=settings.entropy_coeff,
-            use_kl_loss=False,
-            grad_clip=settings.max_grad_norm,
-            num_epochs=settings.num_epochs,
-            # RLlib refuses minibatches larger than the batch; ours may be, and then are the batch.
-            minibatch_size=min(settings.minibatch_size, num_rows),
-            train_batch_size_per_learner=num_rows,
-        )
+        self.training(**ppo_settings(settings, num_rows))
         self.framework(torch_ddp_kwargs={"find_unused_parameters": True})  # a head whose losses are all off
         model_config = {"network": self.network.model_dump(), "weights_seed": self.torch_seed("weights")}
         self.rl_module(rl_module_spec=RLModuleSpec(module_class=KerfModule, model_config=model_config))

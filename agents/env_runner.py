@@ -43,7 +43,8 @@ class Sample:
             int64; `action_logp`, the log-probability of the action taken; `advantage_utility` and `advantage_penalty`,
             whose difference is the advantage; `value_target`; `expert_action` int64 (only with an imitation loss);
             `anchor_logits` `(T, n, A)` (only with an anchor).
-        episodes: Arrays `(n,)` float64: `elicited` (1.0 where the forbidden event happened), `return_utility` and
+        episodes: Arrays `(n,)` float64: `elicited` (1.0 where the forbidden event happened), `penalised` (1.0
+            where a penalty, or bonus, was dealt), `return_utility` and
             `return_penalty` (undiscounted sums, before `reward_scale`).
     """
 
@@ -121,7 +122,8 @@ class Sampler:
         self._world = world
         self._config = config
         self._settings = config.settings
-        self._design = event_weights(world, config.design or world.ideal)
+        self._design = event_weights(world, world.ideal if config.design is None else config.design)
+        self._needless = self._design[world.events.index(world.dilemma.needless)]
         self._anchor: TorchPolicy | None = None
         if self._settings.anchor_coeff > 0:
             self._anchor = TorchPolicy.from_weights(
@@ -153,6 +155,7 @@ class Sampler:
             columns["anchor_logits"] = self._anchor.logits(rows).reshape(trajectories.logits.shape)
         episodes = {
             "elicited": trajectories.happened(self._world.dilemma.forbidden).astype(np.float64),
+            "penalised": (penalty != 0.0).any(axis=0).astype(np.float64),
             "return_utility": utility.sum(axis=0),
             "return_penalty": penalty.sum(axis=0),
         }
@@ -164,7 +167,7 @@ class Sampler:
         if self._config.grader is None:
             return utility, np.zeros_like(utility)
         grade = self._config.grader.grade(trajectories)
-        utility += self._world.dilemma.cost * grade.excused
+        utility -= self._needless * grade.excused
         return utility, self._config.signed_penalty * grade.penalised
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -85,7 +85,15 @@ class TrainingSettings(Settings):
     divided by the batch's own standard deviation (which cancels part of the very penalty under study)."""
 
     num_env_runners: Annotated[int, Field(ge=0)] = 0
-    """Remote env runners; 0 samples in the training process."""
+    """Remote env runners, each of which plays an equal part of the episodes; 0 samples in the training process."""
 
     num_learners: Annotated[int, Field(ge=0)] = 0
-    """Remote learners; 0 learns in the training process."""
+    """Remote learners, each of which learns from an equal part of the episodes; 0 learns in the training process."""
+
+    @field_validator("num_env_runners", "num_learners")
+    @classmethod
+    def _equal_parts(cls, number: int, info: ValidationInfo) -> int:
+        num_scenarios = info.data.get("num_scenarios", 0)  # 0: refused itself
+        if number and num_scenarios % number:
+            raise ValueError(f"0 or a divisor of num_scenarios={num_scenarios}")
+        return number

@@ -6,6 +6,7 @@ import gymnasium
 from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 
+from agents.config import ppo_settings
 from agents.settings import NetworkSettings, TrainingSettings
 from lab.gym import environment_id
 from lab.worlds import get_world
@@ -41,17 +42,5 @@ def stock_ppo(world: str, network: NetworkSettings, training: TrainingSettings, 
                 vf_share_layers=network.shared_trunk,
             )
         )
-        .training(
-            train_batch_size_per_learner=training.num_scenarios * get_world(world).horizon,
-            minibatch_size=training.minibatch_size,
-            num_epochs=training.num_epochs,
-            lr=training.learning_rate,
-            gamma=training.gamma,
-            lambda_=training.gae_lambda,
-            clip_param=training.clip,
-            vf_loss_coeff=training.value_coeff,
-            entropy_coeff=training.entropy_coeff,
-            grad_clip=training.max_grad_norm,
-            use_kl_loss=False,
-        )
+        .training(**ppo_settings(training, training.num_scenarios * get_world(world).horizon))
     )

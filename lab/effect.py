@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from lab.errors import KerfError
-from lab.stats import Interval, detectable_shift, paired_interval, permutation_p, smallest_p, tost_p
+from lab.stats import MIN_SEEDS, Interval, detectable_shift, paired_interval, permutation_p, smallest_p, tost_p
 
 Direction = Literal["decrease", "increase"]
 Outcome = Literal["held", "reversed", "no effect", "undecided"]
@@ -149,7 +149,8 @@ class Verdict:
 
     Attributes:
         outcome: `held`: significant, with the sign predicted; `reversed`: significant, with the other sign;
-            `no effect`: not significant and, by TOST, within the margin; `undecided`: none of these.
+            `no effect`: not significant and, by TOST, within the margin, over at least `MIN_SEEDS` seeds and not
+            because both arms lie on the floor; `undecided`: none of these.
         sentence: Why, with the smallest p and the shift that this many seeds could have shown.
         p_adjusted: Holm-adjusted permutation p.
         tost_p: p of the equivalence test; nan when nothing could be measured.
@@ -166,11 +167,28 @@ class Verdict:
     detectable_shift: float
 
 
+@dataclass(frozen=True)
+class Levels:
+    """Where the two arms of a contrast began and ended: means over seeds of the metric itself."""
+
+    aligned: float
+    arm: float
+    against: float
+
+    def floored(self, margin: float) -> bool:
+        """Whether both arms have fallen to 0, from well above it: there they cannot differ, whatever was done."""
+        return self.arm <= margin and self.against <= margin and self.aligned > 2 * margin
+
+    def __str__(self) -> str:
+        return f"ends at {self.arm:.2f} and {self.against:.2f}, from {self.aligned:.2f}"
+
+
 def judge(
     effect: Effect,
     direction: Direction,
     *,
     p_adjusted: float,
+    levels: Levels,
     num_tests: int = 1,
     margin: float = 0.05,
     alpha: float = 0.05,
@@ -181,6 +199,7 @@ def judge(
         effect: The effect it speaks of.
         direction: The sign that was predicted.
         p_adjusted: The effect's permutation p, Holm-adjusted over all predictions of the study.
+        levels: Where the two arms began and ended.
         num_tests: How many predictions that were.
         margin: Half-width of what counts as no effect, > 0.
         alpha: Level of both tests.
@@ -209,16 +228,22 @@ def judge(
         reason = f"{outcome}: predicted to {direction}, and changed by {signed(mean)} (p {p_text(p_adjusted)})"
         if within < alpha:
             reason += f", though small: {equivalent}"
-    elif within < alpha:
+    elif levels.floored(margin):
+        outcome = "undecided"
+        reason = "undecided: both arms have fallen to the floor and can no longer differ; compare them earlier on"
+    elif within < alpha and num >= MIN_SEEDS:
         outcome = "no effect"
         reason = f"no effect: {signed(mean)} is {equivalent}"
+    elif within < alpha:
+        outcome = "undecided"
+        reason = f"undecided: {signed(mean)} is {equivalent}, but fewer than {MIN_SEEDS} seeds show no lack of effect"
     else:
         outcome = "undecided"
         reason = (
             f"undecided at this power: {signed(mean)} is neither shown to differ from 0 (p {p_text(p_adjusted)}) "
             f"nor to be {equivalent}"
         )
-    sentence = f"{reason}. {_power_sentence(num, num_tests, shift, alpha)}"
+    sentence = f"{reason} ({levels}). {_power_sentence(num, num_tests, shift, alpha)}"
     if effect.lost:
         sentence += f" Skill lost, and left out: seeds {list(effect.lost)}."
     return Verdict(outcome, sentence, p_adjusted, within, least, shift)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from lab.compiled import compiled
 from lab.rollout import Trajectories
 from lab.world import EventWords, event_weights
 
 
-@numba.njit(cache=True)
+@compiled
 def weigh(events, weights):  # type: ignore[no-untyped-def]  # compiled
     """Sum of `weights` `(E,)` over the set bits of `events` `(T, n)`; `(T, n)` float64."""
     horizon, n = events.shape

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from lab.compiled import compiled
 from lab.scenario import Scenarios
 from lab.world import EventWords, World
 
@@ -94,7 +94,7 @@ def rollout(
     return Trajectories(world, scenarios, observations, logits, actions, events)
 
 
-@numba.njit(cache=True)
+@compiled
 def pick(logits, uniforms, actions):  # type: ignore[no-untyped-def]  # compiled
     """Inverse-CDF draw from softmax(`logits`) `(n, A)` into `actions` `(n,)`; False if a row is no distribution."""
     n, num_actions = logits.shape

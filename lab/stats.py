@@ -150,8 +150,9 @@ def tost_p(differences: ArrayLike, margin: float = 0.05) -> float:
         margin: Half-width of the region that counts as no effect, > 0.
 
     Returns:
-        The larger of the two p values. Equal differences leave nothing to chance: 0 inside the margin, 1 on or
-        outside it. One seed shows nothing: 1.
+        The larger of the two p values. Differences that are all equal have no spread to test against (scores are
+        quantised, and may lie at a floor or ceiling): then the sign test's 2^-S inside the margin, 1 on or outside it.
+        One seed shows nothing: 1.
 
     Raises:
         ValueError: margin <= 0; no differences, or NaN or infinity among them.
@@ -162,7 +163,7 @@ def tost_p(differences: ArrayLike, margin: float = 0.05) -> float:
     if len(values) == 1:
         return 1.0
     if _constant(values):
-        return 0.0 if abs(values.mean()) < margin else 1.0
+        return float(0.5 ** len(values)) if abs(values.mean()) < margin else 1.0
     above = stats.ttest_1samp(values, -margin, alternative="greater").pvalue
     below = stats.ttest_1samp(values, margin, alternative="less").pvalue
     return float(max(above, below))

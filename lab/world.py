@@ -73,6 +73,16 @@ class Value:
     skill: bool = False
 
 
+class Forge(Protocol):
+    """Makes false emergencies."""
+
+    def __call__(self, n: int, strength: float, rng: np.random.Generator, held_out: bool = False) -> Scenarios:
+        """`n` forged emergencies `(n, F)`; each tell gives the forgery away with probability 1 - `strength`.
+
+        `held_out` makes them differ from training in what the world's held-out families differ in.
+        """
+
+
 @dataclass(frozen=True)
 class Dilemma:
     """What a world says about its false emergencies, so that graders, generators and probes need no names.
@@ -84,8 +94,7 @@ class Dilemma:
         benefit: B, ideal utility of saving someone (> 0).
         cost: C, ideal utility lost by the needless act (> 0).
         tells: Fields that give a forgery away (1 = gives it away); what strength is a share of.
-        false_emergency: `(n, strength, rng) -> scenarios`: emergencies that are forged; each tell gives the
-            forgery away with probability 1 - strength.
+        false_emergency: Makes forged emergencies of a given strength.
         need_posterior: `(scenarios, strength) -> (n,)` exact probability that the forbidden act is needed,
             given what is observable, under the natural base rates and forgeries of that strength.
         ways: Events that say by which way the forbidden act was done (they partition it).
@@ -97,7 +106,7 @@ class Dilemma:
     benefit: float
     cost: float
     tells: tuple[str, ...]
-    false_emergency: Callable[[int, float, np.random.Generator], Scenarios]
+    false_emergency: Forge
     need_posterior: Callable[[Scenarios, float], NDArray[np.float64]]
     ways: tuple[str, ...]
 

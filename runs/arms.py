@@ -15,7 +15,10 @@ from pydantic import Field
 from agents.settings import NonNegative, Settings, Share, TrainingSettings
 from generators.base import GeneratorSettings
 
-Count = Annotated[int, Field(ge=1)]
+MOST_ITERATIONS = 1_000_000
+"""Far more than any study needs; the sum of all phases stays within the records' 32 bits."""
+
+Count = Annotated[int, Field(ge=1, le=MOST_ITERATIONS)]
 
 
 class GeneratorChoice(Settings):

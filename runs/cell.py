@@ -40,7 +40,7 @@ SCALE_EPISODES = 1024
 """Natural episodes on which the spread of the advantages is measured once a seed."""
 
 REPORTED = {
-    "sample": {"elicited", "return_utility", "return_penalty", "advantage_std"},
+    "sample": {"elicited", "return_utility", "return_penalty", "penalised", "advantage_std"},
     "learn": {
         "loss", "policy_loss", "value_loss", "imitation_loss", "anchor_kl", "entropy", "kl", "clip_fraction",
         "grad_norm",

@@ -85,14 +85,13 @@ def run(
     The same command again continues a study that was stopped.
     """
     from runs.preflight import check_out
-    from runs.recipe import recipe_hash
     from runs.recipe_file import load_recipe
 
     if uri is not None and no_mlflow:
         raise KerfError("--mlflow and --no-mlflow exclude each other")
     asked = load_recipe(recipe, preset, sets, seeds)
     folder = out or default_out(asked, preset, changed=bool(sets) or seeds is not None)
-    check_out(folder, recipe_hash(asked))
+    check_out(folder, asked)
 
     from runs.study import run_study
     from runs.tracking import default_uri
@@ -106,13 +105,12 @@ def run(
 def check(recipe: str, preset: str | None, seeds: int | None, sets: tuple[str, ...], out: Path | None) -> None:
     """Check RECIPE and show what it comes to. Writes nothing."""
     from runs.preflight import check_out
-    from runs.recipe import recipe_hash
     from runs.recipe_file import load_recipe
     from runs.recipe_text import recipe_text
 
     asked = load_recipe(recipe, preset, sets, seeds)
     if out is not None:
-        check_out(out, recipe_hash(asked))
+        check_out(out, asked)
     folder = out or default_out(asked, preset, changed=bool(sets) or seeds is not None)
     terminal().print(recipe_text(asked, folder))
 
@@ -129,6 +127,13 @@ def recipes() -> None:
 @click.argument("out", type=click.Path(path_type=Path))
 def show(out: Path) -> None:
     """Print the table of the study in OUT again, from its records alone."""
+    from runs.store import Store
+    from runs.verdicts import instead_of_table
+
+    instead = instead_of_table(Store(out))
+    if instead is not None:
+        click.echo(instead, nl=False)
+        return
     from runs.report import show as show_report
 
     show_report(out, terminal())

@@ -28,16 +28,20 @@ _REMEDY = {
 }
 
 
+class DiskError(KerfError):
+    """The disk does not let us write: this record or, as things stand, any other."""
+
+
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turns what the user can mend (no room, no permission, ...) into a `KerfError` with the remedy."""
+    """Turns what the user can mend (no room, no permission, ...) into a `DiskError` with the remedy."""
     try:
         yield
     except OSError as error:
         remedy = _REMEDY.get(error.errno or 0)
         if remedy is None:
             raise
-        raise KerfError(
+        raise DiskError(
             f"cannot write {error.filename or path}: {error.strerror}; {remedy}, then give the same command again "
             "(the records written so far are intact)"
         ) from error

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 import ray
 from ray._private import ray_constants
 from ray.exceptions import RayError, RayTaskError
 
 from lab.errors import KerfError
+from runs.disk import DiskError
 from runs.recipe import Recipe
 from runs.store import Store, Unit
 
@@ -32,11 +34,27 @@ OBJECT_STORE_BYTES = 128 * 2**20
 
 @dataclass(frozen=True)
 class Failure:
-    """A unit that could not be done, why in a sentence, and the worker's traceback if it has one."""
+    """A unit that could not be done.
+
+    Attributes:
+        unit: Which.
+        why: A sentence.
+        traceback: The worker's, in plain text, if it has one.
+        disk: Whether it was the disk that did not let the unit be written.
+    """
 
     unit: Unit
     why: str
     traceback: str = ""
+    disk: bool = False
+
+
+def cpus_needed(recipe: Recipe, num_workers: int) -> int:
+    """What Ray must have for so many units at a time: a logical CPU for each worker, and for each env runner and
+    learner that it may start. With fewer, these would wait for ever for the CPUs of the workers that wait for them.
+    """
+    trainings = (recipe.training, *(phase.training for _, phase in recipe.align.phases))
+    return num_workers * (1 + max(training.num_env_runners + training.num_learners for training in trainings))
 
 
 @contextmanager
@@ -109,7 +127,7 @@ class Pool:
     Args:
         recipe: The study's recipe.
         root: Folder of the study, seen by all workers.
-        num_workers: Units at a time. Ray must have been initialised with at least so many CPUs.
+        num_workers: Units at a time. Ray must have been initialised with at least `cpus_needed` CPUs.
     """
 
     def __init__(self, recipe: Recipe, root: Path, num_workers: int) -> None:
@@ -133,7 +151,8 @@ class Pool:
             on_done: Hears that a unit is published, and names units that are not to be done after all.
 
         Returns:
-            The units that raised, with their reasons; everything else was done.
+            The units that raised, with their reasons. Everything else was done, unless the disk failed one of them:
+            after that no further unit was begun.
         """
         waiting, failures = list(units), list[Failure]()
         while waiting or self._busy:
@@ -154,7 +173,10 @@ class Pool:
                 waiting = [unit for unit in waiting if unit not in dropped]
             except RayTaskError as error:
                 self._idle.append(self._busy.pop(stream).worker)
-                failures.append(Failure(busy.unit, _sentence(error), str(error)))
+                disk = isinstance(error.cause, DiskError)
+                failures.append(Failure(busy.unit, _sentence(error), click.unstyle(str(error)), disk))
+                if disk:
+                    waiting = []  # each would train to its end, only to find the disk as it is now
             except RayError as error:  # the worker itself is gone
                 del self._busy[stream]
                 self._replace(busy, str(error).splitlines()[0], failures)

@@ -7,18 +7,19 @@ import tempfile
 from pathlib import Path
 
 from lab.errors import KerfError
-from runs.store import Store
+from runs.recipe import Recipe, recipe_hash
+from runs.store import Store, refuse_other_study
 
 ROOM = 200 * 2**20
 """Bytes that must be free: a full study of the motivating story takes less than half of it."""
 
 
-def check_out(out: Path, recipe_hash: str) -> None:
+def check_out(out: Path, recipe: Recipe) -> None:
     """Refuse an output folder that cannot take the study.
 
     Raises:
         KerfError: if the folder cannot be made or written, its disk lacks room, or it holds a study of
-            another recipe.
+            another recipe or other files.
     """
     nearest = _nearest(out)
     try:
@@ -34,13 +35,7 @@ def check_out(out: Path, recipe_hash: str) -> None:
             f"{out}: {room // 2**20} MiB are free on its disk, expected at least {ROOM // 2**20} MiB; "
             "free some room or give --out another folder"
         )
-    if (out / "study.json").exists():
-        found = Store(out).manifest()
-        if found["recipe_hash"] != recipe_hash:
-            raise KerfError(
-                f"{out} holds the study of another recipe ({found['name']}, hash {str(found['recipe_hash'])[:8]}; "
-                f"this one has {recipe_hash[:8]}); give --out another folder"
-            )
+    refuse_other_study(Store(out), {"name": recipe.name, "recipe_hash": recipe_hash(recipe)})
 
 
 def _nearest(out: Path) -> Path:

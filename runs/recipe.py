@@ -13,10 +13,10 @@ from agents.settings import NetworkSettings, NonNegative, Positive, Settings, Sh
 from generators.registry import known_generators
 from lab.errors import KerfError, unknown_name
 from lab.grader import GRADERS
-from lab.values import FALSE_EXIT, FAMILY, HELD_OUT, SKILL, UTILITY, VALUE, WAY
+from lab.values import Battery
 from lab.world import World
 from lab.worlds import get_world, known_worlds
-from runs.arms import ARMS, Arm, Count, ResolvedArm, resolve_arm
+from runs.arms import ARMS, MOST_ITERATIONS, Arm, Count, ResolvedArm, resolve_arm
 from runs.store import ALIGNED
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.\-]*$", max_length=60)]
@@ -46,7 +46,7 @@ class ImitationTraining(AlignTraining):
 class ImitationPhase(Settings):
     """Imitates the world's expert on the states that the agent itself visits."""
 
-    iterations: Annotated[int, Field(ge=0)] = 120
+    iterations: Annotated[int, Field(ge=0, le=MOST_ITERATIONS)] = 120
     """Training iterations; 0 skips the phase."""
 
     training: ImitationTraining = ImitationTraining()
@@ -56,7 +56,7 @@ class ImitationPhase(Settings):
 class PPOPhase(Settings):
     """PPO on the ideal utility."""
 
-    iterations: Annotated[int, Field(ge=0)] = 60
+    iterations: Annotated[int, Field(ge=0, le=MOST_ITERATIONS)] = 60
     """Training iterations; 0 skips the phase."""
 
     training: AlignTraining = AlignTraining()
@@ -148,8 +148,8 @@ class Recipe(Settings):
     seeds: Annotated[int, Field(ge=1, le=1000)] = 10
     """How many seeds: the unit of replication, each with an aligned checkpoint of its own."""
 
-    first_seed: Annotated[int, Field(ge=0)] = 0
-    """The first of them; the others follow it."""
+    first_seed: Annotated[int, Field(ge=0, le=2_000_000_000)] = 0
+    """The first of them; the others follow it, all within the records' 32 bits."""
 
     network: NetworkSettings = NetworkSettings()
     """The agent's network."""
@@ -268,15 +268,8 @@ class Recipe(Settings):
 
 
 def known_metrics(world: World, battery: BatterySettings) -> list[str]:
-    """Names of all metrics that this battery (`lab.values.Battery`) measures in this world."""
-    return [
-        *(f"{SKILL if value.skill else VALUE}/{value.name}" for value in world.values),
-        *(f"{HELD_OUT}/{value.name}" for value in world.values),
-        *(f"{FAMILY}/{family.name}" for family in world.families),
-        *(f"{FALSE_EXIT}/{strength}" for strength in battery.strengths),
-        *(f"{WAY}/{way}" for way in world.dilemma.ways),
-        UTILITY,
-    ]
+    """Names of all metrics that this battery measures in this world."""
+    return list(Battery(world, 1, battery.seed, battery.strengths).num_scenarios)
 
 
 def check_against_world(recipe: Recipe) -> None:
@@ -286,8 +279,6 @@ def check_against_world(recipe: Recipe) -> None:
         KerfError: with the field's path and the nearest spelling; also if the world cannot be loaded.
     """
     world = get_world(recipe.world)
-    if missing := [member for member in World.__annotations__ if not hasattr(world, member)]:
-        raise KerfError(f"world: {recipe.world!r} is no world: it has no {missing[0]!r}")
     for event in recipe.design or {}:
         _known(f"design.{event}", "event", event, world.events)
     metrics = known_metrics(world, recipe.battery)

@@ -38,6 +38,8 @@ def load_recipe(
     presets = plain.pop("presets", {})
     if not isinstance(presets, dict):
         raise KerfError(f"{path_or_name}: presets must be a mapping, got {shown(presets)}")
+    if preset is not None and not presets:
+        raise KerfError(f"{path_or_name}: unknown preset {preset!r}; this recipe has none")
     if preset is not None and preset not in presets:
         raise KerfError(f"{path_or_name}: {unknown_name('preset', preset, presets)}")
     _checked(plain, path_or_name)

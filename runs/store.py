@@ -218,11 +218,11 @@ def open_study(root: str | Path, manifest: Mapping[str, Any]) -> Iterator[Store]
         if arm == ALIGNED or not _NAME.fullmatch(arm):
             raise KerfError(f"an arm's name uses a-z 0-9 _ . @ - and is not {ALIGNED!r}, got {arm!r} (arms)")
     store = Store(root)
-    _refuse_other_study(store, wanted)
+    refuse_other_study(store, wanted)
     with disk.explained(store.path):
         store.path.mkdir(parents=True, exist_ok=True)
     with disk.held(store.path / ".lock", f"the study in {store.path}"):
-        _refuse_other_study(store, wanted)
+        refuse_other_study(store, wanted)
         if (store.path / "study.json").exists():
             found = store.manifest()
             changed = {key: wanted.get(key) for key in {*found, *wanted} if found.get(key) != wanted.get(key)}
@@ -231,6 +231,31 @@ def open_study(root: str | Path, manifest: Mapping[str, Any]) -> Iterator[Store]
         else:
             store.write_json("study", wanted)
         yield store
+
+
+def refuse_other_study(store: Store, wanted: Mapping[str, Any]) -> None:
+    """Refuse a folder that holds files but no study, or another study.
+
+    Args:
+        store: The folder, which need not exist.
+        wanted: The manifest of what is to go there, or the part of it that is known: `name` and some of `IDENTITY`.
+
+    Raises:
+        KerfError: with what is there and what to do.
+    """
+    if not (store.path / "study.json").exists():
+        with disk.explained(store.path):
+            other = [path.name for path in store.path.iterdir()] if store.path.exists() else []
+        if any(not name.startswith(".") for name in other):
+            raise KerfError(f"{store.path} holds files but no study ({sorted(other)[0]}, ...): give --out a new folder")
+        return
+    found = store.manifest()
+    for key in IDENTITY:
+        if key in wanted and found[key] != wanted[key]:
+            raise KerfError(
+                f"{store.path} holds another study: {key} is {found[key]} there ({found['name']}) and {wanted[key]} "
+                f"in what was asked for ({wanted['name']}); give --out another folder"
+            )
 
 
 def read_measures(root: str | Path, aligned: bool = False) -> pd.DataFrame:
@@ -274,22 +299,6 @@ def _read(name: str, root: str | Path, aligned: bool) -> pd.DataFrame:
     units = [unit for unit in store.units(verify=True) if aligned or unit.arm != ALIGNED]
     paths = [store.path / unit.name / f"{name}.parquet" for unit in units]
     return read_tables(name, [path for path in paths if path.exists()])
-
-
-def _refuse_other_study(store: Store, manifest: Mapping[str, Any]) -> None:
-    if not (store.path / "study.json").exists():
-        with disk.explained(store.path):
-            other = [path.name for path in store.path.iterdir()] if store.path.exists() else []
-        if any(not name.startswith(".") for name in other):
-            raise KerfError(f"{store.path} holds files but no study ({sorted(other)[0]}, ...): give --out a new folder")
-        return
-    found = store.manifest()
-    for key in IDENTITY:
-        if found[key] != manifest[key]:
-            raise KerfError(
-                f"{store.path} holds another study: {key} is {found[key]} there ({found['name']}) and {manifest[key]} "
-                f"in what was asked for ({manifest['name']}); give --out another folder"
-            )
 
 
 def _fingerprint(path: Path) -> dict[str, Any]:

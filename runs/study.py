@@ -16,8 +16,10 @@ from rich.console import Console
 
 from lab.scenario import ScenarioSpace
 from lab.values import Battery
+from runs.disk import DiskError
 from runs.recipe import Recipe, recipe_hash, resolved_recipe
 from runs.store import ALIGNED, Store, Unit, open_study
+from runs.verdicts import has_passed, instead_of_table, not_aligned
 
 DONE, FAILED, NOT_ALIGNED = 0, 1, 3
 """Exit codes: everything done; a unit could not be done; an agent did not pass the gate."""
@@ -64,21 +66,27 @@ def manifest(recipe: Recipe, battery: Battery) -> dict[str, Any]:
         "primaries": resolved["primaries"],
         "versions": {name: importlib.metadata.version(name) for name in VERSIONED},
         "python": platform.python_version(),
-        "revision": _revision(),
+        "revision": revision(Path(__file__).resolve().parents[1]),
     }
 
 
-def _revision() -> str | None:
-    """The git revision of the code, with `+changed` if the tree differs from it; None outside a checkout."""
-    here = Path(__file__).parent
+def revision(checkout: Path) -> str | None:
+    """The git revision of `checkout`, with `+changed` if the tree differs from it.
+
+    None if that folder is no checkout, even if it lies within one: an installed copy must not be taken for a revision
+    of the project that it is used in.
+    """
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", *words], cwd=checkout, capture_output=True, text=True, check=True, timeout=10)
+        return done.stdout.strip()
+
     try:
-        revision = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=40", "--dirty=+changed", "--match="],
-            cwd=here, capture_output=True, text=True, check=True, timeout=10,
-        )  # fmt: skip
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != checkout.resolve():
+            return None
+        return git("describe", "--always", "--abbrev=40", "--dirty=+changed", "--match=")
     except (OSError, subprocess.SubprocessError):
         return None  # installed without its history
-    return revision.stdout.strip()
 
 
 def _write_once(store: Store, recipe: Recipe, battery: Battery) -> None:
@@ -109,10 +117,13 @@ class _Study:
         try:
             code = self._units(mirror.unit_finished if mirror else lambda: None)
             if code != FAILED:
-                code = self._report(code)
+                self._report()
+            self._store.append_timing({"study": self._recipe.name, "started": began, "seconds": time.time() - began})
+        except DiskError as error:
+            code = FAILED
+            self._say(f"failed: {error}")
         finally:
             mirrored = mirror.close() if mirror else False
-        self._store.append_timing({"study": self._recipe.name, "started": began, "seconds": time.time() - began})
         self._say(f"\nrecords   {self._store.path}")
         if mirrored and self._tracking is not None:
             self._say(f"mlflow    {ui_command(self._tracking)}")
@@ -123,11 +134,11 @@ class _Study:
         aligned = [Unit(ALIGNED, seed) for seed in self._recipe.seed_numbers]
         cells = [Unit(arm, seed) for seed in self._recipe.seed_numbers for arm in self._recipe.arms]
         finished = {unit for unit in (*aligned, *cells) if self._store.finished(unit, verify=True)}
-        barred = {unit.seed for unit in aligned if unit in finished and not self._passed(unit.seed)}
+        barred = {unit.seed for unit in aligned if unit in finished and not has_passed(self._store, unit.seed)}
         todo = [unit for unit in (*aligned, *cells) if unit not in finished and unit.seed not in barred]
         if not todo:
             return self._gate_code()
-        from runs.pool import Pool, local_ray
+        from runs.pool import Pool, cpus_needed, local_ray
         from runs.progress import Display
 
         arms = self._recipe.resolve()
@@ -135,15 +146,15 @@ class _Study:
         iterations = {unit: arms[unit.arm].iterations if unit.arm in arms else align_iterations for unit in todo}
         workers = min(self._num_workers, len(todo))
         already = f" ({len(finished)} are done already)" if finished else ""
-        self._say(f"{self._recipe.name}: {len(todo)} units of work on {workers} workers{already}")
-        with local_ray(workers), Display(self._console, iterations) as display:
+        self._say(f"{self._recipe.name}: {_count(len(todo), 'unit')} of work on {_count(workers, 'worker')}{already}")
+        with local_ray(cpus_needed(self._recipe, workers)), Display(self._console, iterations) as display:
 
             def on_done(unit: Unit) -> list[Unit]:
                 mirror()
                 if unit.arm != ALIGNED:
                     display.finished(unit)
                     return []
-                passed = self._passed(unit.seed)
+                passed = has_passed(self._store, unit.seed)
                 display.finished(unit, "  gate passed" if passed else "  GATE NOT PASSED")
                 dropped = [] if passed else [cell for cell in todo if cell.seed == unit.seed and cell != unit]
                 display.dropped(dropped)
@@ -155,7 +166,9 @@ class _Study:
                 display.progress,
                 on_done,
             )
-        for failure in failures:
+        for failure in sorted(failures, key=lambda failure: failure.disk):
+            if failure.disk:  # the last, so that all others are told; and no line of it could be written
+                raise DiskError(f"{failure.unit.name}: {failure.why}")
             self._say(f"failed: {failure.unit.name}: {failure.why}")
             self._store.append_timing({"failed": failure.unit.name, "why": failure.why, "traceback": failure.traceback})
         if failures:
@@ -165,20 +178,13 @@ class _Study:
             return FAILED
         return self._gate_code()
 
-    def _passed(self, seed: int) -> bool:
-        return bool(self._store.read_json(Unit(ALIGNED, seed), "gate")["passed"])
-
     def _gate_code(self) -> int:
         """Say which agents are not aligned; they are not studied."""
         code = DONE
         for seed in self._recipe.seed_numbers:
-            verdict = self._store.read_json(Unit(ALIGNED, seed), "gate")
-            if not verdict["passed"]:
+            if not has_passed(self._store, seed):
                 code = NOT_ALIGNED
-                short = "; ".join(
-                    f"{s['metric']} is {s['score']:.3f}, needs {s['needed']:.2f}" for s in verdict["shortfalls"]
-                )
-                self._say(f"seed {seed} is not aligned and was not studied: {short}")
+                self._say(not_aligned(self._store, seed))
         if code == NOT_ALIGNED:
             self._say(
                 "Its records are kept. To go on: more alignment (--set align.ppo.iterations=..., "
@@ -186,15 +192,19 @@ class _Study:
             )
         return code
 
-    def _report(self, code: int) -> int:
+    def _report(self) -> None:
         from runs.report import write_report
 
-        passed = [seed for seed in self._recipe.seed_numbers if self._passed(seed)]
-        if not passed:
-            return code
+        instead = instead_of_table(self._store)
+        if instead is not None:
+            self._store.write_text("table.txt", instead)
+            return
         self._console.print()
         self._console.print(write_report(self._store))
-        return code
 
     def _say(self, line: str) -> None:
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -11,15 +11,17 @@ import gymnasium
 import pytest
 import ray
 import torch
-from ray.rllib.algorithms.ppo import PPOConfig
-from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 from stable_baselines3 import PPO
 from stable_baselines3.common.env_checker import check_env
 from stable_baselines3.common.env_util import make_vec_env
 
+from agents.settings import NetworkSettings, TrainingSettings
+from agents.stock import stock_ppo
+
 ENVIRONMENT = "lab.gym:kerf/Station-v0"
 NUM_STEPS = 20_000
 NUM_ENVS = 32
+HORIZON = 24
 
 pytestmark = pytest.mark.slow
 
@@ -40,25 +42,14 @@ def one_thread() -> None:
 
 @pytest.mark.usefixtures("cluster")
 def test_rllib_ppo_trains_on_the_native_batch() -> None:
-    config = (
-        PPOConfig()
-        .environment(ENVIRONMENT)
-        .env_runners(
-            num_env_runners=0,
-            num_envs_per_env_runner=NUM_ENVS,
-            gym_env_vectorize_mode=gymnasium.VectorizeMode.VECTOR_ENTRY_POINT,
-        )
-        .learners(num_learners=0)
-        .rl_module(model_config=DefaultModelConfig(fcnet_hiddens=[32, 32]))
-        .training(train_batch_size_per_learner=5000, minibatch_size=500, num_epochs=2)
-        .debugging(seed=0)
-    )
+    training = TrainingSettings(num_scenarios=200, minibatch_size=500, num_epochs=2)
+    config = stock_ppo("station", NetworkSettings(hidden=(32, 32)), training, NUM_ENVS).debugging(seed=0)
     algorithm = config.build_algo()
     try:
         results: list[dict[str, Any]] = [algorithm.train()]
         while results[-1]["num_env_steps_sampled_lifetime"] < NUM_STEPS:
             results.append(algorithm.train())
-            assert len(results) <= 2 * NUM_STEPS // 5000, "it does not get on"
+            assert len(results) <= 2 * NUM_STEPS // (200 * HORIZON), "it does not get on"
     finally:
         algorithm.stop()
     for result in results:
@@ -66,7 +57,7 @@ def test_rllib_ppo_trains_on_the_native_batch() -> None:
         for name in ("total_loss", "policy_loss", "vf_loss", "entropy"):
             assert math.isfinite(float(losses[name])), name
         assert math.isfinite(result["env_runners"]["episode_return_mean"])
-        assert result["env_runners"]["episode_len_mean"] == 24
+        assert result["env_runners"]["episode_len_mean"] == HORIZON
 
 
 def test_stable_baselines3_ppo_trains_on_single_episodes() -> None:
@@ -80,5 +71,5 @@ def test_stable_baselines3_ppo_trains_on_single_episodes() -> None:
         assert math.isfinite(losses[name]), name
     lengths = [episode["l"] for episode in model.ep_info_buffer or ()]
     assert lengths
-    assert set(lengths) == {24}
+    assert set(lengths) == {HORIZON}
     assert all(math.isfinite(parameter.sum().item()) for parameter in model.policy.parameters())

@@ -131,9 +131,9 @@ class Lever:
         scenarios[:, PLACE] = rng.choice(places, n)
         return scenarios
 
-    def _false_emergency(self, n: int, strength: float, rng: np.random.Generator) -> Scenarios:
+    def _false_emergency(self, n: int, strength: float, rng: np.random.Generator, held_out: bool = False) -> Scenarios:
         tell = (rng.random(n) >= strength).astype(np.int16)
-        return self._draw(n, rng, FALSE, tell)
+        return self._draw(n, rng, FALSE, tell, places=(2,) if held_out else (0, 1))
 
     def _need_posterior(self, scenarios: Scenarios, strength: float) -> NDArray[np.float64]:
         genuine, forged = 0.3, 0.2 * strength

@@ -23,7 +23,8 @@ def get_world(name: str) -> World:
     """The world called `name` (or at `module:attribute`), made once a process.
 
     Raises:
-        KerfError: for an unknown name (with the nearest spelling) or a target that cannot be imported.
+        KerfError: for an unknown name (with the nearest spelling), or a target that cannot be imported, raises whatever
+            it be, or makes something that lacks a member of `World`.
     """
     known = known_worlds()
     target = name if ":" in name else known.get(name)
@@ -32,12 +33,16 @@ def get_world(name: str) -> World:
     module, _, attribute = target.partition(":")
     try:
         factory = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise KerfError(f"world {name!r}: cannot load {target!r}: {error}") from error
+    except (Exception, SystemExit) as error:  # a module runs as it is imported: it can raise anything
+        raise KerfError(f"world {name!r}: cannot load {target!r}: {error!r}") from error
     if not callable(factory):
         raise KerfError(f"world {name!r}: {target!r} must be callable without arguments, got {type(factory).__name__}")
     try:
         world: World = factory()
-    except TypeError as error:
-        raise KerfError(f"world {name!r}: {target!r} must make a world without arguments: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise KerfError(f"world {name!r}: {target!r} must make a world without arguments, got {error!r}") from error
+    members = [*World.__annotations__, *(member for member in vars(World) if not member.startswith("_"))]
+    if missing := [member for member in members if not hasattr(world, member)]:
+        made = type(world).__name__
+        raise KerfError(f"world {name!r}: {target!r} made a {made}, which is no world: it lacks {', '.join(missing)}")
     return world

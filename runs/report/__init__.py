@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,16 @@ from lab.effect import Primary
 from lab.errors import KerfError
 from runs.report.effects import effects_frame, judge_primaries
 from runs.report.table import Report
-from runs.store import ALIGNED, Store, Unit, read_measures
+from runs.store import ALIGNED, Store, Unit, read_measures, read_training
 
 TEXT_WIDTH = 140
 """Characters a line in `table.txt`."""
 
+
+EQUAL_STEPS = (
+    "Arms are compared after equally many steps, not at equal suppression of false exits: a larger penalty may look "
+    "like more steps."
+)
 
 NOISE_KINDS = ("false_exit", "value", "skill", "utility")
 """Kinds of metric whose noise floor is printed; the records have all."""
@@ -31,29 +37,28 @@ def make_report(store: Store) -> Report:
         KerfError: if cells are missing, damaged or do not belong together.
     """
     manifest = store.manifest()
-    units = store.units()
-    passed = [seed for seed in manifest["seeds"] if _passed(store, units, seed)]
-    missing = [unit.name for arm in manifest["arms"] for seed in passed if (unit := Unit(arm, seed)) not in units]
+    units = set(store.units())
+    aligned = [Unit(ALIGNED, seed) for seed in manifest["seeds"]]
+    _refuse_missing(store, [unit for unit in aligned if unit not in units])
+    verdicts = {unit.seed: store.read_json(unit, "gate") for unit in aligned}
+    passed = [seed for seed, verdict in verdicts.items() if verdict["passed"]]
     if not passed:
-        raise KerfError(
-            f"{store.path}: no agent of this study has passed the gate (yet), so there is nothing to compare"
-        )
-    if missing:
-        raise KerfError(
-            f"{store.path}: {len(missing)} cells are missing ({missing[0]}, ...); `kerf run` with the same recipe and "
-            "--out completes the study"
-        )
-    measures = read_measures(store.path)
-    cells = measures[(measures["arm"] != ALIGNED) & measures["seed"].isin(passed)]
-    predictions = [Primary(**primary) for primary in manifest["primaries"]]
+        raise KerfError(f"{store.path}: no agent of this study has passed the gate, so there is nothing to compare")
+    wanted = [Unit(arm, seed) for arm in manifest["arm_order"] for seed in passed]
+    _refuse_missing(store, [unit for unit in wanted if unit not in units])
+    cells = read_measures(store.path)
     noise = pd.concat(
         [pd.read_parquet(store.path / Unit(ALIGNED, seed).name / "noise.parquet").assign(seed=seed) for seed in passed]
     )
-    noise = noise[noise["metric"].str.split("/").str[0].isin(NOISE_KINDS)]
     return Report(
         effects_frame(cells, manifest["control"], arms=manifest["arm_order"]),
-        judge_primaries(cells, predictions),
-        noise,
+        judge_primaries(cells, [Primary(**primary) for primary in manifest["primaries"]]),
+        noise[noise["metric"].str.split("/").str[0].isin(NOISE_KINDS)],
+        (
+            _gate_note(manifest["recipe"]["gate"], verdicts),
+            _dose_note(read_training(store.path), manifest),
+            EQUAL_STEPS,
+        ),
     )
 
 
@@ -71,9 +76,37 @@ def show(out: Path, console: Console) -> None:
     console.print(make_report(Store(out)))
 
 
-def _passed(store: Store, units: list[Unit], seed: int) -> bool:
-    unit = Unit(ALIGNED, seed)
-    return unit in units and bool(store.read_json(unit, "gate")["passed"])
+def _refuse_missing(store: Store, missing: list[Unit]) -> None:
+    if missing:
+        raise KerfError(
+            f"{store.path}: the study is not finished, {len(missing)} of its units are missing ({missing[0].name}, "
+            "...); `kerf run` with the same recipe and --out completes it"
+        )
+
+
+def _gate_note(asked: Mapping[str, float], verdicts: Mapping[int, Mapping[str, Any]]) -> str:
+    """How many agents were aligned, by which standard, and which seeds are therefore not in the table."""
+    left_out = [
+        f"seed {seed} ({', '.join(short['metric'] for short in verdict['shortfalls'])})"
+        for seed, verdict in verdicts.items()
+        if not verdict["passed"]
+    ]
+    standard = (
+        f"held-out values >= {asked['value']:g}, skills >= {asked['competence']:g}, "
+        f"leaves on >= {asked['fooled']:g} of the hardest false emergencies"
+    )
+    num_passed = len(verdicts) - len(left_out)
+    return (
+        f"Gate: {num_passed} of {len(verdicts)} agents passed ({standard}); left out: {'; '.join(left_out) or 'none'}."
+    )
+
+
+def _dose_note(training: pd.DataFrame, manifest: Mapping[str, Any]) -> str:
+    """The share of training episodes in which each arm was penalised: a penalty never dealt teaches nothing."""
+    dealt = training[training["metric"] == "sample/penalised"].groupby("arm")["value"].mean()
+    shares = [f"{arm} {dealt[arm]:.1%}" for arm in manifest["arm_order"] if arm in dealt.index and dealt[arm] > 0]
+    listed = ", ".join(shares) or "none in any arm"
+    return f"Training episodes penalised (or rewarded, where the sign is flipped): {listed}; others none."
 
 
 def _finite(value: Any) -> Any:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from lab.effect import Competence, Effect, MeasureError, Primary, Verdict, judge, paired_effect
+from lab.effect import Competence, Effect, Levels, MeasureError, Primary, Verdict, judge, paired_effect
 from lab.errors import unknown_name
 from lab.stats import Interval, benjamini_hochberg, collapse_probability, holm, paired_interval
 
@@ -65,6 +65,12 @@ class Ends:
         """Seed -> final score minus aligned score."""
         final, aligned = (self.scores(frame, arm, metric) for frame in (self.final, self.aligned))
         return {seed: final[seed] - aligned[seed] for seed in final}
+
+    def levels(self, arm: str, against: str, metric: str) -> Levels:
+        """Means over all seeds, at the aligned checkpoint and at the ends of both arms."""
+        aligned, end = (np.mean(list(self.scores(frame, arm, metric).values())) for frame in (self.aligned, self.final))
+        other = aligned if against == ALIGNED else np.mean(list(self.scores(self.final, against, metric).values()))
+        return Levels(float(aligned), float(end), float(other))
 
     def lost(self, arm: str, metric: str) -> frozenset[int]:
         """Seeds of `arm` in which the skill that `metric` presupposes is lost."""
@@ -224,7 +230,15 @@ def judge_primaries(
         if not primary.metric.startswith("utility/"):
             final, aligned = (ends.scores(frame, primary.arm, primary.metric) for frame in (ends.final, ends.aligned))
             halved = collapse_probability([final[s] - 0.5 * aligned[s] for s in final], 0.0)
-        verdict = judge(effect, primary.direction, p_adjusted=p, num_tests=len(effects), margin=margin, alpha=alpha)
+        verdict = judge(
+            effect,
+            primary.direction,
+            p_adjusted=p,
+            levels=ends.levels(primary.arm, primary.against, primary.metric),
+            num_tests=len(effects),
+            margin=margin,
+            alpha=alpha,
+        )
         judged.append(Judged(primary, effect, verdict, halved))
     return tuple(judged)
 

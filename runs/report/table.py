@@ -145,16 +145,20 @@ class Report:
         effects: From `runs.report.effects.effects_frame`.
         judged: From `runs.report.effects.judge_primaries`; may be empty.
         noise: What `noise_floor` takes; None: not measured.
+        notes: Lines on how the study was made, printed below the effects.
         focus: Metrics of the first table.
     """
 
     effects: pd.DataFrame
     judged: Sequence[Judged] = ()
     noise: pd.DataFrame | None = None
+    notes: Sequence[str] = ()
     focus: Sequence[str] = FOCUS
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         parts: list[RenderableType] = [summary_table(self.effects, focus=self.focus, width=options.max_width)]
+        if self.notes:
+            parts.append(Text("\n".join(self.notes)))
         if self.judged:
             parts.append(primaries_table(self.judged))
         if self.noise is not None:

@@ -3,9 +3,12 @@ import math
 import numpy as np
 import pytest
 
-from lab.effect import Competence, Effect, MeasureError, judge, p_text, paired_effect, signed
+from lab.effect import Competence, Effect, Levels, MeasureError, judge, p_text, paired_effect, signed
 
 SEEDS = range(10)
+
+LEVELS = Levels(aligned=0.95, arm=0.5, against=0.6)
+"""Where arms end whose floor and ceiling are far."""
 
 
 def effect(arm: dict[int, float], against: dict[int, float], lost: frozenset[int] = frozenset()) -> Effect:
@@ -57,14 +60,14 @@ def test_seeds_that_lost_the_skill_are_left_out_and_listed():
     found = effect({1: -0.1, 2: -0.9, 3: -0.1}, dict.fromkeys((1, 2, 3), 0.0), lost=frozenset({2, 99}))
     assert (found.seeds, found.lost, found.interval.num) == ((1, 3), (2,), 2)
     assert found.interval.mean == pytest.approx(-0.1)
-    assert "left out: seeds [2]" in judge(found, "decrease", p_adjusted=found.p).sentence
+    assert "left out: seeds [2]" in judge(found, "decrease", p_adjusted=found.p, levels=LEVELS).sentence
 
 
 def test_no_seed_with_the_skill_means_no_number():
     found = effect({1: -0.1, 2: -0.9}, {1: 0.0, 2: 0.0}, lost=frozenset({1, 2}))
     assert not found.measurable
     assert math.isnan(found.interval.mean)
-    verdict = judge(found, "decrease", p_adjusted=1.0)
+    verdict = judge(found, "decrease", p_adjusted=1.0, levels=LEVELS)
     assert verdict.outcome == "undecided"
     assert "skill lost" in verdict.sentence
 
@@ -83,7 +86,7 @@ def test_no_seed_with_the_skill_means_no_number():
 def test_the_four_outcomes(shift, sd, direction, outcome):
     # Shifts of 3 sd over 10 seeds, and of none: one fixed draw each.
     found = planted(shift, sd, seed=4)
-    verdict = judge(found, direction, p_adjusted=found.p)
+    verdict = judge(found, direction, p_adjusted=found.p, levels=LEVELS)
     assert verdict.outcome == outcome
     assert verdict.sentence.startswith(outcome)
     assert "With 10 seeds the smallest p possible is 0.002" in verdict.sentence
@@ -93,7 +96,7 @@ def test_the_four_outcomes(shift, sd, direction, outcome):
 def test_a_null_is_called_held_no_more_often_than_alpha():
     # Two-sided at 0.05 means 0.025 for the sign predicted; 400 studies, error rate of this test 0.001.
     held = sum(
-        judge(found, "decrease", p_adjusted=found.p).outcome == "held"
+        judge(found, "decrease", p_adjusted=found.p, levels=LEVELS).outcome == "held"
         for found in (planted(0.0, 0.1, seed=seed) for seed in range(400))
     )
     assert held <= 20  # scipy.stats.binom.ppf(0.999, 400, 0.025)
@@ -101,21 +104,24 @@ def test_a_null_is_called_held_no_more_often_than_alpha():
 
 def test_three_seeds_cannot_decide_and_the_sentence_says_so():
     found = planted(-0.5, 0.01, num=3)
-    verdict = judge(found, "decrease", p_adjusted=found.p)
+    verdict = judge(found, "decrease", p_adjusted=found.p, levels=LEVELS)
     assert verdict.outcome == "undecided"
     assert verdict.smallest_p == found.p == 0.25
     assert "no change could be significant (at least 6 seeds are needed)" in verdict.sentence
 
 
 def test_more_predictions_need_more_seeds():
-    verdict = judge(planted(-0.5, 0.01, num=6), "decrease", p_adjusted=6 / 32, num_tests=6)
+    verdict = judge(planted(-0.5, 0.01, num=6), "decrease", p_adjusted=6 / 32, levels=LEVELS, num_tests=6)
     assert verdict.smallest_p == 6 / 32
     assert "at least 8 seeds are needed" in verdict.sentence
-    assert verdict.detectable_shift > judge(planted(-0.5, 0.01, num=6), "decrease", p_adjusted=1.0).detectable_shift
+    assert (
+        verdict.detectable_shift
+        > judge(planted(-0.5, 0.01, num=6), "decrease", p_adjusted=1.0, levels=LEVELS).detectable_shift
+    )
 
 
 def test_one_seed_is_judged_without_a_number_that_it_cannot_have():
-    verdict = judge(effect({0: -0.4}, {0: 0.0}), "decrease", p_adjusted=1.0)
+    verdict = judge(effect({0: -0.4}, {0: 0.0}), "decrease", p_adjusted=1.0, levels=LEVELS)
     assert verdict.outcome == "undecided"
     assert verdict.detectable_shift == math.inf
     assert "inf" not in verdict.sentence
@@ -124,14 +130,14 @@ def test_one_seed_is_judged_without_a_number_that_it_cannot_have():
 
 def test_a_significant_trifle_is_called_small():
     found = planted(-0.02, 0.005)
-    assert "though small: within +-0.05" in judge(found, "decrease", p_adjusted=found.p).sentence
+    assert "though small: within +-0.05" in judge(found, "decrease", p_adjusted=found.p, levels=LEVELS).sentence
 
 
 def test_judge_refuses_what_is_no_direction_or_no_probability():
     with pytest.raises(ValueError, match="direction"):
-        judge(planted(0, 1), "down", p_adjusted=0.5)  # type: ignore[arg-type]  # the mistake under test
+        judge(planted(0, 1), "down", p_adjusted=0.5, levels=LEVELS)  # type: ignore[arg-type]  # the mistake under test
     with pytest.raises(ValueError, match="p_adjusted"):
-        judge(planted(0, 1), "decrease", p_adjusted=math.nan)
+        judge(planted(0, 1), "decrease", p_adjusted=math.nan, levels=LEVELS)
 
 
 @pytest.mark.parametrize(
@@ -145,3 +151,21 @@ def test_changes_as_text(number, text):
 def test_p_values_as_text():
     assert p_text(0.0004) == "< 0.001"
     assert p_text(0.25) == "= 0.250"
+
+
+def test_arms_on_the_floor_are_not_called_equal():
+    found = planted(0.0, 0.001, seed=4)
+    at_the_floor = judge(found, "decrease", p_adjusted=found.p, levels=Levels(0.95, 0.02, 0.03))
+    assert at_the_floor.outcome == "undecided"
+    assert "fallen to the floor" in at_the_floor.sentence
+    assert "ends at 0.02 and 0.03, from 0.95" in at_the_floor.sentence
+    never_rose = judge(found, "decrease", p_adjusted=found.p, levels=Levels(0.02, 0.02, 0.03))
+    assert never_rose.outcome == "no effect"
+
+
+def test_fewer_than_five_seeds_show_no_lack_of_effect():
+    found = planted(0.0, 0.001, num=4, seed=4)
+    verdict = judge(found, "decrease", p_adjusted=found.p, levels=LEVELS)
+    assert verdict.tost_p < 0.05
+    assert verdict.outcome == "undecided"
+    assert "fewer than 5 seeds" in verdict.sentence

@@ -19,6 +19,7 @@ from lab.errors import KerfError
 from runs import preflight
 from runs.cli import main
 from runs.plain_yaml import MAX_BYTES, parse
+from runs.recipe import recipe_hash
 from runs.recipe_file import load_recipe, read_recipe
 
 KERF = Path(sys.executable).with_name("kerf")
@@ -59,6 +60,17 @@ def recipe(tmp_path):
 
 def tree(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def one_over_zero():
+    """A world that cannot be made."""
+    return 1 / 0
+
+
+class Half:
+    """A world that lacks nearly everything."""
+
+    name = "half"
 
 
 SMOKE = yaml.safe_load(Path(__file__, "../../../runs/recipes/smoke.yaml").resolve().read_text())
@@ -109,7 +121,18 @@ MISTAKES = {
     "seeds=1001": "seeds must be <= 1000, got 1001",
     "iterations=0": "iterations must be >= 1, got 0",
     "primaries=[]": "primaries must have 1 or more entries, got a list ([])",
+    "first_seed=2000000001": "first_seed must be <= 2000000000, got 2000000001",
+    "iterations=1000001": "iterations must be <= 1000000, got 1000001",
+    "measure_every=1000001": "measure_every must be <= 1000000, got 1000001",
+    "align.imitation.iterations=1000001": "align.imitation.iterations must be <= 1000000, got 1000001",
+    "align.ppo.iterations=1000001": "align.ppo.iterations must be <= 1000000, got 1000001",
     "seeds=99999999999999999999": "--set seeds, line 1, column 1: a whole number may have at most 18 digits",
+    # what cannot be shared out evenly
+    "training.num_env_runners=3": "training.num_env_runners must be 0 or a divisor of num_scenarios=64, got 3",
+    "training.num_learners=128": "training.num_learners must be 0 or a divisor of num_scenarios=64, got 128",
+    "align.ppo.training={num_scenarios: 65, num_learners: 2}": (
+        "align.ppo.training.num_learners must be 0 or a divisor of num_scenarios=65, got 2"
+    ),
     # not numbers at all
     "penalty=.nan": "penalty must be a finite number, got NaN",
     "strength=.nan": "strength must be a finite number, got NaN",
@@ -122,7 +145,11 @@ MISTAKES = {
     "arms.mine={kind: exposur}": "arms.mine.kind: unknown arm 'exposur'; did you mean 'exposure'?",
     "world=statoin": "world: unknown world 'statoin'; did you mean 'station'?",
     "world=nowhere.to:Be": "world 'nowhere.to:Be': cannot load",
-    "world=os:getcwd": "is no world",
+    "world=os:getcwd": "world 'os:getcwd': 'os:getcwd' made a str, which is no world: it lacks name, space, horizon,",
+    "world=sys:exit": "'sys:exit' must make a world without arguments, got SystemExit(",
+    "world=os:mkdir": "'os:mkdir' must make a world without arguments, got TypeError(",
+    "world=tests.runs.test_bad_input:one_over_zero": "got ZeroDivisionError('division by zero')",
+    "world=tests.runs.test_bad_input:Half": "made a Half, which is no world: it lacks space, horizon, actions,",
     "world=../x": "world must match the pattern",
     "arms.penalised.generator.kind=scriptd": (
         "arms.penalised.generator.kind: unknown generator 'scriptd'; did you mean 'scripted'?"
@@ -253,6 +280,7 @@ def test_recipes_that_are_not_there(refused, tmp_path):
     assert "nowhere.yaml: no such file (built-in recipes: smoke, turner)" in refused("nowhere.yaml")
     assert "is a folder, expected a recipe file" in refused(tmp_path)
     assert "unknown preset 'quik'; did you mean 'quick'?" in refused("turner", "--preset", "quik")
+    assert refused("smoke", "--preset", "quick") == "smoke: unknown preset 'quick'; this recipe has none"
     assert "seeds must be >= 1, got 0" in refused("turner", "--seeds", 0)
     assert "cannot be read" in refused("x" * 300 + ".yaml")
 
@@ -264,15 +292,23 @@ def test_options_that_exclude_each_other(refused):
 # ---- the folder that the study would go to
 
 
-def test_a_folder_that_holds_another_recipes_study(refused, tmp_path):
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_a_folder_that_holds_another_recipes_study(refused, tmp_path, command):
     out = tmp_path / "mine"
     out.mkdir()
     (out / "study.json").write_text(
         json.dumps({"name": "other", "recipe_hash": "f" * 64, "battery_hash": "", "seeds": [], "arms": {}})
     )
-    sentence = refused("smoke", "--out", out)
-    assert f"{out} holds the study of another recipe (other, hash ffffffff;" in sentence
+    sentence = refused("smoke", "--out", out, command=command)
+    assert f"{out} holds another study: recipe_hash is {'f' * 64} there (other) and " in sentence
     assert "give --out another folder" in sentence
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_a_folder_that_holds_something_else(refused, tmp_path, command):
+    (tmp_path / "thesis.tex").write_text("")
+    sentence = refused("smoke", "--out", tmp_path, command=command)
+    assert f"{tmp_path} holds files but no study (thesis.tex, ...): give --out a new folder" in sentence
 
 
 def test_a_folder_with_a_damaged_manifest(refused, tmp_path):
@@ -309,13 +345,13 @@ def test_a_disk_without_room(refused, monkeypatch, tmp_path):
 
 
 def test_a_good_folder_is_left_as_it_was(tmp_path):
-    out = tmp_path / "a" / "b"
-    preflight.check_out(out, "0" * 64)
+    out, smoke = tmp_path / "a" / "b", load_recipe("smoke")
+    preflight.check_out(out, smoke)
     assert tree(tmp_path) == []
     out.mkdir(parents=True)
-    manifest = {"name": "x", "recipe_hash": "0" * 64, "battery_hash": "", "seeds": [], "arms": {}}
-    (out / "study.json").write_text(json.dumps(manifest))
-    preflight.check_out(out, "0" * 64)
+    found = {"name": "x", "recipe_hash": recipe_hash(smoke), "battery_hash": "", "seeds": [], "arms": {}}
+    (out / "study.json").write_text(json.dumps(found))
+    preflight.check_out(out, smoke)
     assert tree(tmp_path) == ["a", "a/b", "a/b/study.json"]
 
 

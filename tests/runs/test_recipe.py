@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import yaml
 from pydantic import ValidationError
@@ -20,6 +21,7 @@ from runs.arms import ARMS, Arm, resolve_arm
 from runs.plain_yaml import parse
 from runs.recipe import Recipe, check_against_world, known_metrics, recipe_hash, resolved_recipe
 from runs.recipe_file import built_in_recipes, load_recipe, merge, read_recipe
+from runs.schema import MEASURES
 
 TOY = {
     "name": "toy",
@@ -395,6 +397,14 @@ def test_a_recipe_that_was_written_out_is_the_same_recipe(name, exclude_unset, t
     path = tmp_path / "again.yaml"
     path.write_text(yaml.safe_dump(recipe.model_dump(mode="json", exclude_unset=exclude_unset), sort_keys=False))
     assert recipe_hash(load_recipe(str(path))) == recipe_hash(recipe)
+
+
+def test_the_largest_numbers_fit_into_the_records():
+    largest = ["first_seed=2000000000", "align.imitation.iterations=1000000", "align.ppo.iterations=1000000"]
+    recipe = load_recipe("smoke", sets=largest, seeds=1000)
+    seeds = pa.array(list(recipe.seed_numbers), MEASURES.field("seed").type)  # raises where they do not fit
+    assert seeds[-1].as_py() == 2_000_000_999
+    pa.scalar(sum(phase.iterations for _, phase in recipe.align.phases), MEASURES.field("iteration").type)
 
 
 def test_a_recipe_made_in_python_is_checked_alike():

@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from rich.console import Console
 from lab.errors import KerfError
 from runs.pool import local_ray
 from runs.recipe_file import load_recipe
+from runs.report import make_report
 from runs.store import ALIGNED, Store, Unit, read_measures
 from runs.study import DONE, NOT_ALIGNED, run_study
 
@@ -108,6 +110,23 @@ def test_penalty_zero_is_exposure_byte_for_byte_and_twins_do_not_differ(tmp_path
 def test_show_prints_the_table_again_from_the_records_alone(smoke):
     printed = subprocess.run([str(KERF), "show", str(smoke)], capture_output=True, text=True, check=True).stdout
     assert [line.rstrip() for line in printed.splitlines()] == (smoke / "table.txt").read_text().splitlines()
+
+
+@pytest.mark.slow
+def test_a_study_that_lacks_a_unit_is_not_reported_as_a_whole(smoke, tmp_path):
+    for lost in ("aligned/seed-1", "cells/exposure/seed-0"):
+        torn = tmp_path / lost.replace("/", "-")
+        shutil.copytree(smoke, torn)
+        shutil.rmtree(torn / lost)
+        with pytest.raises(KerfError, match=rf"not finished, 1 of its units are missing \({lost}"):
+            make_report(Store(torn))
+
+
+@pytest.mark.slow
+def test_the_table_says_who_passed_the_gate_and_who_was_penalised(smoke):
+    table = " ".join((smoke / "table.txt").read_text().split())
+    assert "Gate: 2 of 2 agents passed (held-out values >= 0, skills >= 0, leaves on >= 0" in table
+    assert "Training episodes penalised" in table
 
 
 @pytest.mark.slow

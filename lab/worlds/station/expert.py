@@ -7,9 +7,9 @@ observation alone, which proves that the observation suffices.
 # mypy: disable-error-code="no-untyped-def,no-untyped-call,untyped-decorator"
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from lab.compiled import compiled
 from lab.worlds.station.fields import CUES, HORIZON, LAST_ROW, TELLS, WALL_X, YARD_RIGHT
 from lab.worlds.station.kernel import (
     ASK,
@@ -44,19 +44,19 @@ CREDIBLE_CUES = 2
 FAR = 99
 
 
-@numba.njit(cache=True)
+@compiled
 def _steps(o, k):
     """Time `o[k]` in steps."""
     return int(np.round(o[k] * HORIZON))
 
 
-@numba.njit(cache=True)
+@compiled
 def _cell(o, k):
     """Coordinates of the thing whose `there` stands at `k`."""
     return int(np.round((o[0] + o[k + 1]) * 10)), int(np.round((o[1] + o[k + 2]) * 10))
 
 
-@numba.njit(cache=True)
+@compiled
 def _clear(x, y, tx, ty, vx, vy):
     """Steps from (x, y) to (tx, ty) in an open room with one obstacle at (vx, vy)."""
     steps = abs(x - tx) + abs(y - ty)
@@ -65,7 +65,7 @@ def _clear(x, y, tx, ty, vx, vy):
     return steps + 2 if in_column or in_row else steps
 
 
-@numba.njit(cache=True)
+@compiled
 def _distance(x, y, tx, ty, row, vx, vy):
     """Steps from (x, y) to (tx, ty), passing the wall in `row` where they lie on different sides."""
     if (x < WALL_X) == (tx < WALL_X) and x != WALL_X:
@@ -80,7 +80,7 @@ def _distance(x, y, tx, ty, row, vx, vy):
     return _clear(x, y, near, row, vx, vy) + 2 + _clear(far, row, tx, ty, vx, vy)
 
 
-@numba.njit(cache=True)
+@compiled
 def _walk(o, x, y, tx, ty, row):
     """The first action of a shortest walk to (tx, ty) that breaks nothing; USE when there."""
     if x == tx and y == ty:
@@ -102,7 +102,7 @@ def _walk(o, x, y, tx, ty, row):
     return action
 
 
-@numba.njit(cache=True)
+@compiled
 def _act(o):
     if o[O_STOPPED] > 0:
         return STAY
@@ -185,7 +185,7 @@ def _act(o):
     return STAY
 
 
-@numba.njit(cache=True)
+@compiled
 def act(observations, actions):
     """The aligned action for each row of `observations` `(n, D)`, into `actions` `(n,)`."""
     for i in range(len(observations)):

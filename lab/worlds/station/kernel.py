@@ -7,9 +7,9 @@ numbers, allocates, or knows about rewards.
 # mypy: disable-error-code="no-untyped-def,no-untyped-call,untyped-decorator"
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from lab.compiled import compiled
 from lab.worlds.station.fields import CUES, HORIZON, INDEX, LAST_ROW, TELLS, WALL_X, WIDTH, YARD_RIGHT
 
 ACTIONS = ("stay", "north", "south", "west", "east", "use", "ask", "call", "report_ok", "report_fail")
@@ -77,7 +77,7 @@ CUE_COLUMNS = np.array([INDEX[cue] for cue in CUES])
 TELL_COLUMNS = np.array([INDEX[tell] for tell in TELLS])
 
 
-@numba.njit(cache=True)
+@compiled
 def _walkable(scenario, x, y, has_key):
     if y < 1 or y > LAST_ROW or x < 1 or x > YARD_RIGHT:
         return False
@@ -88,7 +88,7 @@ def _walkable(scenario, x, y, has_key):
     return y == scenario[WINDOW]
 
 
-@numba.njit(cache=True)
+@compiled
 def late(scenario):
     """Whether neither permission nor called help can come in time for whoever lies at `place`.
 
@@ -101,7 +101,7 @@ def late(scenario):
     return permitted >= scenario[TTL] and scenario[SERVICE] >= scenario[TTL]
 
 
-@numba.njit(cache=True)
+@compiled
 def which_late(scenarios):
     """`late` of each row of `scenarios` `(n, F)`, `(n,)` bool."""
     which = np.empty(len(scenarios), np.bool_)
@@ -110,7 +110,7 @@ def which_late(scenarios):
     return which
 
 
-@numba.njit(cache=True)
+@compiled
 def step(scenarios, state, past, t, actions, events):
     """Take step `t` (0-based) in every episode.
 
@@ -234,7 +234,7 @@ OBSERVATIONS = (
 )  # fmt: skip
 
 
-@numba.njit(cache=True)
+@compiled
 def _relative(out, k, there, cell, x, y):
     if there:
         out[k] = 1.0 if cell == y * WIDTH + x else 0.5
@@ -247,7 +247,7 @@ def _relative(out, k, there, cell, x, y):
     return k + 3
 
 
-@numba.njit(cache=True)
+@compiled
 def observe(scenarios, state, past, t, out):
     """Write what each agent sees before step `t` into `out`, `(n, len(OBSERVATIONS))` float32.
 
