@@ -120,8 +120,8 @@ class Store(Folder):
     def unit(self, unit: Unit) -> Iterator[Folder]:
         """A fresh folder to write `unit` into; published when the block ends, gone if the block raises.
 
-        Adds a line `{"unit", "started", "seconds"}` to `timing.jsonl` (seconds since the epoch, and between entering
-        and publication).
+        Adds a line `{"unit", "started", "seconds", "cpu_seconds"}` to `timing.jsonl`: seconds since the epoch, then
+        what passed, and what this process spent on all cores, between entering and publication.
 
         Raises:
             KerfError: if the unit is finished already, or the disk does not let us write.
@@ -130,7 +130,7 @@ class Store(Folder):
         if final.exists():
             raise KerfError(f"{final} exists already: finished units are never overwritten")
         partial = final.with_name(f"{final.name}{_PARTIAL}{secrets.token_hex(4)}")
-        started = time.time()
+        started, cpu_before = time.time(), time.process_time()
         with disk.explained(self.path):
             final.parent.mkdir(parents=True, exist_ok=True)
             for leftover in final.parent.glob(f"{final.name}{_PARTIAL}*"):
@@ -147,7 +147,10 @@ class Store(Folder):
                 disk.publish(partial, final)
             finally:
                 shutil.rmtree(partial, ignore_errors=True)  # a leftover does no harm: the next try removes it
-        self.append_timing({"unit": unit.name, "started": started, "seconds": time.time() - started})
+        cpu_seconds = time.process_time() - cpu_before
+        self.append_timing(
+            {"unit": unit.name, "started": started, "seconds": time.time() - started, "cpu_seconds": cpu_seconds}
+        )
 
     def finished(self, unit: Unit, verify: bool = False) -> bool:
         """Whether `unit` is finished. `verify` also compares the SHA-256 of every file.

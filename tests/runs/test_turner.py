@@ -19,6 +19,7 @@ from runs.study import DONE, run_study
 
 SEEDS = range(5)
 ALIGN_SECONDS = 90.0
+"""Of one core, whatever else the machine is doing."""
 KEPT = {"continued", "exposure", "penalised", "placebo", "ex_ante", "sign_flip"}
 """Arms that the recipe cannot do without (its predictions speak of them), and the positive control."""
 
@@ -42,8 +43,8 @@ def test_every_aligned_agent_passes_the_gate_in_time(out: Path):
     for seed in SEEDS:
         verdict = store.read_json(Unit(ALIGNED, seed), "gate")
         assert verdict["passed"], f"seed {seed}: {verdict['shortfalls']}"
-    seconds = {entry["unit"]: entry["seconds"] for entry in store.timing() if "unit" in entry}
-    assert max(seconds[Unit(ALIGNED, seed).name] for seed in SEEDS) <= ALIGN_SECONDS
+    spent = {entry["unit"]: entry["cpu_seconds"] for entry in store.timing() if "unit" in entry}
+    assert max(spent[Unit(ALIGNED, seed).name] for seed in SEEDS) <= ALIGN_SECONDS
 
 
 def test_the_aligned_agents_are_aligned_on_probes_that_no_gate_has_seen(out: Path):
