@@ -6,7 +6,7 @@ INSTALLED := .venv/.installed
 PIP_OPTIONS := -qq --disable-pip-version-check  # errors are still printed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint bench clean
+.PHONY: help install demo test lint bench oracles clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s  %s\n", $$1, $$2}' Makefile
@@ -26,6 +26,10 @@ lint: $(INSTALLED) ## Lint, check format, check types.
 
 bench: $(INSTALLED) ## Measure how fast training is here.
 	@$(BIN)/kerf bench train
+
+oracles: $(INSTALLED) ## Ask the oracles, then break copies of the lab and see whether they notice.
+	@$(BIN)/kerf oracles
+	@$(BIN)/python -m tests.mutate_oracles
 
 clean: ## Remove .venv, caches and build leftovers. Records in out/ stay.
 	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -25,9 +25,10 @@ from ray.rllib.utils.metrics import (
     TIMERS,
 )
 
-from agents.config import ACTIONS, KerfConfig
+from agents.config import ACTIONS, DOSES, KerfConfig
 from agents.env_runner import Sample
 from agents.network import TorchPolicy, Weights, weights_digest
+from agents.yoking import deal
 from lab.scenario import Scenarios
 from lab.source import ScenarioSource
 from lab.worlds import get_world
@@ -57,6 +58,9 @@ class KerfAlgorithm(PPO):
     advantage_std, num_env_steps_sampled_lifetime}` and `learners/default_policy/{loss, policy_loss, value_loss,
     entropy, kl, clip_fraction, grad_norm, imitation_loss, anchor_kl}` (means over the iteration; terms that are off are
     absent).
+
+    Attributes:
+        doses: `(T,)` int64, how many episodes of the last iteration were penalised at each step.
     """
 
     @classmethod
@@ -70,6 +74,7 @@ class KerfAlgorithm(PPO):
         self.world = get_world(self.config.world)
         self.source: ScenarioSource = copy.deepcopy(self.config.source)
         self.num_iterations = 0
+        self.doses: NDArray[np.int64] = np.zeros(self.world.horizon, np.int64)
 
     def _setup_logdir(self) -> None:
         """Under Tune the trial's folder; else none: RLlib would leave an empty one in the user's home at each build."""
@@ -89,12 +94,13 @@ class KerfAlgorithm(PPO):
         luck = np.random.default_rng(self.config.seed_sequence(self.num_iterations, ACTIONS))
         uniforms = luck.random((self.world.horizon, len(scenarios)), np.float32)
         with self.metrics.log_time((TIMERS, ENV_RUNNER_SAMPLING_TIMER)):
-            sample = self.play(scenarios, uniforms)
+            sample = self.play(scenarios, uniforms, self._dealt(len(scenarios)))
         with self.metrics.log_time((TIMERS, LEARNER_UPDATE_TIMER)):
             self.metrics.aggregate(self._learn(sample), key=LEARNER_RESULTS)
         self._show_weights()
         self.source.tell(scenarios, sample.episodes["elicited"])
         self.num_iterations += 1
+        self.doses = sample.doses
         report = {name: float(values.mean()) for name, values in sample.episodes.items()}
         report["advantage_std"] = float(sample.advantages().std())
         self.metrics.log_dict(report, key=ENV_RUNNER_RESULTS, window=1)
@@ -102,8 +108,25 @@ class KerfAlgorithm(PPO):
             (ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME), uniforms.size, reduce="lifetime_sum"
         )
 
-    def play(self, scenarios: Scenarios, uniforms: NDArray[np.float32]) -> Sample:
+    def _dealt(self, n: int) -> NDArray[np.bool_] | None:
+        """Where this iteration's penalties fall if that does not depend on what is done, `(T, n)`; else None.
+
+        Decided here, for the whole batch, so that it does not matter into how many slices that is cut.
+        """
+        doses = self.config.doses
+        if doses is None:
+            return None
+        if self.num_iterations >= len(doses):
+            raise RuntimeError(f"the doses are those of {len(doses)} iterations, and all of these are done")
+        rng = np.random.default_rng(self.config.seed_sequence(self.num_iterations, DOSES))
+        return deal(doses[self.num_iterations], n, rng)
+
+    def play(
+        self, scenarios: Scenarios, uniforms: NDArray[np.float32], dealt: NDArray[np.bool_] | None = None
+    ) -> Sample:
         """Play `scenarios` `(n, F)` with the present weights and the action numbers `uniforms` `(T, n)`; train nothing.
+
+        `dealt` `(T, n)` says where to penalise, whatever was done; None leaves it to the grader.
 
         The batch is cut into one slice per env runner. A slice whose runner died is played again by another, so the
         sample is always whole.
@@ -112,11 +135,19 @@ class KerfAlgorithm(PPO):
         request = {"weights": weights, "digest": weights_digest(weights)}
         num_runners = self.config.settings.num_env_runners
         if num_runners == 0:
-            return self.env_runner.sample(**request, scenarios=scenarios, uniforms=uniforms)
+            return self.env_runner.sample(**request, scenarios=scenarios, uniforms=uniforms, dealt=dealt)
         request["weights"] = ray.put(weights)
         parts = np.array_split(np.arange(len(scenarios)), num_runners)
         return self._play_remotely(
-            [request | {"scenarios": scenarios[rows], "uniforms": uniforms[:, rows]} for rows in parts]
+            [
+                request
+                | {
+                    "scenarios": scenarios[rows],
+                    "uniforms": uniforms[:, rows],
+                    "dealt": None if dealt is None else dealt[:, rows],
+                }
+                for rows in parts
+            ]
         )
 
     def _play_remotely(self, requests: Sequence[Mapping[str, Any]]) -> Sample:

@@ -14,6 +14,7 @@ from agents.env_runner import KerfEnvRunner, world_spaces
 from agents.learner import KerfLearner
 from agents.network import KerfModule, Weights
 from agents.settings import NetworkSettings, TrainingSettings
+from agents.shaping import Potential, random_potential
 from lab.errors import KerfError, unknown_name
 from lab.grader import Grader
 from lab.source import ScenarioSource
@@ -23,6 +24,9 @@ from lab.worlds import get_world
 _STREAMS: Mapping[str, tuple[int, ...]] = {"weights": (0, 1), "shuffles": (0, 2)}
 ACTIONS = 3
 """Iteration k draws its scenarios under the spawn key (k,), and the numbers that pick actions under (k, ACTIONS)."""
+DOSES = 4
+"""Under (k, DOSES), iteration k draws which episodes are penalised if that does not depend on what they do."""
+_POTENTIAL = (0, 5)
 
 
 def ppo_settings(settings: TrainingSettings, num_rows: int) -> dict[str, Any]:
@@ -63,6 +67,8 @@ class KerfConfig(PPOConfig):
         self.penalty = 0.0
         # Not the sign itself: RLlib takes a setting of -1 for "deprecated" and drops it when a config is copied.
         self.penalty_turned = False
+        self.doses: Sequence[Sequence[int]] | None = None
+        self.shaping = 0.0
         self.design: Mapping[str, float] | None = None
         self.anchor: Weights | None = None
         self.advantage_scale: float | None = None
@@ -79,6 +85,8 @@ class KerfConfig(PPOConfig):
         grader: Grader | None = None,
         penalty: float = 0.0,
         penalty_sign: Literal[1, -1] = 1,
+        doses: Sequence[Sequence[int]] | None = None,
+        shaping: float = 0.0,
         design: Mapping[str, float] | None = None,
         anchor: Weights | None = None,
         advantage_scale: float | None = None,
@@ -94,6 +102,10 @@ class KerfConfig(PPOConfig):
             grader: Where to penalise; None grades nothing.
             penalty: L >= 0, subtracted at each penalised step, in units of utility.
             penalty_sign: -1 rewards what is else penalised (positive control).
+            doses: `(K, T)`: at iteration k and step t so many episodes are penalised, whatever they do, instead of
+                those that the grader says; there is no iteration K. None leaves it to the grader.
+            shaping: Standard deviation of a random potential by which the design reward is shaped, in units of
+                utility (`agents.shaping`); 0 for none.
             design: Event weights of the design reward; None means the world's ideal ones.
             anchor: Weights of the frozen policy pi_0 (same network), needed iff `anchor_coeff > 0`.
             advantage_scale: What advantages are divided by, needed iff `advantage_scaling` is `frozen`; usually
@@ -111,6 +123,7 @@ class KerfConfig(PPOConfig):
         if penalty_sign not in (1, -1):
             raise KerfError(f"penalty_sign must be 1 or -1, got {penalty_sign}")
         self.grader, self.penalty, self.penalty_turned = grader, penalty, penalty_sign == -1
+        self.doses, self.shaping = doses, shaping
         self.design, self.anchor, self.advantage_scale = design, anchor, advantage_scale
         self._check()
         return self
@@ -119,6 +132,13 @@ class KerfConfig(PPOConfig):
     def signed_penalty(self) -> float:
         """What is subtracted at a penalised step: L, or -L if the penalty is turned round."""
         return -self.penalty if self.penalty_turned else self.penalty
+
+    def potential(self) -> Potential | None:
+        """The potential that shapes the design reward, the same wherever it is asked for; None for no shaping."""
+        if self.shaping == 0.0:
+            return None
+        rng = np.random.default_rng(self.seed_sequence(*_POTENTIAL))
+        return random_potential(get_world(self.world), self.shaping, rng)
 
     def seed_sequence(self, *key: int) -> np.random.SeedSequence:
         """The seed sequence under a spawn key."""
@@ -141,8 +161,17 @@ class KerfConfig(PPOConfig):
             raise KerfError("source: expected a scenario source, got None; call KerfConfig().kerf(source=...)")
         if not (math.isfinite(self.penalty) and self.penalty >= 0):
             raise KerfError(f"penalty must be finite and >= 0, got {self.penalty}; penalty_sign=-1 turns it round")
-        if self.penalty > 0 and self.grader is None:
+        if self.penalty > 0 and self.grader is None and self.doses is None:
             raise KerfError(f"grader: a penalty of {self.penalty} needs a grader that says where, got None")
+        if not (math.isfinite(self.shaping) and self.shaping >= 0):
+            raise KerfError(f"shaping must be finite and >= 0, got {self.shaping}")
+        horizon, num_scenarios = get_world(self.world).horizon, self.settings.num_scenarios
+        for k, row in enumerate(self.doses or ()):
+            if len(row) != horizon or not all(0 <= count <= num_scenarios for count in row):
+                raise KerfError(
+                    f"doses: expected {horizon} counts from 0 to {num_scenarios} an iteration, got {list(row)} in "
+                    f"iteration {k}"
+                )
         events = get_world(self.world).events
         for event in self.design or ():
             if event not in events:

@@ -22,10 +22,11 @@ from ray.rllib.env.env_runner import EnvRunner
 from ray.rllib.utils.checkpoints import Checkpointable
 
 from agents.network import PolicyNetwork, TorchPolicy, Weights, weights_digest
-from lab.reward import reward
+from agents.shaping import shaping
+from lab.objective import Objective
 from lab.rollout import Trajectories, rollout
 from lab.scenario import Scenarios
-from lab.world import World, event_weights
+from lab.world import World
 from lab.worlds import get_world
 
 if TYPE_CHECKING:
@@ -45,11 +46,13 @@ class Sample:
             `anchor_logits` `(T, n, A)` (only with an anchor).
         episodes: Arrays `(n,)` float64: `elicited` (1.0 where the forbidden event happened), `penalised` (1.0
             where a penalty, or bonus, was dealt), `return_utility` and
-            `return_penalty` (undiscounted sums, before `reward_scale`).
+            `return_penalty` (undiscounted sums, before `reward_scale` and without shaping).
+        doses: `(T,)` int64, the number of episodes that were penalised at each step.
     """
 
     columns: Columns
     episodes: Mapping[str, NDArray[np.float64]]
+    doses: NDArray[np.int64]
 
     def advantages(self) -> NDArray[np.float32]:
         """Advantage of every step, utility minus penalty, unscaled, shape `(T, n)`."""
@@ -64,6 +67,7 @@ class Sample:
         return cls(
             {name: np.concatenate([part.columns[name] for part in parts], axis=1) for name in parts[0].columns},
             {name: np.concatenate([part.episodes[name] for part in parts]) for name in parts[0].episodes},
+            np.sum([part.doses for part in parts], axis=0),
         )
 
 
@@ -115,30 +119,42 @@ class Sampler:
 
     Args:
         world: Where to play.
-        config: A validated config: settings, grader, penalty, design weights, anchor.
+        config: A validated config: settings, grader, penalty, shaping, design weights, anchor.
     """
 
     def __init__(self, world: World, config: KerfConfig) -> None:
         self._world = world
         self._config = config
         self._settings = config.settings
-        self._design = event_weights(world, world.ideal if config.design is None else config.design)
-        self._needless = self._design[world.events.index(world.dilemma.needless)]
+        self._objective = Objective(config.design, config.grader, config.signed_penalty)
+        self._potential = config.potential()
         self._anchor: TorchPolicy | None = None
         if self._settings.anchor_coeff > 0:
             self._anchor = TorchPolicy.from_weights(
                 len(world.observations), len(world.actions), config.network, config.anchor
             )
 
-    def sample(self, network: PolicyNetwork, scenarios: Scenarios, uniforms: NDArray[np.float32]) -> Sample:
-        """Play `scenarios` `(n, F)` with the action numbers `uniforms` `(T, n)`."""
+    def sample(
+        self,
+        network: PolicyNetwork,
+        scenarios: Scenarios,
+        uniforms: NDArray[np.float32],
+        dealt: NDArray[np.bool_] | None = None,
+    ) -> Sample:
+        """Play `scenarios` `(n, F)` with the action numbers `uniforms` `(T, n)`.
+
+        `dealt` `(T, n)` says where to penalise, whatever was done; None leaves it to the grader.
+        """
         settings = self._settings
         acting = _Acting(network)
         trajectories = rollout(acting, self._world, scenarios, uniforms)
         state_values = acting.state_values()
-        utility, penalty = self._rewards(trajectories)
+        utility, penalty = self._rewards(trajectories, dealt)
+        paid = utility
+        if self._potential is not None:
+            paid = utility + shaping(self._potential(trajectories.observations), settings.gamma)
         scale = settings.reward_scale
-        of_utility = advantages(scale * utility, state_values, settings.gamma, settings.gae_lambda)
+        of_utility = advantages(scale * paid, state_values, settings.gamma, settings.gae_lambda)
         of_penalty = advantages(scale * penalty, None, settings.gamma, settings.gae_lambda)
         columns: dict[str, NDArray[Any]] = {
             "observations": trajectories.observations,
@@ -159,16 +175,14 @@ class Sampler:
             "return_utility": utility.sum(axis=0),
             "return_penalty": penalty.sum(axis=0),
         }
-        return Sample(columns, episodes)
+        return Sample(columns, episodes, np.count_nonzero(penalty, axis=1))
 
-    def _rewards(self, trajectories: Trajectories) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Design reward and penalty of every step, `(T, n)` each, unscaled."""
-        utility = reward(trajectories.events, self._design)
-        if self._config.grader is None:
-            return utility, np.zeros_like(utility)
-        grade = self._config.grader.grade(trajectories)
-        utility -= self._needless * grade.excused
-        return utility, self._config.signed_penalty * grade.penalised
+    def _rewards(
+        self, trajectories: Trajectories, dealt: NDArray[np.bool_] | None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Design reward (without shaping) and penalty of every step, `(T, n)` each, unscaled."""
+        utility, penalty = self._objective.terms(trajectories)
+        return utility, penalty if dealt is None else self._config.signed_penalty * dealt
 
 
 def _log_probability(trajectories: Trajectories) -> NDArray[np.float32]:
@@ -205,9 +219,10 @@ class KerfEnvRunner(EnvRunner, Checkpointable):
         digest: str,
         scenarios: Scenarios,
         uniforms: NDArray[np.float32],
+        dealt: NDArray[np.bool_] | None = None,
         **kwargs: Any,
     ) -> Sample:
-        """Act with `weights`, whose `weights_digest` is `digest`, in `scenarios` `(n, F)`; `uniforms` is `(T, n)`.
+        """`Sampler.sample`, acting with `weights`, whose `weights_digest` is `digest`.
 
         Raises:
             RuntimeError: if the weights in use are not those that were meant.
@@ -216,7 +231,7 @@ class KerfEnvRunner(EnvRunner, Checkpointable):
         used = weights_digest(self.module.network.weights())
         if used != digest:
             raise RuntimeError(f"env runner {self.worker_index} would act with weights {used[:12]}, not {digest[:12]}")
-        return self._sampler.sample(self.module.network, scenarios, uniforms)
+        return self._sampler.sample(self.module.network, scenarios, uniforms, dealt)
 
     def sample_slice(
         self, *, slice_index: int, scenarios: Scenarios, uniforms: NDArray[np.float32], **kwargs: Any

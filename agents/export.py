@@ -8,21 +8,45 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol, Self
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from agents.network import TorchPolicy
-from agents.settings import NetworkSettings
+from agents.tabular import TablePolicy
 from lab.errors import KerfError
+from lab.rollout import Policy
 from lab.world import World
 
 FORMAT = 1
 
 
-def save_policy(path: Path, policy: TorchPolicy, world: World, metadata: Mapping[str, Any] | None = None) -> None:
+class Exportable(Policy, Protocol):
+    """A policy that can be written down and made again."""
+
+    kind: ClassVar[str]
+    """Name of its entry in a card."""
+
+    def weights(self) -> dict[str, NDArray[Any]]:
+        """Its tensors, by name."""
+
+    def card(self) -> dict[str, Any]:
+        """All else that is needed to make it again, JSON only."""
+
+    @classmethod
+    def from_card(cls, card: Mapping[str, Any], world: World, weights: Mapping[str, NDArray[np.float32]]) -> Self:
+        """What `card` and `weights` were written of. Raises `KerfError` if they do not fit each other or `world`."""
+
+
+KINDS: Mapping[str, type[Exportable]] = {policy.kind: policy for policy in (TorchPolicy, TablePolicy)}
+"""What can be loaded, by the name of its entry in a card."""
+
+
+def save_policy(path: Path, policy: Exportable, world: World, metadata: Mapping[str, Any] | None = None) -> None:
     """Write `<path>.safetensors` and `<path>.json`; each appears whole or not at all, the JSON last.
 
     Args:
@@ -37,7 +61,7 @@ def save_policy(path: Path, policy: TorchPolicy, world: World, metadata: Mapping
         "world": world.name,
         "observations": list(world.observations),
         "actions": list(world.actions),
-        "network": policy.network.settings.model_dump(mode="json"),
+        policy.kind: policy.card(),
         "sha256": hashlib.sha256(weights).hexdigest(),
         "metadata": dict(metadata or {}),
     }
@@ -46,12 +70,12 @@ def save_policy(path: Path, policy: TorchPolicy, world: World, metadata: Mapping
     _write(_card_path(path), text.encode())
 
 
-def load_policy(path: Path, world: World) -> TorchPolicy:
-    """The policy that `save_policy` wrote to `path` (without suffix), for play in `world`.
+def load_policy(path: Path, world: World) -> Exportable:
+    """The policy that `save_policy` wrote to `path` (without suffix), of the same class, for play in `world`.
 
     Raises:
         KerfError: if a file is missing or unreadable, the hash differs, the observation or action names are not those
-            of `world`, or the tensors do not fit the network.
+            of `world`, or the tensors do not fit the rest.
     """
     card = read_card(path)
     for kind in ("observations", "actions"):
@@ -66,26 +90,26 @@ def load_policy(path: Path, world: World) -> TorchPolicy:
     sha256 = hashlib.sha256(weights).hexdigest()
     if sha256 != card["sha256"]:
         raise KerfError(f"{_weights_path(path)}: sha256 must be {card['sha256']}, got {sha256}; damaged or replaced")
+    (name,) = set(KINDS) & set(card)
     try:
-        settings = NetworkSettings(**card["network"])
-        tensors = load(weights)
-    except (ValidationError, TypeError, SafetensorError) as error:
+        return KINDS[name].from_card(card[name], world, load(weights))
+    except (ValidationError, TypeError, KeyError, SafetensorError) as error:
         raise KerfError(f"{path}: not an exported policy: {error}") from error
-    try:
-        return TorchPolicy.from_weights(len(world.observations), len(world.actions), settings, tensors)
     except KerfError as error:
         raise KerfError(f"{_weights_path(path)}: {error}") from error
 
 
 def read_card(path: Path) -> dict[str, Any]:
-    """What `<path>.json` says (world, names, network, sha256, metadata). Raises `KerfError` if it cannot be read."""
+    """What `<path>.json` says (world, names, kind, sha256, metadata). Raises `KerfError` if it cannot be read."""
     try:
         card = json.loads(_read(_card_path(path)))
     except ValueError as error:
         raise KerfError(f"{_card_path(path)}: expected JSON, got something else: {error}") from error
-    needed = {"format", "world", "observations", "actions", "network", "sha256", "metadata"}
-    if not isinstance(card, dict) or not needed <= set(card):
-        raise KerfError(f"{_card_path(path)}: expected an object with {sorted(needed)}")
+    needed = {"format", "world", "observations", "actions", "sha256", "metadata"}
+    if not isinstance(card, dict) or not needed <= set(card) or len(set(KINDS) & set(card)) != 1:
+        raise KerfError(
+            f"{_card_path(path)}: expected an object with {sorted(needed)} and one of {', '.join(sorted(KINDS))}"
+        )
     if card["format"] != FORMAT:
         raise KerfError(
             f"{_card_path(path)}: format must be {FORMAT}, got {card['format']!r}; written by another version"

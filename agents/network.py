@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from torch import nn
 
 from agents.settings import NetworkSettings
 from lab.errors import KerfError
+from lab.world import World
 
 Weights = Mapping[str, NDArray[np.float32]]
 """Named parameters of a `PolicyNetwork`, float32."""
@@ -144,6 +145,8 @@ class TorchPolicy:
         network: Used as it is, not copied: freeze or copy it first if somebody else trains it.
     """
 
+    kind: ClassVar[str] = "network"
+
     def __init__(self, network: PolicyNetwork) -> None:
         self.network = network
 
@@ -171,3 +174,12 @@ class TorchPolicy:
     def weights(self) -> dict[str, NDArray[np.float32]]:
         """A copy of all parameters, by name."""
         return self.network.weights()
+
+    def card(self) -> dict[str, Any]:
+        """All else that is needed to make it again."""
+        return self.network.settings.model_dump(mode="json")
+
+    @classmethod
+    def from_card(cls, card: Mapping[str, Any], world: World, weights: Weights) -> TorchPolicy:
+        """What `card` and `weights` were written of. Raises `KerfError` if they do not fit each other or `world`."""
+        return cls.from_weights(len(world.observations), len(world.actions), NetworkSettings(**card), weights)

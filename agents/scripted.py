@@ -62,6 +62,28 @@ class UniformPolicy:
 
 
 @dataclass(frozen=True)
+class Careless:
+    """Behaves like `base`, except that it takes any action at all with probability `slip`.
+
+    Attributes:
+        base: Whom it behaves like.
+        slip: In (0, 1).
+    """
+
+    base: Policy
+    slip: float
+
+    def logits(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
+        logits = self.base.logits(observations).astype(np.float64)
+        chances = np.exp(logits - logits.max(axis=1, keepdims=True))
+        chances /= chances.sum(axis=1, keepdims=True)
+        mixed: NDArray[np.float32] = np.log((1.0 - self.slip) * chances + self.slip / chances.shape[1]).astype(
+            np.float32
+        )
+        return mixed
+
+
+@dataclass(frozen=True)
 class NeverPolicy:
     """Behaves like `base`, except that it never takes some actions.
 

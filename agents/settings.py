@@ -5,9 +5,9 @@ Imports neither ray nor torch, so that a recipe can be checked in an instant.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -97,3 +97,38 @@ class TrainingSettings(Settings):
         if number and num_scenarios % number:
             raise ValueError(f"0 or a divisor of num_scenarios={num_scenarios}")
         return number
+
+
+class ExactSettings(Settings):
+    """Training by exact gradients: what PPO estimates from a batch is a sum over all situations here."""
+
+    optimiser: Literal["sgd", "adam"] = "adam"
+    """`sgd`: plain gradient descent, without momentum; `adam`: Adam (Kingma and Ba 2015). Neither clips gradients."""
+
+    learning_rate: Positive = 3e-3
+    """The optimiser's step size."""
+
+    reward_scale: Positive = 0.1
+    """Multiplies rewards and penalties."""
+
+    policy_coeff: NonNegative = 1.0
+    """Weight of the expected scaled reward; 0 leaves the other terms alone."""
+
+    imitation_coeff: NonNegative = 0.0
+    """Weight of the cross-entropy to the world's expert."""
+
+    entropy_coeff: NonNegative = 0.0
+    """Weight of the entropy bonus (nats)."""
+
+    anchor_coeff: NonNegative = 0.0
+    """Weight of KL(pi || pi_0) to the frozen aligned policy pi_0 (nats)."""
+
+    steps_per_iteration: Annotated[int, Field(ge=1, le=100_000)] = 1
+    """Gradient steps that count as one training iteration."""
+
+    @model_validator(mode="after")
+    def _trains(self) -> Self:
+        terms = ("policy_coeff", "imitation_coeff", "entropy_coeff", "anchor_coeff")
+        if not any(getattr(self, term) for term in terms):
+            raise ValueError(f"given something to train on: one of {', '.join(terms)} above 0")
+        return self

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from lab.scenario import Scenarios
-from lab.world import World
+from lab.world import Mix, World
 
 
 class GeneratorSettings(BaseModel):
@@ -91,6 +91,11 @@ class Generator(ABC):
         if state:
             raise ValueError(f"{type(self).__name__} keeps no state, got {sorted(state)}")
         self._asked = None
+
+    def mix(self) -> Mix | None:
+        """The distribution of its scenarios; None if it depends on what was told, or is no mix of the natural stream
+        and forgeries of one strength."""
+        return None
 
     @abstractmethod
     def _ask(self, n: int, rng: np.random.Generator) -> Scenarios:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from generators.base import Generator
 from lab.scenario import Scenarios
+from lab.world import Mix
 
 
 class Mixture(Generator):
@@ -38,6 +39,19 @@ class Mixture(Generator):
         self.sources = tuple(sources)
         self.shares = weights / weights.sum()
         self._origin = np.empty(0, np.int64)
+
+    def mix(self) -> Mix | None:
+        natural, strengths = 0.0, set[float]()
+        for source, share in zip(self.sources, self.shares.tolist(), strict=True):
+            mix = source.mix()
+            if mix is None:
+                return None
+            natural += share * mix.natural
+            if share > 0.0 and mix.natural < 1.0:
+                strengths.add(mix.strength)
+        if not strengths:
+            return Mix()
+        return Mix(min(natural, 1.0), *strengths) if len(strengths) == 1 else None
 
     def _ask(self, n: int, rng: np.random.Generator) -> Scenarios:
         self._origin = rng.choice(len(self.sources), size=n, p=self.shares)

@@ -6,7 +6,7 @@ import numpy as np
 
 from generators.base import Generator, GeneratorSettings
 from lab.scenario import Scenarios
-from lab.world import World, natural
+from lab.world import Mix, World, natural
 
 
 class Natural(Generator):
@@ -14,6 +14,9 @@ class Natural(Generator):
 
     def __init__(self, world: World, settings: GeneratorSettings) -> None:
         super().__init__(world)
+
+    def mix(self) -> Mix:
+        return Mix(natural=1.0)
 
     def _ask(self, n: int, rng: np.random.Generator) -> Scenarios:
         return natural(self.world, n, rng)

@@ -6,7 +6,7 @@ import numpy as np
 
 from generators.base import Generator, GeneratorSettings
 from lab.scenario import Scenarios
-from lab.world import World
+from lab.world import Mix, World
 
 
 class Scripted(Generator):
@@ -15,6 +15,9 @@ class Scripted(Generator):
     def __init__(self, world: World, settings: GeneratorSettings) -> None:
         super().__init__(world)
         self.strength = settings.strength
+
+    def mix(self) -> Mix:
+        return Mix(natural=0.0, strength=self.strength)
 
     def _ask(self, n: int, rng: np.random.Generator) -> Scenarios:
         return self.world.dilemma.false_emergency(n, self.strength, rng)

@@ -81,6 +81,7 @@ def paired_effect(
     metric: str,
     rng: np.random.Generator,
     lost: frozenset[int] = frozenset(),
+    bounds: tuple[float, float] | None = None,
 ) -> Effect:
     """The effect of `arm` against `against` on one metric.
 
@@ -90,8 +91,9 @@ def paired_effect(
         arm: Its name.
         against: Its name.
         metric: The metric's name.
-        rng: For the bootstrap and the permutation test.
+        rng: For the interval and the permutation test, above 16 seeds.
         lost: Seeds in which either arm lost its skill (`Competence.lost`); they are left out and listed.
+        bounds: What an effect can be at all (`paired_interval` cuts there); None: any number.
 
     Raises:
         MeasureError: a seed on one side only, no seed at all, or a change that is not finite: a failed probe is a
@@ -116,10 +118,15 @@ def paired_effect(
     per_seed = tuple(float(arm_change[seed] - against_change[seed]) for seed in seeds)
     left_out = tuple(sorted(set(arm_change) & lost))
     if not seeds:
-        nothing = Interval(math.nan, math.nan, math.nan, 0, reliable=False)
-        return Effect(arm, against, metric, (), (), left_out, nothing, 1.0)
-    interval, p = paired_interval(per_seed, rng), permutation_p(per_seed, rng)
+        return unmeasured(arm, against, metric, left_out)
+    interval, p = paired_interval(per_seed, rng, bounds=bounds), permutation_p(per_seed, rng)
     return Effect(arm, against, metric, seeds, per_seed, left_out, interval, p)
+
+
+def unmeasured(arm: str, against: str, metric: str, lost: tuple[int, ...] = ()) -> Effect:
+    """An effect of which no seed is left: no number at all."""
+    nothing = Interval(math.nan, math.nan, math.nan, 0, reliable=False)
+    return Effect(arm, against, metric, (), (), lost, nothing, 1.0)
 
 
 @dataclass(frozen=True)

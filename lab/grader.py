@@ -65,7 +65,8 @@ class ExAnte:
     def grade(self, trajectories: Trajectories) -> Grade:
         dilemma = trajectories.world.dilemma
         needed = dilemma.need_posterior(trajectories.scenarios, self.strength)
-        justified = needed * dilemma.benefit >= (1.0 - needed) * dilemma.cost
+        benefit = dilemma.benefit if dilemma.benefits is None else dilemma.benefits(trajectories.scenarios)
+        justified = needed * benefit >= (1.0 - needed) * dilemma.cost
         forbidden = trajectories.when(dilemma.forbidden)
         excused = trajectories.when(dilemma.needless) & justified
         return Grade(forbidden & ~justified, excused)

@@ -1,89 +1,38 @@
 """Statistics over seeds: the unit of replication is the seed (one aligned checkpoint), in which all is paired.
 
-Intervals are BCa bootstraps, tests are sign-flip permutations, "no effect" is an equivalence test, and power is that
-of a paired t test. Every draw comes from the generator that is passed in.
+Intervals are those of `lab.intervals`, tests are sign-flip permutations, "no effect" is an equivalence test, and power
+is that of a paired t test. Every draw comes from the generator that is passed in.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, stats
 
-MIN_SEEDS = 5
-"""Below this many seeds an interval is marked as unreliable."""
+from lab.intervals import MAX_FLIPS, MIN_SEEDS, ROUNDING, Interval, all_equal, finite, paired_interval, sign_flips
 
-MAX_FLIPS = 2**16
-"""Sign patterns of a permutation test: all of them up to 16 seeds, this many (incl. the one observed) above."""
-
-ROUNDING = 1e-12
-"""Differences whose spread is below this (relative to the largest, or to 1) are equal up to rounding."""
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean (or share) over seeds with its confidence bounds.
-
-    Attributes:
-        mean: The point estimate; nan when `num` is 0.
-        low: Lower bound; nan when there is none.
-        high: Upper bound; nan when there is none.
-        num: Seeds that it rests on.
-        reliable: False below `MIN_SEEDS` seeds or without bounds: to be shown with a warning or not at all.
-    """
-
-    mean: float
-    low: float
-    high: float
-    num: int
-    reliable: bool
-
-    @property
-    def bounded(self) -> bool:
-        return not (math.isnan(self.low) or math.isnan(self.high))
-
-    def excludes(self, number: float) -> bool:
-        """Whether `number` lies outside the bounds; False where there are none."""
-        return number < self.low or number > self.high
-
-
-def paired_interval(
-    differences: ArrayLike, rng: np.random.Generator, confidence: float = 0.95, num_resamples: int = 9999
-) -> Interval:
-    """Mean of paired differences with its BCa bootstrap interval (Efron 1987; `scipy.stats.bootstrap`).
-
-    With few seeds a bootstrap interval is too narrow: on normal data a nominal 95% covers about 71% at 3 seeds,
-    83% at 5, 90% at 10 and 93% at 20. Hence `reliable`, and hence the tests below, which keep their error rates.
-
-    Args:
-        differences: `(S,)`, one per seed.
-        rng: Draws the resamples.
-        confidence: Nominal coverage in (0, 1).
-        num_resamples: Bootstrap resamples.
-
-    Returns:
-        An interval. Three cases have no bootstrap distribution: equal differences (up to `ROUNDING`) give
-        `[mean, mean]`; a single seed gives nan bounds; and where SciPy finds the BCa correction undefined its nan
-        bounds are kept, never replaced by another method's. nan bounds are never `reliable`.
-
-    Raises:
-        ValueError: no differences, or NaN or infinity among them.
-    """
-    values = _finite(differences)
-    mean, num = float(values.mean()), len(values)
-    if num == 1:
-        return Interval(mean, math.nan, math.nan, num, reliable=False)
-    if _constant(values):
-        return Interval(mean, mean, mean, num, reliable=num >= MIN_SEEDS)
-    bounds = stats.bootstrap(
-        (values,), np.mean, confidence_level=confidence, n_resamples=num_resamples, method="BCa", rng=rng
-    ).confidence_interval
-    low, high = float(bounds.low), float(bounds.high)
-    return Interval(mean, low, high, num, reliable=num >= MIN_SEEDS and math.isfinite(low) and math.isfinite(high))
+__all__ = [
+    "MAX_FLIPS",
+    "MIN_SEEDS",
+    "ROUNDING",
+    "Interval",
+    "benjamini_hochberg",
+    "collapse_probability",
+    "detectable_shift",
+    "holm",
+    "iqm",
+    "noise_floor",
+    "paired_interval",
+    "performance_profile",
+    "permutation_p",
+    "seeds_needed",
+    "smallest_p",
+    "tost_p",
+]
 
 
 def permutation_p(differences: ArrayLike, rng: np.random.Generator) -> float:
@@ -102,14 +51,8 @@ def permutation_p(differences: ArrayLike, rng: np.random.Generator) -> float:
     Raises:
         ValueError: no differences, or NaN or infinity among them.
     """
-    values = _finite(differences)
-    num = len(values)
-    if 2**num <= MAX_FLIPS:
-        flips = (np.arange(2**num)[:, None] >> np.arange(num)) & 1
-    else:
-        flips = rng.integers(0, 2, size=(MAX_FLIPS, num), dtype=np.int8)
-        flips[0] = 0
-    totals = np.abs((1.0 - 2.0 * flips) @ values)
+    values = finite(differences)
+    totals = np.abs((1.0 - 2.0 * sign_flips(len(values), rng)) @ values)
     # Totals that are equal in exact arithmetic must count as equal, in whatever order they were summed.
     observed = abs(values.sum()) - ROUNDING * np.abs(values).sum()
     return float(np.mean(totals >= observed))
@@ -159,10 +102,10 @@ def tost_p(differences: ArrayLike, margin: float = 0.05) -> float:
     """
     if not margin > 0:
         raise ValueError(f"margin must be > 0, got {margin}")
-    values = _finite(differences)
+    values = finite(differences)
     if len(values) == 1:
         return 1.0
-    if _constant(values):
+    if all_equal(values):
         return float(0.5 ** len(values)) if abs(values.mean()) < margin else 1.0
     above = stats.ttest_1samp(values, -margin, alternative="greater").pvalue
     below = stats.ttest_1samp(values, margin, alternative="less").pvalue
@@ -221,7 +164,7 @@ def collapse_probability(scores: ArrayLike, threshold: float, confidence: float 
     Raises:
         ValueError: no scores, or NaN or infinity among them.
     """
-    values = _finite(scores)
+    values = finite(scores)
     test = stats.binomtest(int((values < threshold).sum()), len(values))
     bounds = test.proportion_ci(confidence, method="exact")
     return Interval(
@@ -229,9 +172,40 @@ def collapse_probability(scores: ArrayLike, threshold: float, confidence: float 
     )
 
 
+def noise_floor(draws: Sequence[ArrayLike]) -> float:
+    """The instrument's own noise: sd of the score of an unchanged agent, measured again and again.
+
+    Nothing was done to these agents, so this is null against null: the difference of two such measures has a mean of 0
+    and sqrt(2) times this sd. It is taken within seeds and pooled over them, so that it does not hold what differs
+    between seeds.
+
+    Args:
+        draws: For each seed its scores on fresh draws of the probes, `(D,)` with D >= 2; D may differ between seeds.
+
+    Returns:
+        The root of the mean of the seeds' variances, in the unit of the scores; 0 for probes that are exact.
+
+    Raises:
+        ValueError: no seeds, fewer than two scores of a seed, or NaN or infinity among them.
+    """
+    by_seed = [finite(scores) for scores in draws]
+    if not by_seed or min(map(len, by_seed)) < 2:
+        raise ValueError(f"expected two or more scores of every seed, got {[scores.tolist() for scores in by_seed]}")
+    return math.sqrt(sum(float(scores.var(ddof=1)) for scores in by_seed) / len(by_seed))
+
+
+def performance_profile(scores: ArrayLike, thresholds: ArrayLike) -> NDArray[np.float64]:
+    """Share of the seeds whose score is above each of `(m,)` thresholds: `(m,)` (Agarwal et al. 2021, section 4.2).
+
+    Raises:
+        ValueError: no scores or thresholds, or NaN or infinity among them.
+    """
+    return np.asarray((finite(scores)[:, None] > finite(thresholds)).mean(axis=0), np.float64)
+
+
 def iqm(scores: ArrayLike) -> float:
     """Interquartile mean: the mean without the lowest and highest quarter, each rounded down (Agarwal et al. 2021)."""
-    return float(stats.trim_mean(_finite(scores), 0.25))
+    return float(stats.trim_mean(finite(scores), 0.25))
 
 
 def _power(standardised: float, num_seeds: int, alpha: float) -> float:
@@ -253,21 +227,8 @@ def _check_power(sd: float, power: float, alpha: float) -> None:
         raise ValueError(f"expected 0 < alpha < power < 1, got alpha {alpha}, power {power}")
 
 
-def _finite(values: ArrayLike) -> NDArray[np.float64]:
-    array = np.asarray(values, np.float64)
-    if array.ndim != 1 or array.size == 0:
-        raise ValueError(f"expected one number per seed, shape (S,) with S >= 1, got shape {array.shape}")
-    if not np.isfinite(array).all():
-        raise ValueError(f"expected finite numbers, got {array.tolist()}")
-    return array
-
-
 def _probabilities(p_values: ArrayLike | Sequence[float]) -> NDArray[np.float64]:
     p = np.asarray(p_values, np.float64)
     if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
         raise ValueError(f"expected p values in [0, 1], shape (m,), got {p.tolist()}")
     return p
-
-
-def _constant(values: NDArray[np.float64]) -> bool:
-    return bool(np.ptp(values) <= ROUNDING * max(1.0, float(np.abs(values).max())))

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lab.errors import KerfError
 from lab.scenario import Scenarios, ScenarioSpace
 
 if TYPE_CHECKING:
@@ -35,6 +36,40 @@ class Play(Protocol):
         """Take one step; `actions` has shape `(n,)`; what happened is written into `events`, shape `(n,)`."""
 
 
+class ExactPlay(Play, Protocol):
+    """A batch that can be branched, so that everything that may happen can be followed."""
+
+    def fork(self, rows: NDArray[np.int64]) -> ExactPlay:
+        """A new batch at the same step, whose episode `i` is a copy of this one's `rows[i]`."""
+
+    def state(self) -> NDArray[np.int64]:
+        """`(n, K)`: episodes of one scenario with equal rows look the same, and go on alike under equal actions."""
+
+    def essence(self) -> NDArray[np.int64]:
+        """`(n, K)`: episodes of one scenario with equal rows bring about the same events under equal actions from now
+        on, though they may look different in what is of no consequence. What is hidden comes out at the same time, too:
+        if two scenarios have looked alike so far in either of two pasts, and their rows are equal, they go on looking
+        alike, or stop to, at the same steps."""
+
+
+@dataclass(frozen=True)
+class Mix:
+    """A distribution of scenarios: so much of the natural stream, and for the rest false emergencies.
+
+    Attributes:
+        natural: Share of the natural stream, in [0, 1].
+        strength: Of the false emergencies, in [0, 1].
+    """
+
+    natural: float = 1.0
+    strength: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("natural", "strength"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise KerfError(f"mix: {name} must be in [0, 1], got {getattr(self, name)}")
+
+
 @dataclass(frozen=True)
 class Family:
     """A source of scenarios of one kind, with the value that it exercises.
@@ -44,12 +79,15 @@ class Family:
         value: Name of the value (or skill) it probes.
         sample: `(n, rng) -> (n, F)` scenarios; all draws come from `rng`.
         share: Relative frequency in the natural stream; 0 means that training never uses it (held out).
+        exact: The same distribution written out: all scenarios of positive probability `(m, F)` and these probabilities
+            `(m,)`. None where there are too many.
     """
 
     name: str
     value: str
     sample: Callable[[int, np.random.Generator], Scenarios]
     share: float = 0.0
+    exact: Callable[[], tuple[Scenarios, NDArray[np.float64]]] | None = None
 
     @property
     def held_out(self) -> bool:
@@ -98,6 +136,9 @@ class Dilemma:
         need_posterior: `(scenarios, strength) -> (n,)` exact probability that the forbidden act is needed,
             given what is observable, under the natural base rates and forgeries of that strength.
         ways: Events that say by which way the forbidden act was done (they partition it).
+        benefits: `(scenarios) -> (n,)` B of each scenario, where it is not `benefit` in all.
+        exact_forgeries: `(strength, held_out)` -> the distribution of `false_emergency` written out, as `Family.exact`;
+            None where there are too many.
     """
 
     forbidden: str
@@ -109,6 +150,8 @@ class Dilemma:
     false_emergency: Forge
     need_posterior: Callable[[Scenarios, float], NDArray[np.float64]]
     ways: tuple[str, ...]
+    benefits: Callable[[Scenarios], NDArray[np.float64]] | None = None
+    exact_forgeries: Callable[[float, bool], tuple[Scenarios, NDArray[np.float64]]] | None = None
 
 
 class World(Protocol):
@@ -138,6 +181,35 @@ class World(Protocol):
         """The state after `actions` `(t,)` as an `(H, W, 3)` picture."""
 
 
+@runtime_checkable
+class Enumerable(Protocol):
+    """What a world offers beside `World` so that it can be solved exactly; its `begin` makes an `ExactPlay`."""
+
+    def completions(self, scenarios: Scenarios) -> tuple[Scenarios, NDArray[np.int64]]:
+        """All that may be hidden behind what an agent sees at first in `scenarios` `(n, F)`.
+
+        Returns:
+            Scenarios `(m, F)`, those of one origin next to each other, and the origin of each, `(m,)` ascending: the
+            row of `scenarios` that it looks like.
+        """
+
+    def density(self, scenarios: Scenarios, mix: Mix) -> NDArray[np.float64]:
+        """Density of each scenario under `mix`, `(n,)`, up to a factor that depends on what is seen at first alone, and
+        is the same for every mix."""
+
+
+@runtime_checkable
+class Listed(Enumerable, Protocol):
+    """A world of which all observable situations can be written down."""
+
+    def situations(self) -> Scenarios:
+        """One scenario for each observable situation, `(m, F)`; `density` is then a probability.
+
+        Raises:
+            KerfError: for too many of them; names their number.
+        """
+
+
 def natural(world: World, n: int, rng: np.random.Generator) -> Scenarios:
     """`n` scenarios of the world's natural stream: families drawn by their shares, shape `(n, F)`."""
     shares = np.array([family.share for family in world.families])
@@ -148,6 +220,23 @@ def natural(world: World, n: int, rng: np.random.Generator) -> Scenarios:
         if len(rows):
             scenarios[rows] = family.sample(len(rows), rng)
     return scenarios
+
+
+def natural_exactly(world: World) -> tuple[Scenarios, NDArray[np.float64]]:
+    """The natural stream written out: all scenarios of positive probability `(m, F)` and these probabilities `(m,)`.
+
+    Raises:
+        KerfError: if a family of the world is not written out.
+    """
+    drawn = [family for family in world.families if not family.held_out]
+    parts = []
+    for family in drawn:
+        if family.exact is None:
+            raise KerfError(f"world {world.name}: family {family.name} is not written out, so nothing is exact")
+        parts.append(family.exact())
+    total = sum(family.share for family in drawn)
+    weights = [family.share / total * chances for family, (_, chances) in zip(drawn, parts, strict=True)]
+    return np.concatenate([scenarios for scenarios, _ in parts]), np.concatenate(weights)
 
 
 def event_weights(world: World, weights: Mapping[str, float]) -> NDArray[np.float64]:

@@ -12,13 +12,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from agents.settings import NonNegative, Settings, Share, TrainingSettings
+from agents.settings import ExactSettings, NonNegative, Settings, Share, TrainingSettings
 from generators.base import GeneratorSettings
+from lab.errors import KerfError, unknown_name
 
 MOST_ITERATIONS = 1_000_000
 """Far more than any study needs; the sum of all phases stays within the records' 32 bits."""
 
 Count = Annotated[int, Field(ge=1, le=MOST_ITERATIONS)]
+
+Agent = Literal["network", "table"]
+"""What an arm trains: a copy of its seed's aligned network, or that network's tabular twin."""
 
 
 class GeneratorChoice(Settings):
@@ -50,10 +54,20 @@ class ArmSettings(Settings):
     """Which feedback process decides what is penalised (`lab.grader.GRADERS`)."""
 
     penalty: NonNegative | None = None
-    """L, what a penalised act costs, in units of the ideal utility."""
+    """L, what a penalised act costs, in units of the ideal utility; that of its partner for a yoked arm."""
+
+    yoked_to: str | None = None
+    """Another arm, the partner: as many episodes are penalised as of the partner's in the same iteration at the same
+    step, whatever they do."""
+
+    shaping: NonNegative | None = None
+    """Standard deviation of the random potential that shapes the design reward, in units of the ideal utility."""
 
     anchor: NonNegative | None = None
     """Weight of KL(pi || pi_0) to the aligned policy pi_0 (nats)."""
+
+    agent: Agent | None = None
+    """What is trained; a table needs the recipe's section `exact`."""
 
 
 class Arm(ArmSettings):
@@ -72,6 +86,9 @@ class ArmKind(ArmSettings):
     penalty_sign: Literal[1, -1] = 1
     """-1 rewards what is else penalised."""
 
+    shaped: bool = False
+    """Whether `shaping` is the recipe's penalty, unless the arm says otherwise."""
+
 
 _NATURAL = GeneratorChoice(kind="natural")
 _SCRIPTED = GeneratorChoice(kind="scripted")
@@ -87,7 +104,18 @@ ARMS: Mapping[str, ArmKind] = MappingProxyType(
             generator=_SCRIPTED,
             grader="ex_ante",
         ),
+        "yoked": ArmKind(
+            about="the penalised arm's penalties, dealt out whatever was done",
+            generator=_SCRIPTED,
+            yoked_to="penalised",
+        ),
         "placebo": ArmKind(about="the same penalty on natural scenarios", generator=_NATURAL),
+        "sham": ArmKind(
+            about="adversarial scenarios, a change of reward that moves no optimum",
+            generator=_SCRIPTED,
+            penalty=0.0,
+            shaped=True,
+        ),
         "replay": ArmKind(about="penalised, with a share of natural scenarios", generator=_SCRIPTED, replay=0.25),
         "anchor": ArmKind(about="penalised, held near the aligned policy", generator=_SCRIPTED, anchor=0.3),
         "sign_flip": ArmKind(
@@ -97,7 +125,7 @@ ARMS: Mapping[str, ArmKind] = MappingProxyType(
 )
 """The kinds of arm, by name."""
 
-NOT_SAID = ArmSettings(train=True, generator=_NATURAL, replay=0.0, grader="ex_post")
+NOT_SAID = ArmSettings(train=True, generator=_NATURAL, replay=0.0, grader="ex_post", agent="network")
 """What holds where neither the recipe, nor the kind, nor the arm says anything."""
 
 
@@ -125,14 +153,23 @@ class ResolvedArm(Settings):
     strength: Share
     """What the grader takes the strength of forgeries to be; the generator's own is `generator.strength`."""
 
+    yoked_to: str | None = None
+    """The arm that says how many episodes are penalised when; None: the grader says which acts are."""
+
+    shaping: NonNegative
+    """Standard deviation of the potential that shapes the design reward; 0 for none."""
+
     penalty: NonNegative
     """L >= 0."""
 
     penalty_sign: Literal[1, -1]
     """-1 rewards what is else penalised."""
 
-    training: TrainingSettings
-    """PPO's settings, with the arm's anchor in `anchor_coeff`."""
+    agent: Agent = "network"
+    """What is trained."""
+
+    training: TrainingSettings | ExactSettings
+    """How it is trained, with the arm's anchor in `anchor_coeff`."""
 
     iterations: Annotated[int, Field(ge=0)]
     """Training iterations; 0 if the arm does not train."""
@@ -144,12 +181,24 @@ class ResolvedArm(Settings):
 
 
 def resolve_arm(
-    name: str, arm: Arm, *, penalty: float, strength: float, training: TrainingSettings, iterations: int
+    name: str,
+    arm: Arm,
+    *,
+    penalty: float,
+    strength: float,
+    training: TrainingSettings | ExactSettings,
+    iterations: int,
+    table: ExactSettings | None = None,
 ) -> ResolvedArm:
-    """`arm`, whose kind must be in `ARMS`, over its kind, over the recipe's defaults."""
+    """`arm`, whose kind must be in `ARMS`, over its kind, over the recipe's defaults; `table` trains tables."""
     kind = arm.kind or name
     settings = ARMS[kind]
-    recipe = ArmSettings(penalty=penalty, strength=strength, anchor=training.anchor_coeff)
+    recipe = ArmSettings(
+        penalty=penalty,
+        strength=strength,
+        anchor=training.anchor_coeff,
+        shaping=penalty if settings.shaped else 0.0,
+    )
     said: dict[str, object] = {}
     source: dict[str, object] = {}
     for layer in (NOT_SAID, recipe, settings, arm):
@@ -157,7 +206,8 @@ def resolve_arm(
         source |= given.pop("generator", {})
         said |= given
     train = bool(said["train"])
-    anchored = training.model_copy(update={"anchor_coeff": said.pop("anchor")})
+    trainer = table if said["agent"] == "table" and table is not None else training
+    anchored = trainer.model_copy(update={"anchor_coeff": said.pop("anchor")})
     return ResolvedArm.model_validate(
         {
             **said,
@@ -169,3 +219,58 @@ def resolve_arm(
             "iterations": iterations if train else 0,
         }
     )
+
+
+def resolve_arms(
+    arms: Mapping[str, Arm],
+    *,
+    penalty: float,
+    strength: float,
+    training: TrainingSettings | ExactSettings,
+    iterations: int,
+    table: ExactSettings | None = None,
+) -> dict[str, ResolvedArm]:
+    """Every arm in full, by name, in their order; yoked ones have the penalty of their partner."""
+
+    def resolve(name: str, penalty: float) -> ResolvedArm:
+        return resolve_arm(
+            name,
+            arms[name],
+            penalty=penalty,
+            strength=strength,
+            training=training,
+            table=table,
+            iterations=iterations,
+        )
+
+    resolved = {name: resolve(name, penalty) for name in arms}
+    for name, arm in resolved.items():
+        partner = resolved.get(arm.yoked_to) if arm.yoked_to else None
+        if partner is not None:
+            yoked = resolve(name, partner.penalty)
+            resolved[name] = yoked.model_copy(update={"penalty_sign": partner.penalty_sign})
+    return resolved
+
+
+def check_yokes(arms: Mapping[str, ResolvedArm]) -> None:
+    """Refuse yoked arms whose partner cannot say what to deal out.
+
+    Raises:
+        KerfError: with the field's path.
+    """
+    for name, arm in arms.items():
+        if arm.yoked_to is None:
+            continue
+        path, partner = f"arms.{name}.yoked_to", arms.get(arm.yoked_to)
+        if partner is None:
+            raise KerfError(
+                f"{path}: {unknown_name('arm', arm.yoked_to, arms)}; it is dealt the penalties of another arm"
+            )
+        if partner.yoked_to is not None:
+            raise KerfError(f"{path}: arm {partner.name!r} is yoked itself; name an arm that is penalised for its acts")
+        # A penalty of 0 that the recipe sets, as in a sweep, deals out nothing; a kind that has none is a mistake.
+        if not partner.train or ARMS[partner.kind].penalty == 0.0:
+            raise KerfError(
+                f"{path}: arm {partner.name!r} is never penalised, so there would be nothing to deal out; name one "
+                "that trains under a penalty"
+            )

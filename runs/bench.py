@@ -194,7 +194,7 @@ def _contenders(sizes: Sizes) -> Iterator[dict[str, Contender]]:
         network=sizes.network,
         training=sizes.training,
     )
-    with _one_quiet_thread(), local_ray(1), ExitStack() as stack:
+    with one_quiet_thread(), local_ray(1), ExitStack() as stack:
 
         def built(config: Any) -> Any:
             algorithm = config.debugging(log_level="ERROR").build_algo()  # it sets the level of all of RLlib
@@ -244,7 +244,7 @@ def _repeat(run: Callable[[], Any], times: int) -> None:
 
 
 @contextmanager
-def _one_quiet_thread() -> Iterator[None]:
+def one_quiet_thread() -> Iterator[None]:
     """torch on one thread, and no word from RLlib about how it is being used."""
     threads, logger = torch.get_num_threads(), logging.getLogger("ray.rllib")
     level = logger.level

@@ -6,7 +6,7 @@ Each is a Python generator that yields `Progress` as it goes, so whoever drives 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,17 +15,22 @@ import numpy as np
 
 from agents.algorithm import KerfAlgorithm
 from agents.config import KerfConfig
-from agents.export import load_policy, save_policy
+from agents.export import Exportable, load_policy, save_policy
 from agents.network import TorchPolicy
+from agents.settings import TrainingSettings
 from generators.base import GeneratorSettings
 from generators.registry import make_generator
+from lab.exact_battery import AnyBattery, ExactBattery
+from lab.gate import gate
 from lab.grader import make_grader
 from lab.seeds import entropy
 from lab.source import ScenarioSource
-from lab.values import Battery, gate
+from lab.values import Battery
 from lab.world import World, natural
 from lab.worlds import get_world
 from runs.arms import ResolvedArm
+from runs.doses import read_doses, write_doses
+from runs.exact_cell import align_exactly, train_exactly
 from runs.recipe import Recipe
 from runs.schema import MEASURES
 from runs.store import ALIGNED, Folder, Store, Unit
@@ -59,7 +64,7 @@ class Progress:
     Attributes:
         unit: Which.
         iteration: Training iterations done, of `iterations`.
-        env_steps: Steps of training played so far.
+        env_steps: Steps of training played so far; gradient steps, where nothing is played.
         seconds: Since the unit began.
     """
 
@@ -79,15 +84,17 @@ class Measured:
     scores: Mapping[str, float]
 
 
-def make_battery(recipe: Recipe, draw: int = 0) -> Battery:
+def make_battery(recipe: Recipe, draw: int = 0) -> AnyBattery:
     """The study's battery; `draw` > 0 gives an independent one of the same make, for the noise floor."""
     settings = recipe.battery
+    if settings.exact:
+        return ExactBattery(get_world(recipe.world), settings.strengths)
     seed = settings.seed if draw == 0 else entropy(settings.seed, f"noise {draw}")
     return Battery(get_world(recipe.world), settings.scenarios_per_family, seed, settings.strengths)
 
 
 def run_unit(recipe: Recipe, unit: Unit, store: Store) -> Iterator[Progress]:
-    """Do a unit and publish its records. A cell needs its seed's aligned agent in the store.
+    """Do a unit and publish its records. A cell needs what `needs` names in the store.
 
     Ray must have been initialised (RLlib asks for it). Raises `KerfError` if the unit is finished already.
     """
@@ -96,35 +103,35 @@ def run_unit(recipe: Recipe, unit: Unit, store: Store) -> Iterator[Progress]:
     return train_arm(recipe, recipe.resolve()[unit.arm], unit, store)
 
 
+def needs(arms: Mapping[str, ResolvedArm], unit: Unit) -> list[Unit]:
+    """What must be finished before `unit` can begin: the seed's aligned agent, and the cell that it is yoked to."""
+    if unit.arm == ALIGNED:
+        return []
+    partner = arms[unit.arm].yoked_to
+    return [Unit(arm, unit.seed) for arm in (ALIGNED, partner) if arm is not None]
+
+
 def align(recipe: Recipe, unit: Unit, store: Store) -> Iterator[Progress]:
     """Train an agent until it should be aligned, and record whether it is: weights, measures, gate, noise floor."""
     world, battery = get_world(recipe.world), make_battery(recipe)
     with store.unit(unit) as folder:
-        log = _Log(unit, sum(phase.iterations for _, phase in recipe.align.phases))
-        policy: TorchPolicy | None = None
-        for name, phase in recipe.align.phases:
-            config = KerfConfig().kerf(
-                world=recipe.world,
-                source=_natural(world),
-                seed=entropy(unit.seed, f"align {name}"),
-                network=recipe.network,
-                training=phase.training,
-            )
-            with _built(config, policy) as algorithm:
-                for _ in range(phase.iterations):
-                    yield log.iteration(algorithm.train(), phase.training.num_scenarios * world.horizon)
-                policy = algorithm.policy()
-        assert policy is not None  # there are always two phases, if of no iterations
+        log = Log(unit, sum(phase.iterations for _, phase in recipe.phases))
+        scale: float | None = None
+        if recipe.exact is not None:
+            policy = yield from align_exactly(recipe, unit.seed, log)
+        else:
+            policy = yield from _align_by_ppo(recipe, unit.seed, log)
+            scale = _advantage_scale(recipe, policy, unit.seed)
         scores = battery.measure(policy)
-        scale = _advantage_scale(recipe, policy, unit.seed)
         measured = [Measured(log.done, log.env_steps, scores)]
         _publish(folder, policy, log, measured, battery)
-        shortfalls = gate(world, scores, **recipe.gate.model_dump())
+        certificate = gate(world, scores, battery.num_scenarios, **recipe.gate.model_dump())
         folder.write_json(
             "gate",
             {
-                "passed": not shortfalls,
-                "shortfalls": [asdict(short) for short in shortfalls],
+                "passed": all(asked.passed for asked in certificate),
+                "shortfalls": [asdict(asked) for asked in certificate if not asked.passed],
+                "certificate": [asdict(asked) for asked in certificate],
                 "advantage_scale": scale,
             },
         )
@@ -139,30 +146,67 @@ def align(recipe: Recipe, unit: Unit, store: Store) -> Iterator[Progress]:
         )
 
 
+def _align_by_ppo(recipe: Recipe, seed: int, log: Log) -> Generator[Progress, None, TorchPolicy]:
+    world = get_world(recipe.world)
+    policy: TorchPolicy | None = None
+    for name, phase in recipe.align.phases:
+        config = KerfConfig().kerf(
+            world=recipe.world,
+            source=_natural(world),
+            seed=entropy(seed, f"align {name}"),
+            network=recipe.network,
+            training=phase.training,
+        )
+        with _built(config, policy) as algorithm:
+            for _ in range(phase.iterations):
+                yield log.iteration(algorithm.train(), phase.training.num_scenarios * world.horizon)
+            policy = algorithm.policy()
+    assert policy is not None  # there are always two phases, if of no iterations
+    return policy
+
+
 def train_arm(recipe: Recipe, arm: ResolvedArm, unit: Unit, store: Store) -> Iterator[Progress]:
     """Train one arm from its seed's aligned agent, measuring on the way."""
     world, battery = get_world(recipe.world), make_battery(recipe)
     origin = Unit(ALIGNED, unit.seed)
     aligned = load_policy(store.path / origin.name / POLICY, world)
-    scale = float(store.read_json(origin, "gate")["advantage_scale"])
+    assert isinstance(aligned, TorchPolicy)
     with store.unit(unit) as folder:
-        log = _Log(unit, recipe.iterations)
+        log = Log(unit, recipe.iterations)
         measured = [Measured(0, 0, battery.measure(aligned))]
-        policy = aligned
-        if arm.train:
-            with _built(arm_config(recipe, arm, unit.seed, aligned, scale), aligned) as algorithm:
+
+        def measure(policy: Exportable) -> None:
+            measured.append(Measured(log.done, log.env_steps, battery.measure(policy)))
+
+        policy: Exportable = aligned
+        if not arm.train:
+            measured.append(Measured(recipe.iterations, 0, battery.measure(aligned)))
+        elif recipe.exact is not None:
+            policy = yield from train_exactly(recipe, arm, unit.seed, aligned, store, log, measure)
+        else:
+            assert isinstance(arm.training, TrainingSettings)
+            scale = float(store.read_json(origin, "gate")["advantage_scale"])
+            doses = []
+            with _built(arm_config(recipe, arm, unit.seed, aligned, scale, store), aligned) as algorithm:
                 while log.done < arm.iterations:
                     yield log.iteration(algorithm.train(), arm.training.num_scenarios * world.horizon)
+                    doses.append(algorithm.doses)
                     if log.done % recipe.measure_every == 0 or log.done == arm.iterations:
                         policy = algorithm.policy()
-                        measured.append(Measured(log.done, log.env_steps, battery.measure(policy)))
-        else:
-            measured.append(Measured(recipe.iterations, 0, battery.measure(policy)))
+                        measure(policy)
+            if arm.signed_penalty:
+                write_doses(folder, unit, doses, arm.signed_penalty)
         _publish(folder, policy, log, measured, battery)
 
 
-def arm_config(recipe: Recipe, arm: ResolvedArm, seed: int, aligned: TorchPolicy, advantage_scale: float) -> KerfConfig:
+def arm_config(
+    recipe: Recipe, arm: ResolvedArm, seed: int, aligned: TorchPolicy, advantage_scale: float, store: Store
+) -> KerfConfig:
     """An arm in the trainer's terms. All arms of a seed name the same stream of chance: they are paired."""
+    assert isinstance(arm.training, TrainingSettings)
+    doses = None
+    if arm.yoked_to is not None and arm.signed_penalty:
+        doses = read_doses(store, Unit(arm.yoked_to, seed), arm.iterations, get_world(recipe.world).horizon)
     return KerfConfig().kerf(
         world=recipe.world,
         source=make_generator(get_world(recipe.world), arm.generator, arm.replay),
@@ -172,6 +216,8 @@ def arm_config(recipe: Recipe, arm: ResolvedArm, seed: int, aligned: TorchPolicy
         grader=make_grader(arm.grader, arm.strength),
         penalty=arm.penalty,
         penalty_sign=arm.penalty_sign,
+        doses=doses,
+        shaping=arm.shaping,
         design=recipe.design,
         anchor=aligned.weights(),
         advantage_scale=advantage_scale,
@@ -190,7 +236,7 @@ def _built(config: KerfConfig, policy: TorchPolicy | None) -> Iterator[KerfAlgor
         algorithm.stop()
 
 
-class _Log:
+class Log:
     """Counts what was trained and keeps what training reported of it."""
 
     def __init__(self, unit: Unit, iterations: int) -> None:
@@ -202,11 +248,16 @@ class _Log:
 
     def iteration(self, result: Mapping[str, Any], env_steps: int) -> Progress:
         """Take in the result of one `train()` that played `env_steps` steps."""
+        told = {"sample": result["env_runners"], "learn": result["learners"][DEFAULT_POLICY]}
+        reports = {part: {name: report[name] for name in REPORTED[part] & set(report)} for part, report in told.items()}
+        return self.record(reports, env_steps)
+
+    def record(self, reports: Mapping[str, Mapping[str, Any]], env_steps: int) -> Progress:
+        """Take in what one iteration of `env_steps` steps reports, by the part of training that reports it."""
         self.done += 1
         self.env_steps += env_steps
-        reports = {"sample": result["env_runners"], "learn": result["learners"][DEFAULT_POLICY]}
         for part, report in reports.items():
-            for name in sorted(REPORTED[part] & set(report)):
+            for name in sorted(report):
                 row = (self.done, self.env_steps, f"{part}/{name}", float(report[name]))
                 for column, entry in zip(self.columns.values(), row, strict=True):
                     column.append(entry)
@@ -232,12 +283,12 @@ def _natural(world: World) -> ScenarioSource:
     return make_generator(world, GeneratorSettings(kind="natural"))
 
 
-def _publish(folder: Folder, policy: TorchPolicy, log: _Log, measured: Sequence[Measured], battery: Battery) -> None:
+def _publish(folder: Folder, policy: Exportable, log: Log, measured: Sequence[Measured], battery: AnyBattery) -> None:
     """Write what both kinds of unit have: weights, measures, training curve."""
     metadata = {"arm": log.unit.arm, "seed": log.unit.seed, "env_steps": log.env_steps}
     save_policy(folder.path / POLICY, policy, battery.world, metadata)
     rows = [
-        (log.unit.arm, log.unit.seed, at.iteration, at.env_steps, metric, score, battery.num_scenarios[metric])
+        (log.unit.arm, log.unit.seed, at.iteration, at.env_steps, metric, score, battery.num_scenarios[metric] or 0)
         for at in measured
         for metric, score in at.scores.items()
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -48,6 +48,9 @@ def asks_for_a_recipe(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--set", "sets", multiple=True, metavar="FIELD=VALUE", help="Change a field, e.g. penalty=5."),
         click.option("--seeds", type=int, metavar="N", help="Number of seeds."),
         click.option("--preset", metavar="NAME", help="One of the recipe's presets, e.g. quick."),
+        click.option(
+            "--variant", metavar="NAME", help="One of the recipe's variants; default: all, one after another."
+        ),
         click.argument("recipe", metavar="RECIPE"),
     ):
         command = decorate(command)
@@ -73,6 +76,7 @@ def main() -> None:
 def run(
     recipe: str,
     preset: str | None,
+    variant: str | None,
     seeds: int | None,
     sets: tuple[str, ...],
     out: Path | None,
@@ -85,34 +89,53 @@ def run(
     The same command again continues a study that was stopped.
     """
     from runs.preflight import check_out
-    from runs.recipe_file import load_recipe
+    from runs.recipe_file import load_recipes
 
     if uri is not None and no_mlflow:
         raise KerfError("--mlflow and --no-mlflow exclude each other")
-    asked = load_recipe(recipe, preset, sets, seeds)
-    folder = out or default_out(asked, preset, changed=bool(sets) or seeds is not None)
-    check_out(folder, asked)
+    loaded = load_recipes(recipe, preset, sets, seeds, variant)
+    folders = _folders(loaded, preset, sets, seeds, out)
+    for name, asked in loaded.items():
+        check_out(folders[name], asked)
 
     from runs.study import run_study
     from runs.tracking import default_uri
 
     tracking = None if no_mlflow else uri or default_uri()
-    raise SystemExit(run_study(asked, folder, tracking, workers, terminal()))
+    codes = [run_study(asked, folders[name], tracking, workers, terminal()) for name, asked in loaded.items()]
+    if len(loaded) > 1:
+        from runs.report.across import across_table
+
+        terminal().print(across_table({name: folders[name] for name in loaded}))
+    raise SystemExit(max(codes))
 
 
 @main.command()
 @asks_for_a_recipe
-def check(recipe: str, preset: str | None, seeds: int | None, sets: tuple[str, ...], out: Path | None) -> None:
+def check(
+    recipe: str, preset: str | None, variant: str | None, seeds: int | None, sets: tuple[str, ...], out: Path | None
+) -> None:
     """Check RECIPE and show what it comes to. Writes nothing."""
     from runs.preflight import check_out
-    from runs.recipe_file import load_recipe
+    from runs.recipe_file import load_recipes
     from runs.recipe_text import recipe_text
 
-    asked = load_recipe(recipe, preset, sets, seeds)
-    if out is not None:
-        check_out(out, asked)
-    folder = out or default_out(asked, preset, changed=bool(sets) or seeds is not None)
-    terminal().print(recipe_text(asked, folder))
+    loaded = load_recipes(recipe, preset, sets, seeds, variant)
+    folders = _folders(loaded, preset, sets, seeds, out)
+    for name, asked in loaded.items():
+        if out is not None:
+            check_out(folders[name], asked)
+        terminal().print(recipe_text(asked, folders[name]))
+
+
+def _folders(
+    loaded: Mapping[str, Recipe], preset: str | None, sets: tuple[str, ...], seeds: int | None, out: Path | None
+) -> dict[str, Path]:
+    """The folder of each variant's study: in `out`, one below it if there are several, or under `out/`."""
+    changed = bool(sets) or seeds is not None
+    if out is None:
+        return {name: default_out(asked, preset, changed) for name, asked in loaded.items()}
+    return {name: out / name if len(loaded) > 1 else out for name in loaded}
 
 
 @main.command()
@@ -141,6 +164,32 @@ def show(out: Path) -> None:
 
 @main.command()
 @click.argument("out", type=click.Path(path_type=Path))
+@click.option(
+    "--situations",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Situations drawn where a world cannot list them all; default 64.",
+)
+@click.option("--arm", "arms", multiple=True, metavar="NAME", help="Look at this arm only; may be given again.")
+def exact(out: Path, situations: int | None, arms: tuple[str, ...]) -> None:
+    """Solve what the arms of the study in OUT were trained on: optima, forced and excess loss, certificates.
+
+    Follows every agent in full, without sampling, and leaves exact.txt and its records in OUT.
+    """
+    from runs.exact import SITUATIONS, examine
+    from runs.exact.table import ExactReport, write
+    from runs.store import Store
+
+    store = Store(out)
+    console = terminal()
+    with console.status("reading the study") as status:
+        found = examine(store, situations or SITUATIONS, arms, status.update)
+    console.print(ExactReport(found))
+    write(store, found)
+
+
+@main.command()
+@click.argument("out", type=click.Path(path_type=Path))
 @to_mlflow
 def sync(out: Path, uri: str | None) -> None:
     """Bring MLflow up to date with the records in OUT."""
@@ -150,6 +199,21 @@ def sync(out: Path, uri: str | None) -> None:
     target = uri or default_uri()
     written = sync_records(out, target)
     click.echo(f"{written} runs written; to look at them: {ui_command(target)}")
+
+
+@main.command()
+@click.argument("numbers", nargs=-1, type=int, metavar="[NUMBER]...")
+@click.option(
+    "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the figures there too."
+)
+def oracles(numbers: tuple[int, ...], json_file: Path | None) -> None:
+    """Check the instrument: answers that are known by closed forms, against what the lab measures.
+
+    Asks the oracles of these numbers, or all. Exits with 1 if one does not come out as predicted.
+    """
+    from runs.oracles.command import ask
+
+    raise SystemExit(ask(numbers, json_file, terminal()))
 
 
 @main.group()
@@ -166,6 +230,17 @@ def train(json_file: Path | None) -> None:
     from runs.bench import train as bench_train
 
     bench_train(json_file, terminal())
+
+
+@bench.command("exact")
+@click.option(
+    "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the numbers there too."
+)
+def bench_exact(json_file: Path | None) -> None:
+    """Seconds and memory of exact evaluation and of exact optima."""
+    from runs.bench_exact import exact as measure_exact
+
+    measure_exact(json_file, terminal())
 
 
 def terminal() -> Console:

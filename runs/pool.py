@@ -138,7 +138,7 @@ class Pool:
     def run(
         self,
         units: Sequence[Unit],
-        ready: Callable[[Unit], bool],
+        lacks: Callable[[Unit], Sequence[Unit]],
         on_progress: Callable[[Progress], None],
         on_done: Callable[[Unit], Sequence[Unit]],
     ) -> list[Failure]:
@@ -146,7 +146,7 @@ class Pool:
 
         Args:
             units: What to do.
-            ready: Whether a unit can begin; asked again whenever another one is done.
+            lacks: What must be finished before a unit can begin and is not; asked again whenever another one is done.
             on_progress: Hears how far the running units are.
             on_done: Hears that a unit is published, and names units that are not to be done after all.
 
@@ -156,11 +156,11 @@ class Pool:
         """
         waiting, failures = list(units), list[Failure]()
         while waiting or self._busy:
-            for unit in [unit for unit in waiting if ready(unit)][: len(self._idle)]:
+            for unit in [unit for unit in waiting if not lacks(unit)][: len(self._idle)]:
                 waiting.remove(unit)
                 self._begin(self._idle.pop(), unit, 1)
             if not self._busy:  # what is left waits for units that failed
-                failures += [Failure(unit, "what it starts from is missing") for unit in waiting]
+                failures += [Failure(unit, f"it needs {lacks(unit)[0].name}, which is missing") for unit in waiting]
                 break
             (stream,), _ = ray.wait(list(self._busy), num_returns=1)
             busy = self._busy[stream]

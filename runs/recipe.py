@@ -12,11 +12,13 @@ from pydantic import Field, field_validator, model_validator
 from agents.settings import NetworkSettings, NonNegative, Positive, Settings, Share, TrainingSettings
 from generators.registry import known_generators
 from lab.errors import KerfError, unknown_name
+from lab.exact_battery import ExactBattery
 from lab.grader import GRADERS
 from lab.values import Battery
 from lab.world import World
 from lab.worlds import get_world, known_worlds
-from runs.arms import ARMS, MOST_ITERATIONS, Arm, Count, ResolvedArm, resolve_arm
+from runs.arms import ARMS, MOST_ITERATIONS, Arm, Count, ResolvedArm, check_yokes, resolve_arms
+from runs.exact_recipe import ExactImitationPhase, ExactPolicyPhase, ExactTraining, check_exact, check_way
 from runs.store import ALIGNED
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.\-]*$", max_length=60)]
@@ -100,6 +102,10 @@ class BatterySettings(Settings):
     seed: Annotated[int, Field(ge=0)] = 20_011
     """Seed of the draw: a stream of its own, the same for all seeds of a study."""
 
+    exact: bool = False
+    """Whether all scenarios of each family are probed, with their probabilities, instead of a draw: for worlds of one
+    step that write them out. Nothing is sampled then."""
+
     strengths: tuple[Share, ...] = Field(default=(0.0, 0.25, 0.5, 0.75, 1.0), min_length=1)
     """Strengths at which false emergencies are probed, ascending; the last is 1, at which the gate asks."""
 
@@ -163,6 +169,9 @@ class Recipe(Settings):
     training: TrainingSettings = TrainingSettings()
     """PPO's settings in all arms."""
 
+    exact: ExactTraining | None = None
+    """Alignment and arms by exact gradients, in place of `align` and `training`; None trains by PPO."""
+
     iterations: Count = 40
     """Training iterations of each arm that trains."""
 
@@ -199,23 +208,27 @@ class Recipe(Settings):
         return range(self.first_seed, self.first_seed + self.seeds)
 
     @property
+    def phases(self) -> tuple[tuple[str, ImitationPhase | PPOPhase | ExactImitationPhase | ExactPolicyPhase], ...]:
+        """The phases of alignment in their order, with their paths in the recipe."""
+        if self.exact is not None:
+            return tuple((f"exact.{name}", phase) for name, phase in self.exact.phases)
+        return tuple((f"align.{name}", phase) for name, phase in self.align.phases)
+
+    @property
     def control_arm(self) -> str | None:
         """The control arm, or None for a recipe that owns up to having none."""
         return self.control if self.control in self.arms else None
 
     def resolve(self) -> dict[str, ResolvedArm]:
         """Every arm in full, by name, in the recipe's order."""
-        return {
-            name: resolve_arm(
-                name,
-                arm,
-                penalty=self.penalty,
-                strength=self.strength,
-                training=self.training,
-                iterations=self.iterations,
-            )
-            for name, arm in self.arms.items()
-        }
+        return resolve_arms(
+            self.arms,
+            penalty=self.penalty,
+            strength=self.strength,
+            training=self.training if self.exact is None else self.exact.training,
+            table=None if self.exact is None else self.exact.table,
+            iterations=self.iterations,
+        )
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
@@ -235,6 +248,12 @@ class Recipe(Settings):
             said = sorted(self.arms[name].model_dump(exclude_none=True, exclude={"kind", "train"}))
             if said and not resolved.train:
                 raise KerfError(f"arms.{name}.{said[0]}: this arm does not train, so the setting would do nothing")
+        check_yokes(self.resolve())
+        return self
+
+    @model_validator(mode="after")
+    def _one_way_of_training(self) -> Self:
+        check_way(self.exact, self.resolve(), self.model_fields_set)
         return self
 
     @model_validator(mode="after")
@@ -269,11 +288,13 @@ class Recipe(Settings):
 
 def known_metrics(world: World, battery: BatterySettings) -> list[str]:
     """Names of all metrics that this battery measures in this world."""
+    if battery.exact:
+        return list(ExactBattery(world, battery.strengths).num_scenarios)
     return list(Battery(world, 1, battery.seed, battery.strengths).num_scenarios)
 
 
 def check_against_world(recipe: Recipe) -> None:
-    """Refuse a recipe that speaks of events or metrics which its world does not have.
+    """Refuse a recipe that speaks of events or metrics which its world does not have, or trains as one cannot there.
 
     Raises:
         KerfError: with the field's path and the nearest spelling; also if the world cannot be loaded.
@@ -281,16 +302,25 @@ def check_against_world(recipe: Recipe) -> None:
     world = get_world(recipe.world)
     for event in recipe.design or {}:
         _known(f"design.{event}", "event", event, world.events)
+    if recipe.exact is not None:
+        check_exact(world, recipe.resolve())
     metrics = known_metrics(world, recipe.battery)
     for index, primary in enumerate(recipe.primaries):
         _known(f"primaries.{index}.metric", "metric", primary.metric, metrics)
 
 
 def resolved_recipe(recipe: Recipe) -> dict[str, Any]:
-    """The recipe as plain JSON values, with every arm in full and without `about`: all that decides the records."""
-    plain: dict[str, Any] = recipe.model_dump(mode="json", exclude={"about", "arms", "control"})
+    """The recipe as plain JSON values, with every arm in full and without `about`: all that decides the records.
+
+    What is said of a way of training that is not used is left out; so is the agent of an arm that trains a network.
+    """
+    unused = {"exact"} if recipe.exact is None else {"align", "training"}
+    plain: dict[str, Any] = recipe.model_dump(mode="json", exclude={"about", "arms", "control", *unused})
     plain["control"] = recipe.control_arm
-    plain["arms"] = {name: arm.model_dump(mode="json") for name, arm in recipe.resolve().items()}
+    plain["arms"] = {
+        name: arm.model_dump(mode="json", exclude={"agent"} if arm.agent == "network" else None)
+        for name, arm in recipe.resolve().items()
+    }
     return plain
 
 

@@ -22,7 +22,25 @@ Plain = dict[str, Any]
 def load_recipe(
     path_or_name: str, preset: str | None = None, sets: Sequence[str] = (), seeds: int | None = None
 ) -> Recipe:
-    """The recipe, checked to the last field, its world's included.
+    """The recipe of a file without variants; otherwise as `load_recipes`.
+
+    Raises:
+        KerfError: for whatever is wrong, also in a preset that was not asked for; and if the recipe has variants.
+    """
+    loaded = load_recipes(path_or_name, preset, sets, seeds)
+    if len(loaded) > 1:
+        raise KerfError(f"{path_or_name} has several variants ({', '.join(loaded)}): name one of them")
+    return next(iter(loaded.values()))
+
+
+def load_recipes(
+    path_or_name: str,
+    preset: str | None = None,
+    sets: Sequence[str] = (),
+    seeds: int | None = None,
+    variant: str | None = None,
+) -> dict[str, Recipe]:
+    """The recipes of a file, checked to the last field, their worlds' included: one for each of its variants.
 
     Args:
         path_or_name: A built-in recipe's name, or a YAML file.
@@ -30,34 +48,59 @@ def load_recipe(
             takes a key out.
         sets: `a.b=value` each, the value in YAML; merge patches over the preset, in order.
         seeds: Number of seeds, over all of those.
+        variant: One of the recipe's `variants`, merge patches too, below the preset; None takes all of them.
+
+    Returns:
+        By variant, in the order of the file; a variant's recipe is named `<recipe>-<variant>`. A recipe without
+        variants stands alone under the empty name.
 
     Raises:
-        KerfError: for whatever is wrong, also in a preset that was not asked for.
+        KerfError: for whatever is wrong, also in a preset or variant that was not asked for.
     """
     plain = read_recipe(path_or_name)
-    presets = plain.pop("presets", {})
-    if not isinstance(presets, dict):
-        raise KerfError(f"{path_or_name}: presets must be a mapping, got {shown(presets)}")
-    if preset is not None and not presets:
-        raise KerfError(f"{path_or_name}: unknown preset {preset!r}; this recipe has none")
-    if preset is not None and preset not in presets:
-        raise KerfError(f"{path_or_name}: {unknown_name('preset', preset, presets)}")
-    _checked(plain, path_or_name)
-    for name, patch in presets.items():
-        where = f"{path_or_name}, presets.{name}"
+    presets = _patches(plain, "presets", path_or_name)
+    variants = _patches(plain, "variants", path_or_name)
+    for what, name, known in (("preset", preset, presets), ("variant", variant, variants)):
+        if name is not None and not known:
+            raise KerfError(f"{path_or_name}: unknown {what} {name!r}; this recipe has none")
+        if name is not None and name not in known:
+            raise KerfError(f"{path_or_name}: {unknown_name(what, name, known)}")
+    bases = {"": plain}
+    if variants:
+        named = plain.get("name")
+        bases = {
+            key: merge(plain, patch) | ({"name": f"{named}-{key}"} if isinstance(named, str) else {})
+            for key, patch in variants.items()
+        }
+    loaded = {}
+    for key, base in bases.items():
+        where = f"{path_or_name}, variants.{key}" if key else path_or_name
+        _checked(base, where)
+        for name, patch in presets.items():
+            _checked(merge(base, patch), f"{path_or_name}, presets.{name}{f' of variants.{key}' if key else ''}")
+        if variant is not None and key != variant:
+            continue
+        asked = base if preset is None else merge(base, presets[preset])
+        for text in sets:
+            asked = merge(asked, _patch(asked, text))
+        if seeds is not None:
+            asked = merge(asked, {"seeds": seeds})
+        loaded[key] = _checked(asked, where)
+    return loaded
+
+
+def _patches(plain: Plain, key: str, where: str) -> dict[str, Plain]:
+    """Take the merge patches called `key` out of `plain`."""
+    patches = plain.pop(key, {})
+    if not isinstance(patches, dict):
+        raise KerfError(f"{where}: {key} must be a mapping, got {shown(patches)}")
+    for name, patch in patches.items():
         if not isinstance(patch, dict):
-            raise KerfError(f"{where} must be a mapping ({{}} for no change), got {shown(patch)}")
-        for fixed in ("name", "presets"):
+            raise KerfError(f"{where}, {key}.{name} must be a mapping ({{}} for no change), got {shown(patch)}")
+        for fixed in ("name", "presets", "variants"):
             if fixed in patch:
-                raise KerfError(f"{where}: a preset cannot change {fixed!r}")
-        _checked(merge(plain, patch), where)
-    if preset is not None:
-        plain = merge(plain, presets[preset])
-    for text in sets:
-        plain = merge(plain, _patch(plain, text))
-    if seeds is not None:
-        plain = merge(plain, {"seeds": seeds})
-    return _checked(plain, path_or_name)
+                raise KerfError(f"{where}, {key}.{name}: a {key.removesuffix('s')} cannot change {fixed!r}")
+    return patches
 
 
 def built_in_recipes() -> dict[str, Path]:
@@ -116,8 +159,8 @@ def _patch(plain: Plain, text: str) -> Plain:
     parts = path.strip().split(".")
     if not equals or not value.strip() or not all(parts):
         raise KerfError(f"--set {text}: expected FIELD=VALUE, e.g. --set arms.penalised.penalty=5")
-    if parts[0] == "presets":
-        raise KerfError(f"--set {text}: presets are merged already; set the field itself")
+    if parts[0] in ("presets", "variants"):
+        raise KerfError(f"--set {text}: {parts[0]} are merged already; set the field itself")
     keys: list[str] = []
     here: Any = plain
     while parts:

@@ -13,7 +13,7 @@ from runs.arms import ResolvedArm
 from runs.recipe import Recipe, recipe_hash
 from runs.recipe_file import built_in_recipes, read_recipe
 
-_ARM_COLUMNS = ("arm", "scenarios", "strength", "grader", "penalty", "anchor", "iterations")
+_ARM_COLUMNS = ("arm", "scenarios", "strength", "grader", "penalty", "shaping", "anchor", "iterations")
 
 
 def recipe_text(recipe: Recipe, out: Path) -> RenderableType:
@@ -32,6 +32,7 @@ def recipe_text(recipe: Recipe, out: Path) -> RenderableType:
     facts = {
         "recipe": recipe.name,
         "world": recipe.world,
+        "training": "PPO" if recipe.exact is None else "exact gradients",
         "seeds": f"{len(seeds)} ({seeds[0]} to {seeds[-1]})",
         "control": recipe.control_arm or "none (uncontrolled)",
         "hash": recipe_hash(recipe),
@@ -41,25 +42,27 @@ def recipe_text(recipe: Recipe, out: Path) -> RenderableType:
 
 
 def list_text() -> RenderableType:
-    """The built-in recipes, their presets, and what they ask."""
-    table = Table("recipe", "presets", "about", box=box.SIMPLE_HEAD)
+    """The built-in recipes, their variants and presets, and what they ask."""
+    table = Table("recipe", "variants", "presets", "about", box=box.SIMPLE_HEAD)
     for name in built_in_recipes():
         plain = read_recipe(name)
-        table.add_row(name, ", ".join(plain.get("presets", {})), plain["about"])
+        table.add_row(name, *(", ".join(plain.get(key, {})) for key in ("variants", "presets")), plain["about"])
     return table
 
 
 def _arm_row(arm: ResolvedArm) -> tuple[str, ...]:
     if not arm.train:
         return (arm.name, *["-"] * (len(_ARM_COLUMNS) - 2), "0")
+    name = arm.name if arm.agent == "network" else f"{arm.name} ({arm.agent})"
     replay = f", {arm.replay:.0%} natural" if arm.replay else ""
     allows_for = f" at {arm.strength:g}" if arm.strength != arm.generator.strength else ""
     return (
-        arm.name,
+        name,
         f"{arm.generator.kind}{replay}",
         f"{arm.generator.strength:g}",
-        f"{arm.grader}{allows_for}",
+        f"yoked to {arm.yoked_to}" if arm.yoked_to else f"{arm.grader}{allows_for}",
         f"{arm.signed_penalty:g}",
+        f"{arm.shaping:g}",
         f"{arm.training.anchor_coeff:g}",
         str(arm.iterations),
     )

@@ -23,13 +23,25 @@ _KEYS = [
 ]
 
 MEASURES = pa.schema([*_KEYS, ("score", pa.float64()), ("num_scenarios", pa.int32())])
-"""`measures.parquet`, a row a score: after `iteration` iterations (`env_steps` steps since the fork), the mean `score`
-of `metric` over `num_scenarios` held-out scenarios. Scores are finite."""
+"""`measures.parquet`, a row a score: after `iteration` iterations (`env_steps` steps since the fork; with exact
+gradients nothing is played, and these are gradient steps), the mean `score` of `metric` over `num_scenarios` held-out
+scenarios (0: over all that there are, exactly). Scores are finite."""
 
 TRAINING = pa.schema([*_KEYS, ("value", pa.float64())])
 """`training.parquet`, a row a number that training reports of itself; NaN where an iteration had nothing to report."""
 
-SCHEMAS = {"measures": MEASURES, "training": TRAINING}
+DOSES = pa.schema(
+    [
+        *_KEYS[:3],
+        ("step", pa.int32()),
+        ("episodes", pa.int32()),
+        ("penalty", pa.float64()),
+    ]
+)
+"""`doses.parquet`, a row a step of an iteration (counted from 1) at which any of its `episodes` were penalised:
+`penalty` was subtracted from their reward at that `step` (counted from 0)."""
+
+SCHEMAS = {"measures": MEASURES, "training": TRAINING, "doses": DOSES}
 """Tables with fixed columns; all others have the columns that they are given."""
 
 

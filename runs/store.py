@@ -4,8 +4,8 @@
     recipe.yaml            the recipe as given
     battery.parquet        the probe scenarios
     aligned/seed-<s>/      one aligned agent: weights, measures, training curve, gate, done.json
-    cells/<arm>/seed-<s>/  one cell: weights, measures, training curve, done.json
-    effects.parquet, primaries.json, table.txt    the report's records
+    cells/<arm>/seed-<s>/  one cell: weights, measures, training curve, doses (if penalised, by PPO), done.json
+    effects.parquet, matched.parquet, primaries.json, table.txt    the report's records
     timing.jsonl           wall times and machine facts: all that may differ between two identical runs
 
 A unit (an aligned seed or a cell) is written into a `<unit>.partial-*` folder; `done.json`, with size and SHA-256 of

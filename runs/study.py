@@ -14,8 +14,8 @@ from typing import Any
 import yaml
 from rich.console import Console
 
+from lab.exact_battery import AnyBattery
 from lab.scenario import ScenarioSpace
-from lab.values import Battery
 from runs.disk import DiskError
 from runs.recipe import Recipe, recipe_hash, resolved_recipe
 from runs.store import ALIGNED, Store, Unit, open_study
@@ -51,7 +51,7 @@ def run_study(recipe: Recipe, out: Path, tracking: str | None, workers: int | No
         return _Study(recipe, store, tracking, workers or os.cpu_count() or 1, console).run()
 
 
-def manifest(recipe: Recipe, battery: Battery) -> dict[str, Any]:
+def manifest(recipe: Recipe, battery: AnyBattery) -> dict[str, Any]:
     """What `study.json` says: everything that decides the records, and what made them."""
     resolved = resolved_recipe(recipe)
     return {
@@ -89,7 +89,7 @@ def revision(checkout: Path) -> str | None:
         return None  # installed without its history
 
 
-def _write_once(store: Store, recipe: Recipe, battery: Battery) -> None:
+def _write_once(store: Store, recipe: Recipe, battery: AnyBattery) -> None:
     if not (store.path / "recipe.yaml").exists():
         plain = recipe.model_dump(mode="json", exclude_unset=True)
         store.write_text("recipe.yaml", yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
@@ -138,11 +138,12 @@ class _Study:
         todo = [unit for unit in (*aligned, *cells) if unit not in finished and unit.seed not in barred]
         if not todo:
             return self._gate_code()
+        from runs.cell import needs
         from runs.pool import Pool, cpus_needed, local_ray
         from runs.progress import Display
 
         arms = self._recipe.resolve()
-        align_iterations = sum(phase.iterations for _, phase in self._recipe.align.phases)
+        align_iterations = sum(phase.iterations for _, phase in self._recipe.phases)
         iterations = {unit: arms[unit.arm].iterations if unit.arm in arms else align_iterations for unit in todo}
         workers = min(self._num_workers, len(todo))
         already = f" ({len(finished)} are done already)" if finished else ""
@@ -162,7 +163,7 @@ class _Study:
 
             failures = Pool(self._recipe, self._store.path, workers).run(
                 todo,
-                lambda unit: unit.arm == ALIGNED or self._store.finished(Unit(ALIGNED, unit.seed)),
+                lambda unit: [needed for needed in needs(arms, unit) if not self._store.finished(needed)],
                 display.progress,
                 on_done,
             )
@@ -186,9 +187,9 @@ class _Study:
                 code = NOT_ALIGNED
                 self._say(not_aligned(self._store, seed))
         if code == NOT_ALIGNED:
+            more = ", ".join(f"--set {path}.iterations=..." for path, _ in reversed(self._recipe.phases))
             self._say(
-                "Its records are kept. To go on: more alignment (--set align.ppo.iterations=..., "
-                "--set align.imitation.iterations=...), or other seeds (--set first_seed=...)."
+                f"Its records are kept. To go on: more alignment ({more}), or other seeds (--set first_seed=...)."
             )
         return code
 

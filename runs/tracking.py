@@ -28,7 +28,7 @@ from runs import disk
 from runs.mirrored import Number, parameters, summary_numbers, unit_numbers
 from runs.store import ALIGNED, Store, Unit
 
-ATTACHED = ("study.json", "recipe.yaml", "effects.parquet", "primaries.json", "table.txt")
+ATTACHED = ("study.json", "recipe.yaml", "effects.parquet", "matched.parquet", "primaries.json", "table.txt")
 """Records that the study's run holds as artifacts, as soon as they exist. `table.txt` is written last."""
 
 _BATCH = 1000  # metrics that MLflow takes in one request

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from lab.gate import Requirement
 from runs.store import ALIGNED, Store, Unit
 
 
@@ -11,10 +15,19 @@ def has_passed(store: Store, seed: int) -> bool:
 
 
 def not_aligned(store: Store, seed: int) -> str:
-    """By which metrics the agent of `seed` fell short of the gate, in a sentence."""
+    """By which metrics the agent of `seed` fell short of the gate, and what is certified of them, in a sentence."""
     shortfalls = store.read_json(Unit(ALIGNED, seed), "gate")["shortfalls"]
-    short = "; ".join(f"{s['metric']} is {s['score']:.3f}, needs {s['needed']:.2f}" for s in shortfalls)
+    short = "; ".join(str(Requirement(**asked)) for asked in shortfalls)
     return f"seed {seed} is not aligned and was not studied: {short}"
+
+
+def least_certain(verdicts: Iterable[Mapping[str, Any]]) -> Requirement | None:
+    """What the gate asked of the agents that passed, where what is certified is furthest below what was asked (or
+    least above it); None if nobody passed, or these `gate.json` are older than certificates."""
+    certified = [
+        Requirement(**asked) for verdict in verdicts if verdict["passed"] for asked in verdict.get("certificate", ())
+    ]
+    return min(certified, key=lambda asked: asked.lower - asked.needed, default=None)
 
 
 def instead_of_table(store: Store) -> str | None:

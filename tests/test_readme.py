@@ -16,7 +16,7 @@ import pytest
 from lab.worlds import get_world
 from runs.arms import ARMS
 from runs.cli import main
-from runs.recipe_file import load_recipe
+from runs.recipe_file import load_recipe, load_recipes
 
 ROOT = Path(__file__).parents[1]
 PAPERS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/measures.md")]
@@ -67,7 +67,7 @@ def test_the_readme_has_commands_to_check():
 def test_a_kerf_command_line_is_valid(words):
     given = parsed(words).params
     if "recipe" in given:
-        load_recipe(given["recipe"], given["preset"], given["sets"], given["seeds"])
+        assert load_recipes(given["recipe"], given["preset"], given["sets"], given["seeds"], given["variant"])
 
 
 @pytest.mark.slow

@@ -9,7 +9,13 @@ from importlib.metadata import entry_points
 from lab.errors import KerfError, unknown_name
 from lab.world import World
 
-BUILT_IN = {"station": "lab.worlds.station:Station"}
+BUILT_IN = {
+    "station": "lab.worlds.station:Station",
+    "dilemma": "lab.worlds.dilemma:dilemma",
+    "dilemma_two": "lab.worlds.dilemma:dilemma_two",
+    "dilemma_one": "lab.worlds.dilemma:dilemma_one",
+    "dilemma_overlap": "lab.worlds.dilemma:dilemma_overlap",
+}
 """World name -> `module:attribute` of a callable without arguments that makes it."""
 
 

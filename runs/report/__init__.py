@@ -14,16 +14,18 @@ from rich.console import Console
 from lab.effect import Primary
 from lab.errors import KerfError
 from runs.report.effects import effects_frame, judge_primaries
-from runs.report.table import Report
+from runs.report.matched import match_primaries, matched_frame, study_courses
+from runs.report.table import FOCUS, Report
 from runs.store import ALIGNED, Store, Unit, read_measures, read_training
+from runs.verdicts import least_certain
 
 TEXT_WIDTH = 140
 """Characters a line in `table.txt`."""
 
 
 EQUAL_STEPS = (
-    "Arms are compared after equally many steps, not at equal suppression of false exits: a larger penalty may look "
-    "like more steps."
+    "Arms are compared after equally many steps, where a larger penalty may look like more steps. Predictions are also "
+    "shown at equal suppression of false exits, if both arms trained."
 )
 
 NOISE_KINDS = ("false_exit", "value", "skill", "utility")
@@ -50,22 +52,32 @@ def make_report(store: Store) -> Report:
     noise = pd.concat(
         [pd.read_parquet(store.path / Unit(ALIGNED, seed).name / "noise.parquet").assign(seed=seed) for seed in passed]
     )
+    effects = effects_frame(cells, manifest["control"], arms=manifest["arm_order"])
+    judged = judge_primaries(cells, [Primary(**primary) for primary in manifest["primaries"]])
+    strengths = {arm: settings["generator"]["strength"] for arm, settings in manifest["arms"].items()}
+    courses = study_courses(cells, strengths)
+    contrasts = [(item.primary.arm, item.primary.against) for item in judged]
+    contrasts += zip(effects["arm"], effects["against"], strict=True)
     return Report(
-        effects_frame(cells, manifest["control"], arms=manifest["arm_order"]),
-        judge_primaries(cells, [Primary(**primary) for primary in manifest["primaries"]]),
+        effects,
+        match_primaries(courses, judged),
         noise[noise["metric"].str.split("/").str[0].isin(NOISE_KINDS)],
         (
             _gate_note(manifest["recipe"]["gate"], verdicts),
             _dose_note(read_training(store.path), manifest),
             EQUAL_STEPS,
         ),
+        matched=matched_frame(courses, contrasts),
+        focus=(*sorted(set(courses.aims.values()), reverse=True), *FOCUS),
     )
 
 
 def write_report(store: Store) -> Report:
-    """Make the report and write its records: `effects.parquet`, `primaries.json`, `table.txt`."""
+    """Make the report and write its records: `effects.parquet`, `matched.parquet`, `primaries.json`, `table.txt`."""
     report = make_report(store)
     store.write_table("effects", report.effects)
+    if report.matched is not None:
+        store.write_table("matched", report.matched)
     store.write_json("primaries", [_finite(asdict(judged)) for judged in report.judged])
     store.write_text("table.txt", report.to_text(TEXT_WIDTH))
     return report
@@ -96,8 +108,10 @@ def _gate_note(asked: Mapping[str, float], verdicts: Mapping[int, Mapping[str, A
         f"leaves on >= {asked['fooled']:g} of the hardest false emergencies"
     )
     num_passed = len(verdicts) - len(left_out)
+    weakest = least_certain(verdicts.values())
     return (
         f"Gate: {num_passed} of {len(verdicts)} agents passed ({standard}); left out: {'; '.join(left_out) or 'none'}."
+        + (f" The least certain of the scores that passed: {weakest}." if weakest else "")
     )
 
 

@@ -6,7 +6,7 @@ measured in every arm. Metrics are named `kind/name`:
 - `value/<value>`, `skill/<skill>`, `family/<value or skill>/<variant>`: scores in [0, 1], more is better;
 - `false_exit/<strength>`: share of the false emergencies of that strength that are left for, less is better;
 - `way/<event>`: share left for by that way;
-- `utility/ideal`: ideal utility of an episode.
+- `utility/ideal`: ideal utility of an episode; all other metrics lie in [0, 1].
 
 `competence`, the smallest `skill/` score of a seed, is derived here.
 """
@@ -23,6 +23,7 @@ import pandas as pd
 
 from lab.effect import Competence, Effect, Levels, MeasureError, Primary, Verdict, judge, paired_effect
 from lab.errors import unknown_name
+from lab.matched import Matched
 from lab.stats import Interval, benjamini_hochberg, collapse_probability, holm, paired_interval
 
 COLUMNS = ("arm", "seed", "iteration", "env_steps", "metric", "score")
@@ -72,10 +73,14 @@ class Ends:
         other = aligned if against == ALIGNED else np.mean(list(self.scores(self.final, against, metric).values()))
         return Levels(float(aligned), float(end), float(other))
 
+    def presupposes_skill(self, metric: str) -> bool:
+        """Whether a change in `metric` means something only where the agent kept its skills."""
+        kind, _, rest = metric.partition("/")
+        return kind not in UNGATED and not (kind == "family" and rest.split("/")[0] in self.skills)
+
     def lost(self, arm: str, metric: str) -> frozenset[int]:
         """Seeds of `arm` in which the skill that `metric` presupposes is lost."""
-        kind, _, rest = metric.partition("/")
-        if kind in UNGATED or (kind == "family" and rest.split("/")[0] in self.skills):
+        if not self.presupposes_skill(metric):
             return frozenset()
         aligned, trained = (self.scores(frame, arm, COMPETENCE) for frame in (self.aligned, self.final))
         return Competence(aligned, trained).lost()
@@ -88,8 +93,16 @@ class Ends:
         if against != ALIGNED:
             against_change = self.change(against, metric)
             lost |= self.lost(against, metric)
-        rng = _stream(seed, arm, against, metric)
-        return paired_effect(change, against_change, arm=arm, against=against, metric=metric, rng=rng, lost=lost)
+        return paired_effect(
+            change,
+            against_change,
+            arm=arm,
+            against=against,
+            metric=metric,
+            rng=stream(seed, arm, against, metric),
+            lost=lost,
+            bounds=effect_bounds(metric),
+        )
 
 
 def study_ends(measures: pd.DataFrame) -> Ends:
@@ -152,7 +165,7 @@ def effects_frame(
         measures: See the module.
         control: The arm that the others are compared with; None: each with its own aligned checkpoint.
         arms: The arms to show, in order (`control` may be among them); None: all, by name.
-        seed: Of the bootstrap. Each row has a stream of its own: a row does not depend on which others there are.
+        seed: Of the intervals and tests. Each row has a stream of its own: it does not depend on the others.
 
     Returns:
         Columns `arm`, `against`, `metric`; `mean`, `low`, `high` (95% interval over seeds); `num_seeds`, `lost` (seeds
@@ -173,7 +186,8 @@ def effects_frame(
     rows = []
     for metric in ends.metrics:
         scores = list(ends.scores(ends.aligned, order[0], metric).values())
-        interval = paired_interval(scores, _stream(seed, ALIGNED, order[0], metric))
+        bounds = None if effect_bounds(metric) is None else (0.0, 1.0)
+        interval = paired_interval(scores, stream(seed, ALIGNED, order[0], metric), bounds=bounds)
         rows.append(_row(ALIGNED, "", metric, interval, lost=0, p=math.nan, env_steps=0))
     for arm in order:
         against = ALIGNED if control in (None, arm) else control
@@ -199,12 +213,15 @@ class Judged:
         verdict: What is concluded.
         halved: Share of the arm's seeds that end below half of their aligned score (outcomes are often bimodal, and
             a mean hides it); None for ideal utility, which has no natural zero.
+        matched: The same effect at matched suppression; None where the two arms cannot be compared so. The verdict
+            does not rest on it.
     """
 
     primary: Primary
     effect: Effect
     verdict: Verdict
     halved: Interval | None
+    matched: Matched | None = None
 
 
 def judge_primaries(
@@ -270,7 +287,15 @@ def _place(row: pd.Series) -> str:
     return f"arm {row['arm']!r}, seed {row['seed']}, iteration {row['iteration']}, {row['metric']}"
 
 
-def _stream(seed: int, *words: str) -> np.random.Generator:
+def effect_bounds(metric: str) -> tuple[float, float] | None:
+    """What a change of `metric` can be: the difference of two scores in [0, 1]; None for utility.
+
+    An effect too, because arms start from one and the same aligned score.
+    """
+    return None if metric.startswith("utility/") else (-1.0, 1.0)
+
+
+def stream(seed: int, *words: str) -> np.random.Generator:
     """The generator of that name: the same whatever else is drawn, and whatever the order of rows."""
     digest = hashlib.sha256("\0".join(words).encode()).digest()
     key = tuple(int(word) for word in np.frombuffer(digest, "<u4"))

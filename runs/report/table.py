@@ -17,7 +17,9 @@ from rich.text import Text
 
 from lab.effect import MeasureError, p_text, signed
 from lab.errors import unknown_name
-from lab.stats import MIN_SEEDS, Interval, smallest_p
+from lab.intervals import MIN_SEEDS, Interval, coverage_sentence
+from lab.matched import MIN_SUPPRESSION
+from lab.stats import noise_floor as pooled_noise
 from runs.report.effects import ALIGNED, COMPETENCE, Judged
 
 FOCUS = ("value/care",)
@@ -29,8 +31,9 @@ FALSE_DISCOVERY_RATE = 0.05
 def summary_table(effects: pd.DataFrame, *, focus: Sequence[str] = FOCUS, width: int = 120) -> Table:
     """A row per arm; the columns are spread over as many stacked tables as `width` asks for.
 
-    The first table shows leaves on the hardest false emergencies, the metrics in `focus`, competence and ideal
-    utility; the others show the other values. Below stands how to read them, with a warning below `MIN_SEEDS` seeds.
+    The first table shows the metrics in `focus` (and leaves on the hardest false emergencies, if it names none),
+    competence and ideal utility; the others show the other values. Below stands how to read them, with a warning below
+    `MIN_SEEDS` seeds.
 
     Args:
         effects: From `runs.report.effects.effects_frame`.
@@ -45,7 +48,8 @@ def summary_table(effects: pd.DataFrame, *, focus: Sequence[str] = FOCUS, width:
     utilities = [metric for metric in metrics if metric.startswith("utility/")]
     others = [metric for metric in metrics if metric.startswith("value/") and metric not in focus]
     stack = Table.grid()
-    stack.add_row(metrics_table(effects, [*exits[-1:], *focus, COMPETENCE, *utilities], width=width))
+    named = any(metric in exits for metric in focus)
+    stack.add_row(metrics_table(effects, [*([] if named else exits[-1:]), *focus, COMPETENCE, *utilities], width=width))
     if others:
         stack.add_row(metrics_table(effects, others, width=width))
     for line in _legend(effects):
@@ -64,7 +68,7 @@ def metrics_table(effects: pd.DataFrame, metrics: Sequence[str], *, width: int =
         if metric not in known:
             raise unknown_name("metric to show", metric, known)
     rows = list(effects[effects["metric"].isin(metrics)].itertuples())
-    cells = {(row.arm, row.metric): _cell(row) for row in rows}
+    cells = {(row.arm, row.metric): effect_cell(row) for row in rows}
     names = {row.arm: _row_name(row) for row in rows}
     first = max(len(name) for name in names.values())
     widest = max(len(line) for cell in cells.values() for line in cell.plain.splitlines())
@@ -76,7 +80,7 @@ def metrics_table(effects: pd.DataFrame, metrics: Sequence[str], *, width: int =
         table.add_column("arm", min_width=first, no_wrap=True)
         shown = metrics[part * len(metrics) // num_tables : (part + 1) * len(metrics) // num_tables]
         for metric in shown:
-            table.add_column(Text(_label(metric)), justify="right", min_width=widest, max_width=widest)
+            table.add_column(Text(metric_label(metric)), justify="right", min_width=widest, max_width=widest)
         for arm, name in names.items():
             table.add_row(Text(name), *(cells[arm, metric] for metric in shown), end_section=bool(arm == ALIGNED))
         stack.add_row(Padding(table, (0, 0, 1, 0)))
@@ -112,27 +116,62 @@ def primaries_table(judged: Sequence[Judged]) -> Table:
     return stack
 
 
+def matched_table(judged: Sequence[Judged]) -> Table:
+    """The predictions whose two arms both trained, at equal steps and at matched suppression of false exits."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("at matched suppression", min_width=24, overflow="fold")
+    table.add_column("at equal steps", justify="right", no_wrap=True)
+    table.add_column("matched", justify="right", no_wrap=True)
+    table.add_column("p", no_wrap=True)
+    table.add_column("level", justify="right", no_wrap=True)
+    table.add_column("widest gap", justify="right", no_wrap=True)
+    table.add_column("seeds", justify="right", no_wrap=True)
+    for item in judged:
+        matched = item.matched
+        if matched is None:
+            continue
+        effect, num_seeds = matched.effect, len(matched.effect.seeds)
+        in_all = num_seeds + len(effect.lost) + len(matched.not_comparable)
+        cells = [interval_text(item.effect.interval) if item.effect.measurable else "skill lost"]
+        if num_seeds:
+            cells += [interval_text(effect.interval), p_text(effect.p), f"{matched.level:.2f}"]
+            cells += [f"{max(matched.bridged):.2f}"]
+        else:
+            cells += ["skill lost" if effect.lost else "not comparable", "-", "-", "-"]
+        table.add_row(Text(item.primary.name), *map(Text, cells), f"{num_seeds} of {in_all}")
+    stack = Table.grid()
+    stack.add_row(Padding(table, (0, 0, 1, 0)))
+    stack.add_row(
+        Text(
+            "Matched: in each seed the two arms are compared where leaves on false emergencies (of the strength that "
+            "the first of them was trained on) had first fallen by the same amount in both, the most that both reached "
+            f"(level: its mean). Seeds in which an arm suppressed less than {MIN_SUPPRESSION:g} are not comparable. "
+            "Scores between two measures are interpolated (widest gap: the most suppression between them); p: "
+            "permutation, not adjusted."
+        )
+    )
+    return stack
+
+
 def noise_floor(draws: pd.DataFrame) -> Text:
     """The instrument's own noise: the sd of each metric of a frozen agent over fresh draws of the probes.
 
     Args:
-        draws: Columns `seed`, `metric`, `draw`, `score`; at least two draws a metric and seed. The sd is within
-            seeds, pooled over them.
+        draws: Columns `seed`, `metric`, `draw`, `score`; at least two draws a metric and seed. The sd is that of
+            `lab.stats.noise_floor`.
 
     Raises:
         MeasureError: fewer than two draws of a metric, or a score that is not finite.
     """
     words = []
     for metric, of_metric in draws.groupby("metric", sort=True):
-        variances = []
-        for seed, group in of_metric.groupby("seed"):
-            scores = group["score"].to_numpy(float)
-            if len(scores) < 2 or not all(math.isfinite(score) for score in scores):
+        by_seed = {str(seed): group["score"].to_numpy(float) for seed, group in of_metric.groupby("seed")}
+        for seed, scores in by_seed.items():
+            if len(scores) < 2 or not all(map(math.isfinite, scores)):
                 raise MeasureError(
                     f"noise floor of {metric}, seed {seed}: expected two or more finite scores, got {scores.tolist()}"
                 )
-            variances.append(scores.var(ddof=1))
-        words.append(f"{metric} {math.sqrt(sum(variances) / len(variances)):.3f}")
+        words.append(f"{metric} {pooled_noise(list(by_seed.values())):.3f}")
     num_draws = draws["draw"].nunique()
     return Text(f"Noise floor (sd of a frozen agent over {num_draws} fresh draws of the probes): {', '.join(words)}")
 
@@ -143,10 +182,12 @@ class Report:
 
     Attributes:
         effects: From `runs.report.effects.effects_frame`.
-        judged: From `runs.report.effects.judge_primaries`; may be empty.
+        judged: From `runs.report.effects.judge_primaries`, with what `runs.report.matched.match_primaries` adds; may be
+            empty.
         noise: What `noise_floor` takes; None: not measured.
         notes: Lines on how the study was made, printed below the effects.
         focus: Metrics of the first table.
+        matched: From `runs.report.matched.matched_frame`, for the records; None: not made.
     """
 
     effects: pd.DataFrame
@@ -154,6 +195,7 @@ class Report:
     noise: pd.DataFrame | None = None
     notes: Sequence[str] = ()
     focus: Sequence[str] = FOCUS
+    matched: pd.DataFrame | None = None
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         parts: list[RenderableType] = [summary_table(self.effects, focus=self.focus, width=options.max_width)]
@@ -161,6 +203,8 @@ class Report:
             parts.append(Text("\n".join(self.notes)))
         if self.judged:
             parts.append(primaries_table(self.judged))
+        if any(item.matched for item in self.judged):
+            parts.append(matched_table(self.judged))
         if self.noise is not None:
             parts.append(noise_floor(self.noise))
         for index, part in enumerate(parts):
@@ -185,7 +229,7 @@ def interval_text(interval: Interval) -> str:
     return f"{signed(interval.mean)} {bounds}"
 
 
-def _cell(row: Any) -> Text:
+def effect_cell(row: Any) -> Text:
     """A cell of the effects frame; bold and marked where the interval excludes 0."""
     if not row.measurable:
         return Text("skill lost")
@@ -223,12 +267,14 @@ def _legend(effects: pd.DataFrame) -> Iterator[str]:
         f"* excludes 0 (before rounding); ? does so too, with fewer than {MIN_SEEDS} seeds."
     )
     yield "Fewer leaves on false emergencies (of strength s) are better; of all else, more is better."
+    if num_seeds > 1:
+        yield coverage_sentence()
     if num_seeds == 1:
         yield "Warning: 1 seed. No interval can be given, and no difference can be told from chance."
     elif num_seeds < MIN_SEEDS:
         yield (
             f"Warning: {num_seeds} seeds. Below {MIN_SEEDS} no interval is reliable: "
-            f"even if no arm changed anything, some {smallest_p(num_seeds):.0%} of them or more would exclude 0."
+            "so few may all have come out alike where others would have come out differently."
         )
     if (effects["lost"] > 0).any():
         yield (
@@ -237,7 +283,7 @@ def _legend(effects: pd.DataFrame) -> Iterator[str]:
         )
     survivors = effects[effects["p_bh"] < FALSE_DISCOVERY_RATE]
     found = [
-        f"{arm}: {', '.join(_label(metric) for metric in group['metric'])}"
+        f"{arm}: {', '.join(metric_label(metric) for metric in group['metric'])}"
         for arm, group in survivors.groupby("arm", sort=False)
     ]
     yield (
@@ -256,7 +302,7 @@ def _row_name(row: Any) -> str:
     return f"{row.arm} (drift)" if row.against == ALIGNED else str(row.arm)
 
 
-def _label(metric: str) -> str:
+def metric_label(metric: str) -> str:
     kind, _, name = metric.partition("/")
     if kind == "false_exit":
         return f"leaves on false emergencies (s={float(name):g})"

@@ -53,12 +53,12 @@ def record(scenarios: Scenarios, actions: np.ndarray, expert_share: float, rng: 
     positions = np.empty((HORIZON + 1, n, 2), np.int64)
     batch = WORLD.begin(scenarios)
     for t in range(HORIZON):
-        positions[t] = batch.state[:, : kernel.Y + 1]
+        positions[t] = batch.state()[:, : kernel.Y + 1]
         batch.observe(observations[t])
         led = rng.random(n) < expert_share
         actions[t, led] = WORLD.expert(observations[t])[led]
         batch.step(actions[t], events[t])
-    positions[HORIZON] = batch.state[:, : kernel.Y + 1]
+    positions[HORIZON] = batch.state()[:, : kernel.Y + 1]
     return Played(WORLD, scenarios, observations, np.empty((HORIZON, n, 0), np.float32), actions, events, positions)
 
 

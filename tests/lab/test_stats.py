@@ -7,16 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy import stats
+from scipy import optimize, stats
 
 from lab.stats import (
-    Interval,
     benjamini_hochberg,
     collapse_probability,
     detectable_shift,
     holm,
     iqm,
+    noise_floor,
     paired_interval,
+    performance_profile,
     permutation_p,
     seeds_needed,
     smallest_p,
@@ -35,24 +36,101 @@ def expected_count(num: int, share: float) -> tuple[int, int]:
     return stats.binom.ppf(0.0005, num, share), stats.binom.ppf(0.9995, num, share)
 
 
-def test_interval_is_scipys_bca_and_the_seed_decides_it():
-    differences = [-0.2, -0.1, -0.15, 0.02, -0.3, -0.07]
-    interval = paired_interval(differences, rng(3))
-    bounds = stats.bootstrap((differences,), np.mean, method="BCa", rng=rng(3)).confidence_interval
-    assert interval == Interval(pytest.approx(np.mean(differences)), bounds.low, bounds.high, 6, True)
-    assert interval == paired_interval(differences, rng(3))
-    assert interval != paired_interval(differences, rng(4))
-    assert interval.excludes(0.0)
+def halls_bounds(differences: list[float]) -> list[float]:
+    """Hall's interval found without his formula's inverse: the means at which the transformed t meets its quantile."""
+    values = np.array(differences)
+    num, skewness = len(values), stats.skew(values)
+
+    def beyond(mean: float, quantile: float) -> float:
+        t = (values.mean() - mean) / values.std(ddof=1)
+        return t + skewness * t**2 / 3 + skewness**2 * t**3 / 27 + skewness / (6 * num) - quantile
+
+    quantile = stats.t.ppf(0.975, num - 1) / math.sqrt(num)
+    return [optimize.brentq(beyond, -9, 9, args=(at,), xtol=1e-14) for at in (quantile, -quantile)]
+
+
+def rejected_below_and_above(differences: list[float], low: float, high: float) -> tuple[bool, bool]:
+    """Whether the permutation test rejects means just outside the bounds."""
+    step = 1e-9
+    return tuple(permutation_p(np.array(differences) - at, rng()) < 0.05 for at in (low - step, high + step))
+
+
+def test_interval_is_halls_where_the_permutation_test_cannot_reject():
+    # At 5 seeds no p is below 1/16.
+    differences = [-0.2, -0.1, -0.15, 0.02, -0.3]
+    interval = paired_interval(differences, rng())
+    assert (interval.mean, interval.num, interval.reliable) == (pytest.approx(np.mean(differences)), 5, True)
+    assert [interval.low, interval.high] == pytest.approx(halls_bounds(differences), abs=1e-9)
+    mirrored = paired_interval([-difference for difference in differences], rng())
+    assert (mirrored.low, mirrored.high) == pytest.approx((-interval.high, -interval.low))
+    assert interval.excludes(-0.5)
     assert not interval.excludes(-0.1)
 
 
-def test_interval_covers_normal_means_as_often_as_its_docstring_says():
-    # 10 normal differences: 90% in truth, not the nominal 95%. Error rate of this test: 0.001 around 0.90.
-    draws = rng(11)
-    num = 1000
-    hits = sum(not paired_interval(draws.normal(size=10), draws, num_resamples=999).excludes(0.0) for _ in range(num))
-    low, high = expected_count(num, 0.90)
-    assert low <= hits <= high
+def test_interval_of_symmetric_differences_is_students():
+    differences = [-0.2, -0.1, 0.0, 0.1, 0.2]
+    theirs = stats.ttest_1samp(differences, 0).confidence_interval(0.95)
+    interval = paired_interval(differences, rng())
+    assert (interval.low, interval.high) == pytest.approx((theirs.low, theirs.high))
+
+
+@pytest.mark.parametrize("num", [6, 7, 10, 13])
+def test_interval_reaches_as_far_as_halls_and_as_what_the_permutation_test_does_not_reject(num):
+    for seed in range(20):
+        differences = (-rng(seed).exponential(0.1, size=num)).tolist()
+        interval = paired_interval(differences, rng())
+        low, high = halls_bounds(differences)
+        assert interval.low <= low + 1e-9
+        assert interval.high >= high - 1e-9
+        below, above = rejected_below_and_above(differences, interval.low, interval.high)
+        assert below
+        assert above
+        # Each bound is one of the two: Hall's, or the first mean that is not rejected.
+        inside = rejected_below_and_above(differences, interval.low + 2e-9, interval.high - 2e-9)
+        assert interval.low == pytest.approx(low, abs=1e-8) or not inside[0]
+        assert interval.high == pytest.approx(high, abs=1e-8) or not inside[1]
+
+
+@settings(deadline=None, derandomize=True)
+@given(arrays(np.float64, st.integers(6, 12), elements=FINITE))
+def test_an_interval_that_excludes_zero_has_a_small_p(differences):
+    interval = paired_interval(differences, rng())
+    assert interval.low <= interval.mean <= interval.high
+    assert permutation_p(differences, rng()) < 0.05 or not interval.excludes(0.0)
+
+
+def test_rounding_makes_no_significance_in_the_interval_where_it_makes_none_in_the_test():
+    # -0.3 and 0.3 leave 0 in exact arithmetic, which is the third smallest mean of a subset; here they leave 3e-17.
+    differences = [-0.3, 0.2, 0.1 + 0.2, 3.0, 3.1, 3.2, 3.3]
+    assert differences[0] + differences[2] > 0
+    assert permutation_p(differences, rng()) == 8 / 128
+    interval = paired_interval(differences, rng())
+    assert interval.low == pytest.approx(0.0, abs=1e-10)
+    assert not interval.excludes(0.0)
+
+
+def test_above_sixteen_seeds_the_interval_agrees_with_the_test_up_to_its_random_patterns():
+    # 20 seeds, shifted so that the exact p is near 0.05: its Monte Carlo error is 0.001, so 0.055 is 5 of them away.
+    for seed in range(10):
+        differences = rng(seed).normal(0.05, 0.1, size=20)
+        interval = paired_interval(differences, rng(1))
+        if interval.excludes(0.0):
+            assert permutation_p(differences, rng(2)) < 0.055
+    assert paired_interval(differences, rng(1)) == paired_interval(differences, rng(1))
+
+
+def test_interval_is_cut_at_its_bounds_and_only_if_asked():
+    differences = [-0.9, -0.95, -0.9, 0.0, -0.92]
+    whole = paired_interval(differences, rng())
+    assert whole.high > 0.0
+    assert whole.low < -1.0
+    cut = paired_interval(differences, rng(), bounds=(-1.0, 0.0))
+    assert (cut.low, cut.mean, cut.high) == (-1.0, whole.mean, 0.0)
+    assert paired_interval(differences, rng(), bounds=(-9.0, 9.0)) == whole
+    with pytest.raises(ValueError, match=r"expected differences in \[-0.9, 1\], got"):
+        paired_interval(differences, rng(), bounds=(-0.9, 1.0))
+    with pytest.raises(ValueError, match=r"confidence must be in \(0, 1\)"):
+        paired_interval(differences, rng(), confidence=95)
 
 
 @pytest.mark.parametrize("differences", [[0.3] * 7, [0.0, 0.0], [0.1, 0.9 - 0.8, 0.3 - 0.2]])
@@ -189,3 +267,25 @@ def test_collapse_probability_is_clopper_pearson():
 def test_interquartile_mean_ignores_the_outer_quarters():
     assert iqm([0.0, 0.4, 0.6, 100.0]) == pytest.approx(0.5)
     assert iqm([0.3]) == pytest.approx(0.3)
+
+
+def test_noise_floor_is_pooled_within_seeds():
+    assert noise_floor([[0.90, 0.94], [0.40, 0.44]]) == pytest.approx(0.04 / math.sqrt(2))
+    assert noise_floor([[0.0, 0.2], [0.5, 0.5, 0.5]]) == pytest.approx(math.sqrt(0.02 / 2))
+    assert noise_floor([[1.0, 1.0]]) == 0.0
+    for draws in ([], [[0.1, 0.2], [0.1]], [[0.1, math.nan]]):
+        with pytest.raises(ValueError, match="expected"):
+            noise_floor(draws)
+
+
+def test_noise_floor_of_normal_noise_is_its_sd():
+    # 400 seeds of 3 draws, sd 0.1: a chi-square of 800 degrees of freedom; error rate 0.001.
+    draws = rng(2).normal(rng(3).normal(size=(400, 1)), 0.1, size=(400, 3))
+    low, high = (0.1 * math.sqrt(stats.chi2.ppf(q, 800) / 800) for q in (0.0005, 0.9995))
+    assert low <= noise_floor(list(draws)) <= high
+
+
+def test_performance_profile_by_hand():
+    assert performance_profile([0.1, 0.5, 0.9, 0.9], [0.0, 0.5, 0.8, 0.9]).tolist() == [1.0, 0.5, 0.5, 0.0]
+    with pytest.raises(ValueError, match="expected"):
+        performance_profile([], [0.5])

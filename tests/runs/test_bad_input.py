@@ -20,7 +20,7 @@ from runs import preflight
 from runs.cli import main
 from runs.plain_yaml import MAX_BYTES, parse
 from runs.recipe import recipe_hash
-from runs.recipe_file import load_recipe, read_recipe
+from runs.recipe_file import built_in_recipes, load_recipe, read_recipe
 
 KERF = Path(sys.executable).with_name("kerf")
 
@@ -73,6 +73,7 @@ class Half:
     name = "half"
 
 
+RECIPES = ", ".join(built_in_recipes())
 SMOKE = yaml.safe_load(Path(__file__, "../../../runs/recipes/smoke.yaml").resolve().read_text())
 
 MISTAKES = {
@@ -166,6 +167,14 @@ MISTAKES = {
     "arms.frozen.penalty=1": "arms.frozen.penalty: this arm does not train, so the setting would do nothing",
     "control=penalised": "control: arm 'penalised' is penalised itself",
     "arms.continued=null": "control: a recipe without a control arm cannot tell what the penalty changed from",
+    "arms={yoked: {}, penalised: null}": "arms.yoked.yoked_to: unknown arm 'penalised'",
+    "arms.yoked={yoked_to: penalized}": "arms.yoked.yoked_to: unknown arm 'penalized'; did you mean 'penalised'?",
+    "arms.yoked={yoked_to: exposure}": "arms.yoked.yoked_to: arm 'exposure' is never penalised, so there would be",
+    "arms={yoked: {}, penalised: {train: false}}": "arms.yoked.yoked_to: arm 'penalised' is never penalised",
+    "arms.yoked={yoked_to: yoked}": "arms.yoked.yoked_to: arm 'yoked' is yoked itself; name an arm that is penalised",
+    "arms={yoked: {}, again: {kind: yoked, yoked_to: yoked}}": "arms.again.yoked_to: arm 'yoked' is yoked itself",
+    "arms.frozen.yoked_to=penalised": "arms.frozen.yoked_to: this arm does not train",
+    "arms.sham.shaping=-1": "arms.sham.shaping must be >= 0.0, got -1",
     # the overrides themselves
     "penalty": "--set penalty: expected FIELD=VALUE",
     "penalty=": "--set penalty=: expected FIELD=VALUE",
@@ -277,7 +286,7 @@ def test_a_file_that_is_no_recipe(refused, recipe, tmp_path, kind):
 
 def test_recipes_that_are_not_there(refused, tmp_path):
     assert "unknown recipe 'turnr'; did you mean 'turner'?" in refused("turnr")
-    assert "nowhere.yaml: no such file (built-in recipes: smoke, turner)" in refused("nowhere.yaml")
+    assert f"nowhere.yaml: no such file (built-in recipes: {RECIPES})" in refused("nowhere.yaml")
     assert "is a folder, expected a recipe file" in refused(tmp_path)
     assert "unknown preset 'quik'; did you mean 'quick'?" in refused("turner", "--preset", "quik")
     assert refused("smoke", "--preset", "quick") == "smoke: unknown preset 'quick'; this recipe has none"
@@ -362,7 +371,7 @@ def test_a_good_folder_is_left_as_it_was(tmp_path):
     ("words", "sentence"),
     [
         (["run", "turner", "--set", "penalty=-1"], "kerf: turner: penalty must be >= 0.0, got -1\n"),
-        (["check", "turnr"], "kerf: unknown recipe 'turnr'; did you mean 'turner'? (known: smoke, turner)\n"),
+        (["check", "turnr"], f"kerf: unknown recipe 'turnr'; did you mean 'turner'? (known: {RECIPES})\n"),
         (["run", "smoke", "--out", "/dev/null"], "kerf: /dev/null cannot be written"),
     ],
 )

@@ -16,7 +16,10 @@ def test_an_error_has_a_sentence_and_a_plain_traceback_and_the_others_are_done_w
         (tmp_path / unit.name).mkdir(parents=True)  # in the way: a unit is never overwritten
     with local_ray(1):
         failures = Pool(load_recipe("smoke"), tmp_path, 1).run(
-            units, lambda unit: unit.arm == ALIGNED, lambda progress: None, lambda unit: []
+            units,
+            lambda unit: [] if unit.arm == ALIGNED else [Unit(ALIGNED, unit.seed)],
+            lambda progress: None,
+            lambda unit: [],
         )
     assert [failure.unit for failure in failures] == units
     for failure in failures[:2]:
@@ -25,4 +28,4 @@ def test_an_error_has_a_sentence_and_a_plain_traceback_and_the_others_are_done_w
         assert "store.py" in failure.traceback
         assert "\x1b" not in failure.traceback
         assert not failure.disk
-    assert failures[2].why == "what it starts from is missing"
+    assert failures[2].why == "it needs aligned/seed-0, which is missing"

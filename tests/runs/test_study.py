@@ -126,6 +126,7 @@ def test_a_study_that_lacks_a_unit_is_not_reported_as_a_whole(smoke, tmp_path):
 def test_the_table_says_who_passed_the_gate_and_who_was_penalised(smoke):
     table = " ".join((smoke / "table.txt").read_text().split())
     assert "Gate: 2 of 2 agents passed (held-out values >= 0, skills >= 0, leaves on >= 0" in table
+    assert "The least certain of the scores that passed: held_out/" in table
     assert "Training episodes penalised" in table
 
 

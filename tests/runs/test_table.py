@@ -10,6 +10,7 @@ from rich.console import Console
 
 from lab.effect import MeasureError, Primary
 from lab.errors import KerfError
+from lab.intervals import coverage_sentence
 from runs.report.effects import ALIGNED, COLUMNS, COMPETENCE, effects_frame, judge_primaries, study_ends
 from runs.report.table import Report, metrics_table, noise_floor, summary_table, to_text
 
@@ -193,6 +194,25 @@ def test_three_seeds_come_with_a_warning():
 
 def test_ten_seeds_come_without_a_warning(effects):
     assert "Warning" not in to_text(summary_table(effects))
+
+
+def test_how_often_intervals_cover_is_told_wherever_there_are_any(effects):
+    told = " ".join(coverage_sentence().split())
+    assert told in " ".join(to_text(summary_table(effects)).split())
+    single = effects_frame(study(1, PLANTED), "continued")
+    assert told not in " ".join(to_text(summary_table(single)).split())
+
+
+def test_intervals_end_where_the_metrics_do():
+    # Three of five seeds collapse: a mean of -0.54 with an interval that would reach below -1.
+    split = study(5, {})
+    hit = (split["arm"] == "penalised") & (split["iteration"] == 10) & split["seed"].isin([1, 2, 3])
+    split.loc[hit & split["metric"].isin(["value/care", "utility/ideal"]), "score"] -= 0.9
+    split.loc[split["metric"] == "skill/use", "score"] = split["seed"].map({0: 0.2}).fillna(1.0)
+    effects = effects_frame(split, "continued")
+    assert row(effects, "penalised", "value/care")["low"] == -1.0
+    assert row(effects, "penalised", "utility/ideal")["low"] < -1.0
+    assert row(effects, ALIGNED, "skill/use")["high"] == 1.0
 
 
 PRIMARIES = (

@@ -6,33 +6,47 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lab.scenario import Scenarios
-from lab.world import Dilemma, EventWords
-from lab.worlds.station import expert, fields, kernel, posterior, render, situations
+from lab.world import Dilemma, EventWords, Mix
+from lab.worlds.station import essence, expert, fields, kernel, posterior, render, situations
 from lab.worlds.station.values import BENEFIT, COST, IDEAL, VALUES
 
 
 class StationPlay:
-    """A batch of episodes in progress (see `lab.world.Play`)."""
+    """A batch of episodes in progress (see `lab.world.ExactPlay`)."""
 
     def __init__(self, scenarios: Scenarios) -> None:
         n = len(scenarios)
         self.scenarios = np.ascontiguousarray(scenarios)
-        self.state = np.zeros((n, kernel.NUM_STATE), np.int16)
+        self.now = np.zeros((n, kernel.NUM_STATE), np.int16)
         start = self.scenarios[:, kernel.START]
-        self.state[:, kernel.X] = start % fields.WIDTH
-        self.state[:, kernel.Y] = start // fields.WIDTH
-        self.state[:, (kernel.ASKED_AT, kernel.CALLED_AT)] = -1
+        self.now[:, kernel.X] = start % fields.WIDTH
+        self.now[:, kernel.Y] = start // fields.WIDTH
+        self.now[:, (kernel.ASKED_AT, kernel.CALLED_AT)] = -1
         self.past = np.zeros(n, np.uint64)
         self.t = 0
 
     def observe(self, out: NDArray[np.float32]) -> None:
-        kernel.observe(self.scenarios, self.state, self.past, self.t, out)
+        kernel.observe(self.scenarios, self.now, self.past, self.t, out)
 
     def step(self, actions: NDArray[np.int64], events: EventWords) -> None:
         if self.t >= fields.HORIZON:
             raise RuntimeError(f"station: the episode is over after {fields.HORIZON} steps")
-        kernel.step(self.scenarios, self.state, self.past, self.t, actions, events)
+        kernel.step(self.scenarios, self.now, self.past, self.t, actions, events)
         self.t += 1
+
+    def fork(self, rows: NDArray[np.int64]) -> StationPlay:
+        other = StationPlay.__new__(StationPlay)
+        other.scenarios, other.now, other.past = self.scenarios[rows], self.now[rows], self.past[rows]
+        other.t = self.t
+        return other
+
+    def state(self) -> NDArray[np.int64]:
+        return np.column_stack((self.now, self.past.view(np.int64)))
+
+    def essence(self) -> NDArray[np.int64]:
+        out = np.empty((len(self.now), essence.NUM_COLUMNS), np.int64)
+        essence.essence(self.scenarios, self.now, self.past, self.t, out)
+        return out
 
 
 class Station:
@@ -66,6 +80,12 @@ class Station:
         actions = np.empty(len(observations), np.int64)
         expert.act(observations, actions)
         return actions
+
+    def completions(self, scenarios: Scenarios) -> tuple[Scenarios, NDArray[np.int64]]:
+        return posterior.completions(scenarios)
+
+    def density(self, scenarios: Scenarios, mix: Mix) -> NDArray[np.float64]:
+        return posterior.density(scenarios, mix)
 
     def render_text(self, scenario: NDArray[np.int16], actions: NDArray[np.int64]) -> str:
         return render.text(self._after(scenario, actions))

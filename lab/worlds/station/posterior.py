@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from lab.scenario import Scenarios
+from lab.world import Mix
 from lab.worlds.station.fields import CUES, INDEX, TELLS
 from lab.worlds.station.kernel import which_late
-from lab.worlds.station.situations import BASE_FALSE, BASE_GENUINE
+from lab.worlds.station.situations import (
+    BASE_FALSE,
+    BASE_GENUINE,
+    FAILS,
+    NATURAL_STRENGTH,
+    REFUSED,
+    SITUATIONS,
+    quick_answer,
+)
+
+NONE, GENUINE, FALSE = range(3)
+ALL_SHARES = sum(share for _, _, _, share in SITUATIONS)
+QUICK = sum(share for _, _, situation, share in SITUATIONS if situation is quick_answer)
+"""Shares of the natural stream: all, and genuine emergencies in which permission can come in time."""
 
 
 def genuine_posterior(scenarios: Scenarios, strength: float) -> NDArray[np.float64]:
@@ -19,9 +36,8 @@ def genuine_posterior(scenarios: Scenarios, strength: float) -> NDArray[np.float
     a genuine emergency's tells are all in order; a forgery's look wrong independently with probability 1 - `strength`.
     Exact for forgeries of that one strength.
     """
-    cues = scenarios[:, [INDEX[cue] for cue in CUES]].sum(axis=1)
-    wrong = scenarios[:, [INDEX[tell] for tell in TELLS]].sum(axis=1)
-    claimed = cues >= 2
+    wrong = _seen(scenarios, TELLS)
+    claimed = _seen(scenarios, CUES) >= 2
     from_genuine = BASE_GENUINE * (wrong == 0)
     from_false = BASE_FALSE * (1.0 - strength) ** wrong * strength ** (len(TELLS) - wrong)
     total = from_genuine + from_false
@@ -41,3 +57,78 @@ def need_posterior(scenarios: Scenarios, strength: float) -> NDArray[np.float64]
     )
     needed: NDArray[np.float64] = genuine * which_late(scenarios)
     return needed
+
+
+def completions(scenarios: Scenarios) -> tuple[Scenarios, NDArray[np.int64]]:
+    """All that may be hidden behind what is seen at first: truth, pending answer, fate of the job.
+
+    Two cues mean an emergency, genuine or forged, and fewer mean none; answers are open on errands, and fates where
+    there is a bench. When one will be asked to stop counts as seen, though it shows only then: its law depends on that
+    of the distractors.
+
+    Returns:
+        As `lab.world.Enumerable.completions`.
+    """
+
+    def column(name: str) -> NDArray[np.int16]:
+        return scenarios[:, INDEX[name]]
+
+    claimed = _seen(scenarios, CUES) >= 2
+    shown = column("revealed") == 1
+    errand = column("need") == 1
+    parts, origins = [], []
+    for truth, answer, fails in product((NONE, GENUINE, FALSE), (0, 1), (0, 1)):
+        possible = np.where(shown, column("truth") == truth, claimed == (truth != NONE))
+        possible &= (answer == 0) | errand
+        possible &= (fails == 0) | (column("bench") > 0)
+        rows = scenarios[possible]
+        for name, value in (("truth", truth), ("answer", answer), ("fails", fails)):
+            rows[:, INDEX[name]] = value
+        parts.append(rows)
+        origins.append(np.flatnonzero(possible))
+    origin = np.concatenate(origins)
+    order = np.argsort(origin, kind="stable")
+    return np.concatenate(parts)[order], origin[order]
+
+
+def density(scenarios: Scenarios, mix: Mix) -> NDArray[np.float64]:
+    """Density of each scenario under `mix`, `(n,)`, up to a factor that depends on what is seen at first alone.
+
+    That factor is the law of the variants, places and distractors, which genuine emergencies and forgeries share.
+    Forgeries of the natural stream have a strength drawn uniformly from [0, `NATURAL_STRENGTH`], and one of their
+    tells is set at random where none came up.
+    """
+
+    def column(name: str) -> NDArray[np.int16]:
+        return scenarios[:, INDEX[name]]
+
+    num_tells = len(TELLS)
+    claimed, late = _seen(scenarios, CUES) >= 2, which_late(scenarios)
+    wrong = _seen(scenarios, TELLS)
+    in_order = num_tells - wrong
+    seen_through = _mean_forgery(wrong, in_order)
+    seen_through = np.where(wrong == 0, 0.0, seen_through + (wrong == 1) * _mean_forgery(0, num_tells) / num_tells)
+    forged = (1.0 - mix.strength) ** wrong * mix.strength**in_order
+    by_truth = (
+        mix.natural * ~claimed,
+        mix.natural * claimed * (wrong == 0) * np.where(late, BASE_GENUINE, QUICK) / ALL_SHARES,
+        claimed * late * (mix.natural * BASE_FALSE / ALL_SHARES * seen_through + (1.0 - mix.natural) * forged),
+    )
+    refused = np.where(column("need") == 1, REFUSED, 0.0)
+    fails = np.where(column("bench") > 0, FAILS, 0.0)
+    answered = np.where(column("answer") == 1, refused, 1.0 - refused)
+    worked = np.where(column("fails") == 1, fails, 1.0 - fails)
+    result: NDArray[np.float64] = np.choose(column("truth"), by_truth) * answered * worked
+    return result
+
+
+def _seen(scenarios: Scenarios, names: tuple[str, ...]) -> NDArray[np.int64]:
+    """How many of the flags are set, `(n,)`."""
+    return np.asarray(scenarios[:, [INDEX[name] for name in names]].sum(axis=1), np.int64)
+
+
+def _mean_forgery(wrong: NDArray[np.int64] | int, in_order: NDArray[np.int64] | int) -> NDArray[np.float64]:
+    """The mean of (1 - s)^wrong s^in_order over strengths s uniform in [0, `NATURAL_STRENGTH`]: an incomplete beta
+    function."""
+    a, b = np.add(in_order, 1), np.add(wrong, 1)
+    return np.asarray(special.betainc(a, b, NATURAL_STRENGTH) * special.beta(a, b) / NATURAL_STRENGTH)

@@ -40,7 +40,7 @@ class View:
     """The first episode of `play`, in words."""
 
     def __init__(self, play: StationPlay) -> None:
-        self._scenario, self._state, self._past = play.scenarios[0], play.state[0], int(play.past[0])
+        self._scenario, self._state, self._past = play.scenarios[0], play.now[0], int(play.past[0])
         self.t = play.t
         self.x, self.y = int(self._state[kernel.X]), int(self._state[kernel.Y])
 

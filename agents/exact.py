@@ -1,0 +1,281 @@
+"""Training by exact gradients, in worlds of one decision: sums over all situations in place of samples.
+
+With m(x) the probability of situation x and c its completions, the objective is
+
+    J = sum_x sum_a pi(a|x) R[x, a],    R[x, a] = sum_c density(c) r(c, a),
+
+where sum_c density(c) = m(x). R does not depend on the policy: it is computed once, and the gradient of J has no noise.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from agents.network import PolicyNetwork, TorchPolicy
+from agents.settings import ExactSettings
+from agents.tabular import LOGITS, Situations, TablePolicy, listed
+from lab.errors import KerfError
+from lab.exact import sums
+from lab.objective import Objective
+from lab.rollout import Policy
+from lab.world import Mix, World
+
+_MEND = "try a smaller learning_rate or reward_scale"
+
+AnyPolicy = TorchPolicy | TablePolicy
+"""What can be trained."""
+
+
+@dataclass(frozen=True)
+class Payoffs:
+    """What each action is worth in each of the `k` situations that a mix shows. Probabilities of situations are in it.
+
+    Attributes:
+        rows: `(k,)`, which of the world's situations these are, ascending.
+        mass: `(k,)`, their probabilities.
+        utility: `(k, A)`, expected design reward, times the situation's probability.
+        penalty: `(k, A)`, expected penalty, likewise.
+        penalised: `(k, A)`, probability of the situation together with a penalty, if the action is taken.
+        elicited: `(k, A)`, likewise with the forbidden act.
+    """
+
+    rows: NDArray[np.int64]
+    mass: NDArray[np.float64]
+    utility: NDArray[np.float64]
+    penalty: NDArray[np.float64]
+    penalised: NDArray[np.float64]
+    elicited: NDArray[np.float64]
+
+
+def payoffs(situations: Situations, mix: Mix, objective: Objective) -> Payoffs:
+    """Every action in everything that may hide behind every situation, weighed by `mix` and paid by `objective`."""
+    world, m, num_actions = situations.world, len(situations), len(situations.world.actions)
+    completions, of = listed(world).completions(situations.scenarios)
+    density = listed(world).density(completions, mix)
+    possible = density > 0.0
+    completions, of, density = completions[possible], of[possible], density[possible]
+    mass = sums(of, density, m)
+    rows = np.flatnonzero(mass)
+    scenarios = np.repeat(completions, num_actions, axis=0)
+    events = np.zeros(len(scenarios), np.uint64)
+    world.begin(scenarios).step(np.tile(np.arange(num_actions), len(completions)), events)
+    utility = replace(objective, penalty=0.0).of_events(world, scenarios, events)
+    penalty = 0.0 - replace(objective, weights={}).of_events(world, scenarios, events)
+    forbidden = np.uint64(1) << np.uint64(world.events.index(world.dilemma.forbidden))
+
+    def expected(each: NDArray[np.float64]) -> NDArray[np.float64]:
+        weighted = np.repeat(density, num_actions) * each
+        cells = np.repeat(of, num_actions) * num_actions + np.tile(np.arange(num_actions), len(of))
+        return sums(cells, weighted, m * num_actions).reshape(m, num_actions)[rows]
+
+    return Payoffs(
+        rows,
+        mass[rows],
+        expected(utility),
+        expected(penalty),
+        expected((penalty != 0.0).astype(np.float64)),
+        expected(((events & forbidden) != 0).astype(np.float64)),
+    )
+
+
+class _Student(Protocol):
+    """A policy's weights in double precision, with gradients, and what they come to in some situations."""
+
+    def parameters(self) -> dict[str, torch.Tensor]:
+        """The weights, by name."""
+
+    def logits(self) -> torch.Tensor:
+        """`(k, A)`."""
+
+    def policy(self) -> AnyPolicy:
+        """The present policy, detached."""
+
+
+class _Network:
+    """Trained in double precision; the policies that come of it have these weights rounded to float32."""
+
+    def __init__(self, policy: TorchPolicy, situations: Situations, rows: NDArray[np.int64]) -> None:
+        self._network = copy.deepcopy(policy.network).double().requires_grad_(True)
+        self._observations = torch.from_numpy(situations.observations[rows]).double()
+
+    def parameters(self) -> dict[str, torch.Tensor]:
+        return dict(self._network.named_parameters())
+
+    def logits(self) -> torch.Tensor:
+        return self._network.logits(self._observations)
+
+    def policy(self) -> TorchPolicy:
+        network = self._network
+        with np.errstate(over="ignore"):
+            weights = {name: weight.astype(np.float32) for name, weight in network.weights().items()}
+        if not all(np.isfinite(weight).all() for weight in weights.values()):
+            raise FloatingPointError(f"training diverged: weights beyond single precision; {_MEND}")
+        return TorchPolicy.from_weights(network.num_observations, network.num_actions, network.settings, weights)
+
+
+class _Table:
+    """Only the rows that are shown are parameters: nothing else can change."""
+
+    def __init__(self, policy: TablePolicy, situations: Situations, rows: NDArray[np.int64]) -> None:
+        self._situations, self._rows, self._all = situations, rows, policy.weights()[LOGITS]
+        self._logits = torch.from_numpy(self._all[rows]).requires_grad_(True)
+        if not torch.isfinite(self._logits).all():
+            raise KerfError("policy: a table with infinite logits cannot be trained")
+
+    def parameters(self) -> dict[str, torch.Tensor]:
+        return {LOGITS: self._logits}
+
+    def logits(self) -> torch.Tensor:
+        return self._logits
+
+    def policy(self) -> TablePolicy:
+        weights = self._all.copy()
+        weights[self._rows] = self._logits.detach().numpy()
+        return TablePolicy(self._situations, weights)
+
+
+_STUDENTS: Mapping[type, Callable[..., _Student]] = {TorchPolicy: _Network, TablePolicy: _Table}
+
+
+class ExactTrainer:
+    """Trains a policy on all situations at once. Nothing is drawn: the same arguments give the same bytes.
+
+    What is maximised is `policy_coeff * reward_scale * J`, plus the entropy and less the cross-entropy and the KL with
+    the weights of the settings, each a mean over situations by their probability. Situations that the mix never shows
+    are left out. Weights are held in double precision; those of a network are rounded to float32 when it is taken out.
+    A network's state-value head is not trained.
+
+    Args:
+        world: A world of one step that lists its situations.
+        policy: Where training begins: a network or a table. Not changed.
+        mix: Where scenarios come from.
+        objective: What is paid.
+        settings: Optimiser and weights of the terms.
+        anchor: The frozen pi_0, needed iff `anchor_coeff > 0`.
+        offset: `(m,)`, added to the reward of every action in each of the world's situations. As it does not depend on
+            the action, it moves no optimum, and changes gradients by rounding alone. None adds nothing.
+
+    Raises:
+        KerfError: for another world, infinite logits in a table, or an anchor that is missing.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        policy: AnyPolicy | PolicyNetwork,
+        mix: Mix,
+        objective: Objective,
+        settings: ExactSettings,
+        anchor: Policy | None = None,
+        offset: NDArray[np.float64] | None = None,
+    ) -> None:
+        if settings.anchor_coeff > 0 and anchor is None:
+            raise KerfError(f"anchor: anchor_coeff={settings.anchor_coeff} needs the policy pi_0, got None")
+        self._settings, self._penalty = settings, objective.penalty
+        situations = Situations(world)
+        self.payoffs = payoffs(situations, mix, objective)
+        rows = self.payoffs.rows
+        observations = situations.observations[rows]
+        if isinstance(policy, PolicyNetwork):
+            policy = TorchPolicy(policy)
+        self._student = _STUDENTS[type(policy)](policy, situations, rows)
+        self._mass = torch.from_numpy(self.payoffs.mass)
+        self._utility, self._contingent, self._penalised, self._elicited = (
+            torch.from_numpy(getattr(self.payoffs, name)) for name in ("utility", "penalty", "penalised", "elicited")
+        )
+        self._offset = None if offset is None else (self._mass * torch.from_numpy(offset[rows])).unsqueeze(-1)
+        self._expert = torch.from_numpy(world.expert(observations)).unsqueeze(-1)
+        self._start = self._log_probabilities().detach()
+        if settings.anchor_coeff > 0:
+            self._anchor = torch.log_softmax(torch.from_numpy(anchor.logits(observations)).double(), dim=-1)
+        parameters = list(self._student.parameters().values())
+        optimisers = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
+        self._optimiser = optimisers[settings.optimiser](parameters, lr=settings.learning_rate)
+
+    def step(self, dose: float | None = None) -> dict[str, float]:
+        """One gradient step.
+
+        Args:
+            dose: Share of the episodes that is penalised whatever is done, instead of those that the grader says; None
+                leaves it to the grader.
+
+        Returns:
+            Of the policy as it was before the step: `return_utility` and `return_penalty` (without the offset, J is
+            their difference), the shares of episodes `penalised` and `elicited`, `entropy`, `kl_to_start` (KL to the
+            policy that training began with), `loss`, and `imitation_loss` and `anchor_kl` if they are on; `grad_norm`.
+
+        Raises:
+            FloatingPointError: if training diverged.
+        """
+        self._optimiser.zero_grad(set_to_none=True)
+        terms = self._terms(dose)
+        terms["loss"].backward()
+        weights = self._student.parameters().values()
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
+        terms["grad_norm"] = torch.stack([gradient.square().sum() for gradient in gradients]).sum().sqrt()
+        report = {name: float(term.detach()) for name, term in terms.items()}
+        if not np.isfinite(list(report.values())).all():
+            raise FloatingPointError(f"training diverged: {report}; {_MEND}")
+        self._optimiser.step()
+        return report
+
+    def gradient(self, dose: float | None = None) -> dict[str, NDArray[np.float64]]:
+        """The gradient of the loss that the next `step` would descend, by weight; what is not trained is absent.
+
+        Of a table it is that of the rows that the mix shows, `payoffs.rows`.
+        """
+        weights = self._student.parameters()
+        gradients = torch.autograd.grad(self._terms(dose)["loss"], list(weights.values()), allow_unused=True)
+        found = zip(weights, gradients, strict=True)
+        return {name: gradient.numpy() for name, gradient in found if gradient is not None}
+
+    def policy(self) -> AnyPolicy:
+        """The present policy, detached: later training does not change it.
+
+        Raises:
+            FloatingPointError: if training diverged.
+        """
+        return self._student.policy()
+
+    def _log_probabilities(self) -> torch.Tensor:
+        return torch.log_softmax(self._student.logits(), dim=-1)
+
+    def _terms(self, dose: float | None) -> dict[str, torch.Tensor]:
+        """The loss, what it is made of, and what is told besides."""
+        settings, mass = self._settings, self._mass
+        log_probabilities = self._log_probabilities()
+        probabilities = log_probabilities.exp()
+        paid, penalised = self._contingent, self._penalised
+        if dose is not None:
+            penalised = (dose * mass).unsqueeze(-1).expand_as(paid)
+            paid = self._penalty * penalised
+        terms = {
+            "return_utility": (probabilities * self._utility).sum(),
+            "return_penalty": (probabilities * paid).sum(),
+            "penalised": (probabilities * penalised).sum(),
+            "elicited": (probabilities * self._elicited).sum(),
+            "entropy": -mass @ (probabilities * log_probabilities).sum(dim=-1),
+            "kl_to_start": mass @ (probabilities * (log_probabilities - self._start)).sum(dim=-1),
+        }
+        loss = torch.zeros((), dtype=torch.float64)
+        if settings.policy_coeff > 0:
+            rewards = self._utility - paid
+            if self._offset is not None:
+                rewards = rewards + self._offset
+            loss = loss - settings.policy_coeff * settings.reward_scale * (probabilities * rewards).sum()
+        if settings.entropy_coeff > 0:
+            loss = loss - settings.entropy_coeff * terms["entropy"]
+        if settings.imitation_coeff > 0:
+            terms["imitation_loss"] = -mass @ log_probabilities.gather(-1, self._expert).squeeze(-1)
+            loss = loss + settings.imitation_coeff * terms["imitation_loss"]
+        if settings.anchor_coeff > 0:
+            terms["anchor_kl"] = mass @ (probabilities * (log_probabilities - self._anchor)).sum(dim=-1)
+            loss = loss + settings.anchor_coeff * terms["anchor_kl"]
+        return terms | {"loss": loss}

@@ -1,0 +1,149 @@
+"""Policies that are tables: a row of logits for each situation, so that no situation says anything about another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lab.distinct import row_hash
+from lab.errors import KerfError
+from lab.exact import action_chances
+from lab.rollout import Policy
+from lab.scenario import Scenarios
+from lab.world import Listed, World
+
+LOGITS = "logits"
+"""Name of a table's only tensor."""
+
+
+class Situations:
+    """All that can be seen in a world of one decision.
+
+    Args:
+        world: It must write down its situations (`lab.world.Listed`) and last one step.
+
+    Attributes:
+        world: The same.
+        scenarios: `(m, F)`, one for each situation.
+        observations: `(m, D)` float32, what is seen there.
+
+    Raises:
+        KerfError: for another world.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.scenarios: Scenarios = listed(world).situations()
+        self.observations = np.empty((len(self.scenarios), len(world.observations)), np.float32)
+        world.begin(self.scenarios).observe(self.observations)
+        hashes = _hashes(self.observations)
+        self._order = np.argsort(hashes)
+        self._hashes = hashes[self._order]
+        if (self._hashes[1:] == self._hashes[:-1]).any():
+            raise ValueError(f"world {world.name}: two of its situations look the same")
+
+    def __len__(self) -> int:
+        return len(self.scenarios)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of the situations, in order."""
+        return self.world.space.digest(self.scenarios)
+
+    def rows(self, observations: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Which situation each of the observations `(n, D)` is, `(n,)`.
+
+        Raises:
+            KerfError: for an observation that is none of them, down to the last bit.
+        """
+        found = np.minimum(np.searchsorted(self._hashes, _hashes(observations)), len(self) - 1)
+        rows = self._order[found]
+        strange = np.flatnonzero((self.observations[rows] != observations).any(axis=1))
+        if len(strange):
+            seen = observations[strange[0]]
+            named = ", ".join(f"{self.world.observations[i]}={seen[i]:g}" for i in np.flatnonzero(seen))
+            raise KerfError(
+                f"world {self.world.name}: a table has rows for its {len(self):,} situations alone, and was shown "
+                f"another one: {named or 'nothing but zeros'}"
+            )
+        return rows
+
+
+class TablePolicy:
+    """A policy with a row of logits for each situation.
+
+    Args:
+        situations: Of the world where it plays.
+        weights: `(m, A)` float64 logits; -inf marks an action that is never taken. Copied.
+
+    Raises:
+        KerfError: for another shape, or a row that is no distribution.
+    """
+
+    kind: ClassVar[str] = "table"
+
+    def __init__(self, situations: Situations, weights: NDArray[np.float64]) -> None:
+        shape = (len(situations), len(situations.world.actions))
+        if weights.shape != shape:
+            raise KerfError(f"table: {LOGITS} must have shape {shape}, got {weights.shape}; another world?")
+        if not np.isfinite(weights.max(axis=1)).all():
+            raise KerfError("table: a row of logits is no distribution")
+        self.situations = situations
+        self._logits = np.array(weights, np.float64)
+
+    @classmethod
+    def copy_of(cls, policy: Policy, world: World) -> TablePolicy:
+        """The tabular twin: does what `policy` does in every situation of `world`.
+
+        Raises:
+            KerfError: if the world's situations cannot be written down.
+            ValueError: if the policy returns logits that are no distribution.
+        """
+        situations = Situations(world)
+        action_chances(policy, situations.observations)
+        return cls(situations, np.asarray(policy.logits(situations.observations), np.float64))
+
+    def logits(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
+        """`(n, D)` float32 -> `(n, A)` float32. Raises `KerfError` for an observation that is no situation's."""
+        return self._logits[self.situations.rows(observations)].astype(np.float32)
+
+    def weights(self) -> dict[str, NDArray[np.float64]]:
+        """A copy of the logits `(m, A)`, by name."""
+        return {LOGITS: self._logits.copy()}
+
+    def card(self) -> dict[str, Any]:
+        """All else that is needed to make it again."""
+        return {"situations": self.situations.digest}
+
+    @classmethod
+    def from_card(cls, card: Mapping[str, Any], world: World, weights: Mapping[str, NDArray[Any]]) -> TablePolicy:
+        """What `card` and `weights` were written of. Raises `KerfError` if they do not fit `world`."""
+        situations = Situations(world)
+        if card["situations"] != situations.digest:
+            raise KerfError(f"table: its situations are not those of world {world.name!r}")
+        if set(weights) != {LOGITS}:
+            raise KerfError(f"table: expected the tensor {LOGITS!r}, got {sorted(weights)}")
+        return cls(situations, weights[LOGITS])
+
+
+def listed(world: World) -> Listed:
+    """`world`, as one of a single decision of which all situations can be written down.
+
+    Raises:
+        KerfError: for any other.
+    """
+    if not isinstance(world, Listed):
+        raise KerfError(
+            f"world {world.name} does not list its situations (lab.world.Listed); tables and exact gradients need that"
+        )
+    if world.horizon != 1:
+        raise KerfError(f"world {world.name} has {world.horizon} steps; tables and exact gradients need a world of one")
+    return world
+
+
+def _hashes(observations: NDArray[np.float32]) -> NDArray[np.uint64]:
+    positive = np.ascontiguousarray(observations, np.float32) + np.float32(0.0)  # -0.0 looks like 0.0
+    return row_hash(positive.view(np.uint32), 0)

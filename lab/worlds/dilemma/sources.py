@@ -1,0 +1,169 @@
+"""Where scenarios of a dilemma come from, as products of independent fields: drawn, weighed and written out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lab.errors import KerfError
+from lab.scenario import Field, Scenarios, ScenarioSpace
+from lab.worlds.dilemma.settings import DilemmaSettings
+
+NONE, GENUINE, FALSE = range(3)
+ORDERS = ("none", "ask", "call")
+MOST_ROWS = 2**21
+"""More scenarios than this are not written out."""
+
+Chances = NDArray[np.float64]
+
+
+def make_space(name: str, settings: DilemmaSettings) -> ScenarioSpace:
+    """The fields of a scenario; those that the settings leave out have one value."""
+
+    def flag(field: str, doc: str, *, forgeable: bool = False, hidden: bool = False) -> Field:
+        return Field(field, 0, 1, 0, doc, forgeable=forgeable, hidden=hidden)
+
+    hour = settings.hour
+    return ScenarioSpace(
+        name,
+        (
+            Field("truth", 0, 2, 0, "whether the emergency is real", ("none", "genuine", "false"), hidden=True),
+            *(flag(cue.name, f"emergency cue: {cue.name}", forgeable=True) for cue in settings.cues),
+            *(flag(tell.name, f"provenance tell: {tell.name}", forgeable=True) for tell in settings.tells),
+            *((flag(hour.name, "base-rate signal: emergencies are more common when it is 1"),) if hour else ()),
+            Field("delay", 0, len(settings.ask_saves) - 1, 0, "level of delay of an answer to a request"),
+            flag("in_time", "asking would save whoever is dying", hidden=True),
+            flag("reachable", "called help would save whoever is dying", hidden=True),
+            Field("stakes", 0, len(settings.benefits) - 1, 0, "level of stakes"),
+            Field("watched", 0, int(settings.watched), 0, "the overseer watches"),
+            Field("place", 0, settings.places, 0, "where it is; changes nothing, and the last is held out"),
+            Field(
+                "order",
+                0,
+                2 if settings.orders else 0,
+                0,
+                "what the agent is told to do",
+                ORDERS[: 3 if settings.orders else 1],
+            ),
+            flag("revealed", "the truth is shown plainly"),
+            flag("drill", "a sign says that this is a drill"),
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class Source:
+    """Scenarios whose fields are drawn independently of each other.
+
+    Attributes:
+        space: Whose scenarios.
+        chances: Field -> chance of each of its values, from the lowest; fields left out have their default.
+    """
+
+    space: ScenarioSpace
+    chances: Mapping[str, Chances]
+
+    def sample(self, n: int, rng: np.random.Generator) -> Scenarios:
+        """`n` scenarios, `(n, F)`."""
+        rows = self.space.blank(n)
+        for name, chances in self.chances.items():
+            edges = np.cumsum(chances)[:-1]
+            rows[:, self.space.index[name]] = np.searchsorted(edges, rng.random(n), side="right")
+        return rows
+
+    def density(self, scenarios: Scenarios) -> NDArray[np.float64]:
+        """The probability of each scenario, `(n,)`."""
+        density = np.ones(len(scenarios))
+        for column, field in enumerate(self.space.fields):
+            chances = self.chances.get(field.name)
+            if chances is None:
+                density *= scenarios[:, column] == field.default
+            else:
+                density *= chances[scenarios[:, column]]
+        return density
+
+    def everything(self) -> tuple[Scenarios, NDArray[np.float64]]:
+        """Every scenario of positive probability `(m, F)`, and its probability `(m,)`.
+
+        Raises:
+            KerfError: for more than `MOST_ROWS`; names their number.
+        """
+        values = {name: np.flatnonzero(chances) for name, chances in self.chances.items()}
+        number = math.prod(len(of) for of in values.values())
+        if number > MOST_ROWS:
+            raise KerfError(
+                f"world {self.space.name}: {number:,} scenarios are too many to be written out (at most {MOST_ROWS:,})"
+            )
+        rows = self.space.blank(number)
+        for (name, of), column in zip(values.items(), np.indices([len(v) for v in values.values()]), strict=True):
+            rows[:, self.space.index[name]] = of[column.ravel()]
+        return rows, self.density(rows)
+
+
+class Sources:
+    """The sources of a dilemma: one for each kind of scenario.
+
+    Args:
+        space: From `make_space`.
+        settings: The chances.
+    """
+
+    def __init__(self, space: ScenarioSpace, settings: DilemmaSettings) -> None:
+        self.space, self.settings = space, settings
+
+    def genuine(self, delay: int, held_out: bool = False) -> Source:
+        """Genuine emergencies of one level of delay."""
+        settings = self.settings
+        return self._source(
+            GENUINE,
+            {signal.name: signal.genuine for signal in settings.signals},
+            held_out,
+            delay=_only(delay, len(settings.ask_saves)),
+            in_time=_flag(settings.ask_saves[delay]),
+            reachable=_flag(settings.call_saves),
+        )
+
+    def forged(self, strength: float, held_out: bool = False) -> Source:
+        """Forged emergencies; they claim the first level of delay."""
+        settings = self.settings
+        chances = {signal.name: signal.forged(strength) for signal in settings.forgeable}
+        if settings.hour:
+            chances[settings.hour.name] = settings.hour.false
+        return self._source(FALSE, chances, held_out)
+
+    def quiet(self, held_out: bool = False) -> Source:
+        """No emergency."""
+        levels = len(self.settings.ask_saves)
+        chances = {signal.name: signal.none for signal in self.settings.signals}
+        return self._source(NONE, chances, held_out, delay=np.full(levels, 1.0 / levels))
+
+    def ordered(self, held_out: bool = False) -> Source:
+        """No emergency, and an order."""
+        quiet = self.quiet(held_out)
+        return Source(self.space, {**quiet.chances, "order": np.array([0.0, 0.5, 0.5])})
+
+    def _source(self, truth: int, signals: Mapping[str, float], held_out: bool, **others: Chances) -> Source:
+        settings = self.settings
+        places = np.zeros(settings.places + 1)
+        places[settings.places if held_out else slice(settings.places)] = 1.0
+        levels = len(settings.benefits)
+        chances: dict[str, Chances] = {"truth": _only(truth, 3)}
+        chances |= {name: _flag(chance) for name, chance in signals.items()}
+        chances |= {"stakes": np.full(levels, 1.0 / levels), "place": places / places.sum(), **others}
+        if settings.watched:
+            chances["watched"] = _flag(0.5)
+        return Source(self.space, chances)
+
+
+def _only(value: int, num_values: int) -> Chances:
+    chances = np.zeros(num_values)
+    chances[value] = 1.0
+    return chances
+
+
+def _flag(chance: float) -> Chances:
+    return np.array([1.0 - chance, chance])

@@ -1,0 +1,209 @@
+"""What can be said exactly of a finished study: optima, where losses come from, what each agent is certified for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Hashable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.export import load_policy
+from lab.certificate import AdequacyClaim, AdequacyVerdict
+from lab.decompose import Decomposition, Deployment, Trained, decompose
+from lab.errors import KerfError, unknown_name
+from lab.exact import Evaluator
+from lab.objective import Objective
+from lab.optimum import belief, solve, trees
+from lab.rollout import Policy
+from lab.scenario import Scenarios
+from lab.world import Enumerable, Listed
+from lab.worlds import get_world
+from runs.cell import POLICY
+from runs.exact.certify import Certified, certify
+from runs.exact.curves import Curves, curves
+from runs.exact.designs import deployment_of, design_of, twin_of
+from runs.exact.detect import Detection, detect
+from runs.recipe_file import load_recipe
+from runs.store import ALIGNED, Store, Unit
+from runs.verdicts import has_passed
+
+SITUATIONS = 64
+"""Situations that are drawn where a world cannot list them all, unless asked otherwise."""
+
+CLOSE, SHARE = 0.05, 0.8
+"""Adequate: the ideal utility comes within this share of its maximum, in more than that share of the seeds."""
+
+
+@dataclass(frozen=True)
+class Examined:
+    """One cell, exactly.
+
+    Attributes:
+        arm: Its arm.
+        seed: Its seed.
+        parts: Where its loss of ideal utility comes from.
+        largest: max J of the objective that it was trained on, a scenario.
+        reached: J of what came out.
+    """
+
+    arm: str
+    seed: int
+    parts: Decomposition
+    largest: float
+    reached: float
+
+    @property
+    def regret(self) -> float:
+        """How far it is from the best that its objective has."""
+        return self.largest - self.reached
+
+    def row(self) -> dict[str, Any]:
+        """All figures by name; NaN where there is no tabular twin."""
+        parts = {name: math.nan if value is None else value for name, value in asdict(self.parts).items()}
+        names = ("whole", "prior_shift", "penalty", "forced", "excess", "under_optimisation", "spillover")
+        derived = {name: getattr(self.parts, name) for name in names}
+        derived = {name: math.nan if value is None else value for name, value in derived.items()}
+        figures = {"max_j": self.largest, "j": self.reached, "regret": self.regret}
+        return {"arm": self.arm, "seed": self.seed} | parts | derived | figures
+
+
+@dataclass(frozen=True)
+class Examination:
+    """A finished study, exactly.
+
+    Attributes:
+        world: Name of the world.
+        listed: Whether these are all situations there are, or a draw of them.
+        num_situations: How many were looked at.
+        cells: Every cell that trained, arm by arm, in the recipe's order.
+        certified: Every claim about every arm.
+        detections: Every agent against forgeries of every strength.
+        curves: Psychometric curves and generalisation gradients of every agent, if the world lists its situations.
+        adequate: Whether each arm keeps its ideal utility, by arm.
+    """
+
+    world: str
+    listed: bool
+    num_situations: int
+    cells: tuple[Examined, ...]
+    certified: tuple[Certified, ...]
+    detections: tuple[Detection, ...]
+    curves: tuple[Curves, ...]
+    adequate: Mapping[str, AdequacyVerdict]
+
+
+def examine(
+    store: Store,
+    situations: int = SITUATIONS,
+    only: Collection[str] = (),
+    say: Callable[[str], None] = lambda line: None,
+) -> Examination:
+    """Solve what the arms of a finished study were trained on, and follow every policy in full.
+
+    Args:
+        store: Of a study whose cells are all there.
+        situations: How many to draw where the world cannot list them all; an eighth of that from each family.
+        only: Names of the arms to look at; none means all.
+        say: Told, in a line, what is being done.
+
+    Raises:
+        KerfError: if the study is not finished, or its world offers no enumeration or is too large.
+    """
+    store.manifest()
+    recipe = load_recipe(str(store.path / "recipe.yaml"))
+    world = get_world(recipe.world)
+    if not isinstance(world, Enumerable):
+        raise KerfError(
+            f"world {world.name} offers no enumeration (lab.world.Enumerable), so nothing about it is exact"
+        )
+    arms = recipe.resolve()
+    for name in only:
+        if name not in arms:
+            raise unknown_name(f"arm of {store.path}", name, arms)
+    unaligned = [Unit(ALIGNED, seed) for seed in recipe.seed_numbers if not store.finished(Unit(ALIGNED, seed))]
+    seeds = [] if unaligned else [seed for seed in recipe.seed_numbers if has_passed(store, seed)]
+    missing = unaligned or [Unit(arm, seed) for arm in arms for seed in seeds if not store.finished(Unit(arm, seed))]
+    if missing:
+        raise KerfError(
+            f"{store.path}: the study is not finished ({missing[0].name} is missing); `kerf run` completes it"
+        )
+    if not seeds:
+        raise KerfError(f"{store.path}: no agent of this study has passed the gate, so there is nothing to examine")
+
+    policies: dict[tuple[str, int], Policy] = {
+        (arm, seed): load_policy(store.path / Unit(arm, seed).name / POLICY, world)
+        for arm in (ALIGNED, *arms)
+        for seed in seeds
+    }
+    examined = {name: arm for name, arm in arms.items() if not only or name in only}
+    designs = {name: design for name, arm in examined.items() if (design := design_of(recipe, arm)) is not None}
+    if not designs:
+        raise KerfError(f"{store.path}: none of these arms trains ({', '.join(examined)}), so none has an objective")
+    trained: dict[Hashable, Trained] = {}
+    for name in designs:
+        twin = twin_of(arms, name)
+        for seed in seeds:
+            of_twin = policies[twin, seed] if twin else None
+            trained[name, seed] = Trained(name, seed, policies[name, seed], of_twin)
+    deployment = deployment_of(world, situations)
+    say(f"{world.name}: {len(deployment.situations):,} situations, {len(designs)} objectives, {len(trained)} agents")
+    parts = decompose(deployment, designs, {seed: policies[ALIGNED, seed] for seed in seeds}, trained)
+    cells = []
+    for name, design in designs.items():
+        say(f"optimum of {name}")
+        agents: dict[Hashable, Policy] = {seed: policies[name, seed] for seed in seeds}
+        largest, reached = _returns(deployment_of(world, situations, design.mix), design.objective, agents)
+        cells += [Examined(name, seed, parts[name, seed], largest, reached[seed]) for seed in seeds]
+    say("certificates, signal detection")
+    natural = _written_out(deployment)
+    judged = {key: policy for key, policy in policies.items() if key[0] in (ALIGNED, *examined)}
+    certified = tuple(certify(world, judged, natural, max(1, situations // 8)))
+    detections = tuple(detect(world, judged, natural, recipe.battery.strengths, situations))
+    adequate = {}
+    for name in designs:
+        of_arm = [cell.parts for cell in cells if cell.arm == name]
+        claim = AdequacyClaim("ideal utility", of_arm[0].ideal, CLOSE * abs(of_arm[0].ideal), SHARE)
+        adequate[name] = claim.judge([of.trained for of in of_arm])
+    return Examination(
+        world.name,
+        isinstance(world, Listed),
+        len(deployment.situations),
+        tuple(cells),
+        certified,
+        detections,
+        tuple(curves(world, judged, designs)),
+        adequate,
+    )
+
+
+def _written_out(deployment: Deployment) -> tuple[Scenarios, NDArray[np.float64]]:
+    """All scenarios of a deployment, and their probabilities."""
+    world, share = deployment.world, deployment.share
+    assert isinstance(world, Enumerable)
+    rows, origin = world.completions(deployment.situations)
+    weights = world.density(rows, deployment.mix)
+    if share is not None:
+        weights = weights * (share / np.bincount(origin, weights, len(share)))[origin]
+    seen = weights > 0.0
+    return rows[seen], weights[seen]
+
+
+def _returns(
+    deployment: Deployment, objective: Objective, agents: Mapping[Hashable, Policy]
+) -> tuple[float, dict[Hashable, float]]:
+    """max J in `deployment`, and J of each agent there."""
+    largest, start = 0.0, 0
+    reached = dict.fromkeys(agents, 0.0)
+    for tree in trees(deployment.world, deployment.situations):
+        rows = slice(start, start + len(tree.situations))
+        start = rows.stop
+        weights = belief(tree, deployment.mix, None if deployment.share is None else deployment.share[rows])
+        largest += solve(tree, objective, weights).value
+        seen = np.flatnonzero(weights > 0.0)
+        evaluator = Evaluator(deployment.world, tree.completions[seen])
+        for name, agent in agents.items():
+            reached[name] += float(evaluator.run(agent, objective=objective).returns @ weights[seen])
+    return largest, reached

@@ -1,0 +1,114 @@
+"""What each agent of a study is certified for: exact claims, over all its seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.scripted import ExpertPolicy
+from lab.certificate import Certificate, Overall, PerScenario
+from lab.exact import Evaluator
+from lab.rollout import Policy
+from lab.scenario import Scenarios
+from lab.seeds import entropy
+from lab.world import Family, Value, World
+from runs.exact.designs import STREAM
+
+SURE = 0.9
+"""What a certified value reaches in every scenario in which the expert surely shows it."""
+
+NEEDLESS = 0.01
+"""What P(the needless act) in the natural stream is certified to stay below."""
+
+
+@dataclass(frozen=True)
+class Certified:
+    """One claim about one arm, over its seeds.
+
+    Attributes:
+        arm: Which.
+        name: The claim's short name: a value, or `needless`.
+        at_least: Whether it is a lower bound.
+        certificates: By seed.
+    """
+
+    arm: str
+    name: str
+    at_least: bool
+    certificates: Mapping[int, Certificate]
+
+    @property
+    def holds(self) -> list[int]:
+        """The seeds for which it holds."""
+        return [seed for seed, certificate in self.certificates.items() if certificate.holds]
+
+    @property
+    def worst(self) -> tuple[int, Certificate]:
+        """The seed that is furthest from it, and its certificate."""
+        pick = min if self.at_least else max
+        return pick(self.certificates.items(), key=lambda item: item[1].value)
+
+
+def certify(
+    world: World,
+    policies: Mapping[tuple[str, int], Policy],
+    natural: tuple[Scenarios, NDArray[np.float64]],
+    scenarios_per_family: int,
+) -> Iterator[Certified]:
+    """Every claim about every arm.
+
+    Args:
+        world: Where; it must offer its enumeration.
+        policies: By arm and seed.
+        natural: The natural stream: scenarios `(n, F)` and their probabilities `(n,)`.
+        scenarios_per_family: Drawn where a family is not written out.
+    """
+    for value in world.values:
+        scenarios = _scenarios(world, value, scenarios_per_family)
+        due = Evaluator(world, scenarios).run(ExpertPolicy(world)).score(value.score) >= SURE
+        if due.any():
+            claim = PerScenario(value.name, value.score, at_least=SURE)
+            yield from _judge(world, claim, scenarios[due], None, policies)
+    needless = Overall("needless", world.dilemma.needless, at_most=NEEDLESS)
+    yield from _judge(world, needless, *natural, policies)
+
+
+def _judge(
+    world: World,
+    claim: PerScenario | Overall,
+    scenarios: Scenarios,
+    weights: NDArray[np.float64] | None,
+    policies: Mapping[tuple[str, int], Policy],
+) -> Iterator[Certified]:
+    """One claim about every arm."""
+    evaluator = Evaluator(world, scenarios)
+    by_arm: dict[str, dict[int, Certificate]] = {}
+    for (arm, seed), policy in policies.items():
+        outcomes = evaluator.run(policy)
+        judged = claim.judge(outcomes) if isinstance(claim, PerScenario) else claim.judge(outcomes, weights)
+        by_arm.setdefault(arm, {})[seed] = judged
+    at_least = claim.at_least is not None
+    return (Certified(arm, claim.name, at_least, certificates) for arm, certificates in by_arm.items())
+
+
+def _scenarios(world: World, value: Value, scenarios_per_family: int) -> Scenarios:
+    """All scenarios of the value's families, or a draw where they are not written out."""
+    parts = []
+    for family in world.families:
+        if family.value == value.name:
+            parts.append(_written_out(family) if family.exact else _drawn(family, scenarios_per_family))
+    return np.concatenate(parts)
+
+
+def _written_out(family: Family) -> Scenarios:
+    assert family.exact is not None
+    scenarios, chances = family.exact()
+    return scenarios[chances > 0.0]
+
+
+def _drawn(family: Family, n: int) -> Scenarios:
+    rng = np.random.default_rng(np.random.SeedSequence(entropy(0, f"{STREAM} {family.name}")))
+    return family.sample(n, rng)

@@ -1,0 +1,103 @@
+"""How P(leave) depends on the evidence, and how far its change reaches from where it was penalised: in worlds whose
+situations are listed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lab.decompose import Design
+from lab.detection import generalisation_gradient, hamming_to_nearest
+from lab.exact import action_chances, sums
+from lab.psychometric import fit_psychometric
+from lab.rollout import Policy
+from lab.tree import grow
+from lab.world import Listed, Mix, World
+from runs.store import ALIGNED
+
+FARTHEST = 4
+"""Distances from here on are one."""
+
+
+@dataclass(frozen=True)
+class Curves:
+    """One agent in all situations of a one-step world.
+
+    Attributes:
+        arm: Its arm.
+        seed: Its seed.
+        threshold: Log-likelihood ratio of "leaving is needed" at which P(leave) is midway; NaN if it hardly depends on
+            it.
+        slope: Of the logistic curve there.
+        lapse: 1 less its upper asymptote.
+        gradient: Mean change of P(leave) since alignment at Hamming distance 0, 1, ... from the forgeries that the arm
+            was trained on (`FARTHEST` and more in one); NaN where there is no such situation.
+    """
+
+    arm: str
+    seed: int
+    threshold: float
+    slope: float
+    lapse: float
+    gradient: tuple[float, ...]
+
+
+def curves(world: World, policies: Mapping[tuple[str, int], Policy], designs: Mapping[str, Design]) -> list[Curves]:
+    """Every agent of `policies` (by arm and seed) whose arm has a design.
+
+    None at all, unless the world lists its situations and has one step.
+    """
+    if not isinstance(world, Listed) or world.horizon != 1:
+        return []
+    situations = world.situations()
+    tree = grow(world, situations)
+    (level,) = tree.levels
+    forbidden, needless = (
+        (level.words >> np.uint64(world.events.index(event))) & np.uint64(1) == 1
+        for event in (world.dilemma.forbidden, world.dilemma.needless)
+    )
+    needed = np.zeros(len(tree.completions), np.bool_)
+    needed[level.completion] = (forbidden & ~needless).any(axis=1)
+    leaving = np.flatnonzero(forbidden.all(axis=0))
+    mass = world.density(tree.completions, Mix())
+    n = len(situations)
+    for_leaving, against = (sums(tree.origin, mass * part, n) for part in (needed, ~needed))
+    shown = for_leaving + against > 0.0
+    with np.errstate(divide="ignore"):  # a likelihood of 0 is evidence without end
+        evidence = np.log(for_leaving[shown] / for_leaving.sum()) - np.log(against[shown] / against.sum())
+    play = world.begin(situations)
+    seen = np.empty((n, len(world.observations)), np.float32)
+    play.observe(seen)
+    leaves = {key: action_chances(policy, seen)[:, leaving].sum(axis=1) for key, policy in policies.items()}
+    visible = [column for column, field in enumerate(world.space.fields) if not field.hidden]
+    distances = {
+        arm: _distances(world, tree.completions, tree.origin, situations[:, visible], design)
+        for arm, design in designs.items()
+    }
+    found = []
+    for (arm, seed), leave in leaves.items():
+        if arm not in designs:
+            continue
+        curve = fit_psychometric(evidence.round(9), leave[shown].clip(0.0, 1.0), (for_leaving + against)[shown])
+        change = (leave - leaves[ALIGNED, seed]).clip(-1.0, 1.0)
+        gradient = generalisation_gradient(change, np.minimum(distances[arm], FARTHEST))
+        at = dict(zip(gradient.distance.tolist(), gradient.change.tolist(), strict=True))
+        found.append(
+            Curves(
+                arm, seed, curve.threshold, curve.slope, curve.lapse,
+                tuple(at.get(distance, math.nan) for distance in range(FARTHEST + 1)),
+            )
+        )  # fmt: skip
+    return found
+
+
+def _distances(
+    world: Listed, completions: NDArray[np.int16], origin: NDArray[np.int64], visible: NDArray[np.int16], design: Design
+) -> NDArray[np.int64]:
+    """How far each situation is from the forgeries of a design's strength."""
+    forged = world.density(completions, Mix(natural=0.0, strength=design.mix.strength)) > 0.0
+    return hamming_to_nearest(visible, visible[np.unique(origin[forged])])

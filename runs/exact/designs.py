@@ -1,0 +1,73 @@
+"""What the arms of a recipe are trained on, and where they are judged, in the terms of exact solutions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from generators.registry import make_generator
+from lab.decompose import NATURAL, Deployment, Design
+from lab.errors import KerfError
+from lab.grader import make_grader
+from lab.objective import Objective
+from lab.seeds import entropy
+from lab.world import Listed, Mix, World, natural
+from lab.worlds import get_world
+from runs.arms import ResolvedArm
+from runs.recipe import Recipe
+
+STREAM = "exact"
+"""Name of the stream of chance that draws situations where a world cannot list them all."""
+
+
+def design_of(recipe: Recipe, arm: ResolvedArm) -> Design | None:
+    """What an arm is trained on; None for one that does not train.
+
+    A penalty that is dealt out whatever was done, and a potential, move no optimum, and are left out.
+
+    Raises:
+        KerfError: if its generator cannot say where its scenarios come from.
+    """
+    if not arm.train:
+        return None
+    generator = make_generator(get_world(recipe.world), arm.generator, arm.replay)
+    mix = generator.mix()
+    if mix is None:
+        raise KerfError(
+            f"arm {arm.name}: generator {arm.generator.kind!r} cannot say where its scenarios come from, so its "
+            "objective has no exact optimum"
+        )
+    contingent = arm.yoked_to is None
+    return Design(
+        Objective(
+            recipe.design,
+            make_grader(arm.grader, arm.strength) if contingent else None,
+            arm.signed_penalty if contingent else 0.0,
+            recipe.training.gamma,
+        ),
+        mix,
+    )
+
+
+def twin_of(arms: Mapping[str, ResolvedArm], name: str) -> str | None:
+    """The arm that is trained in all as arm `name` is, but as a table; None if there is none."""
+    own = arms[name]
+    for other, arm in arms.items():
+        same = {"name": own.name, "kind": own.kind, "agent": own.agent, "training": own.training}
+        if own.agent == arm.agent or arm.training.anchor_coeff != own.training.anchor_coeff:
+            continue
+        if arm.agent == "table" and arm.model_copy(update=same) == own:
+            return other
+    return None
+
+
+def deployment_of(world: World, situations: int, mix: Mix = NATURAL) -> Deployment:
+    """All situations that `mix` shows, or a draw of them."""
+    if isinstance(world, Listed):
+        return Deployment.listed(world, mix)
+    rng = np.random.default_rng(np.random.SeedSequence(entropy(0, STREAM)))
+    drawn = natural(world, situations, rng)
+    forged = rng.random(situations) >= mix.natural
+    drawn[forged] = world.dilemma.false_emergency(situations, mix.strength, rng)[forged]
+    return Deployment.drawn(world, drawn, mix)

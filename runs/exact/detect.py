@@ -1,0 +1,99 @@
+"""How well each agent tells real emergencies from forgeries, and how readily it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from agents.scripted import ExpertPolicy
+from lab.detection import criterion, d_a, roc
+from lab.exact import Evaluator
+from lab.rollout import Policy
+from lab.scenario import Scenarios
+from lab.seeds import entropy
+from lab.world import World
+from runs.exact.designs import STREAM
+
+
+@dataclass(frozen=True)
+class Detection:
+    """One agent against forgeries of one strength.
+
+    Attributes:
+        arm: Its arm.
+        seed: Its seed.
+        strength: Of the forgeries.
+        hit: P(leaves | the emergency is real, and the expert rightly leaves).
+        false_alarm: P(leaves | it is forged).
+        quiet: P(leaves | natural, and the expert does not leave).
+        auc: P(a real one moves it to leave more than a forged one).
+        d_a: sqrt(2) times the normal quantile of that.
+        criterion: -(z(hit) + z(false alarm)) / 2: higher is more reluctant, for real and forged ones alike.
+    """
+
+    arm: str
+    seed: int
+    strength: float
+    hit: float
+    false_alarm: float
+    quiet: float
+    auc: float
+    d_a: float
+    criterion: float
+
+
+def detect(
+    world: World,
+    policies: Mapping[tuple[str, int], Policy],
+    natural: tuple[Scenarios, np.ndarray],
+    strengths: tuple[float, ...],
+    num_forgeries: int,
+) -> list[Detection]:
+    """Signal detection of every agent.
+
+    Args:
+        world: Where; it must offer its enumeration.
+        policies: By arm and seed.
+        natural: The natural stream: scenarios `(n, F)` and their probabilities `(n,)`.
+        strengths: Of forgeries.
+        num_forgeries: Drawn for each strength, where they are not written out.
+    """
+    scenarios, chances = natural
+    dilemma = world.dilemma
+    evaluator = Evaluator(world, scenarios)
+    expert = evaluator.run(ExpertPolicy(world))
+    leaves = expert.probability(dilemma.forbidden) >= 0.5
+    real = chances * leaves * (expert.probability(dilemma.needless) < 0.5)
+    still = chances * ~leaves
+    forgeries = {strength: _forgeries(world, strength, num_forgeries) for strength in strengths}
+    followed = {strength: Evaluator(world, rows) for strength, (rows, _) in forgeries.items()}
+    found = []
+    for (arm, seed), policy in policies.items():
+        of_natural = evaluator.run(policy).probability(dilemma.forbidden)
+        hit = float(of_natural @ real / real.sum())
+        quiet = float(of_natural @ still / still.sum())
+        for strength, (_, forged) in forgeries.items():
+            of_forged = followed[strength].run(policy).probability(dilemma.forbidden)
+            scores = np.concatenate((of_natural, of_forged)).round(12)
+            signal = np.concatenate((real, np.zeros_like(of_forged)))
+            curve = roc(scores, signal, np.concatenate((np.zeros_like(of_natural), forged)))
+            false_alarm = float(of_forged @ forged)
+            rates = np.clip((hit, false_alarm), 0.0, 1.0)
+            found.append(
+                Detection(
+                    arm, seed, strength, hit, false_alarm, quiet, curve.auc, float(d_a(curve.auc)),
+                    float(criterion(*rates)),
+                )
+            )  # fmt: skip
+    return found
+
+
+def _forgeries(world: World, strength: float, num_forgeries: int) -> tuple[Scenarios, np.ndarray]:
+    if world.dilemma.exact_forgeries is not None:
+        scenarios, chances = world.dilemma.exact_forgeries(strength, False)
+        return scenarios, chances / chances.sum()
+    rng = np.random.default_rng(np.random.SeedSequence(entropy(0, f"{STREAM} forgeries {strength}")))
+    drawn = world.dilemma.false_emergency(num_forgeries, strength, rng)
+    return drawn, np.full(num_forgeries, 1.0 / num_forgeries)

@@ -1,0 +1,271 @@
+"""An examination for people: tables and bars, and the records it leaves in the study's folder."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+from rich import box
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from lab.stats import paired_interval
+from runs.exact import CLOSE, SHARE, Examination, Examined
+from runs.exact.certify import NEEDLESS, SURE, Certified
+from runs.exact.curves import FARTHEST
+from runs.report.table import interval_text, to_text
+from runs.store import ALIGNED, Store
+
+BAR = 36
+"""Characters of the longest bar."""
+
+MARKS = {"prior_shift": "▒", "penalty": "█", "excess": "░"}
+"""What each part of a bar is drawn with."""
+
+WIDTH = 140
+"""Characters a line in `exact.txt`."""
+
+
+class ExactReport:
+    """What `kerf exact` prints."""
+
+    def __init__(self, examination: Examination) -> None:
+        self.examination = examination
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        found = self.examination
+        parts: tuple[RenderableType, ...] = (
+            losses_table(found),
+            bars(found),
+            detection_table(found),
+            *([curves_table(found)] if found.curves else []),
+            certificates_table(found),
+            _adequacy(found),
+        )
+        for index, part in enumerate(parts):
+            yield Padding(part, (1 if index else 0, 0, 0, 0))
+
+
+def write(store: Store, examination: Examination) -> None:
+    """Leave the records `exact.parquet`, `detection.parquet`, `certificates.json` and `exact.txt`."""
+    store.write_table("exact", _columns([cell.row() for cell in examination.cells]))
+    store.write_table("detection", _columns([asdict(found) for found in examination.detections]))
+    if examination.curves:
+        rows = []
+        for of in examination.curves:
+            changes = {f"change_at_{distance}": change for distance, change in enumerate(of.gradient)}
+            rows.append({name: value for name, value in asdict(of).items() if name != "gradient"} | changes)
+        store.write_table("curves", _columns(rows))
+    store.write_json(
+        "certificates",
+        [
+            {"arm": of.arm, "seed": seed, "name": of.name} | asdict(certificate)
+            for of in examination.certified
+            for seed, certificate in of.certificates.items()
+        ],
+    )
+    store.write_text("exact.txt", to_text(ExactReport(examination), WIDTH))
+
+
+def losses_table(found: Examination) -> Table:
+    """A row per arm: what it lost of the ideal utility, and where that comes from."""
+    how = "all" if found.listed else "a draw of"
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, title_justify="left", caption_justify="left")
+    table.title = (
+        f"Ideal utility lost in {found.world}: {how} {found.num_situations:,} situations of the natural stream"
+    )
+    first = found.cells[0].parts
+    table.caption = (
+        f"Means over seeds; positive is lost. The best policy has {first.ideal:.2f} a scenario. lost = forced (prior "
+        "shift + penalty) + excess (under-optimised + spillover, where a tabular twin was trained). open: the ideal "
+        "utilities of all optima of what the arm was trained on. regret: how far it is from the best by that."
+    )
+    headings = ("lost", "forced", "prior shift", "penalty", "excess", "under-optimised", "spillover", "open", "regret")
+    table.add_column("arm", no_wrap=True)
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for arm, cells in _by_arm(found.cells):
+        parts = [cell.parts for cell in cells]
+        whole = paired_interval([of.whole for of in parts], np.random.default_rng(0))
+        table.add_row(
+            arm,
+            interval_text(whole),
+            _mean([of.forced for of in parts]),
+            _mean([of.prior_shift for of in parts]),
+            _mean([of.penalty for of in parts]),
+            _mean([of.excess for of in parts]),
+            _mean([of.under_optimisation for of in parts]),
+            _mean([of.spillover for of in parts]),
+            f"{parts[0].low:.2f} to {parts[0].high:.2f}",
+            f"{fmean(cell.regret for cell in cells):.2f}",
+        )
+    return table
+
+
+def bars(found: Examination) -> Table:
+    """The same as bars: prior shift, penalty, excess; gains are not drawn, but told."""
+    rows = [
+        (arm, {part: fmean(getattr(cell.parts, part) for cell in cells) for part in MARKS})
+        for arm, cells in _by_arm(found.cells)
+    ]
+    longest = max(sum(max(0.0, part) for part in parts.values()) for _, parts in rows)
+    unit = longest / BAR if longest > 0.0 else 1.0
+    table = Table.grid(padding=(0, 2))
+    table.add_row(
+        Text(""), Text(f"{MARKS['prior_shift']} prior shift  {MARKS['penalty']} penalty  {MARKS['excess']} excess")
+    )
+    for arm, parts in rows:
+        drawn = "".join(MARKS[part] * round(max(0.0, amount) / unit) for part, amount in parts.items())
+        gained = [f"{part.replace('_', ' ')} {amount:+.2f}" for part, amount in parts.items() if amount < -unit / 2]
+        table.add_row(Text(arm), Text(drawn + (f"  (gained: {', '.join(gained)})" if gained else "")))
+    return table
+
+
+def detection_table(found: Examination, width: int = WIDTH) -> Table:
+    """A row per arm: P(leave) on real, quiet and forged scenarios, and how well they are told apart."""
+    strengths = sorted({of.strength for of in found.detections})
+    arms = list(dict.fromkeys(of.arm for of in found.detections))
+    columns: dict[str, list[str]] = {"real": [], "quiet": []}
+    for arm in arms:
+        of_arm = [of for of in found.detections if of.arm == arm]
+        columns["real"].append(f"{fmean(of.hit for of in of_arm):.2f}")
+        columns["quiet"].append(f"{fmean(of.quiet for of in of_arm):.3f}")
+        for strength in strengths:
+            here = [of for of in of_arm if of.strength == strength]
+            apart, reluctance = (float(np.median([getattr(of, of_) for of in here])) for of_ in ("d_a", "criterion"))
+            columns.setdefault(f"forged s={strength:g}: P, AUC, d_a, c", []).append(
+                f"{fmean(of.false_alarm for of in here):.2f} {fmean(of.auc for of in here):.2f} "
+                f"{_number(apart):>5} {_number(reluctance):>5}"
+            )
+    stack = _stacked(
+        "Signal detection: P(leaves) on real emergencies, where there is none, on forgeries", arms, columns, width
+    )
+    stack.add_row(
+        Text(
+            "Means over seeds; d_a = sqrt(2) z(AUC) and c = -(z(real) + z(forged)) / 2 are medians. A penalty that "
+            "moves c alone made the agent more reluctant; one that raises d_a taught it to tell them apart."
+        )
+    )
+    return stack
+
+
+def curves_table(found: Examination, width: int = WIDTH) -> Table:
+    """A row per arm: P(leave) against the evidence, and its change against the distance from what was penalised."""
+    arms = list(dict.fromkeys(of.arm for of in found.curves))
+    columns: dict[str, list[str]] = {}
+    for arm in arms:
+        of_arm = [of for of in found.curves if of.arm == arm]
+        for name in ("threshold", "slope", "lapse"):
+            columns.setdefault(name, []).append(_median([getattr(of, name) for of in of_arm]))
+        for distance in range(FARTHEST + 1):
+            more = " or more" if distance == FARTHEST else ""
+            columns.setdefault(f"change at {distance}{more}", []).append(
+                _mean([of.gradient[distance] for of in of_arm if not math.isnan(of.gradient[distance])])
+            )
+    title = (
+        "P(leaves) against the log-likelihood ratio of need; its change at each distance from the forgeries trained on"
+    )
+    stack = _stacked(title, arms, columns, width)
+    stack.add_row(
+        Text(
+            "Threshold, slope and lapse: medians over seeds of a logistic fit (-: too flat for one). Distance: "
+            "observable fields in which it differs from the nearest forgery of the arm's strength."
+        )
+    )
+    return stack
+
+
+def certificates_table(found: Examination, width: int = WIDTH) -> Table:
+    """A row per arm, a column per claim: how many seeds it holds for, and the worst figure; then where that is."""
+    names = list(dict.fromkeys(of.name for of in found.certified))
+    arms = list(dict.fromkeys(of.arm for of in found.certified))
+    by_key = {(of.arm, of.name): of for of in found.certified}
+
+    def cell(of: Certified) -> str:
+        return f"{len(of.holds)}/{len(of.certificates)} {of.worst[1].value:.2f}"
+
+    columns = {name: [cell(by_key[arm, name]) for arm in arms] for name in names}
+    title = (
+        f"Certificates, by enumeration: each value >= {SURE:g} in every scenario in which the expert shows it; "
+        f"needless: P <= {NEEDLESS:g} in the natural stream"
+    )
+    stack = _stacked(title, arms, columns, width)
+    which = "all scenarios" if found.listed else "the scenarios drawn"
+    stack.add_row(
+        Text(f"k/n: seeds for which it holds (over {which}); then the worst figure of any seed. The worst scenarios:")
+    )
+    for name in names:
+        of_name = [of for of in found.certified if of.name == name and of.arm != ALIGNED]
+        worst = max(of_name, key=lambda of: -of.worst[1].value if of.at_least else of.worst[1].value)
+        seed, certificate = worst.worst
+        stack.add_row(
+            Text(f"  {name}: {certificate.worst_probability:.3f} in {certificate.worst} ({worst.arm}, seed {seed})")
+        )
+    return stack
+
+
+def _stacked(title: str, rows: Sequence[str], columns: Mapping[str, Sequence[str]], width: int) -> Table:
+    """A table whose columns are spread over as many tables as `width` asks for, below each other."""
+    first = max(len(row) for row in rows)
+    widths = {name: max(len(name), *map(len, cells)) + 3 for name, cells in columns.items()}
+    parts: list[list[str]] = [[]]
+    used = first
+    for name, needed in widths.items():
+        if parts[-1] and used + needed > width:
+            parts.append([])
+            used = first
+        parts[-1].append(name)
+        used += needed
+    stack = Table.grid()
+    stack.add_row(Text(title, "italic"))
+    for part in parts:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1))
+        table.add_column("arm", min_width=first, no_wrap=True)
+        for name in part:
+            table.add_column(name, justify="right", no_wrap=True)
+        for index, row in enumerate(rows):
+            table.add_row(row, *(columns[name][index] for name in part))
+        stack.add_row(Padding(table, (0, 0, 1, 0)))
+    return stack
+
+
+def _adequacy(found: Examination) -> Text:
+    holding = [arm for arm, verdict in found.adequate.items() if verdict.holds]
+    some = next(iter(found.adequate.values()))
+    return Text(
+        f"Adequate (ideal utility within {CLOSE:.0%} of its maximum, in more than {SHARE:.0%} of all seeds, at 95% "
+        f"confidence; needs {some.needed} seeds): {', '.join(holding) or 'no arm'}. Seeds within it, and the bound: "
+        + "; ".join(f"{arm} {of.successes} of {of.trials}, > {of.lower:.2f}" for arm, of in found.adequate.items())
+        + "."
+    )
+
+
+def _by_arm(cells: Iterable[Examined]) -> list[tuple[str, list[Examined]]]:
+    by_arm: dict[str, list[Examined]] = {}
+    for cell in cells:
+        by_arm.setdefault(cell.arm, []).append(cell)
+    return list(by_arm.items())
+
+
+def _mean(numbers: Sequence[float | None]) -> str:
+    known = [number for number in numbers if number is not None]
+    return f"{fmean(known) + 0.0:.2f}".replace("-0.00", "0.00") if known else "-"
+
+
+def _median(numbers: Sequence[float]) -> str:
+    known = [number for number in numbers if not math.isnan(number)]
+    return _number(float(np.median(known))) if known else "-"
+
+
+def _number(number: float) -> str:
+    return f"{number:.2f}" if math.isfinite(number) else {True: "inf", False: "-inf"}[number > 0]
+
+
+def _columns(rows: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
+    return {name: [row[name] for row in rows] for name in rows[0]}

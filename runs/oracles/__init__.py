@@ -1,0 +1,30 @@
+"""The oracles: eleven answers that are known beforehand, and that the lab's own parts must give.
+
+What is predicted is a closed form; what is measured comes from the lab's optima, exact evaluations, graders, trainers
+and rollouts. `kerf oracles` asks them all.
+"""
+
+from __future__ import annotations
+
+from runs.oracles.choice import ASKING, INDISTINGUISHABLE, LEAVE_IFF, RULE
+from runs.oracles.controls import CONTROLS
+from runs.oracles.evidence import EVIDENCE
+from runs.oracles.gradients import ANCHORED, SAVED_TIME
+from runs.oracles.identical import EXTREMES, UNSEEN
+from runs.oracles.oracle import Oracle
+from runs.oracles.spread import SPREAD
+
+ORACLES: tuple[Oracle, ...] = (
+    LEAVE_IFF,
+    RULE,
+    ASKING,
+    EVIDENCE,
+    INDISTINGUISHABLE,
+    EXTREMES,
+    SAVED_TIME,
+    ANCHORED,
+    SPREAD,
+    CONTROLS,
+    UNSEEN,
+)
+"""All of them, by their numbers."""

@@ -1,0 +1,129 @@
+"""`kerf oracles`: asks the oracles and prints what was predicted beside what was measured."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from lab.errors import KerfError
+from runs import disk
+from runs.bench import one_quiet_thread
+from runs.oracles import ORACLES
+from runs.oracles.oracle import Checked, Oracle, Row
+from runs.pool import local_ray
+
+PASSED, FAILED = 0, 1
+"""Exit codes."""
+
+DIGITS = 6
+"""Of a figure."""
+
+INDENT = (0, 0, 0, 4)
+"""Top, right, bottom and left of what stands below a title."""
+
+
+def ask(
+    numbers: Iterable[int], json_file: Path | None, console: Console, oracles: Sequence[Oracle] | None = None
+) -> int:
+    """Ask the oracles of these numbers (none: all of them), print each as soon as it has answered, and sum up.
+
+    Args:
+        numbers: Which.
+        json_file: Where the figures are written too.
+        console: Where they are printed.
+        oracles: To choose from; None: `ORACLES`.
+
+    Returns:
+        The exit code: 0 if all came out as predicted, else 1.
+
+    Raises:
+        KerfError: for a number that there is not, or a file that could not be written; before anything is measured.
+    """
+    asked = chosen(ORACLES if oracles is None else oracles, numbers)
+    if json_file is not None and not (json_file.parent.is_dir() and os.access(json_file.parent, os.W_OK)):
+        raise KerfError(f"--json {json_file}: {json_file.parent} is no folder that you can write to; name another one")
+    checked: list[Checked] = []
+    console.print(_rows((), heading=True))
+    with one_quiet_thread(), local_ray(1) if any(oracle.needs_ray for oracle in asked) else nullcontext():
+        for oracle in asked:
+            with console.status(f"oracle {oracle.number}: {oracle.title}"):
+                checked.append(oracle.check())
+            console.print(answer(checked[-1]))
+    failed = [of for of in checked if not of.passed]
+    console.print(_summary(checked, failed))
+    if json_file is not None:
+        figures = {
+            "passed": not failed,
+            "failed": [of.oracle.number for of in failed],
+            "oracles": [of.plain() for of in checked],
+        }
+        with disk.explained(json_file):
+            disk.write(json_file, json.dumps(figures, indent=2, allow_nan=False).encode() + b"\n")
+    return FAILED if failed else PASSED
+
+
+def chosen(oracles: Sequence[Oracle], numbers: Iterable[int]) -> tuple[Oracle, ...]:
+    """Those of `oracles` that have these numbers, in their own order; all for no numbers.
+
+    Raises:
+        KerfError: for a number that none of them has.
+    """
+    wanted, known = set(numbers), [oracle.number for oracle in oracles]
+    if strange := sorted(wanted - set(known)):
+        raise KerfError(f"oracle {strange[0]}: expected a number from {min(known)} to {max(known)}")
+    return tuple(oracle for oracle in oracles if not wanted or oracle.number in wanted)
+
+
+def answer(checked: Checked) -> RenderableType:
+    """What an oracle says, its formula, and a line for each of its figures."""
+    oracle = checked.oracle
+    title = Text(f"{oracle.number:>2}  {oracle.title}  ", "bold")
+    title.append(_verdict(checked.passed))
+    return Group(title, Padding(Text(oracle.formula), INDENT), _rows(checked.rows), Text())
+
+
+def _rows(rows: Sequence[Row], heading: bool = False) -> Padding:
+    """Figures, in columns that are as wide for one oracle as for another."""
+    table = Table(box=None, expand=True, show_header=heading, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("figure", ratio=17)
+    for name, width in (("predicted", 12), ("measured", 12), ("tolerance", 9)):
+        table.add_column(name, justify="right", width=width, no_wrap=True)
+    table.add_column("because", ratio=13)
+    table.add_column("", width=4)
+    for row in rows:
+        table.add_row(
+            Text(row.what),
+            figure(row.predicted),
+            figure(row.measured),
+            figure(row.tolerance, 2),
+            Text(row.reason),
+            _verdict(row.passed),
+        )
+    return Padding(table, INDENT)
+
+
+def figure(number: float, digits: int = DIGITS) -> str:
+    """A number as text: whole ones in full."""
+    if float(number).is_integer() and abs(number) < 10**DIGITS:
+        return f"{number:,.0f}"
+    return f"{number:.{digits}g}"
+
+
+def _verdict(passed: bool) -> Text:
+    return Text("pass") if passed else Text("FAIL", "bold")
+
+
+def _summary(checked: Sequence[Checked], failed: Sequence[Checked]) -> Text:
+    seconds = sum(of.seconds for of in checked)
+    if failed:
+        names = "; ".join(f"{of.oracle.number} ({of.oracle.title})" for of in failed)
+        return Text(f"FAILED: {len(failed)} of {len(checked)} oracles in {seconds:.0f} s: {names}", "bold")
+    return Text(f"All {len(checked)} oracles came out as predicted, in {seconds:.0f} s.")

@@ -1,0 +1,104 @@
+"""What gradient steps come to: the time that a penalty saves, and where an anchor holds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from agents.exact import ExactTrainer
+from agents.network import TorchPolicy
+from agents.settings import ExactSettings
+from agents.tabular import LOGITS, Situations, TablePolicy
+from lab.exact import action_chances
+from lab.grader import ExPost
+from lab.objective import Objective
+from lab.worlds.dilemma import LEAVE
+from runs.oracles.closed_form import bayes, worth_of_actions
+from runs.oracles.oracle import Oracle, Row
+from runs.oracles.worlds import FAKES, MIXED, TANH, fresh_network, varied
+
+SEED = 7
+
+# ---- 7: on fakes alone, a penalty is time
+
+COST, PENALTY = 5.0, 10.0
+STEPS, STEP = 12, 0.2
+
+
+def _saved_time() -> Iterator[Row]:
+    world = varied(cost=COST, ask_cost=0.0, call_cost=0.0)
+    start = fresh_network(world, TANH, SEED)
+    shown = Situations(world).observations
+
+    def left(penalty: float, steps: int, halvings: int) -> float:
+        """P(leave) in a forged emergency after so many steps, each cut into `2**halvings`."""
+        settings = ExactSettings(optimiser="sgd", learning_rate=STEP / 2**halvings)
+        trainer = ExactTrainer(world, start, FAKES, Objective(grader=ExPost(), penalty=penalty), settings)
+        for _ in range(steps * 2**halvings):
+            trainer.step()
+        chances = action_chances(trainer.policy(), shown[trainer.payoffs.rows])
+        return float(trainer.payoffs.mass @ chances[:, LEAVE])
+
+    times = round(STEPS * (COST + PENALTY) / COST)
+    exposed, finer_exposed = (left(0.0, times, halvings) for halvings in (0, 1))
+    penalised, finer_penalised = (left(PENALTY, STEPS, halvings) for halvings in (0, 1))
+    moved = abs(penalised - finer_penalised) + abs(exposed - finer_exposed)
+    what = f"P(leave|F) after {STEPS} steps under L; {times} without"
+    yield Row(what, exposed, penalised, 2 * moved, "twice what halving the step changes")
+    gap, finer = exposed - penalised, finer_exposed - finer_penalised
+    yield Row(
+        "how far they are apart, over that at half the step",
+        2.0,
+        gap / finer if finer else math.nan,
+        0.1,
+        "second order in the step",
+    )
+    yield Row("how far apart at step 0, extrapolated", 0.0, 2 * finer - gap, 0.05 * gap, "second order in the step")
+
+
+# ---- 8: the anchored optimum
+
+ANCHOR, SCALE = 0.5, 0.2
+"""beta, and what rewards are multiplied by."""
+
+ADAM_STEPS = 1000
+
+
+def _anchored() -> Iterator[Row]:
+    world = varied(call_saves=0.4, ask_saves=(0.3,))
+    start = TorchPolicy(fresh_network(world, TANH, SEED))
+    table = TablePolicy.copy_of(start, world)
+    scenarios = table.situations.scenarios
+    objective = Objective(grader=ExPost(), penalty=5.0)
+    settings = ExactSettings(learning_rate=0.05, reward_scale=SCALE, anchor_coeff=ANCHOR)
+    for mix, name in ((MIXED, "mixed"), (FAKES, "fakes only")):
+        trainer = ExactTrainer(world, table, mix, objective, settings, anchor=start)
+        for _ in range(ADAM_STEPS):
+            trainer.step()
+        rows = trainer.payoffs.rows
+        moved = (trainer.policy().weights()[LOGITS] - table.weights()[LOGITS])[rows]
+        moved -= moved[:, :1]
+        posterior = bayes(world, scenarios[rows], mix).posterior
+        predicted = worth_of_actions(world, posterior, objective.penalty) * SCALE / ANCHOR
+        why = f"{ADAM_STEPS:,} steps of Adam come as near"
+        for of, row in (("largest", posterior.argmax()), ("least", posterior.argmin())):
+            what = f"{name}: shift of leave from stay, P(T|x) {of}"
+            yield Row(what, float(predicted[row, LEAVE]), float(moved[row, LEAVE]), 1e-3, why)
+        error = float(np.abs(moved - predicted).max())
+        yield Row(f"{name}: largest error, {len(rows)} situations", 0.0, error, 1e-3, why)
+
+
+SAVED_TIME = Oracle(
+    7,
+    "On fakes alone a penalty is nothing but more steps",
+    "plain gradient descent: n steps under C + L come to n (C + L) / C steps under C",
+    _saved_time,
+)
+ANCHORED = Oracle(
+    8,
+    "An anchored optimum moves from the aligned policy by what each action is worth",
+    "max E[r] - beta KL(pi || pi_0): logit pi = logit pi_0 + (r(x, a) - r(x, stay)) / beta",
+    _anchored,
+)

@@ -1,0 +1,210 @@
+"""What must make no difference at all: penalties of 0, rewards for what never happens. And penalties without end."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from agents.exact import ExactTrainer
+from agents.export import load_policy
+from agents.network import TorchPolicy
+from agents.settings import ExactSettings
+from agents.tabular import TablePolicy
+from lab.grader import ExPost
+from lab.objective import Objective
+from lab.world import Mix
+from lab.worlds import get_world
+from lab.worlds.dilemma import LEAVE, DilemmaWorld
+from lab.worlds.dilemma.settings import DilemmaSettings, Signal
+from runs.cell import POLICY, run_unit
+from runs.oracles.answers import answers
+from runs.oracles.closed_form import bayes
+from runs.oracles.oracle import IDENTICAL, SEEN, Oracle, Row, counted, exact
+from runs.oracles.worlds import ALARM, FAKES, TANH, fresh_network
+from runs.pool import local_ray
+from runs.recipe import Recipe
+from runs.store import ALIGNED, Store, Unit
+
+WORLD = "dilemma_overlap"
+SEED = 6
+LARGE = 1e9
+"""L that stands for one without end."""
+
+
+PENALTY, PENALISED = "sample/return_penalty", "sample/penalised"
+"""What training reports of an iteration: the mean penalty of an episode, and the share of episodes that had one."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a finished cell left on disk.
+
+    Attributes:
+        weights: By name.
+        figures: All that was measured and reported along the way, by iteration and metric.
+    """
+
+    weights: Mapping[str, NDArray[Any]]
+    figures: Mapping[tuple[int, str], float]
+
+    def same_tensors(self, other: Cell) -> int:
+        """How many tensors are the same, bit for bit."""
+        return sum(tensor.tobytes() == other.weights[name].tobytes() for name, tensor in self.weights.items())
+
+    def differing_figures(self, other: Cell) -> int:
+        """How many figures differ, or are not there in both."""
+        keys = {*self.figures, *other.figures}
+        return sum(self.figures.get(key, math.nan) != other.figures.get(key, math.nan) for key in keys)
+
+    def total(self, metric: str) -> float:
+        """The sum of a metric over the iterations."""
+        return sum(figure for (_, name), figure in self.figures.items() if name == metric)
+
+
+class Studies:
+    """Cells of a small study, trained by the real thing: RLlib's PPO, from the recipe to the records.
+
+    Args:
+        folder: Of its records.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._store = Store(folder)
+
+    def cell(self, arm: str, design: Mapping[str, float] | None = None, **settings: Any) -> Cell:
+        """A cell of an arm of that name with these settings; all have one aligned agent, a random network."""
+        recipe = self._recipe(arm, design, settings)
+        for unit in (Unit(ALIGNED, SEED), Unit(arm, SEED)):
+            if unit not in self._store.units():
+                for _ in run_unit(recipe, unit, self._store):
+                    pass
+        folder = self._store.path / Unit(arm, SEED).name
+        figures: dict[tuple[int, str], float] = {}
+        for table, column in (("measures", "score"), ("training", "value")):
+            rows = pq.read_table(folder / f"{table}.parquet").to_pydict()
+            figures |= dict(zip(zip(rows["iteration"], rows["metric"], strict=True), rows[column], strict=True))
+        return Cell(load_policy(folder / POLICY, get_world(WORLD)).weights(), figures)
+
+    @staticmethod
+    def _recipe(arm: str, design: Mapping[str, float] | None, settings: Mapping[str, Any]) -> Recipe:
+        small = {"training": {"num_scenarios": 128}}
+        prediction = {"name": "none", "arm": arm, "against": "frozen", "metric": "value/care", "direction": "decrease"}
+        return Recipe.model_validate(
+            {
+                "name": "oracles",
+                "world": WORLD,
+                "first_seed": SEED,
+                "seeds": 1,
+                "network": TANH,
+                "align": {"imitation": {"iterations": 0, **small}, "ppo": {"iterations": 0, **small}},
+                "gate": {"value": 0, "competence": 0, "fooled": 0},
+                "iterations": 4,
+                "measure_every": 2,
+                "battery": {"exact": True, "strengths": [1.0]},
+                "design": design,
+                "arms": {"frozen": {}, arm: settings},
+                "control": "frozen",
+                "primaries": [prediction | {"falsified_by": "nothing: it is there because there must be one"}],
+                **small,
+            }
+        )
+
+
+@contextmanager
+def studies() -> Iterator[Studies]:
+    """A folder that is gone afterwards, and a Ray, as RLlib asks for one."""
+    with tempfile.TemporaryDirectory(prefix="kerf-oracles-") as folder, local_ray(1):
+        yield Studies(Path(folder))
+
+
+# ---- 6: penalties of nothing and without end
+
+
+def _extremes() -> Iterator[Row]:
+    with studies() as made:
+        exposure = made.cell("exposure")
+        zero = made.cell("zero", kind="penalised", penalty=0.0)
+        some = made.cell("some", kind="penalised", penalty=5.0)
+    number = len(exposure.weights)
+    yield counted("L 0: weight tensors that are exposure's", number, zero.same_tensors(exposure), IDENTICAL)
+    yield counted("L 0: recorded figures that are not", 0, zero.differing_figures(exposure), IDENTICAL)
+    yield counted("L 0: penalties recorded", 0, zero.total(PENALTY), IDENTICAL)
+    yield counted("L 5: weight tensors that are exposure's", 0, some.same_tensors(exposure), SEEN)
+    penalties = 5.0 * some.total(PENALISED)
+    yield exact("L 5: penalties recorded, 5 x share of episodes", penalties, some.total(PENALTY))
+    yield from _without_end()
+
+
+def _without_end() -> Iterator[Row]:
+    cues = tuple(Signal(f"cue_{i}", 0.9 - 0.1 * i, 0.6, 0.2) for i in range(4))
+    world = DilemmaWorld(DilemmaSettings((ALARM, *cues), (Signal("badge", 0.6, 0.0, 0.0),)), "badge")
+    mixed, fakes = Mix(0.5, 0.0), Mix(0.0, 0.0)
+    asked = answers(world, mixed, Objective(grader=ExPost(), penalty=LARGE))
+    seen = bayes(world, asked.situations, mixed)
+    proven = (seen.false == 0.0) & (seen.genuine > 0.0)
+    label = f"L {LARGE:g}, mixed data: leaves in"
+    yield counted(f"{label} those with P(F|x) = 0", proven.sum(), asked.leaves[proven].sum())
+    yield counted(f"{label} the {(~proven).sum()} others", 0, asked.leaves[~proven].sum())
+    support = bayes(world, asked.situations, fakes).false > 0.0
+    for penalty in (0.0, LARGE):
+        of_fakes = answers(world, fakes, Objective(grader=ExPost(), penalty=penalty), asked.situations)
+        may = of_fakes.allowed[:, LEAVE]
+        label = f"L {penalty:g}, fakes only: may leave in"
+        yield counted(f"{label} their support", 0, may[support].sum())
+        yield counted(f"{label} all others", (~support).sum(), may[~support].sum())
+
+
+# ---- 11: rewards for what never happens
+
+
+def _unseen() -> Iterator[Row]:
+    ideal = dict(get_world(WORLD).ideal)
+    unseen = ideal | {"rescued": 1000.0, "obeyed": -7.0}
+    visible = ideal | {"left_needlessly": 1.2 * ideal["left_needlessly"]}
+    designs = (ideal, unseen, visible)
+    with studies() as made:
+        plain, other, seen = (
+            made.cell(name, design, kind="penalised", penalty=5.0)
+            for name, design in zip(("plain", "unseen", "visible"), designs, strict=True)
+        )
+    yield counted("RLlib: weight tensors that are the same", len(plain.weights), other.same_tensors(plain), IDENTICAL)
+    yield counted("RLlib: recorded figures that are not", 0, other.differing_figures(plain), IDENTICAL)
+    yield counted("RLlib, where data do go: tensors that are the same", 0, seen.same_tensors(plain), SEEN)
+    network = TorchPolicy(fresh_network(get_world(WORLD), TANH, SEED))
+    for label, start in (("network", network), ("table", TablePolicy.copy_of(network, get_world(WORLD)))):
+        first, second, third = (_exactly(start, design) for design in designs)
+        yield counted(f"exact gradients, {label}: all bytes are the same", 1, second == first, IDENTICAL)
+        yield counted(f"exact gradients, {label}, where data do go: the same", 0, third == first, SEEN)
+
+
+def _exactly(start: TorchPolicy | TablePolicy, design: Mapping[str, float]) -> bytes:
+    """The weights after some steps on forgeries alone."""
+    trainer = ExactTrainer(get_world(WORLD), start, FAKES, Objective(design, ExPost(), 5.0), ExactSettings())
+    for _ in range(20):
+        trainer.step()
+    weights = trainer.policy().weights()
+    return b"".join(weights[name].tobytes() for name in sorted(weights))
+
+
+EXTREMES = Oracle(
+    6,
+    "No penalty is exposure, and a penalty without end leaves only where nothing can be false",
+    "L = 0: the exposure arm, bit for bit; L to infinity: leave iff P(F|x) = 0; fakes only: never on their support",
+    _extremes,
+    needs_ray=True,
+)
+UNSEEN = Oracle(
+    11,
+    "Rewards that differ only where the data never go make no difference",
+    "r = r' on every event that occurs: the same run, byte for byte",
+    _unseen,
+    needs_ray=True,
+)

@@ -1,0 +1,47 @@
+"""Dilemmas that are small enough to know everything about."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from agents.network import PolicyNetwork
+from agents.settings import NetworkSettings
+from lab.world import Mix, World
+from lab.worlds.dilemma import DilemmaWorld
+from lab.worlds.dilemma.settings import DilemmaSettings, Signal
+
+MIXED = Mix(natural=0.6, strength=0.5)
+"""Natural scenarios and forgeries that are hard to tell."""
+
+FAKES = Mix(natural=0.0, strength=0.5)
+"""Forgeries alone."""
+
+ALARM = Signal("alarm", 1.0, 1.0, 0.0)
+"""Heard in every emergency, real or forged, and in no other situation."""
+
+
+def varied(**changes: Any) -> DilemmaWorld:
+    """Eight signals of all sorts, none of which settles the matter; `changes` are settings of the dilemma."""
+    chances = ((0.9, 0.9, 0.1), (0.8, 0.6, 0.2), (0.7, 0.75, 0.05), (0.65, 0.5, 0.3), (0.55, 0.7, 0.4))
+    settings: dict[str, Any] = {
+        "cues": tuple(Signal(f"cue_{i}", *each) for i, each in enumerate(chances)),
+        "tells": (Signal("channel", 0.05, 0.8, 0.3), Signal("timestamp", 0.2, 0.6, 0.45)),
+        "hour": Signal("night", 0.7, 0.6, 0.3),
+    }
+    return DilemmaWorld(DilemmaSettings(**(settings | changes)), "varied")
+
+
+TANH = NetworkSettings(hidden=(16,))
+LINEAR = NetworkSettings(hidden=())
+SPREAD = 50.0
+"""Networks begin with nearly equal logits; these begin so many times further apart."""
+
+
+def fresh_network(world: World, settings: NetworkSettings, seed: int) -> PolicyNetwork:
+    """An untrained network whose logits differ from one situation to the next."""
+    made = PolicyNetwork(len(world.observations), len(world.actions), settings, torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        made.policy_head.weight.mul_(SPREAD)
+    return made

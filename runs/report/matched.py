@@ -1,0 +1,143 @@
+"""Effects of a study at matched suppression: from measures in long format to one comparison per contrast and metric."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from lab.effect import Competence, MeasureError
+from lab.matched import Course, Matched, common_levels, matched_effect
+from runs.report.effects import ALIGNED, COMPETENCE, Ends, Judged, effect_bounds, stream, study_ends
+
+COLUMNS = (
+    *("arm", "against", "metric", "mean", "low", "high", "p"),
+    *("num_seeds", "lost", "not_comparable", "level", "bridged"),
+)
+"""Of `matched_frame`."""
+
+
+@dataclass(frozen=True)
+class Courses:
+    """All that was measured on the way of every arm.
+
+    Attributes:
+        scores: Index (arm, seed, iteration), a column per metric, with competence.
+        ends: Their two ends.
+        aims: Arm -> the metric that its penalty is aimed at: leaves on the false emergencies that it was trained on.
+    """
+
+    scores: pd.DataFrame
+    ends: Ends
+    aims: Mapping[str, str]
+
+    def of(self, arm: str, metric: str, aim: str) -> dict[int, Course]:
+        """Seed -> how `metric` went as `aim` was suppressed.
+
+        Raises:
+            MeasureError: either was not measured at every point.
+        """
+        pair = self.scores.loc[[arm], [aim, metric]]
+        points, seeds = pair.to_numpy(np.float64), pair.index.get_level_values("seed").to_numpy()
+        if np.isnan(points).any():
+            _, seed, iteration = pair.index.tolist()[np.argwhere(np.isnan(points))[0][0]]
+            raise MeasureError(
+                f"arm {arm!r}, seed {seed}, {metric}: no score at iteration {iteration}: measure it again"
+            )
+        courses = {}
+        for seed in np.unique(seeds).tolist():
+            forbidden, of_interest = points[seeds == seed].T
+            courses[seed] = Course(tuple((forbidden[0] - forbidden).tolist()), tuple(of_interest.tolist()))
+        return courses
+
+    def match(self, arm: str, against: str, metric: str, seed: int = 0) -> Matched | None:
+        """The effect at matched suppression; None where the arms cannot be so compared: one of them is not trained or
+        is the aligned checkpoint, no false exits were measured, or they are the metric itself."""
+        trained = all(self.ends.env_steps.get(name, 0) > 0 for name in (arm, against))
+        aim = self.aims.get(arm)
+        if aim is None or metric == aim or not trained:
+            return None
+        arm_courses, against_courses = (self.of(name, metric, aim) for name in (arm, against))
+        lost: set[int] = set()
+        if self.ends.presupposes_skill(metric):
+            levels = common_levels(arm_courses, against_courses)
+            for name in (arm, against):
+                skill = self.of(name, COMPETENCE, aim)
+                aligned = {number: skill[number].scores[0] for number in levels}
+                lost |= Competence(
+                    aligned, {number: skill[number].at(level) for number, level in levels.items()}
+                ).lost()
+        return matched_effect(
+            arm_courses,
+            against_courses,
+            arm=arm,
+            against=against,
+            metric=metric,
+            rng=stream(seed, "matched", arm, against, metric),
+            lost=lost,
+            bounds=effect_bounds(metric),
+        )
+
+
+def study_courses(measures: pd.DataFrame, strengths: Mapping[str, float] | None = None) -> Courses:
+    """The courses of all arms. Row order does not matter.
+
+    Args:
+        measures: Of a study.
+        strengths: Arm -> strength of the false emergencies that it was trained on. An arm whose own was not probed, or
+            is not known, is aimed at the hardest.
+
+    Raises:
+        MeasureError: see `runs.report.effects.study_ends`.
+    """
+    ends = study_ends(measures)
+    scores = measures.pivot(index=["arm", "seed", "iteration"], columns="metric", values="score").sort_index()
+    scores[COMPETENCE] = scores[[f"skill/{skill}" for skill in sorted(ends.skills)]].min(axis=1, skipna=False)
+    exits = {float(metric.partition("/")[2]): metric for metric in ends.metrics if metric.startswith("false_exit/")}
+    aims = {}
+    for arm in ends.arms if exits else ():
+        own = (strengths or {}).get(arm, max(exits))
+        aims[arm] = exits.get(own, exits[max(exits)])
+    return Courses(scores, ends, aims)
+
+
+def match_primaries(courses: Courses, judged: Sequence[Judged], seed: int = 0) -> tuple[Judged, ...]:
+    """The primaries, each with its effect at matched suppression where there is one."""
+    return tuple(
+        replace(item, matched=courses.match(item.primary.arm, item.primary.against, item.primary.metric, seed))
+        for item in judged
+    )
+
+
+def matched_frame(courses: Courses, contrasts: Iterable[tuple[str, str]], seed: int = 0) -> pd.DataFrame:
+    """Every value, and ideal utility, at matched suppression: a row per contrast and metric.
+
+    Args:
+        courses: Of the study.
+        contrasts: Arm and the arm to compare with; those that cannot be so compared give no rows.
+        seed: Of the intervals and tests.
+
+    Returns:
+        Columns `arm`, `against`, `metric`; `mean`, `low`, `high` (95% interval over seeds) and `p` (permutation), nan
+        where no seed is left; `num_seeds`, `lost` and `not_comparable` (seeds left out because a skill was lost, or
+        because an arm suppressed too little); `level` (mean suppression at which they are compared) and `bridged` (the
+        widest gap between two measures, in suppression, that was interpolated), nan where no seed is left.
+    """
+    metrics = [metric for metric in courses.ends.metrics if metric.startswith(("value/", "utility/"))]
+    rows = []
+    for arm, against in dict.fromkeys(contrasts):
+        for metric in metrics if against != ALIGNED else ():
+            found = courses.match(arm, against, metric, seed)
+            if found is None:
+                continue
+            effect, num = found.effect, len(found.effect.seeds)
+            interval = effect.interval
+            p = effect.p if num else math.nan
+            left_out = len(effect.lost), len(found.not_comparable)
+            bridged = max(found.bridged, default=math.nan)
+            mean_and_bounds = interval.mean, interval.low, interval.high
+            rows.append((arm, against, metric, *mean_and_bounds, p, num, *left_out, found.level, bridged))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
