@@ -171,7 +171,8 @@ def show(out: Path) -> None:
     help="Situations drawn where a world cannot list them all; default 64.",
 )
 @click.option("--arm", "arms", multiple=True, metavar="NAME", help="Look at this arm only; may be given again.")
-def exact(out: Path, situations: int | None, arms: tuple[str, ...]) -> None:
+@click.option("--by-seed", is_flag=True, help="Show a row for each seed; the records have them in any case.")
+def exact(out: Path, situations: int | None, arms: tuple[str, ...], by_seed: bool) -> None:
     """Solve what the arms of the study in OUT were trained on: optima, forced and excess loss, certificates.
 
     Follows every agent in full, without sampling, and leaves exact.txt and its records in OUT.
@@ -184,7 +185,7 @@ def exact(out: Path, situations: int | None, arms: tuple[str, ...]) -> None:
     console = terminal()
     with console.status("reading the study") as status:
         found = examine(store, situations or SITUATIONS, arms, status.update)
-    console.print(ExactReport(found))
+    console.print(ExactReport(found, by_seed))
     write(store, found)
 
 

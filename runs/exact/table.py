@@ -35,13 +35,13 @@ WIDTH = 140
 class ExactReport:
     """What `kerf exact` prints."""
 
-    def __init__(self, examination: Examination) -> None:
-        self.examination = examination
+    def __init__(self, examination: Examination, by_seed: bool = False) -> None:
+        self.examination, self.by_seed = examination, by_seed
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         found = self.examination
         parts: tuple[RenderableType, ...] = (
-            losses_table(found),
+            losses_table(found, self.by_seed),
             bars(found),
             detection_table(found),
             *([curves_table(found)] if found.curves else []),
@@ -73,8 +73,8 @@ def write(store: Store, examination: Examination) -> None:
     store.write_text("exact.txt", to_text(ExactReport(examination), WIDTH))
 
 
-def losses_table(found: Examination) -> Table:
-    """A row per arm: what it lost of the ideal utility, and where that comes from."""
+def losses_table(found: Examination, by_seed: bool = False) -> Table:
+    """A row per arm (or per arm and seed): what it lost of the ideal utility, and where that comes from."""
     how = "all" if found.listed else "a draw of"
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, title_justify="left", caption_justify="left")
     table.title = (
@@ -90,12 +90,15 @@ def losses_table(found: Examination) -> Table:
     table.add_column("arm", no_wrap=True)
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
-    for arm, cells in _by_arm(found.cells):
+    rows = _by_arm(found.cells)
+    if by_seed:
+        rows = [(f"{cell.arm} {cell.seed}", [cell]) for cell in found.cells]
+    for arm, cells in rows:
         parts = [cell.parts for cell in cells]
         whole = paired_interval([of.whole for of in parts], np.random.default_rng(0))
         table.add_row(
             arm,
-            interval_text(whole),
+            interval_text(whole) if whole.bounded else f"{whole.mean:.2f}",
             _mean([of.forced for of in parts]),
             _mean([of.prior_shift for of in parts]),
             _mean([of.penalty for of in parts]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -27,6 +28,9 @@ EQUAL_STEPS = (
     "Arms are compared after equally many steps, where a larger penalty may look like more steps. Predictions are also "
     "shown at equal suppression of false exits, if both arms trained."
 )
+
+MANY = 0.25
+"""Share of the arms that makes a strength one of the recipe's own."""
 
 NOISE_KINDS = ("false_exit", "value", "skill", "utility")
 """Kinds of metric whose noise floor is printed; the records have all."""
@@ -68,7 +72,7 @@ def make_report(store: Store) -> Report:
             EQUAL_STEPS,
         ),
         matched=matched_frame(courses, contrasts),
-        focus=(*sorted(set(courses.aims.values()), reverse=True), *FOCUS),
+        focus=(*_shown_exits(courses.aims), *FOCUS),
     )
 
 
@@ -94,6 +98,12 @@ def _refuse_missing(store: Store, missing: list[Unit]) -> None:
             f"{store.path}: the study is not finished, {len(missing)} of its units are missing ({missing[0].name}, "
             "...); `kerf run` with the same recipe and --out completes it"
         )
+
+
+def _shown_exits(aims: Mapping[str, str]) -> list[str]:
+    """Leaves on the false emergencies that many arms were trained on, the hardest first: for the first table."""
+    counted = Counter(aims.values())
+    return sorted((aim for aim, number in counted.items() if number >= MANY * len(aims)), reverse=True)
 
 
 def _gate_note(asked: Mapping[str, float], verdicts: Mapping[int, Mapping[str, Any]]) -> str:
