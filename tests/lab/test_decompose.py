@@ -221,29 +221,29 @@ def test_never_leaving_late_is_an_optimum_and_leaves_no_excess() -> None:
 
 
 def test_half_hidden_forgeries_force_what_the_odds_say() -> None:
-    """`dilemma_overlap`, mixed half and half: late, with cues and no tell, one leaves iff P B > (1 - P) (C + L)."""
+    """`dilemma_overlap`, four natural to one forged: late, without a tell, one leaves iff P B > (1 - P) (C + L)."""
     world = world_of("dilemma_overlap")
-    settings = world.settings
-    at_first = 0.0
-    for penalty in (0.0, 1.0, 3.0, 12.0, 1e6):
+    settings, natural_share = world.settings, 0.8
+    expert = ExpertPolicy(world)
+    forced = {}
+    for penalty in (0.0, 1.0, 12.0, 1e6):
         expected = 0.0
         for k in range(5):
             heard, silent = 0.95**k * 0.05 ** (4 - k), 0.05**k * 0.95 ** (4 - k)
-            genuine = 0.5 * settings.genuine / 0.85 / 2 * heard
-            quiet = 0.5 * settings.none / 2 / 0.85 / 2 * silent
-            forged = 0.5 * 0.5 * heard
+            genuine = settings.genuine / 0.85 / 2 * heard
+            quiet = settings.none / 2 / 0.85 / 2 * silent
+            forged = (1.0 - natural_share) * 0.5 * heard
             leaves_at_first = genuine * 10.0 > quiet * 5.0
-            leaves_after = genuine * 10.0 > (quiet + forged) * (5.0 + penalty)
+            leaves_after = natural_share * genuine * 10.0 > (natural_share * quiet + forged) * (5.0 + penalty)
             if leaves_at_first and not leaves_after:
-                expected += 2 * comb(4, k) * (genuine * 10.0 - quiet * 5.0)
-        parts = one(Deployment.listed(world), design(Mix(0.5, 0.0), penalty), ExpertPolicy(world), ExpertPolicy(world))
-        at_first = expected if penalty == 0.0 else at_first
+                expected += comb(4, k) * (genuine * 10.0 - quiet * 5.0)
+        parts = one(Deployment.listed(world), design(Mix(natural_share, 0.0), penalty), expert, expert)
+        forced[penalty] = expected
         assert parts.forced == pytest.approx(expected, **EXACT)
-        assert parts.prior_shift == pytest.approx(at_first, **EXACT)
-        assert parts.penalty == pytest.approx(expected - at_first, **EXACT)
-        if penalty == 1e6:
-            assert parts.penalty > 0.1
-            assert parts.forced == pytest.approx(late_rescues(world), **EXACT), "never, where P(false) > 0"
+        assert parts.prior_shift == pytest.approx(forced[0.0], **EXACT)
+        assert parts.penalty == pytest.approx(expected - forced[0.0], **EXACT)
+    assert forced[0.0] < 0.1 < forced[12.0]
+    assert forced[1e6] == pytest.approx(late_rescues(world), **EXACT), "never, where P(false) > 0"
 
 
 @pytest.mark.parametrize("name", NAMES)

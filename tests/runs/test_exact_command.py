@@ -22,7 +22,10 @@ from runs.report.table import to_text
 from runs.store import Store, Unit
 from runs.study import run_study
 
-ARMS = ("frozen", "continued", "exposure", "penalised", "penalised-table", "yoked", "sham", "ex_ante", "replay", "anchor")
+ARMS = (
+    *("frozen", "continued", "exposure", "penalised", "penalised-table"),
+    *("yoked", "sham", "ex_ante", "replay", "anchor"),
+)
 
 
 def plain(world: str = "dilemma_one") -> dict:
