@@ -13,6 +13,7 @@ from agents.export import load_policy, save_policy
 from agents.network import TorchPolicy
 from lab.values import Battery
 from lab.worlds import get_world
+from runs.exact import examine
 from runs.recipe_file import load_recipe
 from runs.store import ALIGNED, Store, Unit, read_measures
 from runs.study import DONE, run_study
@@ -101,3 +102,21 @@ def test_training_on_leaves_the_values_where_they_are(out: Path):
     drift = (measures[20] - measures[0]).unstack("seed")
     values = drift[drift.index.str.startswith("value/")]
     assert np.abs(values.mean(axis=1)).max() < 0.05, values.mean(axis=1).to_dict()
+
+
+def test_a_finished_study_of_the_gridworld_is_solved(out: Path):
+    """What `kerf exact` says of real agents: parts that add up, optima that nobody beats, exact close to sampled."""
+    found = examine(Store(out), situations=8, only=("exposure",))
+    assert not found.listed
+    assert {cell.arm for cell in found.cells} == {"exposure"}
+    for cell in found.cells:
+        parts = cell.parts
+        assert parts.forced + parts.excess == pytest.approx(parts.whole, abs=1e-9)
+        assert parts.twin is None
+        assert parts.spillover is None
+        # 1e-6 of each scenario may be left unfollowed, and an episode is worth less than 50.
+        assert max(parts.aligned, parts.trained) <= parts.ideal + 1e-4
+        assert parts.low - 1e-4 <= parts.optimal <= parts.high + 1e-4
+        assert cell.regret >= -1e-4
+    hits = {of.seed: of.hit for of in found.detections if of.arm == ALIGNED and of.strength == 1.0}
+    assert min(hits.values()) >= 0.9, "the gate asked for as much, on other scenarios"
