@@ -179,6 +179,7 @@ class _Part:
         count(of, mass, past, expected)
         returns = self._paid(of, mass, past, objective)
         play = self._after.fork(kept) if world.horizon > 1 else self._after
+        num_states = len(kept)
         for t in range(1, world.horizon):
             play, of, past, mass = _merged(play, of, past, mass)
             chances = np.empty((len(of), num_actions))
@@ -190,10 +191,13 @@ class _Part:
             branches = (chances * mass[:, None]).ravel()
             kept = followed(branches, np.repeat(of, num_actions), (t + 1) * per_step, dropped)
             if len(kept) > MOST_STATES:
+                estimate = num_states + len(kept) * (world.horizon - t)
                 raise KerfError(
-                    f"world {world.name}: {n} scenarios have {len(kept):,} states at step {t + 1} of {world.horizon}, "
-                    f"more than the {MOST_STATES:,} that are kept; a larger tolerance follows fewer"
+                    f"world {world.name}: too large to be followed: about {estimate:.1e} states or more in {n} "
+                    f"scenarios ({len(kept):,} at step {t + 1} of {world.horizon}, at most {MOST_STATES:,} are kept); "
+                    "a larger tolerance follows fewer"
                 )
+            num_states += len(kept)
             rows = kept // num_actions
             play = play.fork(rows)
             words = np.zeros(len(kept), np.uint64)
