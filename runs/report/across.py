@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rich import box
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -20,7 +21,7 @@ METRICS = ("value/care", "utility/ideal")
 
 
 def across_table(folders: Mapping[str, Path]) -> Table:
-    """A row per arm, a column per variant and metric.
+    """A table a metric, with a row per arm and a column per variant.
 
     Args:
         folders: The folder of each variant's study. A variant none of whose agents passed the gate is named as such.
@@ -31,19 +32,21 @@ def across_table(folders: Mapping[str, Path]) -> Table:
         if instead_of_table(store := Store(folder)) is None
     }
     arms = dict.fromkeys(arm for frame in frames.values() for arm in frame["arm"] if arm != ALIGNED)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, title_justify="left", caption_justify="left")
-    table.title = "The variants next to each other: change since the fork, less that of the control"
-    left_out = [name for name in folders if name not in frames]
-    table.caption = f"No agent passed the gate in: {', '.join(left_out)}." if left_out else None
-    table.add_column("arm", no_wrap=True)
+    stack = Table.grid()
+    stack.add_row(Text("The variants next to each other: change since the fork, less that of the control", "italic"))
     for metric in METRICS:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        table.add_column(metric_label(metric), no_wrap=True, min_width=max(map(len, arms), default=0))
         for name in frames:
-            table.add_column(Text(f"{metric_label(metric)}, {name}"), justify="right")
-    for arm in arms:
-        cells: list[Text] = []
-        for metric in METRICS:
+            table.add_column(Text(name), justify="right", no_wrap=True)
+        for arm in arms:
+            cells: list[Text] = []
             for frame in frames.values():
                 rows = list(frame[(frame["arm"] == arm) & (frame["metric"] == metric)].itertuples())
                 cells.append(effect_cell(rows[0]) if rows else Text("-"))
-        table.add_row(Text(arm), *cells)
-    return table
+            table.add_row(Text(arm), *cells)
+        stack.add_row(Padding(table, (1, 0, 0, 0)))
+    left_out = [name for name in folders if name not in frames]
+    if left_out:
+        stack.add_row(Text(f"No agent passed the gate in: {', '.join(left_out)}."))
+    return stack

@@ -91,5 +91,7 @@ def test_all_variants_run_and_are_shown_next_to_each_other(tmp_path):
     assert done.exit_code == 0, done.output
     for name in VARIANTS:
         assert (out / name / "table.txt").is_file()
-    for words in ("The variants next to each other", "care, soft", "care, hard"):
-        assert words in done.output
+    shown = done.output.partition("The variants next to each other")[2].splitlines()
+    heads = [line.split() for line in shown if line.split()[1:] == ["soft", "hard"]]
+    assert [head[0] for head in heads] == ["care"]
+    assert sum(line.startswith("penalised ") for line in shown) == 2, "care and utility"
