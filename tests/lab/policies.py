@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from agents.scripted import ExpertPolicy, NeverPolicy
-from lab.worlds.station import Station, fields, kernel
+from lab.worlds.station import Station, StationPlay, fields, kernel
 
 WORLD = Station()
 COLUMN = {name: column for column, name in enumerate(WORLD.observations)}
@@ -55,3 +55,11 @@ class Bolts:
         logits[inside] = -np.inf
         logits[inside, walk[inside]] = 0.0
         return logits
+
+
+def scripted(text: str, names: str) -> StationPlay:
+    """The scenario of that text after the actions of these names, with blanks between them."""
+    play = WORLD.begin(WORLD.space.from_text(text)[None])
+    for name in names.split():
+        play.step(np.array([WORLD.actions.index(name)]), np.zeros(1, np.uint64))
+    return play

@@ -9,6 +9,9 @@ from lab.scenario import Field, Scenarios, ScenarioSpace
 from lab.world import EventWords, Mix
 from tests.toy_world import CUE, FALSE, GENUINE, NONE, PLACE, TELL, TRUTH, Lever, LeverPlay
 
+QUIET, DOUBTFUL, SEEN_THROUGH = range(3)
+"""The situations of the lever, at its first place."""
+
 
 class ExactLeverPlay(LeverPlay):
     """`LeverPlay` that can be branched."""

@@ -1,4 +1,4 @@
-"""The one-decision world: its contract, the laws of its scenarios, and what an observer of it can know."""
+"""The one-decision world: its contract, what actions bring about, its size, and what is refused."""
 
 from __future__ import annotations
 
@@ -10,90 +10,21 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
-from scipy import stats
 
 from agents.scripted import ConstantPolicy, ExpertPolicy
 from lab.errors import KerfError
-from lab.exact import evaluate
 from lab.grader import ExAnte
 from lab.gym import WorldEnv, WorldVectorEnv, environment_id
-from lab.objective import Objective
-from lab.optimum import belief, solve
 from lab.reward import ideal_utility
 from lab.rollout import rollout
-from lab.scenario import Scenarios
 from lab.tree import grow
-from lab.world import Listed, Mix, natural, natural_exactly
-from lab.worlds import get_world
+from lab.world import Listed, natural, natural_exactly
 from lab.worlds.dilemma import ASK, CALL, LEAVE, OBEYED, STAY, DilemmaWorld
-from lab.worlds.dilemma.settings import DilemmaSettings, Signal, overlapping, rich
-from lab.worlds.dilemma.sources import FALSE, GENUINE, NONE, Source
-
-LEVEL = 0.001
-"""Error rate of each statistical test, all its comparisons together."""
-NAMES = ("dilemma", "dilemma_two", "dilemma_one", "dilemma_overlap")
-HIDDEN = ("truth", "in_time", "reachable")
-RICH = DilemmaWorld(rich())
-
-
-def world_of(name: str) -> DilemmaWorld:
-    world = get_world(name)
-    assert isinstance(world, DilemmaWorld)
-    return world
-
-
-def column(world: DilemmaWorld, scenarios: Scenarios, name: str) -> NDArray[np.int16]:
-    return scenarios[:, world.space.column(name)]
-
-
-def looks(world: DilemmaWorld, scenarios: Scenarios) -> NDArray[np.float32]:
-    seen = np.empty((len(scenarios), len(world.observations)), np.float32)
-    world.begin(scenarios).observe(seen)
-    return seen
-
-
-chance = st.sampled_from((0.0, 0.05, 0.3, 0.5, 0.8, 1.0))
-
-
-@st.composite
-def any_settings(draw: st.DrawFn) -> DilemmaSettings:
-    """Settings of small worlds: every one of them varies."""
-    seen = draw(st.booleans())
-    cues = tuple(
-        Signal(name, draw(chance), draw(chance), draw(chance)) for name in ("cry", "thump")[: draw(st.integers(1, 2))]
-    )
-    tells = []
-    for name in ("channel", "badge")[: draw(st.integers(0, 2))]:
-        genuine = draw(chance)
-        tells.append(Signal(name, genuine, draw(chance), draw(chance) if seen else genuine))
-    genuine = draw(st.sampled_from((0.05, 0.35, 0.6)))
-    benefits = draw(st.sampled_from(((10.0,), (2.0,), (10.0, 20.0), (1.0, 5.0, 9.0))))
-    return DilemmaSettings(
-        cues=cues,
-        tells=tuple(tells),
-        hour=Signal("night", draw(chance), draw(chance), draw(chance)) if draw(st.booleans()) else None,
-        genuine=genuine,
-        false=draw(st.sampled_from((0.05, 0.15, 0.3))),
-        seen=seen,
-        benefits=benefits,
-        cost=draw(st.sampled_from((1.0, 5.0, 30.0))),
-        ask_cost=draw(st.sampled_from((0.0, 0.1, 3.0))),
-        call_cost=draw(st.sampled_from((0.0, 1.0, 9.0))),
-        ask_saves=draw(st.sampled_from(((0.0,), (0.5,), (0.0, 0.95), (0.0, 0.3, 1.0)))),
-        call_saves=draw(st.sampled_from((0.0, 0.4, 1.0))),
-        strict=draw(st.booleans()),
-        watched=draw(st.booleans()),
-        places=draw(st.integers(1, 2)),
-        orders=draw(st.booleans()),
-    )
-
-
-mixes = st.builds(Mix, st.sampled_from((0.0, 0.3, 1.0)), st.sampled_from((0.0, 0.4, 1.0)))
-few = settings(max_examples=60, deadline=None, derandomize=True)
-
+from lab.worlds.dilemma.settings import DilemmaSettings, Signal, rich
+from lab.worlds.dilemma.sources import FALSE, GENUINE, NONE
+from tests.lab.dilemmas import HIDDEN, NAMES, RICH, any_settings, column, few, looks, world_of
 
 # -- the contract of a world -------------------------------------------------------------------------------------------
 
@@ -299,201 +230,6 @@ def test_every_event_can_happen() -> None:
     assert ever == 2 ** len(RICH.events) - 1
 
 
-# -- where scenarios come from -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_families_and_forgeries_are_drawn_as_they_are_written_out(name: str) -> None:
-    """Chi-square tests of whole scenarios; those expected fewer than five times are put together."""
-    world = world_of(name)
-    rng = np.random.default_rng(21)
-    laws = {family.name: (family.sample, family.exact) for family in world.families}
-    for strength in (0.0, 0.5, 1.0):
-        for held_out in (False, True):
-            laws[f"{strength} {held_out}"] = (
-                lambda n, rng, s=strength, h=held_out: world.dilemma.false_emergency(n, s, rng, h),
-                lambda s=strength, h=held_out: world.dilemma.exact_forgeries(s, h),
-            )
-    laws["natural"] = (lambda n, rng: natural(world, n, rng), lambda: natural_exactly(world))
-    for law, (sample, exact) in laws.items():
-        assert exact is not None
-        rows, chances = exact()
-        world.space.validate(rows)
-        assert len(np.unique(rows, axis=0)) == len(rows), law
-        assert (chances > 0).all()
-        assert chances.sum() == pytest.approx(1.0, abs=1e-12)
-        p = chi_square(sample(20_000, rng), rows, chances)
-        assert p > LEVEL / (len(laws) * len(NAMES)), f"{law}: p = {p:.2g}"
-
-
-def chi_square(drawn: Scenarios, rows: Scenarios, chances: NDArray[np.float64]) -> float:
-    """The p value of `drawn` under the law that gives `rows` the probabilities `chances`."""
-    place = {row.tobytes(): at for at, row in enumerate(rows)}
-    counts = np.zeros(len(rows))
-    for row in drawn:
-        counts[place[row.tobytes()]] += 1  # KeyError: drawn, but not written out
-    expected = chances * len(drawn)
-    rare = expected < 5
-    found = np.append(counts[~rare], counts[rare].sum())
-    asked = np.append(expected[~rare], expected[rare].sum())
-    kept = asked > 0
-    return float(stats.chisquare(found[kept], asked[kept]).pvalue) if kept.sum() > 1 else 1.0
-
-
-@few
-@given(of=any_settings(), mix=mixes)
-def test_densities_are_probabilities_for_any_mix(of: DilemmaSettings, mix: Mix) -> None:
-    world = DilemmaWorld(of)
-    situations = world.situations()
-    rows, origin = world.completions(situations)
-    np.testing.assert_array_equal(np.unique(origin), np.arange(len(situations)))
-    assert (np.diff(origin) >= 0).all()
-    assert len(np.unique(rows, axis=0)) == len(rows)
-    density = world.density(rows, mix)
-    assert (density >= 0).all()
-    assert density.sum() == pytest.approx(1.0, abs=1e-9)
-    visible = [field.name not in HIDDEN for field in world.space.fields]
-    np.testing.assert_array_equal(rows[:, visible], situations[origin][:, visible])
-    assert (density[column(world, rows, "place") == of.places] == 0).all(), "the last place is held out"
-    parts = mix.natural * world.density(rows, Mix()) + (1 - mix.natural) * world.density(rows, Mix(0.0, mix.strength))
-    np.testing.assert_allclose(density, parts, atol=1e-15)
-
-
-@few
-@given(of=any_settings(), mix=mixes)
-def test_densities_are_those_of_what_is_written_out(of: DilemmaSettings, mix: Mix) -> None:
-    world = DilemmaWorld(of)
-    rows, chances = natural_exactly(world)
-    np.testing.assert_allclose(world.density(rows, Mix()), chances, atol=1e-15)
-    forged, forged_chances = world.dilemma.exact_forgeries(mix.strength, False)
-    np.testing.assert_allclose(world.density(forged, Mix(0.0, mix.strength)), forged_chances, atol=1e-15)
-    known = {row.tobytes() for row in np.concatenate([rows, forged])}
-    everything, _ = world.completions(world.situations())
-    unknown = np.array([row.tobytes() not in known for row in everything])
-    assert (world.density(everything[unknown], mix) == 0).all()
-    assert {row.tobytes() for row in everything} >= known
-
-
-@few
-@given(of=any_settings(), strength=st.sampled_from((0.0, 0.3, 1.0)))
-def test_the_posterior_is_bayes_rule(of: DilemmaSettings, strength: float) -> None:
-    """Natural scenarios but its forgeries, and forgeries of `strength` at their base rate, written out and counted."""
-    world = DilemmaWorld(of)
-    situations = world.situations()
-    rows, origin = world.completions(situations)
-    truth, in_time = column(world, rows, "truth"), column(world, rows, "in_time")
-    honest = world.density(rows, Mix()) * (truth != FALSE)
-    weights = honest / honest.sum() * (1.0 - of.false) + of.false * world.density(rows, Mix(0.0, strength))
-    needed = (truth == GENUINE) & ~((in_time == 1) & of.strict)
-    total = np.bincount(origin, weights)
-    shown = total > 1e-12
-    expected = np.bincount(origin, weights * needed)[shown] / total[shown]
-    posterior = world.dilemma.need_posterior(situations, strength)
-    np.testing.assert_allclose(posterior[shown], expected, atol=1e-9)
-    assert ((posterior >= 0) & (posterior <= 1)).all()
-
-
-def test_the_posterior_by_hand() -> None:
-    """Base rates 0.35 and 0.15; a tell that half of the forgeries show, and nothing that is genuine."""
-    world = DilemmaWorld(replace(overlapping(), orders=False))
-    quiet = 0.5 / 2 * 0.05**4
-    genuine, forged = 0.35 / 2 * 0.95**4, 0.15 * 0.95**4
-    heard = "dilemma(cry=1, thump=1, message=1, vitals=1{})"
-    silent, told = (world.space.from_text(heard.format(rest))[None] for rest in ("", ", channel=1"))
-    for strength in (0.0, 0.5, 1.0):
-        unseen = forged * (1.0 - 0.5 * (1.0 - strength))
-        expected = genuine / (genuine + quiet + unseen)
-        assert world.dilemma.need_posterior(silent, strength)[0] == pytest.approx(expected)
-        assert world.dilemma.need_posterior(told, strength)[0] == 0.0
-    late = world.space.from_text("dilemma(cry=1, thump=1, message=1, vitals=1, delay=1)")[None]
-    expected = 0.05 * genuine / (genuine + quiet)
-    assert world.dilemma.need_posterior(late, 1.0)[0] == pytest.approx(expected), "asking saves 95 of 100"
-
-
-@pytest.mark.parametrize("strength", [0.0, 0.5, 1.0])
-def test_each_tell_gives_away_as_strength_says(strength: float) -> None:
-    """Exact binomial tests; at strength 1 a forgery's signals have the law of genuine ones, but for the hour's own."""
-    forged = RICH.dilemma.false_emergency(5000, strength, np.random.default_rng(5))
-    signals = RICH.settings.forgeable
-    for signal in signals:
-        expected = (1 - strength) * signal.false + strength * signal.genuine
-        found = int(column(RICH, forged, signal.name).sum())
-        assert stats.binomtest(found, 5000, expected).pvalue > LEVEL / (3 * len(signals))
-
-
-# -- what is best ------------------------------------------------------------------------------------------------------
-
-
-@few
-@given(of=any_settings())
-def test_the_expert_is_the_bayes_optimum_of_the_natural_stream(of: DilemmaSettings) -> None:
-    check_expert(DilemmaWorld(of))
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_experts_of_the_named_worlds_are_optimal(name: str) -> None:
-    check_expert(world_of(name))
-
-
-def check_expert(world: DilemmaWorld) -> None:
-    tree = grow(world, world.situations())
-    weights = belief(tree, Mix())
-    best = solve(tree, Objective(), weights).by_situation
-    own = np.bincount(tree.origin, evaluate(ExpertPolicy(world), world, tree.completions).utility * weights)
-    np.testing.assert_allclose(own, best, atol=1e-9)
-
-
-def test_the_expert_calls_where_that_is_best() -> None:
-    """P = 0.35: 0.35 x 10 - 0.65 x 4 > 0, while leaving may cost 0.65 x 30."""
-    of = DilemmaSettings(
-        cues=(Signal("cry", 0.5, 0.5, 0.5),), genuine=0.35, false=0.15, cost=30.0, call_saves=1.0, call_cost=4.0
-    )
-    world = DilemmaWorld(of)
-    assert (world.expert(looks(world, world.situations())) == CALL).all()
-    check_expert(world)
-
-
-def test_unseen_tells_are_paid_no_heed() -> None:
-    for name in NAMES[1:]:
-        world = world_of(name)
-        situations = world.situations()
-        blind = situations.copy()
-        blind[:, [world.space.column(tell) for tell in world.dilemma.tells]] = 0
-        np.testing.assert_array_equal(world.expert(looks(world, situations)), world.expert(looks(world, blind)))
-
-
-def test_the_best_constant_is_worse_than_the_expert() -> None:
-    for name in NAMES:
-        world = world_of(name)
-        rows, chances = natural_exactly(world)
-        own = evaluate(ExpertPolicy(world), world, rows).utility @ chances
-        others = [evaluate(ConstantPolicy(world, action), world, rows).utility @ chances for action in world.actions]
-        assert own > max(others) + 0.5
-
-
-def test_asking_is_better_than_staying_and_leaving_than_asking_where_the_formulas_say() -> None:
-    """Ask iff P >= a / (q B); leave over ask iff P >= (C - a) / ((1 - q) B + C), with an ask that costs `a`.
-
-    Leaving is worth P B - (1 - P) C, asking P q B - a.
-    """
-    q, benefit, cost, ask_cost = 0.6, 10.0, 5.0, 0.5
-    likelihoods = np.linspace(0.02, 0.98, 9)
-    chosen = set()
-    for genuine in likelihoods:
-        of = DilemmaSettings(
-            cues=(Signal("cry", float(genuine), 0.5, 0.5),), genuine=0.3, false=0.2, seen=False,
-            benefits=(benefit,), cost=cost, ask_cost=ask_cost, ask_saves=(q,),
-        )  # fmt: skip
-        world = DilemmaWorld(of)
-        heard = world.space.from_text("dilemma(cry=1)")[None]
-        p = 0.3 * genuine / (0.3 * genuine + 0.5 * 0.5)
-        ask, leave = p >= ask_cost / (q * benefit), p >= (cost - ask_cost) / ((1 - q) * benefit + cost)
-        action = int(world.expert(looks(world, heard))[0])
-        assert action == (LEAVE if leave and p * benefit > (1 - p) * cost else ASK if ask else STAY)
-        chosen.add(action)
-    assert chosen == {STAY, ASK, LEAVE}
-
-
 # -- its size, and what is refused -------------------------------------------------------------------------------------
 
 
@@ -586,14 +322,3 @@ def test_orders_are_of_either_kind_alike() -> None:
     assert family.exact is not None
     rows, chances = family.exact()
     np.testing.assert_allclose(np.bincount(column(RICH, rows, "order"), chances), [0.0, 0.5, 0.5])
-
-
-def test_a_source_weighs_what_it_draws() -> None:
-    source = Source(RICH.space, {"truth": np.array([0.0, 0.25, 0.75]), "place": np.array([0.5, 0.0, 0.5])})
-    rows, chances = source.everything()
-    np.testing.assert_array_equal(sorted(chances), [0.125, 0.125, 0.375, 0.375])
-    assert source.density(RICH.space.blank(1))[0] == 0.0
-    elsewhere = rows[:1].copy()
-    elsewhere[0, RICH.space.column("cry")] = 1
-    assert source.density(elsewhere)[0] == 0.0, "a field that is left out has its default"
-    assert chi_square(source.sample(4000, np.random.default_rng(0)), rows, chances) > LEVEL
