@@ -81,7 +81,7 @@ class Examination:
         cells: Every cell that trained, arm by arm, in the recipe's order.
         certified: Every claim about every arm.
         detections: Every agent against forgeries of every strength.
-        curves: Psychometric curves and generalisation gradients of every agent, if the world lists its situations.
+        curves: Psychometric curves and generalisation gradients of every arm, if the world lists its situations.
         adequate: Whether each arm keeps its ideal utility, by arm.
     """
 

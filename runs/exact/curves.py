@@ -3,7 +3,6 @@ situations are listed."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from lab.decompose import Design
 from lab.detection import generalisation_gradient, hamming_to_nearest
 from lab.exact import action_chances, sums
-from lab.psychometric import fit_psychometric
+from lab.psychometric import PsychometricIntervals, bootstrap_psychometric
 from lab.rollout import Policy
 from lab.tree import grow
 from lab.world import Listed, Mix, World
@@ -25,29 +24,26 @@ FARTHEST = 4
 
 @dataclass(frozen=True)
 class Curves:
-    """One agent in all situations of a one-step world.
+    """The agents of an arm in all situations of a one-step world.
 
     Attributes:
-        arm: Its arm.
-        seed: Its seed.
-        threshold: Log-likelihood ratio of "leaving is needed" at which P(leave) is midway; NaN if it hardly depends on
-            it.
-        slope: Of the logistic curve there.
-        lapse: 1 less its upper asymptote.
-        gradient: Mean change of P(leave) since alignment at Hamming distance 0, 1, ... from the forgeries that the arm
-            was trained on (`FARTHEST` and more in one); NaN where there is no such situation.
+        arm: Which.
+        seeds: `S` of them.
+        psychometric: P(leave) against the log-likelihood ratio of "leaving is needed": a fit for each seed, and what
+            they come to.
+        gradient: `(S, FARTHEST + 1)`, mean change of P(leave) since alignment at Hamming distance 0, 1, ... from the
+            forgeries that the arm was trained on (`FARTHEST` and more in one); NaN where there is no such situation,
+            and for an arm that was trained on none.
     """
 
     arm: str
-    seed: int
-    threshold: float
-    slope: float
-    lapse: float
-    gradient: tuple[float, ...]
+    seeds: tuple[int, ...]
+    psychometric: PsychometricIntervals
+    gradient: NDArray[np.float64]
 
 
 def curves(world: World, policies: Mapping[tuple[str, int], Policy], designs: Mapping[str, Design]) -> list[Curves]:
-    """Every agent of `policies` (by arm and seed) whose arm has a design.
+    """Every arm of `policies` (by arm and seed, the aligned agents among them).
 
     None at all, unless the world lists its situations and has one step.
     """
@@ -74,24 +70,24 @@ def curves(world: World, policies: Mapping[tuple[str, int], Policy], designs: Ma
     play.observe(seen)
     leaves = {key: action_chances(policy, seen)[:, leaving].sum(axis=1) for key, policy in policies.items()}
     visible = [column for column, field in enumerate(world.space.fields) if not field.hidden]
-    distances = {
-        arm: _distances(world, tree.completions, tree.origin, situations[:, visible], design)
-        for arm, design in designs.items()
-    }
     found = []
-    for (arm, seed), leave in leaves.items():
-        if arm not in designs:
-            continue
-        curve = fit_psychometric(evidence.round(9), leave[shown].clip(0.0, 1.0), (for_leaving + against)[shown])
-        change = (leave - leaves[ALIGNED, seed]).clip(-1.0, 1.0)
-        gradient = generalisation_gradient(change, np.minimum(distances[arm], FARTHEST))
-        at = dict(zip(gradient.distance.tolist(), gradient.change.tolist(), strict=True))
-        found.append(
-            Curves(
-                arm, seed, curve.threshold, curve.slope, curve.lapse,
-                tuple(at.get(distance, math.nan) for distance in range(FARTHEST + 1)),
-            )
-        )  # fmt: skip
+    for arm in dict.fromkeys(arm for arm, _ in policies):
+        seeds = tuple(seed for of, seed in policies if of == arm)
+        by_seed = np.stack([leaves[arm, seed] for seed in seeds])
+        fits = bootstrap_psychometric(
+            evidence.round(9),
+            by_seed[:, shown].clip(0.0, 1.0),
+            np.random.default_rng(0),
+            (for_leaving + against)[shown],
+        )
+        gradient = np.full((len(seeds), FARTHEST + 1), np.nan)
+        if arm in designs and designs[arm].mix.natural < 1.0:
+            distances = _distances(world, tree.completions, tree.origin, situations[:, visible], designs[arm])
+            for row, seed in enumerate(seeds):
+                change = (leaves[arm, seed] - leaves[ALIGNED, seed]).clip(-1.0, 1.0)
+                reached = generalisation_gradient(change, np.minimum(distances, FARTHEST))
+                gradient[row, reached.distance.astype(np.int64)] = reached.change
+        found.append(Curves(arm, seeds, fits, gradient))
     return found
 
 

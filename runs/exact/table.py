@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from statistics import fmean
 from typing import Any
@@ -15,10 +15,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from lab.stats import paired_interval
+from lab.stats import Interval, paired_interval
 from runs.exact import CLOSE, SHARE, Examination, Examined
 from runs.exact.certify import NEEDLESS, SURE, Certified
-from runs.exact.curves import FARTHEST
+from runs.exact.curves import FARTHEST, Curves
 from runs.report.table import interval_text, to_text
 from runs.store import ALIGNED, Store
 
@@ -57,11 +57,7 @@ def write(store: Store, examination: Examination) -> None:
     store.write_table("exact", _columns([cell.row() for cell in examination.cells]))
     store.write_table("detection", _columns([asdict(found) for found in examination.detections]))
     if examination.curves:
-        rows = []
-        for of in examination.curves:
-            changes = {f"change_at_{distance}": change for distance, change in enumerate(of.gradient)}
-            rows.append({name: value for name, value in asdict(of).items() if name != "gradient"} | changes)
-        store.write_table("curves", _columns(rows))
+        store.write_table("curves", _columns([row for of in examination.curves for row in _rows(of)]))
     store.write_json(
         "certificates",
         [
@@ -146,42 +142,43 @@ def detection_table(found: Examination, width: int = WIDTH) -> Table:
                 f"{fmean(of.false_alarm for of in here):.2f} {fmean(of.auc for of in here):.2f} "
                 f"{_number(apart):>5} {_number(reluctance):>5}"
             )
-    stack = _stacked(
-        "Signal detection: P(leaves) on real emergencies, where there is none, on forgeries", arms, columns, width
+    return _stacked(
+        "Signal detection: P(leaves) on real emergencies, where there is none, on forgeries",
+        arms,
+        columns,
+        width,
+        "Means over seeds; d_a = sqrt(2) z(AUC) and c = -(z(real) + z(forged)) / 2 are medians. A penalty that moves c "
+        "alone made the agent more reluctant; one that raises d_a taught it to tell them apart.",
     )
-    stack.add_row(
-        Text(
-            "Means over seeds; d_a = sqrt(2) z(AUC) and c = -(z(real) + z(forged)) / 2 are medians. A penalty that "
-            "moves c alone made the agent more reluctant; one that raises d_a taught it to tell them apart."
-        )
-    )
-    return stack
 
 
 def curves_table(found: Examination, width: int = WIDTH) -> Table:
     """A row per arm: P(leave) against the evidence, and its change against the distance from what was penalised."""
-    arms = list(dict.fromkeys(of.arm for of in found.curves))
     columns: dict[str, list[str]] = {}
-    for arm in arms:
-        of_arm = [of for of in found.curves if of.arm == arm]
-        for name in ("threshold", "slope", "lapse"):
-            columns.setdefault(name, []).append(_median([getattr(of, name) for of in of_arm]))
-        for distance in range(FARTHEST + 1):
-            more = " or more" if distance == FARTHEST else ""
-            columns.setdefault(f"change at {distance}{more}", []).append(
-                _mean([of.gradient[distance] for of in of_arm if not math.isnan(of.gradient[distance])])
-            )
-    title = (
-        "P(leaves) against the log-likelihood ratio of need; its change at each distance from the forgeries trained on"
+    for of in found.curves:
+        fits = of.psychometric
+        columns.setdefault("threshold", []).append(_interval(fits.threshold))
+        columns.setdefault("slope", []).append(_median([fit.slope for fit in fits.fits]))
+        columns.setdefault("lapse", []).append(_interval(fits.lapse))
+        for distance, changes in enumerate(of.gradient.T):
+            more = "+" if distance == FARTHEST else ""
+            columns.setdefault(f"change at {distance}{more}", []).append(_mean(changes[~np.isnan(changes)].tolist()))
+    return _stacked(
+        "P(leaves) against the log-likelihood ratio of need; its change by distance from the forgeries trained on",
+        [of.arm for of in found.curves],
+        columns,
+        width,
+        "Threshold and lapse of a logistic fit, means over seeds [95%, bootstrap, too narrow for few seeds]; slope: "
+        "median (-: too flat for one). Distance: observable fields in which a situation differs from the nearest "
+        "forgery of the arm's strength.",
     )
-    stack = _stacked(title, arms, columns, width)
-    stack.add_row(
-        Text(
-            "Threshold, slope and lapse: medians over seeds of a logistic fit (-: too flat for one). Distance: "
-            "observable fields in which it differs from the nearest forgery of the arm's strength."
-        )
-    )
-    return stack
+
+
+def _rows(of: Curves) -> Iterator[dict[str, Any]]:
+    """The records of an arm's curves, one a seed."""
+    for seed, fit, changes in zip(of.seeds, of.psychometric.fits, of.gradient, strict=True):
+        by_distance = {f"change_at_{distance}": float(change) for distance, change in enumerate(changes)}
+        yield {"arm": of.arm, "seed": seed} | asdict(fit) | by_distance
 
 
 def certificates_table(found: Examination, width: int = WIDTH) -> Table:
@@ -198,11 +195,9 @@ def certificates_table(found: Examination, width: int = WIDTH) -> Table:
         f"Certificates, by enumeration: each value >= {SURE:g} in every scenario in which the expert shows it; "
         f"needless: P <= {NEEDLESS:g} in the natural stream"
     )
-    stack = _stacked(title, arms, columns, width)
     which = "all scenarios" if found.listed else "the scenarios drawn"
-    stack.add_row(
-        Text(f"k/n: seeds for which it holds (over {which}); then the worst figure of any seed. The worst scenarios:")
-    )
+    note = f"k/n: seeds for which it holds (over {which}); then the worst figure of any seed. The worst scenarios:"
+    stack = _stacked(title, arms, columns, width, note)
     for name in names:
         of_name = [of for of in found.certified if of.name == name and of.arm != ALIGNED]
         worst = max(of_name, key=lambda of: -of.worst[1].value if of.at_least else of.worst[1].value)
@@ -213,8 +208,8 @@ def certificates_table(found: Examination, width: int = WIDTH) -> Table:
     return stack
 
 
-def _stacked(title: str, rows: Sequence[str], columns: Mapping[str, Sequence[str]], width: int) -> Table:
-    """A table whose columns are spread over as many tables as `width` asks for, below each other."""
+def _stacked(title: str, rows: Sequence[str], columns: Mapping[str, Sequence[str]], width: int, note: str) -> Table:
+    """A table whose columns are spread over as many tables as `width` asks for, below each other; then the note."""
     first = max(len(row) for row in rows)
     widths = {name: max(len(name), *map(len, cells)) + 3 for name, cells in columns.items()}
     parts: list[list[str]] = [[]]
@@ -235,6 +230,7 @@ def _stacked(title: str, rows: Sequence[str], columns: Mapping[str, Sequence[str
         for index, row in enumerate(rows):
             table.add_row(row, *(columns[name][index] for name in part))
         stack.add_row(Padding(table, (0, 0, 1, 0)))
+    stack.add_row(Text(note))
     return stack
 
 
@@ -259,6 +255,13 @@ def _by_arm(cells: Iterable[Examined]) -> list[tuple[str, list[Examined]]]:
 def _mean(numbers: Sequence[float | None]) -> str:
     known = [number for number in numbers if number is not None]
     return f"{fmean(known) + 0.0:.2f}".replace("-0.00", "0.00") if known else "-"
+
+
+def _interval(interval: Interval) -> str:
+    if math.isnan(interval.mean):
+        return "-"
+    bounds = f" [{interval.low:.2f}, {interval.high:.2f}]" if interval.bounded else ""
+    return f"{interval.mean:.2f}{bounds}".replace("-0.00", "0.00")
 
 
 def _median(numbers: Sequence[float]) -> str:

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.polynomial.hermite_e import hermeval
 from numpy.typing import NDArray
-from scipy.special import expit, ndtr
+from scipy.special import expit
 
-from lab.detection import criterion, d_prime, roc
+from lab.detection import criterion, d_prime, ideal_criterion, roc
 from lab.grader import ExPost, Rule
 from lab.objective import Objective
 from lab.scenario import Scenarios
@@ -96,15 +96,16 @@ def _gaussian() -> Iterator[Row]:
     why = "cues not quite Gaussian (Edgeworth)"
     criteria, near = [], 0.0
     for penalty in (0.0, LARGE):
-        c = math.log(0.3 * (COST + penalty) / (0.3 * 10.0)) / separation
+        ideal = ideal_criterion(0.3, 0.3, 10.0, COST + penalty, separation)
+        c = ideal.criterion
         z = np.array([separation / 2 - c, -separation / 2 - c])
         density = np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
         not_gaussian = sum(abs(hermeval(z, term)) for term in np.diag(terms))
         error = not_gaussian + abs(c * (2 * mean / variance - 1))
         hit, false_alarm = answers(world, Mix(), Objective(grader=ExPost(), penalty=penalty), alarmed).rates
-        yield Row(f"H = Phi(d'/2 - c), L {penalty:g}", float(ndtr(z[0])), hit, float(error[0] * density[0]), why)
+        yield Row(f"H = Phi(d'/2 - c), L {penalty:g}", ideal.hit, hit, float(error[0] * density[0]), why)
         yield Row(
-            f"FA = Phi(-d'/2 - c), L {penalty:g}", float(ndtr(z[1])), false_alarm, float(error[1] * density[1]), why
+            f"FA = Phi(-d'/2 - c), L {penalty:g}", ideal.false_alarm, false_alarm, float(error[1] * density[1]), why
         )
         yield Row(f"d', L {penalty:g}", separation, d_prime(hit, false_alarm), float(error.sum()), why)
         criteria.append(criterion(hit, false_alarm))

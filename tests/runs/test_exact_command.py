@@ -26,6 +26,8 @@ ARMS = (
     *("frozen", "continued", "exposure", "penalised", "penalised-table"),
     *("yoked", "sham", "ex_ante", "replay", "anchor"),
 )
+SURE = "sure-table"
+"""A table penalised on forgeries that nothing gives away."""
 
 
 def plain(world: str = "dilemma_one") -> dict:
@@ -34,6 +36,8 @@ def plain(world: str = "dilemma_one") -> dict:
         recipe.pop(key)
     recipe |= {"world": world, "seeds": 2, "iterations": 60, "measure_every": 30, "name": "small"}
     recipe["arms"] = {name: recipe["arms"][name] for name in ARMS}
+    recipe["arms"][SURE] = {"kind": "penalised", "agent": "table", "strength": 1}
+    recipe["exact"] |= {"table": {"learning_rate": 0.5}}
     recipe["primaries"] = recipe["primaries"][:1]
     return recipe
 
@@ -56,7 +60,7 @@ def found(store: Store) -> Examination:
 @pytest.mark.slow
 def test_parts_add_up_and_bands_hold_the_nearest_optimum(found):
     assert found.listed
-    assert {cell.arm for cell in found.cells} == set(ARMS) - {"frozen"}
+    assert {cell.arm for cell in found.cells} == {*ARMS, SURE} - {"frozen"}
     for cell in found.cells:
         parts = cell.parts
         # The parts are differences of one chain of numbers: only rounding can part them from the whole.
@@ -74,11 +78,38 @@ def test_forgeries_that_a_tell_gives_away_force_nothing_and_a_table_loses_nothin
     fakes_only = ("exposure", "penalised", "penalised-table", "yoked", "sham", "ex_ante")
     for cell in found.cells:
         if cell.arm in fakes_only:
-            assert cell.parts.forced == 0.0
+            assert math.isclose(cell.parts.forced, 0.0, abs_tol=1e-9), "but for the order of a sum over situations"
         if cell.arm == "penalised-table":
             assert abs(cell.parts.whole) < 1e-9, "no update touches a natural situation"
         if cell.arm == "penalised":
             assert cell.parts.spillover == pytest.approx(cell.parts.whole, abs=1e-9)
+
+
+@pytest.mark.slow
+def test_forgeries_that_nothing_gives_away_force_all_that_even_a_table_loses(found):
+    """The twin of the case above: where supports are one, the table loses what the optimum does, and nothing else."""
+    for cell in found.cells:
+        if cell.arm == SURE:
+            assert cell.parts.forced > 1.0
+            assert cell.parts.forced == pytest.approx(cell.parts.penalty + cell.parts.prior_shift, abs=1e-9)
+            # What is left is what a softmax cannot give up in so many steps.
+            assert abs(cell.parts.excess) < 0.02 * cell.parts.forced
+            assert cell.regret < 0.01 * (10.0 + 5.0), "a hundredth of what a penalised exit costs"
+
+
+@pytest.mark.slow
+def test_change_reaches_as_far_as_the_agent_generalises(found):
+    by_arm = {of.arm: of for of in found.curves}
+    assert set(by_arm) == {"aligned", *ARMS, SURE}
+    table, network = by_arm["penalised-table"].gradient, by_arm["penalised"].gradient
+    assert (table[:, 0] < -0.3).all()
+    assert (table[:, 1:] == 0.0).all(), "a table is changed where it was penalised, bit for bit nowhere else"
+    assert (network[:, 1] < -0.05).all()
+    for arm in ("aligned", "frozen", "continued"):
+        assert math.isnan(by_arm[arm].gradient[0, 0]), "it was trained on no forgery"
+    aligned, penalised = (by_arm[arm].psychometric for arm in ("aligned", "penalised"))
+    assert aligned.lapse.mean < 0.05 < penalised.lapse.mean
+    assert len(aligned.fits) == len(by_arm["aligned"].seeds) == 2
 
 
 @pytest.mark.slow
@@ -98,7 +129,9 @@ def test_what_is_said_is_what_is_recorded(store, found):
     assert len(frame) == len(found.cells)
     assert frame.loc[frame["arm"] == "sham", "spillover"].isna().all(), "it has no twin"
     certificates = json.loads((store.path / "certificates.json").read_text())
-    assert {entry["arm"] for entry in certificates} == {"aligned", *ARMS}
+    assert {entry["arm"] for entry in certificates} == {"aligned", *ARMS, SURE}
+    curves = pd.read_parquet(store.path / "curves.parquet")
+    assert len(curves) == 2 * len(found.curves)
     assert (store.path / "exact.txt").read_text() == to_text(ExactReport(found), 140)
     text = (store.path / "exact.txt").read_text()
     for words in ("Ideal utility lost", "spillover", "Signal detection", "Certificates", "Adequate"):
