@@ -228,7 +228,7 @@ def bench() -> None:
 )
 def train(json_file: Path | None) -> None:
     """Steps per second of the world alone, of our training path, and of stock RLlib PPO."""
-    from runs.bench import train as bench_train
+    from runs.bench.train import train as bench_train
 
     bench_train(json_file, terminal())
 
@@ -239,7 +239,7 @@ def train(json_file: Path | None) -> None:
 )
 def bench_exact(json_file: Path | None) -> None:
     """Seconds and memory of exact evaluation and of exact optima."""
-    from runs.bench_exact import exact as measure_exact
+    from runs.bench.exact import exact as measure_exact
 
     measure_exact(json_file, terminal())
 

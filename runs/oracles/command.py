@@ -15,7 +15,7 @@ from rich.text import Text
 
 from lab.errors import KerfError
 from runs import disk
-from runs.bench import one_quiet_thread
+from runs.bench.timing import one_quiet_thread
 from runs.oracles import ORACLES
 from runs.oracles.oracle import Checked, Oracle, Row
 from runs.pool import local_ray

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import resource
 import statistics
 import sys
@@ -27,8 +26,7 @@ from lab.objective import Objective
 from lab.optimum import belief, solve, trees
 from lab.world import Enumerable, Listed, Mix, natural
 from lab.worlds import get_world
-from runs import disk
-from runs.bench import machine, one_quiet_thread
+from runs.bench.timing import machine, one_quiet_thread, refuse_unwritable, write_figures
 
 LIMITS = {"dilemma": 0.05, "station": 60.0, "optimum": 120.0}
 """Seconds that each should take at most."""
@@ -56,11 +54,10 @@ class Sizes:
 
 def exact(json_file: Path | None, console: Console, sizes: Sizes | None = None) -> None:
     """Measure, print a table, and write the figures to `json_file` if it is given."""
+    refuse_unwritable(json_file)
     figures = measure(sizes or Sizes())
     console.print(_table(figures))
-    if json_file is not None:
-        with disk.explained(json_file):
-            disk.write(json_file, json.dumps(figures, indent=2, allow_nan=False).encode() + b"\n")
+    write_figures(json_file, figures)
 
 
 def measure(sizes: Sizes) -> dict[str, Any]:

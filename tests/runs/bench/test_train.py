@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from runs.bench import CONTENDERS, PARTS, Sizes, Stopwatch, train
+from runs.bench.timing import Stopwatch
+from runs.bench.train import CONTENDERS, PARTS, Sizes, train
 from runs.cli import main
 
 TINY = Sizes(

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import logging
-import os
-import platform
 import statistics
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
-import torch
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -27,14 +20,22 @@ from agents.settings import NetworkSettings, TrainingSettings
 from agents.stock import stock_ppo
 from generators.base import GeneratorSettings
 from generators.registry import make_generator
-from lab.errors import KerfError
 from lab.world import World, natural
 from lab.worlds import get_world
-from runs import disk
+from runs.bench.timing import (
+    REST,
+    Contender,
+    Stopwatch,
+    machine,
+    one_quiet_thread,
+    refuse_unwritable,
+    spread,
+    spread_text,
+    write_figures,
+)
 from runs.pool import local_ray
 
-VERSIONED = ("kerf-lab", "ray", "torch", "gymnasium", "numpy", "numba")
-PARTS = SAMPLING, LEARNING, REST = ("sampling", "learning", "rest")
+PARTS = SAMPLING, LEARNING, _ = ("sampling", "learning", REST)
 CONTENDERS = KERNEL, KERF, STOCK, STOCK_WIDE = ("kernel", "kerf", "stock", "stock_wide")
 
 
@@ -83,72 +84,16 @@ FULL = Sizes()
 """About a minute."""
 
 
-class Stopwatch:
-    """Adds up the time spent in some methods of some objects, which do what they did before."""
-
-    def __init__(self) -> None:
-        self._seconds: dict[str, float] = {}
-
-    def watch(self, part: str, owner: Any, method: str) -> Self:
-        """From now on, calls of `owner.method` count as `part`."""
-        inner = getattr(owner, method)
-        self._seconds[part] = 0.0
-
-        def timed(*args: Any, **kwargs: Any) -> Any:
-            began = time.perf_counter()
-            try:
-                return inner(*args, **kwargs)
-            finally:
-                self._seconds[part] += time.perf_counter() - began
-
-        setattr(owner, method, timed)
-        return self
-
-    def read(self) -> dict[str, float]:
-        """Seconds by part since it was last read; starts again from zero."""
-        seconds, self._seconds = self._seconds, dict.fromkeys(self._seconds, 0.0)
-        return seconds
-
-
-@dataclass(frozen=True)
-class Contender:
-    """Something that plays.
-
-    Attributes:
-        label: What it is, for people.
-        num_steps: Environment steps of one `run`.
-        run: Does it.
-        stopwatch: Set at the parts of it that are told apart.
-    """
-
-    label: str
-    num_steps: int
-    run: Callable[[], Any]
-    stopwatch: Stopwatch
-
-    def measure(self) -> tuple[float, dict[str, float]]:
-        """Steps a second of one run, and the share of time in each part; what is left over is `rest`."""
-        self.stopwatch.read()
-        began = time.perf_counter()
-        self.run()
-        total = time.perf_counter() - began
-        shares = {part: seconds / total for part, seconds in self.stopwatch.read().items()}
-        return self.num_steps / total, shares | {REST: 1.0 - sum(shares.values())} if shares else {}
-
-
 def train(json_file: Path | None, console: Console, sizes: Sizes = FULL) -> None:
     """Measure, print a table, and write the same numbers to `json_file` if it is given.
 
     Raises:
         KerfError: if the file could not be written; asked before anything is measured.
     """
-    if json_file is not None and not (json_file.parent.is_dir() and os.access(json_file.parent, os.W_OK)):
-        raise KerfError(f"--json {json_file}: {json_file.parent} is no folder that you can write to; name another one")
+    refuse_unwritable(json_file)
     figures = measure(sizes)
     console.print(_table(figures, sizes))
-    if json_file is not None:
-        with disk.explained(json_file):
-            disk.write(json_file, json.dumps(figures, indent=2, allow_nan=False).encode() + b"\n")
+    write_figures(json_file, figures)
 
 
 def measure(sizes: Sizes) -> dict[str, Any]:
@@ -174,9 +119,9 @@ def measure(sizes: Sizes) -> dict[str, Any]:
             time_by_part = {
                 part: statistics.median(by_part[part] for by_part in shares[name]) for part in shares[name][0]
             }
-            figures[name] = {"label": contender.label, "steps_per_second": _spread(rates[name]), "time": time_by_part}
+            figures[name] = {"label": contender.label, "steps_per_second": spread(rates[name]), "time": time_by_part}
     figures["ratio"] = {
-        stock: _spread([ours / theirs for ours, theirs in zip(rates[KERF], rates[stock], strict=True)])
+        stock: spread([ours / theirs for ours, theirs in zip(rates[KERF], rates[stock], strict=True)])
         for stock in (STOCK, STOCK_WIDE)
     }
     return figures
@@ -243,45 +188,6 @@ def _repeat(run: Callable[[], Any], times: int) -> None:
         run()
 
 
-@contextmanager
-def one_quiet_thread() -> Iterator[None]:
-    """torch on one thread, and no word from RLlib about how it is being used."""
-    threads, logger = torch.get_num_threads(), logging.getLogger("ray.rllib")
-    level = logger.level
-    torch.set_num_threads(1)
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-        logger.setLevel(level)
-
-
-def machine() -> dict[str, Any]:
-    """What the figures depend on besides the code."""
-    return {
-        "cpu": _cpu(),
-        "cores": os.cpu_count(),
-        "load": os.getloadavg()[0],
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in VERSIONED},
-    }
-
-
-def _cpu() -> str:
-    """Name of the processor: Linux tells it in a file, others may through `platform`."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def _spread(numbers: Sequence[float]) -> dict[str, float]:
-    """The middle of repeated measurements, and how far they reach."""
-    return {"median": statistics.median(numbers), "low": min(numbers), "high": max(numbers)}
-
-
 def _table(figures: Mapping[str, Any], sizes: Sizes) -> Table:
     """A row for each, with how many times as fast our path is as those that it is compared with."""
     facts = figures["machine"]
@@ -299,12 +205,8 @@ def _table(figures: Mapping[str, Any], sizes: Sizes) -> Table:
         time_by_part, ratio = figures[name]["time"], figures["ratio"].get(name)
         table.add_row(
             figures[name]["label"],
-            _spread_text(figures[name]["steps_per_second"], ",.0f"),
-            _spread_text(ratio, ".1f") if ratio else "",
+            spread_text(figures[name]["steps_per_second"], ",.0f"),
+            spread_text(ratio, ".1f") if ratio else "",
             *(f"{time_by_part[part]:.0%}" if part in time_by_part else "" for part in PARTS),
         )
     return table
-
-
-def _spread_text(spread: Mapping[str, float], form: str) -> Text:
-    return Text(f"{spread['median']:{form}} [{spread['low']:{form}}, {spread['high']:{form}}]")

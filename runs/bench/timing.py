@@ -1,0 +1,135 @@
+"""What all benches share: stopwatches, contenders, the facts of the machine, and how figures are written."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from rich.text import Text
+
+from lab.errors import KerfError
+from runs import disk
+
+VERSIONED = ("kerf-lab", "ray", "torch", "gymnasium", "numpy", "numba")
+REST = "rest"
+"""Time of a contender that is in none of its parts."""
+
+
+class Stopwatch:
+    """Adds up the time spent in some methods of some objects, which do what they did before."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = {}
+
+    def watch(self, part: str, owner: Any, method: str) -> Self:
+        """From now on, calls of `owner.method` count as `part`."""
+        inner = getattr(owner, method)
+        self._seconds[part] = 0.0
+
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            began = time.perf_counter()
+            try:
+                return inner(*args, **kwargs)
+            finally:
+                self._seconds[part] += time.perf_counter() - began
+
+        setattr(owner, method, timed)
+        return self
+
+    def read(self) -> dict[str, float]:
+        """Seconds by part since it was last read; starts again from zero."""
+        seconds, self._seconds = self._seconds, dict.fromkeys(self._seconds, 0.0)
+        return seconds
+
+
+@dataclass(frozen=True)
+class Contender:
+    """Something that plays.
+
+    Attributes:
+        label: What it is, for people.
+        num_steps: Environment steps of one `run`.
+        run: Does it.
+        stopwatch: Set at the parts of it that are told apart.
+    """
+
+    label: str
+    num_steps: int
+    run: Callable[[], Any]
+    stopwatch: Stopwatch
+
+    def measure(self) -> tuple[float, dict[str, float]]:
+        """Steps a second of one run, and the share of time in each part; what is left over is `rest`."""
+        self.stopwatch.read()
+        began = time.perf_counter()
+        self.run()
+        total = time.perf_counter() - began
+        shares = {part: seconds / total for part, seconds in self.stopwatch.read().items()}
+        return self.num_steps / total, shares | {REST: 1.0 - sum(shares.values())} if shares else {}
+
+
+@contextmanager
+def one_quiet_thread() -> Iterator[None]:
+    """torch on one thread, and no word from RLlib about how it is being used."""
+    threads, logger = torch.get_num_threads(), logging.getLogger("ray.rllib")
+    level = logger.level
+    torch.set_num_threads(1)
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        logger.setLevel(level)
+
+
+def machine() -> dict[str, Any]:
+    """What the figures depend on besides the code."""
+    return {
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "load": os.getloadavg()[0],
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in VERSIONED},
+    }
+
+
+def _cpu() -> str:
+    """Name of the processor: Linux tells it in a file, others may through `platform`."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def spread(numbers: Sequence[float]) -> dict[str, float]:
+    """The middle of repeated measurements, and how far they reach."""
+    return {"median": statistics.median(numbers), "low": min(numbers), "high": max(numbers)}
+
+
+def refuse_unwritable(json_file: Path | None) -> None:
+    """Raises `KerfError` if `json_file` could not be written; asked before anything is measured."""
+    if json_file is not None and not (json_file.parent.is_dir() and os.access(json_file.parent, os.W_OK)):
+        raise KerfError(f"--json {json_file}: {json_file.parent} is no folder that you can write to; name another one")
+
+
+def write_figures(json_file: Path | None, figures: Mapping[str, Any]) -> None:
+    """Write the figures to `json_file` if it is given."""
+    if json_file is not None:
+        with disk.explained(json_file):
+            disk.write(json_file, json.dumps(figures, indent=2, allow_nan=False).encode() + b"\n")
+
+
+def spread_text(spread: Mapping[str, float], form: str) -> Text:
+    return Text(f"{spread['median']:{form}} [{spread['low']:{form}}, {spread['high']:{form}}]")
