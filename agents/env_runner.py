@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as gym
 import numpy as np
 import ray
-import torch
 from numpy.typing import NDArray
 from ray.rllib.core import COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
 from ray.rllib.env import INPUT_ENV_SINGLE_SPACES, INPUT_ENV_SPACES
 from ray.rllib.env.env_runner import EnvRunner
 from ray.rllib.utils.checkpoints import Checkpointable
 
+from agents.kernels import log_chances
 from agents.network import PolicyNetwork, TorchPolicy, Weights, weights_digest
 from agents.shaping import shaping
 from lab.objective import Objective
@@ -101,14 +101,13 @@ class _Acting:
     """Acts with a network and keeps the state values that come out of the same forward pass."""
 
     def __init__(self, network: PolicyNetwork) -> None:
-        self._network = network
+        self._policy = TorchPolicy(network)
         self._state_values: list[NDArray[np.float32]] = []
 
     def logits(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
-        with torch.inference_mode():
-            logits, state_values = self._network(torch.from_numpy(observations))
-        self._state_values.append(state_values.numpy())
-        return logits.numpy()
+        logits, state_values = self._policy.outputs(observations)
+        self._state_values.append(state_values)
+        return logits
 
     def state_values(self) -> NDArray[np.float32]:
         return np.stack(self._state_values)
@@ -187,9 +186,9 @@ class Sampler:
 
 def _log_probability(trajectories: Trajectories) -> NDArray[np.float32]:
     """Log-probability of the actions taken, `(T, n)` float32."""
-    log_probabilities = torch.log_softmax(torch.from_numpy(trajectories.logits), dim=-1)
-    taken = log_probabilities.gather(-1, torch.from_numpy(trajectories.actions).unsqueeze(-1))
-    log_probability: NDArray[np.float32] = taken.squeeze(-1).numpy()
+    log_probability = np.empty(trajectories.actions.shape, np.float32)
+    logits = trajectories.logits.reshape(-1, trajectories.logits.shape[-1])
+    log_chances(logits, trajectories.actions.ravel(), log_probability.ravel())
     return log_probability
 
 

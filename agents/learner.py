@@ -1,11 +1,8 @@
-"""The learner: PPO on columns, with the penalty as a column of its own and three optional losses.
-
-The loss of a minibatch is a weighted sum of PPO's clipped surrogate, the squared error of the state value, an entropy
-bonus, cross-entropy to the expert, and KL(pi || pi_0) to a frozen policy. A term with weight 0 is not in the sum.
-"""
+"""The learner: PPO on columns, with the penalty as a column of its own. `agents.gradient` says what the loss is."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +12,9 @@ from ray.rllib.core import COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.learner.training_data import TrainingData
 from ray.rllib.utils.metrics import ALL_MODULES, NUM_ENV_STEPS_TRAINED_LIFETIME, WEIGHTS_SEQ_NO
-from torch.nn.utils import clip_grad_norm_
+from torch.optim.adam import adam
 
+from agents.gradient import losses, make_gradient
 from agents.network import STATE_VALUE
 
 if TYPE_CHECKING:
@@ -39,6 +37,18 @@ class KerfLearner(PPOTorchLearner):
         super().build()
         # Every learner of a group draws the same permutations, each of its own rows.
         self._shuffles = torch.Generator().manual_seed(self.config.torch_seed("shuffles"))
+        module = self.module[DEFAULT_MODULE_ID]
+        self._gradient = make_gradient(
+            module.unwrapped().network,  # without what RLlib wraps round it where there are several learners
+            lambda observations: _forward(module, observations),
+            self.config.settings,
+            self.device,
+            self._average if self.distributed else None,
+        )
+
+    def _average(self, gradient: torch.Tensor) -> None:
+        torch.distributed.all_reduce(gradient)
+        gradient /= torch.distributed.get_world_size()
 
     def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
         params = self.get_parameters(self._module[module_id])
@@ -66,22 +76,17 @@ class KerfLearner(PPOTorchLearner):
         settings = self.config.settings
         num_rows = len(columns["actions"])
         minibatch_size = -(-settings.minibatch_size // max(1, settings.num_learners))
-        module = self.module[DEFAULT_MODULE_ID]
-        (_, optimizer), params = self.get_optimizers_for_module(DEFAULT_MODULE_ID)[0], list(module.parameters())
-        sums: dict[str, torch.Tensor] = {}
+        ((_, optimizer),) = self.get_optimizers_for_module(DEFAULT_MODULE_ID)
+        step = _stepping(optimizer)
+        sums: dict[str, Any] = {}
         num_minibatches = 0
         for _ in range(settings.num_epochs):
             order = torch.randperm(num_rows, generator=self._shuffles).to(self.device)
             for rows in order.split(minibatch_size):
-                minibatch = {name: column.index_select(0, rows) for name, column in columns.items()}
-                outputs = module._forward_train({Columns.OBS: minibatch["observations"]})
-                loss, terms = self._losses(outputs, minibatch)
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                terms["grad_norm"] = clip_grad_norm_(params, settings.max_grad_norm, foreach=True)
-                optimizer.step()
+                terms = self._gradient(columns, rows)
+                step()
                 for name, term in terms.items():
-                    sums[name] = sums[name] + term.detach() if name in sums else term.detach()
+                    sums[name] = sums[name] + term if name in sums else term
                 num_minibatches += 1
         self._weights_seq_no += 1
         means = {name: float(total) / num_minibatches for name, total in sums.items()}
@@ -91,7 +96,7 @@ class KerfLearner(PPOTorchLearner):
 
     def compute_loss_for_module(self, *, module_id: str, config: Any, batch: Any, fwd_out: Any) -> torch.Tensor:
         """The loss of a minibatch of columns, for RLlib's own callers."""
-        return self._losses(fwd_out, batch)[0]
+        return losses(fwd_out[Columns.ACTION_DIST_INPUTS], fwd_out[STATE_VALUE], batch, self.config.settings)[0]
 
     def _columns(self, training_data: TrainingData) -> dict[str, torch.Tensor]:
         """The batch on the device, its two advantages combined and scaled, its anchor normalised."""
@@ -118,39 +123,6 @@ class KerfLearner(PPOTorchLearner):
         deviation = (squares / count - mean.square()).clamp_min(0.0).sqrt()
         return ((exact - mean) / (deviation + _TINY)).float()
 
-    def _losses(
-        self, outputs: dict[str, torch.Tensor], minibatch: dict[str, torch.Tensor]
-    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """The loss of a minibatch, and its terms by name (unweighted means over the rows)."""
-        settings = self.config.settings
-        log_probabilities = torch.log_softmax(outputs[Columns.ACTION_DIST_INPUTS], dim=-1)
-        probabilities = log_probabilities.exp()
-        entropy = -(probabilities * log_probabilities).sum(dim=-1).mean()
-        taken = log_probabilities.gather(-1, minibatch["actions"].unsqueeze(-1)).squeeze(-1)
-        log_ratio = taken - minibatch["action_logp"]
-        ratio = log_ratio.exp()
-        value_loss = (outputs[STATE_VALUE] - minibatch["value_target"]).square().mean()
-        # KL to the policy that acted, by the low-variance estimator k3 of Schulman 2020, "Approximating KL divergence".
-        terms = {"entropy": entropy, "value_loss": value_loss, "kl": (ratio - 1.0 - log_ratio).mean()}
-        loss = settings.value_coeff * value_loss
-        if settings.policy_coeff > 0:
-            advantage = minibatch["advantage"]
-            clipped = ratio.clamp(1.0 - settings.clip, 1.0 + settings.clip)
-            terms["policy_loss"] = -torch.minimum(advantage * ratio, advantage * clipped).mean()
-            terms["clip_fraction"] = (ratio != clipped).float().mean()
-            loss = loss + settings.policy_coeff * terms["policy_loss"]
-        if settings.entropy_coeff > 0:
-            loss = loss - settings.entropy_coeff * entropy
-        if settings.imitation_coeff > 0:
-            expert = log_probabilities.gather(-1, minibatch["expert_action"].unsqueeze(-1))
-            terms["imitation_loss"] = -expert.mean()
-            loss = loss + settings.imitation_coeff * terms["imitation_loss"]
-        if settings.anchor_coeff > 0:
-            terms["anchor_kl"] = (probabilities * (log_probabilities - minibatch["anchor_logp"])).sum(dim=-1).mean()
-            loss = loss + settings.anchor_coeff * terms["anchor_kl"]
-        terms["loss"] = loss
-        return loss, terms
-
     def _report(self, means: dict[str, float], num_rows: int) -> Any:
         self._log_trainable_parameters()  # logged once, as RLlib does, these counts are NaN from then on
         self.metrics.log_dict(means, key=DEFAULT_MODULE_ID, window=1)
@@ -169,3 +141,39 @@ class KerfLearner(PPOTorchLearner):
         super().set_state(state)
         if SHUFFLE_GENERATOR in state:
             self._shuffles.set_state(torch.from_numpy(np.array(state[SHUFFLE_GENERATOR], np.uint8)))
+
+
+def _forward(module: Any, observations: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    outputs = module._forward_train({Columns.OBS: observations})
+    return outputs[Columns.ACTION_DIST_INPUTS], outputs[STATE_VALUE]
+
+
+def _stepping(optimizer: torch.optim.Adam) -> Callable[[], None]:
+    """`optimizer.step`, without the hooks, checks and look-ups around it, which can take longer than the step itself.
+
+    Until the optimiser's state is next loaded or its groups change.
+    """
+    (group,) = optimizer.param_groups
+    parameters = group["params"]
+    (beta1, beta2), settings = group["betas"], {name: group[name] for name in ("lr", "weight_decay", "eps", "maximize")}
+
+    @torch.no_grad()
+    def step() -> None:
+        if len(optimizer.state) < len(parameters):  # it makes its state at the first step
+            optimizer.step()
+            return
+        states = [optimizer.state[parameter] for parameter in parameters]
+        adam(
+            parameters,
+            [parameter.grad for parameter in parameters],
+            *([state[name] for state in states] for name in ("exp_avg", "exp_avg_sq")),
+            [],
+            [state["step"] for state in states],
+            fused=True,
+            amsgrad=False,
+            beta1=beta1,
+            beta2=beta2,
+            **settings,
+        )
+
+    return step

@@ -18,6 +18,7 @@ from ray.rllib.core.rl_module.apis.value_function_api import ValueFunctionAPI
 from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
 from torch import nn
 
+from agents.passes import MAX_ROWS, BySize
 from agents.settings import NetworkSettings
 from lab.errors import KerfError
 from lab.world import World
@@ -142,13 +143,14 @@ class TorchPolicy:
     """A policy that plays: numpy observations in, numpy logits out, no gradients.
 
     Args:
-        network: Used as it is, not copied: freeze or copy it first if somebody else trains it.
+        network: On the CPU. Used as it is, not copied: freeze or copy it first if somebody else trains it.
     """
 
     kind: ClassVar[str] = "network"
 
     def __init__(self, network: PolicyNetwork) -> None:
         self.network = network
+        self._passes = BySize(network)
 
     @classmethod
     def from_weights(
@@ -159,17 +161,28 @@ class TorchPolicy:
         network.load(weights)
         return cls(network.requires_grad_(False).eval())
 
+    def outputs(self, observations: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """`(n, D)` float32 -> logits `(n, A)` and state values `(n,)` in units of scaled reward, both float32."""
+        n = len(observations)
+        logits = np.empty((n, self.network.num_actions), np.float32)
+        state_values = np.empty(n, np.float32)
+        with torch.inference_mode():
+            self._passes.refresh()
+            for start in range(0, n, MAX_ROWS):
+                rows = slice(start, min(start + MAX_ROWS, n))
+                passes = self._passes.of(rows.stop - start)
+                passes.forward(torch.from_numpy(observations[rows]))
+                logits[rows] = passes.outputs[:-1].T
+                state_values[rows] = passes.outputs[-1]
+        return logits, state_values
+
     def logits(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
         """`(n, D)` float32 -> `(n, A)` float32."""
-        with torch.inference_mode():
-            logits: NDArray[np.float32] = self.network.logits(torch.from_numpy(observations)).numpy()
-        return logits
+        return self.outputs(observations)[0]
 
     def state_values(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
         """`(n, D)` float32 -> `(n,)` float32, in units of scaled reward."""
-        with torch.inference_mode():
-            state_values: NDArray[np.float32] = self.network.state_values(torch.from_numpy(observations)).numpy()
-        return state_values
+        return self.outputs(observations)[1]
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
         """A copy of all parameters, by name."""

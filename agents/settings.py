@@ -84,6 +84,10 @@ class TrainingSettings(Settings):
     """`none`: as they are; `frozen`: divided by one constant measured at the aligned checkpoint; `batch`: centred and
     divided by the batch's own standard deviation (which cancels part of the very penalty under study)."""
 
+    gradient: Literal["auto", "written_out", "autograd"] = "auto"
+    """How gradients are computed: `autograd`, torch's, the reference; `written_out`, for a CPU and more than twice as
+    fast; `auto`: written out where the learner runs on a CPU, autograd on a GPU."""
+
     num_env_runners: Annotated[int, Field(ge=0)] = 0
     """Remote env runners, each of which plays an equal part of the episodes; 0 samples in the training process."""
 

@@ -32,11 +32,15 @@ def cache_folder() -> Path:
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`numba.njit` with that cache; with `NUMBA_DISABLE_JIT=1` the function itself."""
+    """`numba.njit` with that cache; with `NUMBA_DISABLE_JIT=1` the function itself.
+
+    It lets other threads run meanwhile, and divides as numpy does: a check for zero would keep loops from being
+    vectorised.
+    """
     before = config.CACHE_DIR
     config.CACHE_DIR = str(cache_folder())
     try:
-        kernel: Callable[..., Any] = numba.njit(cache=True)(function)
+        kernel: Callable[..., Any] = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
     finally:
         config.CACHE_DIR = before
     return kernel

@@ -33,8 +33,9 @@ def test_one_forward_pass_gives_logits_and_state_values(settings: NetworkSetting
         logits, state_values = policy.network(torch.from_numpy(observations))
     assert logits.shape == (11, 3)
     assert state_values.shape == (11,)
-    np.testing.assert_array_equal(policy.logits(observations), logits.numpy())
-    np.testing.assert_array_equal(policy.state_values(observations), state_values.numpy())
+    # torch's own pass is the reference; what plays is written out, and rounds otherwise.
+    np.testing.assert_allclose(policy.logits(observations), logits.numpy(), rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(policy.state_values(observations), state_values.numpy(), rtol=1e-5, atol=1e-6)
     assert policy.logits(observations).dtype == np.float32
 
 

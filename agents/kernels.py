@@ -1,0 +1,198 @@
+"""Compiled parts of acting and learning, between the matrix products: activations, and the loss at the outputs.
+
+All of it works in place on C-contiguous float32 arrays. Sums that are reported are float64.
+"""
+
+# mypy: disable-error-code="no-untyped-def,no-untyped-call,untyped-decorator"
+from __future__ import annotations
+
+import numpy as np
+
+from lab.compiled import compiled
+
+_ONE = np.float32(1.0)
+_SATURATED = np.float32(7.90531110763549805)
+# A minimax rational approximation of tanh on [-7.9, 7.9], x P(x^2) / Q(x^2), with the coefficients of the Eigen library
+# (Eigen/src/Core/MathFunctionsImpl.h), which JAX and TensorFlow use on CPUs. Relative error < 3e-7, and it is computed
+# for eight or sixteen numbers at a time, where a library's tanh is called for each.
+_P0, _P1, _P2, _P3, _P4, _P5, _P6 = (
+    np.float32(c)
+    for c in (
+        -2.76076847742355e-16, 2.00018790482477e-13, -8.60467152213735e-11, 5.12229709037114e-08, 1.48572235717979e-05,
+        6.37261928875436e-04, 4.89352455891786e-03,
+    )
+)  # fmt: skip
+_Q0, _Q1, _Q2, _Q3 = (
+    np.float32(c) for c in (1.19825839466702e-06, 1.18534705686654e-04, 2.26843463243900e-03, 4.89352518554385e-03)
+)
+
+
+@compiled
+def tanh_forward(hidden, bias):
+    """`hidden` `(n, H)` becomes tanh(`hidden` + `bias` `(H,)`). NaN stays NaN."""
+    n, width = hidden.shape
+    for i in range(n):
+        row = hidden[i]
+        for j in range(width):
+            x = row[j] + bias[j]
+            c = min(max(x, -_SATURATED), _SATURATED)
+            s = c * c
+            p = s * _P0 + _P1
+            p = s * p + _P2
+            p = s * p + _P3
+            p = s * p + _P4
+            p = s * p + _P5
+            p = s * p + _P6
+            q = s * _Q0 + _Q1
+            q = s * q + _Q2
+            q = s * q + _Q3
+            row[j] = c * p / q
+
+
+@compiled
+def tanh_backward(gradient, hidden, bias_gradient):
+    """`gradient` `(n, H)` with respect to the results `hidden` of tanh becomes that with respect to its arguments.
+
+    Its sum over the rows is added to `bias_gradient` `(H,)`.
+    """
+    n, width = gradient.shape
+    for i in range(n):
+        row, value = gradient[i], hidden[i]
+        for j in range(width):
+            g = row[j] * (_ONE - value[j] * value[j])
+            row[j] = g
+            bias_gradient[j] += g
+
+
+@compiled
+def relu_forward(hidden, bias):
+    """`hidden` `(n, H)` becomes max(`hidden` + `bias` `(H,)`, 0)."""
+    n, width = hidden.shape
+    zero = np.float32(0.0)
+    for i in range(n):
+        row = hidden[i]
+        for j in range(width):
+            x = row[j] + bias[j]
+            row[j] = zero if x < zero else x  # so that NaN stays NaN
+
+
+@compiled
+def relu_backward(gradient, hidden, bias_gradient):
+    """As `tanh_backward`, for `relu_forward`."""
+    n, width = gradient.shape
+    zero = np.float32(0.0)
+    for i in range(n):
+        row, value = gradient[i], hidden[i]
+        for j in range(width):
+            g = row[j] if value[j] > zero else zero
+            row[j] = g
+            bias_gradient[j] += g
+
+
+@compiled
+def log_chances(logits, actions, out):
+    """Log-probability of each action under softmax(`logits`): `(n, A)`, `(n,)` -> `out` `(n,)`."""
+    n, num_actions = logits.shape
+    for i in range(n):
+        top = logits[i, 0]
+        for a in range(1, num_actions):
+            top = max(top, logits[i, a])
+        total = np.float32(0.0)
+        for a in range(num_actions):
+            total += np.exp(logits[i, a] - top)
+        out[i] = logits[i, actions[i]] - top - np.log(total)
+
+
+TERMS = ("entropy", "value_loss", "kl", "policy_loss", "clip_fraction", "imitation_loss", "anchor_kl")
+"""What `loss_gradient` sums up, in this order."""
+_ENTROPY, _VALUE, _KL, _POLICY, _CLIPPED, _IMITATION, _ANCHOR = range(len(TERMS))
+
+
+@compiled
+def loss_gradient(
+    outputs, gradient, rows, actions, action_logp, advantage, value_target, expert, anchor_logp, coefficients, clip,
+    share, sums,
+):  # fmt: skip
+    """The gradient of the learner's loss (`agents.learner`) with respect to the network's outputs.
+
+    Args:
+        outputs: `(A + 1, n)`: logits, then the state value.
+        gradient: `(A + 1, n)`, overwritten.
+        rows: `(n,)` int64, the row of the columns below that each column of `outputs` belongs to.
+        actions: `(N,)` int64; `action_logp`, `advantage`, `value_target`: `(N,)` float32.
+        expert: `(N,)` int64, or `(0,)` without an imitation loss.
+        anchor_logp: `(N, A)`, or `(0, A)` without an anchor.
+        coefficients: Five float32: of the policy, state value, entropy, imitation and anchor terms.
+        clip: PPO's, float32.
+        share: 1 over the rows of the whole minibatch, of which these may be a part, float32.
+        sums: `(len(TERMS),)` float64: each row's terms are added.
+    """
+    num_actions, n = outputs.shape[0] - 1, outputs.shape[1]
+    policy, value, entropy_bonus, imitation, anchor = coefficients
+    log_p = np.empty((num_actions, n), np.float32)
+    p = np.empty((num_actions, n), np.float32)
+    top = outputs[0].copy()
+    for a in range(1, num_actions):
+        for i in range(n):
+            top[i] = max(top[i], outputs[a, i])
+    total = np.zeros(n, np.float32)
+    for a in range(num_actions):
+        for i in range(n):
+            log_p[a, i] = outputs[a, i] - top[i]
+            p[a, i] = np.exp(log_p[a, i])
+            total[i] += p[a, i]
+    log_total = np.log(total)
+    minus_entropy = np.zeros(n, np.float32)
+    for a in range(num_actions):
+        for i in range(n):
+            log_p[a, i] -= log_total[i]
+            p[a, i] /= total[i]
+            minus_entropy[i] += p[a, i] * log_p[a, i]
+
+    push = np.zeros(n, np.float32)  # d loss / d log-probability of the action taken
+    for i in range(n):
+        row = rows[i]
+        sums[_ENTROPY] -= minus_entropy[i]
+        error = outputs[num_actions, i] - value_target[row]
+        sums[_VALUE] += error * error
+        gradient[num_actions, i] = (value + value) * error * share
+        log_ratio = log_p[actions[row], i] - action_logp[row]
+        ratio = np.exp(log_ratio)
+        sums[_KL] += ratio - _ONE - log_ratio
+        if policy > 0:
+            gain = advantage[row]
+            clipped = min(max(ratio, _ONE - clip), _ONE + clip)
+            sums[_POLICY] -= min(gain * ratio, gain * clipped)
+            sums[_CLIPPED] += ratio != clipped
+            if not gain * clipped < gain * ratio:  # there the clip takes the gradient away
+                push[i] = -policy * gain * ratio
+    # Every term's gradient at a logit is the chance of that action times something, but for the actions singled out.
+    for a in range(num_actions):
+        for i in range(n):
+            gradient[a, i] = share * p[a, i] * (imitation - push[i] + entropy_bonus * (log_p[a, i] - minus_entropy[i]))
+    for i in range(n):
+        gradient[actions[rows[i]], i] += share * push[i]
+    if imitation > 0:
+        for i in range(n):
+            wanted = expert[rows[i]]
+            sums[_IMITATION] -= log_p[wanted, i]
+            gradient[wanted, i] -= share * imitation
+    if anchor > 0:
+        for i in range(n):
+            wanted_logp = anchor_logp[rows[i]]
+            divergence = np.float32(0.0)
+            for a in range(num_actions):
+                divergence += p[a, i] * (log_p[a, i] - wanted_logp[a])
+            sums[_ANCHOR] += divergence
+            for a in range(num_actions):
+                gradient[a, i] += share * anchor * p[a, i] * (log_p[a, i] - wanted_logp[a] - divergence)
+
+
+@compiled
+def add_row_sums(matrix, sums):
+    """Adds the sum over the columns of `matrix` `(K, n)` to `sums` `(K,)`."""
+    for k in range(len(matrix)):
+        total = 0.0
+        for i in range(matrix.shape[1]):
+            total += matrix[k, i]
+        sums[k] += total
