@@ -1,0 +1,75 @@
+"""The Python environment of the benches' peers: made once, in a folder of its own, never in the project's.
+
+It is an overlay: what the project's environment holds (torch, numpy, ray, ...) is visible behind its own packages, so
+that only what the peers need on top of that is downloaded. pip counts what is visible as installed, and keeps to what
+that can work with; where a peer needs another version, that is put in front, for the peers alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from lab.errors import KerfError
+from runs import disk
+
+REQUIREMENTS = ("rejax==0.1.3", "gymnax==0.0.9", "jax==0.10.*", "stable-baselines3>=2.7,<3")
+FOLDER = Path("out/peers")
+ROOT = Path(__file__).parents[2]
+
+_MADE = "made.json"
+_LAST_LINES = 5
+
+
+def peer_python(
+    folder: Path, say: Callable[[str], None] = print, requirements: Sequence[str] = REQUIREMENTS, offline: bool = False
+) -> Path:
+    """The interpreter of the peers' environment in `folder`, which is made now unless an equal one is there.
+
+    Args:
+        folder: Where; made if need be. The environment goes into `folder/environment`.
+        say: Told what is about to be done, if that takes long.
+        requirements: What pip installs.
+        offline: Look no further than what is visible already.
+
+    Raises:
+        KerfError: if it cannot be written or installed there; with pip's last lines.
+    """
+    home = folder.resolve() / "environment"
+    python = home / ("Scripts" if os.name == "nt" else "bin") / "python"
+    visible = list(dict.fromkeys([sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), str(ROOT)]))
+    recipe = {"requirements": list(requirements), "visible": visible, "python": sys.version}
+    digest = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()
+    made = home / _MADE
+    if made.exists() and json.loads(made.read_text())["sha256"] == digest:
+        return python
+    if home.exists() and not (home / "pyvenv.cfg").exists():
+        raise KerfError(f"{home} is in the way: expected no folder or an environment of peers; name another folder")
+    with disk.explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    say(f"Installing the peers ({', '.join(requirements)}) into {home}: once, some minutes and 0.6 GB.")
+    _call([sys.executable, "-m", "venv", "--clear", str(home)], f"make an environment in {home}")
+    packages = _call(
+        [str(python), "-I", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], "start Python"
+    )
+    (Path(packages.strip()) / "kerf_overlay.pth").write_text("\n".join(visible) + "\n")
+    # -I: a PYTHONPATH must not hide the overlay's own pip and packages
+    pip = [str(python), "-I", "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-input"]
+    _call([*pip, *(["--no-index"] if offline else []), *requirements], f"install the peers into {home}")
+    disk.write(made, json.dumps({"sha256": digest, **recipe}, indent=2).encode() + b"\n")
+    return python
+
+
+def _call(command: Sequence[str], purpose: str) -> str:
+    """Standard output of a command. Raises `KerfError` with its last lines if it fails."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+        raise KerfError(f"cannot {purpose}; leave the peers out or mend this: {' / '.join(lines[-_LAST_LINES:])}")
+    return done.stdout

@@ -1,0 +1,80 @@
+"""The peer's side of the bench: one process that trains when it is told to, and answers with how long that took.
+
+`python -m runs.bench.peer_side MODULE SIZES` keeps itself to `cores` cores, imports MODULE, calls its
+`build(sizes) -> Work`, trains once to compile and warm up, and writes one JSON object a line to standard output: first
+`ready` with `num_steps` and `versions`, then for each line `run` that it reads `seconds` and `score`. It ends with its
+standard input. Whatever else is printed goes to standard error.
+
+Imports nothing but the standard library: the cores must be chosen before jax or torch start their threads.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any, Protocol
+
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "NPROC")
+"""Environment variables by which libraries are told how many threads to start; `NPROC` is XLA's."""
+
+
+class Work(Protocol):
+    """What a peer does.
+
+    Attributes:
+        num_steps: Environment steps that one `run` plays and learns from.
+        packages: Distributions whose versions the figures depend on.
+    """
+
+    num_steps: int
+    packages: tuple[str, ...]
+
+    def run(self) -> None:
+        """Train on `num_steps` more steps; all of it has happened when this returns."""
+
+    def score(self) -> float:
+        """How well the agent does by now; rises where training works. Not timed."""
+
+
+def take_cores(count: int) -> None:
+    """Keep this process, and all threads that it will start, to the first `count` of its cores.
+
+    Raises:
+        ValueError: if it has fewer.
+    """
+    allowed = sorted(os.sched_getaffinity(0))
+    if not 1 <= count <= len(allowed):
+        raise ValueError(f"cores: expected a number from 1 to {len(allowed)}, got {count}")
+    os.sched_setaffinity(0, allowed[:count])
+    os.environ.update(dict.fromkeys(THREADS, str(count)))
+
+
+def serve(module: str, sizes: Mapping[str, Any]) -> None:
+    """Build what `module` offers at these sizes, and do what standard input says until it ends."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # libraries may print; the lines are ours alone
+
+    def answer(**facts: Any) -> None:
+        answers.write(json.dumps(facts, allow_nan=False) + "\n")
+        answers.flush()
+
+    take_cores(sizes["cores"])
+    work: Work = importlib.import_module(module).build(sizes)
+    work.run()
+    answer(ready=True, num_steps=work.num_steps, versions={name: version(name) for name in work.packages})
+    for line in sys.stdin:
+        if line.strip() != "run":
+            raise ValueError(f"expected the line 'run', got {line!r}")
+        began = time.perf_counter()
+        work.run()
+        seconds = time.perf_counter() - began
+        answer(seconds=seconds, score=work.score())
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1], json.loads(sys.argv[2]))

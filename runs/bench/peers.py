@@ -1,0 +1,243 @@
+"""The peers of `kerf bench train` from outside the project: rejax's PPO, and Stable-Baselines3's.
+
+Each runs in a process of its own (`runs.bench.peer_side`), in an environment that is not ours
+(`runs.bench.peer_environment`), and measures itself, so that what passes between the processes does not count.
+`our_config` is what of ours to compare rejax with: CartPole, at the same sizes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from agents.config import KerfConfig
+from agents.settings import NetworkSettings, TrainingSettings
+from generators.base import GeneratorSettings
+from generators.registry import make_generator
+from lab.errors import KerfError
+from lab.worlds import get_world
+from runs.bench.timing import Contender, Stopwatch
+
+CARTPOLE, PADDED = "runs.bench.cartpole:CartPole", "runs.bench.cartpole:PaddedCartPole"
+PATIENCE = 600.0
+"""Seconds that a peer may take to answer."""
+_LAST_LINES = 5
+
+
+@dataclass(frozen=True)
+class PeerSizes:
+    """What each peer does in one repetition.
+
+    Attributes:
+        num_scenarios: Episodes that are played side by side.
+        minibatch_size: Steps a minibatch; a divisor of `num_scenarios * horizon`, as rejax wants it.
+        num_epochs: Passes over a batch.
+        hidden: Widths of the hidden layers.
+        activation: After each of them.
+        iterations: Iterations of PPO.
+    """
+
+    num_scenarios: int = 1024
+    minibatch_size: int = 4096
+    num_epochs: int = 3
+    hidden: tuple[int, ...] = (64, 64)
+    activation: Literal["tanh", "relu"] = "tanh"
+    iterations: int = 5
+
+    @property
+    def training(self) -> TrainingSettings:
+        """Of our own path; the peers take over what they have of it."""
+        return TrainingSettings(
+            num_scenarios=self.num_scenarios,
+            minibatch_size=self.minibatch_size,
+            num_epochs=self.num_epochs,
+            advantage_scaling="batch",  # as they do
+        )
+
+    def told(self, world: str, cores: int) -> dict[str, Any]:
+        """What a peer is told that trains on `world`, or on what is as large, with so many cores.
+
+        Raises:
+            KerfError: if the minibatches do not divide the batch.
+        """
+        plays, training = get_world(world), self.training
+        if (batch := self.num_scenarios * plays.horizon) % self.minibatch_size:
+            raise KerfError(f"minibatch_size: expected a divisor of a batch's {batch} steps, got {self.minibatch_size}")
+        coefficients = ("learning_rate", "gamma", "gae_lambda", "clip", "value_coeff", "entropy_coeff", "max_grad_norm")
+        return {
+            "world": world,
+            "cores": cores,
+            "num_observations": len(plays.observations),
+            "num_envs": self.num_scenarios,
+            "num_steps": plays.horizon,
+            "minibatch_size": self.minibatch_size,
+            "num_epochs": self.num_epochs,
+            "hidden": list(self.hidden),
+            "activation": self.activation,
+            "iterations": self.iterations,
+            **{name: getattr(training, name) for name in coefficients},
+        }
+
+
+class Peer:
+    """A process that trains when it is told to.
+
+    Use it as a context manager, or `close()` it.
+
+    Args:
+        label: What it is, for people.
+        command: Starts it; it speaks as `runs.bench.peer_side` says.
+        patience: Seconds that it may take to answer.
+
+    Attributes:
+        label: As given.
+        num_steps: Environment steps of one `run`.
+        versions: Of what it runs on, by distribution.
+        score: How well its agent did after the last `run`; NaN before.
+
+    Raises:
+        KerfError: if it dies, falls silent or says something else; with the last lines of what it complained about.
+            Here, and from `run`.
+    """
+
+    def __init__(self, label: str, command: Sequence[str], patience: float = PATIENCE) -> None:
+        self.label, self._patience = label, patience
+        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the process
+        try:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._complaints, bufsize=0
+            )
+        except OSError as error:
+            self._complaints.close()
+            raise KerfError(f"{label}: cannot start {command[0]}: {error.strerror}") from error
+        ready = self._answer("num_steps", "versions")
+        self.num_steps: int = ready["num_steps"]
+        self.versions: dict[str, str] = ready["versions"]
+        self.score = float("nan")
+
+    def run(self) -> float:
+        """Have it train on `num_steps` more steps; the seconds that this took, as it measured them itself."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(b"run\n")
+        except OSError as error:  # it is gone
+            raise self._failure() from error
+        answer = self._answer("seconds", "score")
+        self.score = answer["score"]
+        seconds: float = answer["seconds"]
+        return seconds
+
+    def contender(self) -> Contender:
+        """Itself as what the bench measures in turn."""
+        return _TimedInside(self.label, self.num_steps, self.run, Stopwatch())
+
+    def close(self) -> None:
+        """End the process; what was closed stays closed."""
+        if self._process.stdin is not None and not self._process.stdin.closed:
+            self._process.stdin.close()
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        self._complaints.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _answer(self, *needed: str) -> dict[str, Any]:
+        """The next line, which must hold what is needed."""
+        assert self._process.stdout is not None
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._process.stdout, selectors.EVENT_READ)
+            if not selector.select(self._patience):
+                raise self._failure(f"did not answer within {self._patience:g} s")
+        line = self._process.stdout.readline()
+        if not line:
+            raise self._failure()
+        try:
+            answer = json.loads(line)
+        except ValueError as error:
+            raise self._failure(f"expected a line of JSON, got {line!r}") from error
+        if not (isinstance(answer, dict) and set(needed) <= set(answer)):
+            raise self._failure(f"expected {' and '.join(needed)}, got {line!r}")
+        return answer
+
+    def _failure(self, what: str = "") -> KerfError:
+        """What to raise; the process is ended."""
+        try:
+            code = self._process.wait(timeout=1)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait()
+        self._complaints.seek(0)
+        lines = [line for line in self._complaints.read().decode(errors="replace").splitlines() if line.strip()]
+        self.close()
+        last = " / ".join(lines[-_LAST_LINES:]) or "nothing"
+        return KerfError(f"{self.label}: the peer {what or f'ended with exit code {code}'}; its last words: {last}")
+
+
+@dataclass(frozen=True)
+class _TimedInside(Contender):
+    """A contender whose `run` returns the seconds that count."""
+
+    run: Callable[[], float]
+
+    def measure(self) -> tuple[float, dict[str, float]]:
+        return self.num_steps / self.run(), {}
+
+
+def rejax_peer(python: Path, world: str, cores: int = 1, sizes: PeerSizes | None = None) -> Peer:
+    """rejax's PPO on gymnax's CartPole, with observations as long as those of `world`: `CARTPOLE` or `PADDED`.
+
+    Args:
+        python: Of an environment that has it (`runs.bench.peer_environment.peer_python`).
+        world: What of ours it is compared with.
+        cores: That it may use.
+        sizes: Defaults to `PeerSizes()`.
+
+    Raises:
+        KerfError: if it cannot run here, or such sizes cannot.
+    """
+    size = len(get_world(world).observations)
+    return _started(f"rejax PPO, CartPole, {size} inputs", python, "runs.bench.peer_rejax", world, cores, sizes)
+
+
+def sb3_peer(python: Path, world: str = "station", cores: int = 1, sizes: PeerSizes | None = None) -> Peer:
+    """Stable-Baselines3's PPO on the native batch of `world`; otherwise as `rejax_peer`."""
+    return _started(f"Stable-Baselines3 PPO, {world}", python, "runs.bench.peer_sb3", world, cores, sizes)
+
+
+def _started(label: str, python: Path, module: str, world: str, cores: int, sizes: PeerSizes | None) -> Peer:
+    if not hasattr(os, "sched_setaffinity"):
+        raise KerfError(f"{label}: peers are kept to their cores, which only Linux can do; leave them out here")
+    if not 1 <= cores <= (most := len(os.sched_getaffinity(0))):
+        raise KerfError(f"{label}: cores must be from 1 to the {most} that this process may use, got {cores}")
+    label += f", {cores} core{'s' if cores > 1 else ''}"
+    told = json.dumps((sizes or PeerSizes()).told(world, cores))
+    # -P: a folder in which a user happens to stand must not hide a module
+    return Peer(label, [str(python), "-P", "-m", "runs.bench.peer_side", module, told])
+
+
+def our_config(world: str, sizes: PeerSizes | None = None) -> KerfConfig:
+    """Our path as it is to be compared with `rejax_peer` on `world`: a network for each of policy and state value."""
+    sizes = sizes or PeerSizes()
+    return KerfConfig().kerf(
+        world=world,
+        source=make_generator(get_world(world), GeneratorSettings(kind="natural")),
+        seed=0,
+        network=NetworkSettings(hidden=sizes.hidden, activation=sizes.activation, shared_trunk=False),
+        training=sizes.training,
+    )
