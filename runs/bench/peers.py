@@ -125,6 +125,8 @@ class Peer:
     def run(self) -> float:
         """Have it train on `num_steps` more steps; the seconds that this took, as it measured them itself."""
         assert self._process.stdin is not None
+        if self._process.stdin.closed:
+            raise KerfError(f"{self.label}: the peer has ended; start another")
         try:
             self._process.stdin.write(b"run\n")
         except OSError as error:  # it is gone
@@ -223,7 +225,8 @@ def sb3_peer(python: Path, world: str = "station", cores: int = 1, sizes: PeerSi
 def _started(label: str, python: Path, module: str, world: str, cores: int, sizes: PeerSizes | None) -> Peer:
     if not hasattr(os, "sched_setaffinity"):
         raise KerfError(f"{label}: peers are kept to their cores, which only Linux can do; leave them out here")
-    if not 1 <= cores <= (most := len(os.sched_getaffinity(0))):
+    most = len(os.sched_getaffinity(0))
+    if not 1 <= cores <= most:
         raise KerfError(f"{label}: cores must be from 1 to the {most} that this process may use, got {cores}")
     label += f", {cores} core{'s' if cores > 1 else ''}"
     told = json.dumps((sizes or PeerSizes()).told(world, cores))
