@@ -251,8 +251,10 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @LINUX
 @pytest.mark.slow
 def test_the_real_peers_train(python: Path) -> None:
-    """About a minute: installs them, with a quarter of a gigabyte to download if pip has kept nothing. Where there is no
-    package index, `--deselect` it."""
+    """About a minute: installs them, with a quarter of a gigabyte to download if pip has kept nothing.
+
+    Where there is no package index, `--deselect` it.
+    """
     for start, world in ((rejax_peer, CARTPOLE), (rejax_peer, PADDED), (sb3_peer, "station")):
         with start(python, world, sizes=PeerSizes(iterations=3)) as peer:
             assert peer.num_steps == 3 * 24_576
