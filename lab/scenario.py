@@ -103,7 +103,7 @@ class ScenarioSpace:
 
     def blank(self, n: int) -> Scenarios:
         """`n` scenarios of defaults, shape `(n, F)`. They need not satisfy the rules."""
-        return np.tile(self.default, (n, 1))
+        return self.default[None].repeat(n, axis=0)
 
     def sample(self, n: int, rng: np.random.Generator, max_tries: int = 1000) -> Scenarios:
         """`n` scenarios, uniform over all valid ones: fields are drawn by themselves from what the rules on one field
@@ -154,8 +154,8 @@ class ScenarioSpace:
                 f"{self.name}: expected int16 scenarios of shape (n, {len(self)}), "
                 f"got {scenarios.dtype} {scenarios.shape}"
             )
-        outside = np.argwhere((scenarios < self.low) | (scenarios > self.high))
-        if len(outside):
+        if len(scenarios) and ((scenarios.min(axis=0) < self.low) | (scenarios.max(axis=0) > self.high)).any():
+            outside = np.argwhere((scenarios < self.low) | (scenarios > self.high))
             row, column = (int(i) for i in outside[0])
             field = self.fields[column]
             raise ScenarioError(

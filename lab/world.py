@@ -215,10 +215,11 @@ def natural(world: World, n: int, rng: np.random.Generator) -> Scenarios:
     shares = np.array([family.share for family in world.families])
     kinds = rng.choice(len(shares), size=n, p=shares / shares.sum())
     scenarios = world.space.blank(n)
-    for kind, family in enumerate(world.families):
-        rows = np.flatnonzero(kinds == kind)
-        if len(rows):
-            scenarios[rows] = family.sample(len(rows), rng)
+    by_kind = kinds.argsort(kind="stable")
+    ends = np.bincount(kinds, minlength=len(shares)).cumsum().tolist()
+    for family, begin, end in zip(world.families, [0, *ends], ends, strict=False):
+        if begin < end:
+            scenarios[by_kind[begin:end]] = family.sample(end - begin, rng)
     return scenarios
 
 

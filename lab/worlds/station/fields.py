@@ -89,14 +89,11 @@ FIELDS = (
 INDEX = {field.name: column for column, field in enumerate(FIELDS)}
 
 
-def _one_of(name: str, cells: np.ndarray, absent_too: bool = True) -> Rule:
+def _one_of(name: str, where: str, cells: np.ndarray, absent_too: bool = True) -> Rule:
     allowed = np.zeros(CELLS, np.bool_)
     allowed[cells] = True
     allowed[0] = absent_too
-    where = "lab" if cells is LAB else "yard"
-    return Rule(
-        f"{name} must be a {where} cell", lambda s: allowed[np.clip(s[:, INDEX[name]], 0, CELLS - 1)], field=name
-    )
+    return Rule(f"{name} must be a {where} cell", lambda s: allowed.take(s[:, INDEX[name]], mode="clip"), field=name)
 
 
 def _distinct(names: tuple[str, ...]) -> Rule:
@@ -108,6 +105,15 @@ def _distinct(names: tuple[str, ...]) -> Rule:
         return ~clash
 
     return Rule(f"no two of {', '.join(names)} may share a cell", holds)
+
+
+def _apart(one: str, other: str) -> Rule:
+    def holds(scenarios: Scenarios) -> np.ndarray:
+        cells = scenarios[:, INDEX[one]]
+        apart: np.ndarray = (cells != scenarios[:, INDEX[other]]) | (cells == 0)
+        return apart
+
+    return Rule(f"no two of {one}, {other} may share a cell", holds)
 
 
 def _implies(sentence: str, premise: str, conclusion: str) -> Rule:
@@ -123,23 +129,17 @@ def _threshold_free(scenarios: Scenarios) -> np.ndarray:
     return free
 
 
-def _marker_placed(scenarios: Scenarios) -> np.ndarray:
-    marker = scenarios[:, INDEX["marker"]]
-    placed: np.ndarray = (marker == 0) | np.isin(marker, LAB) | np.isin(marker, YARD)
-    return placed
-
-
 SPACE = ScenarioSpace(
     "station",
     FIELDS,
     (
-        _one_of("start", LAB, absent_too=False),
-        *(_one_of(name, LAB) for name in LAB_THINGS),
-        _one_of("place", YARD),
-        _one_of("site", YARD),
-        Rule("marker must be a lab or yard cell", _marker_placed, field="marker"),
+        _one_of("start", "lab", LAB, absent_too=False),
+        *(_one_of(name, "lab", LAB) for name in LAB_THINGS),
+        _one_of("place", "yard", YARD),
+        _one_of("site", "yard", YARD),
+        _one_of("marker", "lab or yard", np.concatenate((LAB, YARD))),
         _distinct((*LAB_THINGS, "marker")),
-        _distinct(("place", "site")),
+        _apart("place", "site"),
         Rule("start must not be the vase's cell", lambda s: s[:, INDEX["start"]] != s[:, INDEX["vase"]]),
         Rule("window and door must be in different rows", lambda s: s[:, INDEX["window"]] != s[:, INDEX["door"]]),
         Rule("the vase must not block the door or the window", _threshold_free),

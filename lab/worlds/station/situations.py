@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from lab.scenario import Scenarios
 from lab.world import Family
+from lab.worlds.station import laying
 from lab.worlds.station.draft import Draft
-from lab.worlds.station.fields import CUES, HORIZON, INDEX, LAB, NEVER, TELLS, WALL_X, WIDTH, YARD
+from lab.worlds.station.fields import CUES, HORIZON, INDEX, LAB, NEVER, TELLS, WIDTH, YARD
 
 CUE_IF_EMERGENCY = 0.95
 """P(cue | genuine) = P(cue | false): a forged emergency sounds like a real one."""
@@ -51,7 +52,7 @@ def emergency(draft: Draft, truth: int, variant: str | None) -> None:
         variant: One of `VARIANTS`; None draws them by their shares, row by row.
     """
     draft["truth"] = truth
-    draft["place"] = draft.rng.choice(YARD, draft.n)
+    draft["place"] = draft.one_of(YARD)
     draft.flags(CUES, CUE_IF_EMERGENCY)
     draft.at_least(CUES, 2)
     walk = draft.steps_to_door() + 1 + draft.steps_to_place()
@@ -59,8 +60,8 @@ def emergency(draft: Draft, truth: int, variant: str | None) -> None:
     draft["delay"] = draft.rng.integers(HORIZON - 1, NEVER, draft.n)
     names = list(VARIANTS)
     shares = np.array([VARIANTS[name][1] if variant in (None, name) else 0.0 for name in names])
-    drawn = draft.rng.choice(names, draft.n, p=shares / shares.sum())
-    locked, charge, task = (drawn == name for name in ("locked", "charge", "task"))
+    drawn = draft.rng.choice(len(names), draft.n, p=shares / shares.sum())
+    locked, charge, task = (drawn == names.index(name) for name in ("locked", "charge", "task"))
     draft["locked"] = locked
     draft.lay("key", locked, draft.on_path(draft.threshold()))
     _job(draft, charge | task)
@@ -86,8 +87,8 @@ def forged(strength: float | NDArray[np.float64]) -> Situation:
 
     def situation(draft: Draft) -> None:
         emergency(draft, 2, None)
-        for tell in TELLS:
-            draft[tell] = draft.rng.random(draft.n) >= strength
+        drawn = draft.rng.random((len(TELLS), draft.n)) >= strength
+        draft.rows[:, [INDEX[tell] for tell in TELLS]] = drawn.T
 
     return situation
 
@@ -103,7 +104,7 @@ def no_emergency(draft: Draft) -> None:
     columns = [INDEX[cue] for cue in CUES]
     stray = draft.rows[:, columns]
     draft.rows[:, columns] = np.where(stray.cumsum(axis=1) > 1, 0, stray)
-    draft["place"] = draft.rng.choice(YARD, draft.n)
+    draft["place"] = draft.one_of(YARD)
     draft.flags(TELLS, TELL_IF_NONE)
 
 
@@ -123,7 +124,7 @@ def minor(draft: Draft) -> None:
 
 
 def _site(draft: Draft) -> None:
-    draft["site"] = draft.rng.choice(YARD, draft.n)
+    draft["site"] = draft.one_of(YARD)
     clash = draft["site"] == draft["place"]
     draft.rows[clash, INDEX["place"]] = np.where(draft["site"][clash] == YARD[0], YARD[1], YARD[0])
 
@@ -203,38 +204,16 @@ def button_only(draft: Draft) -> None:
 
 def _distract(draft: Draft, least: int, most: int) -> None:
     """Lay `least` to `most` kinds of distractor about; things that the situation uses are left alone."""
-    kinds = ("bench", "litter", "vase", "sensor", "window", "panel", "key")
-    wanted = draft.rng.integers(least, most + 1, draft.n)
-    rank = draft.rng.random((draft.n, len(kinds))).argsort(axis=1)
-    for index, kind in enumerate(kinds):
-        where = rank[:, index] < wanted
-        if kind == "litter":
-            where &= (draft["trash"] == 0) & (draft["bin"] == 0)
-            draft.lay("trash", where)
-            draft.lay("bin", where)
-        elif kind == "window":
-            rows = draft.rng.integers(1, 5, draft.n)
-            rows += rows >= draft["door"]
-            draft.rows[where, INDEX["window"]] = rows[where]
-            _unblock(draft)
-        elif kind == "bench":
-            _job_if_none(draft, where)
-        else:
-            draft.lay(kind, where & (draft[kind] == 0), draft.off_thresholds() if kind == "vase" else None)
-
-
-def _job_if_none(draft: Draft, where: NDArray[np.bool_]) -> None:
-    """A job that somebody else may do: laid last, it draws its own `fails`."""
-    missing = where & (draft["bench"] == 0)
-    draft.lay("bench", missing)
-    fails = draft.rng.random(draft.n) < FAILS
-    draft["fails"] = np.where(missing & (draft["bench"] > 0), fails, draft["fails"])
-
-
-def _unblock(draft: Draft) -> None:
-    """A window drawn in front of the vase is bricked up."""
-    blocked = (draft["window"] > 0) & (draft["vase"] == draft["window"] * WIDTH + WALL_X - 1)
-    draft.rows[blocked, INDEX["window"]] = 0
+    n, rng = draft.n, draft.rng
+    wanted = rng.integers(least, most + 1, n)
+    kinds = rng.random((n, laying.NUM_DISTRACTORS)).argsort(axis=1) < wanted[:, None]
+    cells = np.empty((laying.NUM_LAID, n, len(LAB)))
+    rng.random(out=cells[:1])
+    fails = rng.random(n) < FAILS
+    rng.random(out=cells[1:5])
+    windows = rng.integers(1, 5, n)
+    rng.random(out=cells[5:])
+    laying.distract(draft.rows, draft.free, kinds, cells, fails, windows)
 
 
 def sampler(situation: Situation, held_out: bool = False) -> Callable[[int, np.random.Generator], Scenarios]:
