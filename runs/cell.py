@@ -227,7 +227,8 @@ def arm_config(
 @contextmanager
 def _built(config: KerfConfig, policy: TorchPolicy | None) -> Iterator[KerfAlgorithm]:
     """The algorithm of `config`, starting from `policy` (None: from its own initial weights)."""
-    algorithm: KerfAlgorithm = config.build_algo()
+    # RLlib would watch the machine's load from a thread, which takes up to 0.7 s to notice that it is to stop.
+    algorithm: KerfAlgorithm = config.debugging(log_sys_usage=False).build_algo()
     try:
         if policy is not None:
             algorithm.load_weights(policy.weights())

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -156,7 +157,8 @@ class Pool:
         """
         waiting, failures = list(units), list[Failure]()
         while waiting or self._busy:
-            for unit in [unit for unit in waiting if not lacks(unit)][: len(self._idle)]:
+            # No further than there are idle workers: `lacks` reads the disk, and progress comes thousands of times.
+            for unit in list(islice((unit for unit in waiting if not lacks(unit)), len(self._idle))):
                 waiting.remove(unit)
                 self._begin(self._idle.pop(), unit, 1)
             if not self._busy:  # what is left waits for units that failed

@@ -1,12 +1,15 @@
-"""What the pool says of units that could not be done."""
+"""The pool: what it says of units that could not be done, and that it wastes no time between units."""
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
+from runs.cell import run_unit
 from runs.pool import Pool, local_ray
 from runs.recipe_file import load_recipe
-from runs.store import ALIGNED, Unit
+from runs.store import ALIGNED, Store, Unit
 
 
 @pytest.mark.slow
@@ -29,3 +32,35 @@ def test_an_error_has_a_sentence_and_a_plain_traceback_and_the_others_are_done_w
         assert "\x1b" not in failure.traceback
         assert not failure.disk
     assert failures[2].why == "it needs aligned/seed-0, which is missing"
+
+
+@pytest.mark.slow
+def test_waiting_units_are_looked_at_when_a_worker_is_idle_and_not_at_every_progress(tmp_path):
+    """Else the cost of a study grows with the square of its units."""
+    recipe = load_recipe("smoke")
+    cells = [Unit(arm, 0) for arm in ("continued", "exposure", "penalised")]
+    looked_at, heard, done = list[Unit](), list[Unit](), set[Unit]()
+
+    def lacks(unit: Unit) -> list[Unit]:
+        looked_at.append(unit)
+        return [] if unit.arm == ALIGNED or Unit(ALIGNED, 0) in done else [Unit(ALIGNED, 0)]
+
+    def on_done(unit: Unit) -> list[Unit]:
+        done.add(unit)
+        return []
+
+    with local_ray(1):
+        failures = Pool(recipe, tmp_path, 1).run(
+            [Unit(ALIGNED, 0), *cells], lacks, lambda progress: heard.append(progress.unit), on_done
+        )
+    assert not failures
+    assert len(heard) > 10
+    assert looked_at == [Unit(ALIGNED, 0), *cells]
+
+
+@pytest.mark.slow
+def test_a_unit_leaves_no_thread_that_its_end_would_wait_for(tmp_path):
+    """RLlib's monitor of the machine's load sleeps 0.7 s at a time, and stopping waits for it."""
+    with local_ray(1):
+        for _ in run_unit(load_recipe("smoke"), Unit(ALIGNED, 0), Store(tmp_path)):
+            assert not [thread for thread in threading.enumerate() if type(thread).__name__ == "UtilMonitor"]
