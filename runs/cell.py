@@ -6,7 +6,7 @@ Each is a Python generator that yields `Progress` as it goes, so whoever drives 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -120,7 +120,7 @@ def align(recipe: Recipe, unit: Unit, store: Store) -> Iterator[Progress]:
         if recipe.exact is not None:
             policy = yield from align_exactly(recipe, unit.seed, log)
         else:
-            policy = yield from _align_by_ppo(recipe, unit.seed, log)
+            policy = yield from align_by_ppo(recipe, unit.seed, log)
             scale = _advantage_scale(recipe, policy, unit.seed)
         scores = battery.measure(policy)
         measured = [Measured(log.done, log.env_steps, scores)]
@@ -146,7 +146,10 @@ def align(recipe: Recipe, unit: Unit, store: Store) -> Iterator[Progress]:
         )
 
 
-def _align_by_ppo(recipe: Recipe, seed: int, log: Log) -> Generator[Progress, None, TorchPolicy]:
+def align_by_ppo(
+    recipe: Recipe, seed: int, log: Log, look: Callable[[KerfAlgorithm], None] | None = None
+) -> Generator[Progress, None, TorchPolicy]:
+    """Train an agent phase by phase, on the natural stream; `look` is shown the algorithm after each iteration."""
     world = get_world(recipe.world)
     policy: TorchPolicy | None = None
     for name, phase in recipe.align.phases:
@@ -159,7 +162,10 @@ def _align_by_ppo(recipe: Recipe, seed: int, log: Log) -> Generator[Progress, No
         )
         with _built(config, policy) as algorithm:
             for _ in range(phase.iterations):
-                yield log.iteration(algorithm.train(), phase.training.num_scenarios * world.horizon)
+                progress = log.iteration(algorithm.train(), phase.training.num_scenarios * world.horizon)
+                if look is not None:
+                    look(algorithm)
+                yield progress
             policy = algorithm.policy()
     assert policy is not None  # there are always two phases, if of no iterations
     return policy

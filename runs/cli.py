@@ -222,21 +222,43 @@ def bench() -> None:
     """Measure how fast the lab is here."""
 
 
-@bench.command()
-@click.option(
+to_json = click.option(
     "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the numbers there too."
 )
-def train(json_file: Path | None) -> None:
-    """Steps per second of the world alone, of our training path, and of stock RLlib PPO."""
+
+
+@bench.command()
+@to_json
+@click.option("--peers/--no-peers", default=True, help="Whether to time Stable-Baselines3 and rejax, too.")
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=0),
+    default=10,
+    metavar="N",
+    help="Agents to align from scratch by either way to gradients; default 10.",
+)
+@click.option(
+    "--check",
+    "only_check",
+    is_flag=True,
+    help="Compare ratios at a small size with bounds; exit with 1 if one is broken.",
+)
+def train(json_file: Path | None, peers: bool, seeds: int, only_check: bool) -> None:
+    """How fast training is, against its peers and its limit, and whether it learns as well as by autograd.
+
+    The peers are installed into an environment of their own, in out/peers.
+    """
+    from runs.bench.peer_environment import FOLDER
+    from runs.bench.train import check as check_ratios
     from runs.bench.train import train as bench_train
 
-    bench_train(json_file, terminal())
+    if only_check:
+        raise SystemExit(0 if check_ratios(terminal()) else 1)
+    bench_train(json_file, terminal(), peers=FOLDER if peers else None, num_seeds=seeds)
 
 
 @bench.command("exact")
-@click.option(
-    "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the numbers there too."
-)
+@to_json
 def bench_exact(json_file: Path | None) -> None:
     """Seconds and memory of exact evaluation and of exact optima."""
     from runs.bench.exact import exact as measure_exact

@@ -1,31 +1,32 @@
-"""`kerf bench train`: how fast the world, our training path and stock RLlib PPO are here, measured in one run."""
+"""`kerf bench train`: how fast training is here, against its peers and its limit, and whether it learns as well.
+
+All in one run, and what is compared is measured in turn, so that whatever else the machine does disturbs all alike.
+"""
 
 from __future__ import annotations
 
 import statistics
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import torch
 from rich import box
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from agents.config import KerfConfig
-from agents.settings import NetworkSettings, TrainingSettings
-from agents.stock import stock_ppo
-from generators.base import GeneratorSettings
-from generators.registry import make_generator
-from lab.world import World, natural
+from agents.network import PolicyNetwork, TorchPolicy
+from lab.values import Battery
 from lab.worlds import get_world
+from runs.bench import learning
+from runs.bench.contenders import LEARNING, SAMPLING, Group, Sizes, groups
 from runs.bench.timing import (
     REST,
-    Contender,
-    Stopwatch,
     machine,
     one_quiet_thread,
     refuse_unwritable,
@@ -35,178 +36,221 @@ from runs.bench.timing import (
 )
 from runs.pool import local_ray
 
-PARTS = SAMPLING, LEARNING, _ = ("sampling", "learning", REST)
-CONTENDERS = KERNEL, KERF, STOCK, STOCK_WIDE = ("kernel", "kerf", "stock", "stock_wide")
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """What is measured, and how often.
-
-    Attributes:
-        world: Name of a registered world.
-        num_scenarios: Episodes a batch. The world and our path play them all side by side.
-        num_envs: Environments that stock RLlib plays side by side; the wide variant plays all, as we do, which is the
-            fastest that it gets.
-        minibatch_size: Steps a minibatch.
-        num_epochs: Passes over a batch.
-        hidden: Widths of the shared trunk's tanh layers.
-        repetitions: Times that each is measured, in turn.
-        kernel_batches: Batches that the world plays in one repetition.
-        iterations: Iterations of our path in one repetition; stock RLlib does one.
-    """
-
-    world: str = "station"
-    num_scenarios: int = 1024
-    num_envs: int = 32
-    minibatch_size: int = 4096
-    num_epochs: int = 3
-    hidden: tuple[int, ...] = (64, 64)
-    repetitions: int = 5
-    kernel_batches: int = 30
-    iterations: int = 5
-
-    @property
-    def network(self) -> NetworkSettings:
-        return NetworkSettings(hidden=self.hidden, activation="tanh", shared_trunk=True)
-
-    @property
-    def training(self) -> TrainingSettings:
-        return TrainingSettings(
-            num_scenarios=self.num_scenarios,
-            minibatch_size=self.minibatch_size,
-            num_epochs=self.num_epochs,
-            advantage_scaling="batch",  # as stock PPO does
-        )
-
+PARTS = (SAMPLING, LEARNING, REST)
 
 FULL = Sizes()
-"""About a minute."""
+SMALL = replace(FULL, num_scenarios=512, minibatch_size=2048, repetitions=5, kernel_batches=5, iterations=2)
+"""Of `--check`: some twenty seconds."""
+
+BOUNDS = {"eager": 1.25, "limit": 0.6, "stock": 10.0, "stock_wide": 5.0}
+"""How many times as fast as each of these our training path must at least be, at the size of `--check`."""
+
+BATTERY_SCENARIOS = 128
+"""Scenarios a family of the battery that is timed."""
+
+TARGETS: Mapping[str, tuple[str, float]] = {
+    "kernel": ("the world with observations, env-steps/s", 5e6),
+    "kerf": ("training end to end, env-steps/s", 150e3),
+    "stock": ("times stock RLlib PPO", 20.0),
+    "sb3": ("times Stable-Baselines3 PPO", 8.0),
+    "cartpole": ("times rejax on CartPole, 4 inputs, one core each", 1.0),
+    "padded": ("times rejax at our observation size, one core each", 1.0),
+    "limit": ("of the bare torch products and activations", 0.7),
+    "battery": ("a battery at a checkpoint, s", 0.6),
+    "alignment": ("an agent from scratch to a passed gate, CPU s", 60.0),
+    "memory": ("a worker's memory, GiB", 1.2),
+    "help": ("kerf --help, s", 0.4),
+}
+"""What a core of a current machine should reach: at least so much, or at most if it is one of `AT_MOST`."""
+AT_MOST = ("battery", "alignment", "memory", "help")
 
 
-def train(json_file: Path | None, console: Console, sizes: Sizes = FULL) -> None:
-    """Measure, print a table, and write the same numbers to `json_file` if it is given.
+def train(
+    json_file: Path | None, console: Console, sizes: Sizes = FULL, peers: Path | None = None, num_seeds: int = 0
+) -> None:
+    """Measure, print tables, and write the same numbers to `json_file` if it is given.
+
+    Args:
+        json_file: Where the figures go.
+        console: Where the tables go.
+        sizes: What is timed.
+        peers: Folder of the peers' environment; None leaves them out.
+        num_seeds: Agents that are aligned from scratch each way; 0 leaves that out.
 
     Raises:
-        KerfError: if the file could not be written; asked before anything is measured.
+        KerfError: if the file could not be written, asked before anything is measured, or the peers cannot be had.
     """
     refuse_unwritable(json_file)
-    figures = measure(sizes)
-    console.print(_table(figures, sizes))
+    with console.status("starting") as status:
+        figures = measure(sizes, peers, num_seeds, status.update)
+    for shown in tables(figures):
+        console.print(shown)
     write_figures(json_file, figures)
 
 
-def measure(sizes: Sizes) -> dict[str, Any]:
+def check(console: Console, sizes: Sizes = SMALL) -> bool:
+    """Whether our path is still so many times as fast as `BOUNDS` ask for; prints what it found.
+
+    Only ratios within this run count: how fast the machine is, or how busy, does not.
+    """
+    with console.status("starting") as status:
+        figures = measure(sizes, None, 0, status.update)
+    console.print(group_table(figures, "station"))
+    ratios = figures["groups"]["station"]["ratios"]
+    holds = True
+    for name, bound in BOUNDS.items():
+        found = ratios[name]["median"]
+        if found < bound:
+            holds = False
+            label = figures["groups"]["station"]["contenders"][name]["label"]
+            console.print(f"Too slow: {found:.2f} times {label}, should be at least {bound:g}.")
+    if holds:
+        console.print("All ratios are within their bounds.")
+    return holds
+
+
+def measure(sizes: Sizes, peers: Path | None, num_seeds: int, say: Callable[[str], None]) -> dict[str, Any]:
     """All figures as plain JSON values.
 
-    `kernel`, `kerf`, `stock` and `stock_wide` each hold `label`, `steps_per_second` (`median`, `low`, `high` over the
-    repetitions) and `time` (the median share of each part); `ratio` holds how many times as fast as `stock` and as
-    `stock_wide` our path is, repetition by repetition. Beside them stand `benchmark`, `sizes` and `machine`.
+    `groups` holds, by name, `title`, `versions`, `contenders` (each with `label`, `steps_per_second` as `median`, `low`
+    and `high` over the repetitions, and `time`, the median share of each part) and `ratios` (how many times as fast as
+    each of the others the first one is, repetition by repetition). `once` holds single figures by the names of
+    `TARGETS`, `learning` what `runs.bench.learning.figures` gives, if it was asked for. Beside them stand `benchmark`,
+    `sizes` and `machine`.
     """
     facts = machine()  # before we load it ourselves
-    rates: dict[str, list[float]] = {name: [] for name in CONTENDERS}
-    shares: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
-    with _contenders(sizes) as contenders:
-        for contender in contenders.values():  # compile, allocate, fill caches
-            contender.measure()
-        for _ in range(sizes.repetitions):  # in turn, so that whatever else runs here disturbs all alike
-            for name, contender in contenders.items():
-                rate, by_part = contender.measure()
-                rates[name].append(rate)
-                shares[name].append(by_part)
-        figures: dict[str, Any] = {"benchmark": "train", "sizes": asdict(sizes), "machine": facts}
-        for name, contender in contenders.items():
-            time_by_part = {
-                part: statistics.median(by_part[part] for by_part in shares[name]) for part in shares[name][0]
-            }
-            figures[name] = {"label": contender.label, "steps_per_second": spread(rates[name]), "time": time_by_part}
-    figures["ratio"] = {
-        stock: spread([ours / theirs for ours, theirs in zip(rates[KERF], rates[stock], strict=True)])
-        for stock in (STOCK, STOCK_WIDE)
-    }
+    figures: dict[str, Any] = {"benchmark": "train", "sizes": asdict(sizes), "machine": facts}
+    with local_ray(facts["cores"]):
+        with one_quiet_thread(), groups(sizes, peers, say) as found:
+            figures["groups"] = {name: _timed(group, sizes.repetitions, say) for name, group in found.items()}
+            figures["once"] = {"battery": _battery_seconds(sizes), "help": _help_seconds()}
+        if num_seeds:
+            learnt = learning.learn_all(num_seeds, say)
+            figures["learning"] = learning.figures(learnt)
+            ours = [agent for agent in learnt if agent.way == learning.WAYS[0]]
+            figures["once"]["alignment"] = statistics.median(agent.seconds for agent in ours)
+            figures["once"]["memory"] = max(agent.memory for agent in ours)
     return figures
 
 
-@contextmanager
-def _contenders(sizes: Sizes) -> Iterator[dict[str, Contender]]:
-    """All by name, ready to run, each on one thread of this process."""
+def _timed(group: Group, repetitions: int, say: Callable[[str], None]) -> dict[str, Any]:
+    rates: dict[str, list[float]] = {name: [] for name in group.contenders}
+    shares: dict[str, list[dict[str, float]]] = {name: [] for name in group.contenders}
+    for repetition in range(repetitions + 1):
+        for name, contender in group.contenders.items():
+            say(f"{group.title}: {contender.label}")
+            rate, by_part = contender.measure()
+            if repetition:  # the first compiles, allocates, fills caches
+                rates[name].append(rate)
+                shares[name].append(by_part)
+    ours, *others = group.contenders
+    return {
+        "title": group.title,
+        "versions": dict(group.versions),
+        "contenders": {
+            name: {
+                "label": contender.label,
+                "steps_per_second": spread(rates[name]),
+                "time": {part: statistics.median(of[part] for of in shares[name]) for part in shares[name][0]},
+            }
+            for name, contender in group.contenders.items()
+        },
+        "ratios": {
+            other: spread([mine / theirs for mine, theirs in zip(rates[ours], rates[other], strict=True)])
+            for other in others
+        },
+    }
+
+
+def _battery_seconds(sizes: Sizes) -> float:
+    """Median time of measuring an agent on the battery."""
     world = get_world(sizes.world)
-    num_steps = sizes.num_scenarios * world.horizon
-    config = KerfConfig().kerf(
-        world=sizes.world,
-        source=make_generator(world, GeneratorSettings(kind="natural")),
-        seed=0,
-        network=sizes.network,
-        training=sizes.training,
+    battery = Battery(world, BATTERY_SCENARIOS, seed=0)
+    policy = TorchPolicy(
+        PolicyNetwork(len(world.observations), len(world.actions), sizes.network, torch.Generator().manual_seed(0))
     )
-    with one_quiet_thread(), local_ray(1), ExitStack() as stack:
-
-        def built(config: Any) -> Any:
-            algorithm = config.debugging(log_level="ERROR").build_algo()  # it sets the level of all of RLlib
-            stack.callback(algorithm.stop)
-            return algorithm
-
-        def stock(num_envs: int) -> Contender:
-            algorithm = built(stock_ppo(sizes.world, sizes.network, sizes.training, num_envs))
-            stopwatch = Stopwatch().watch(SAMPLING, algorithm.env_runner, "sample")
-            stopwatch.watch(LEARNING, algorithm.learner_group, "update")
-            return Contender(f"stock RLlib PPO, {num_envs:,} side by side", num_steps, algorithm.train, stopwatch)
-
-        kerf = built(config)
-        yield {
-            KERNEL: Contender("world alone", num_steps * sizes.kernel_batches, _kernel(world, sizes), Stopwatch()),
-            KERF: Contender(
-                "our training path",
-                num_steps * sizes.iterations,
-                lambda: _repeat(kerf.train, sizes.iterations),
-                Stopwatch().watch(SAMPLING, kerf, "play").watch(LEARNING, kerf.learner_group, "update"),
-            ),
-            STOCK: stock(sizes.num_envs),
-            STOCK_WIDE: stock(sizes.num_scenarios),
-        }
+    return _median_seconds(lambda: battery.measure(policy))
 
 
-def _kernel(world: World, sizes: Sizes) -> Callable[[], None]:
-    """Plays batches of natural scenarios with actions drawn beforehand: steps and observations, nothing else."""
-    rng = np.random.default_rng(0)
-    scenarios = natural(world, sizes.num_scenarios, rng)
-    actions = rng.integers(len(world.actions), size=(world.horizon, sizes.num_scenarios))
-    observations = np.empty((sizes.num_scenarios, len(world.observations)), np.float32)
-    events = np.zeros(sizes.num_scenarios, np.uint64)
-
-    def play() -> None:
-        episodes = world.begin(scenarios)
-        for chosen in actions:
-            episodes.observe(observations)
-            episodes.step(chosen, events)
-
-    return lambda: _repeat(play, sizes.kernel_batches)
+def _help_seconds() -> float:
+    """Median time of `kerf --help`, from start to end."""
+    command = [str(Path(sys.executable).with_name("kerf")), "--help"]
+    return _median_seconds(lambda: subprocess.run(command, check=True, capture_output=True))
 
 
-def _repeat(run: Callable[[], Any], times: int) -> None:
-    for _ in range(times):
+def _median_seconds(run: Callable[[], Any], times: int = 5) -> float:
+    seconds = []
+    for _ in range(times + 1):
+        began = time.perf_counter()
         run()
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds[1:])
 
 
-def _table(figures: Mapping[str, Any], sizes: Sizes) -> Table:
-    """A row for each, with how many times as fast our path is as those that it is compared with."""
-    facts = figures["machine"]
+def tables(figures: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """All that is to be shown."""
+    for name in figures["groups"]:
+        yield group_table(figures, name)
+    if "learning" in figures:
+        yield learning.table(figures["learning"])
+    yield _targets_table(figures)
+
+
+def group_table(figures: Mapping[str, Any], name: str) -> Table:
+    """A row for each contender of a group, with how many times as fast as it the first is."""
+    facts, sizes, group = figures["machine"], figures["sizes"], figures["groups"][name]
     table = Table(box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left")
-    table.title = f"{sizes.world}: {facts['cpu']}, one thread (load {facts['load']:.1f} on {facts['cores']} cores)"
+    table.title = f"{group['title']}: {facts['cpu']}, one thread (load {facts['load']:.1f} on {facts['cores']} cores)"
+    versions = "".join(f" {package} {version}," for package, version in group["versions"].items()).rstrip(",")
     table.caption = Text(
-        f"{sizes.num_scenarios:,} episodes a batch, {sizes.num_epochs} epochs, minibatches of "
-        f"{sizes.minibatch_size:,}, network {' x '.join(map(str, sizes.hidden))}. Medians of {sizes.repetitions} "
-        "repetitions in turn [lowest, highest]."
+        f"{sizes['num_scenarios']:,} episodes a batch, {sizes['num_epochs']} epochs, minibatches of "
+        f"{sizes['minibatch_size']:,}, network {' x '.join(map(str, sizes['hidden']))}. Medians of "
+        f"{sizes['repetitions']} repetitions in turn [lowest, highest]." + (f" Peers:{versions}." if versions else "")
     )
     table.add_column("", no_wrap=True)
     for heading in ("env-steps/s", "ours / this", *PARTS):
         table.add_column(heading, justify="right", no_wrap=True)
-    for name in CONTENDERS:
-        time_by_part, ratio = figures[name]["time"], figures["ratio"].get(name)
+    for contender, row in group["contenders"].items():
+        time_by_part, ratio = row["time"], group["ratios"].get(contender)
+        digits = ",.0f" if ratio is None or ratio["median"] > 100 else ".2f" if ratio["median"] < 10 else ".1f"
         table.add_row(
-            figures[name]["label"],
-            spread_text(figures[name]["steps_per_second"], ",.0f"),
-            spread_text(ratio, ".1f") if ratio else "",
+            row["label"],
+            spread_text(row["steps_per_second"], ",.0f"),
+            spread_text(ratio, digits) if ratio else "",
             *(f"{time_by_part[part]:.0%}" if part in time_by_part else "" for part in PARTS),
         )
     return table
+
+
+def reached(figures: Mapping[str, Any]) -> dict[str, float]:
+    """What came out of what `TARGETS` asks for, by name, as far as it was measured."""
+    found: dict[str, float] = dict(figures["once"])
+    station = figures["groups"]["station"]
+    for name in ("kernel", "kerf"):
+        found[name] = station["contenders"][name]["steps_per_second"]["median"]
+    for name in ("stock", "limit", "sb3"):
+        if name in station["ratios"]:
+            found[name] = station["ratios"][name]["median"]
+    for name in ("cartpole", "padded"):
+        if name in figures["groups"]:
+            found[name] = figures["groups"][name]["ratios"]["rejax_1"]["median"]
+    return found
+
+
+def _targets_table(figures: Mapping[str, Any]) -> Table:
+    found = reached(figures)
+    table = Table(box=box.SIMPLE_HEAD, title_justify="left", title="What should be reached")
+    for heading in ("", "reached", "should be", ""):
+        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
+    for name, (label, target) in TARGETS.items():
+        if name in found:
+            at_most = name in AT_MOST
+            holds = found[name] <= target if at_most else found[name] >= target
+            table.add_row(
+                label, _number(found[name]), f"{'<=' if at_most else '>='} {_number(target)}", "" if holds else "missed"
+            )
+    return table
+
+
+def _number(number: float) -> str:
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
