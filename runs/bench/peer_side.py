@@ -58,6 +58,7 @@ def serve(module: str, sizes: Mapping[str, Any]) -> None:
     """Build what `module` offers at these sizes, and do what standard input says until it ends."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # libraries may print; the lines are ours alone
+    sys.stdout = sys.stderr  # what is printed is there at once, even if the process dies
 
     def answer(**facts: Any) -> None:
         answers.write(json.dumps(facts, allow_nan=False) + "\n")
