@@ -59,6 +59,8 @@ class KerfConfig(PPOConfig):
         from agents.algorithm import KerfAlgorithm  # here: it needs this module to define its default config
 
         super().__init__(algo_class=algo_class or KerfAlgorithm)
+        # RLlib would watch the machine's load from a thread, which takes up to 0.7 s to notice that it is to stop.
+        self.debugging(log_sys_usage=False)
         self.world: str = ""
         self.network = NetworkSettings()
         self.settings = TrainingSettings()
@@ -73,6 +75,7 @@ class KerfConfig(PPOConfig):
         self.anchor: Weights | None = None
         self.advantage_scale: float | None = None
         self.seed_entropy: int | Sequence[int] = 0
+        self.num_threads = 1
 
     def kerf(
         self,
@@ -90,6 +93,7 @@ class KerfConfig(PPOConfig):
         design: Mapping[str, float] | None = None,
         anchor: Weights | None = None,
         advantage_scale: float | None = None,
+        num_threads: int = 1,
     ) -> KerfConfig:
         """Set everything of ours at once.
 
@@ -110,6 +114,8 @@ class KerfConfig(PPOConfig):
             anchor: Weights of the frozen policy pi_0 (same network), needed iff `anchor_coeff > 0`.
             advantage_scale: What advantages are divided by, needed iff `advantage_scaling` is `frozen`; usually
                 `Sample.advantages().std()` of the aligned checkpoint (so: after `reward_scale`).
+            num_threads: Threads that playing and learning in this process may use; two are the most that help. What
+                comes out is the same, bit for bit.
 
         Returns:
             This config.
@@ -125,6 +131,7 @@ class KerfConfig(PPOConfig):
         self.grader, self.penalty, self.penalty_turned = grader, penalty, penalty_sign == -1
         self.doses, self.shaping = doses, shaping
         self.design, self.anchor, self.advantage_scale = design, anchor, advantage_scale
+        self.num_threads = num_threads
         self._check()
         return self
 
@@ -161,6 +168,8 @@ class KerfConfig(PPOConfig):
             raise KerfError("source: expected a scenario source, got None; call KerfConfig().kerf(source=...)")
         if not (math.isfinite(self.penalty) and self.penalty >= 0):
             raise KerfError(f"penalty must be finite and >= 0, got {self.penalty}; penalty_sign=-1 turns it round")
+        if self.num_threads < 1:
+            raise KerfError(f"num_threads must be >= 1, got {self.num_threads}")
         if self.penalty > 0 and self.grader is None and self.doses is None:
             raise KerfError(f"grader: a penalty of {self.penalty} needs a grader that says where, got None")
         if not (math.isfinite(self.shaping) and self.shaping >= 0):
@@ -199,6 +208,7 @@ class KerfConfig(PPOConfig):
         )
         self.learners(
             num_learners=settings.num_learners,
+            num_gpus_per_learner=settings.num_gpus_per_learner,
             learner_class=KerfLearner,
             add_default_connectors_to_learner_pipeline=False,
         )

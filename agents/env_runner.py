@@ -9,6 +9,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
@@ -23,8 +24,9 @@ from ray.rllib.utils.checkpoints import Checkpointable
 from agents.kernels import log_chances
 from agents.network import PolicyNetwork, TorchPolicy, Weights, weights_digest
 from agents.shaping import shaping
+from agents.threads import in_parallel
 from lab.objective import Objective
-from lab.rollout import Trajectories, rollout
+from lab.rollout import Trajectories, rollout, unplayed
 from lab.scenario import Scenarios
 from lab.world import World
 from lab.worlds import get_world
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
     from agents.config import KerfConfig
 
 Columns = Mapping[str, NDArray[Any]]
+
+SLICE = 512
+"""Episodes that are played side by side: their states, and what the network makes of them, stay in a core's cache."""
 
 
 @dataclass(frozen=True)
@@ -145,9 +150,15 @@ class Sampler:
         `dealt` `(T, n)` says where to penalise, whatever was done; None leaves it to the grader.
         """
         settings = self._settings
-        acting = _Acting(network)
-        trajectories = rollout(acting, self._world, scenarios, uniforms)
-        state_values = acting.state_values()
+        trajectories = unplayed(self._world, scenarios)
+        slices = [slice(start, start + SLICE) for start in range(0, len(scenarios), SLICE)]
+        state_values = np.concatenate(
+            in_parallel(
+                [partial(self._play, network, trajectories.of(rows), uniforms[:, rows]) for rows in slices],
+                self._config.num_threads if settings.num_env_runners == 0 else 1,
+            ),
+            axis=1,
+        )
         utility, penalty = self._rewards(trajectories, dealt)
         paid = utility
         if self._potential is not None:
@@ -175,6 +186,14 @@ class Sampler:
             "return_penalty": penalty.sum(axis=0),
         }
         return Sample(columns, episodes, np.count_nonzero(penalty, axis=1))
+
+    def _play(
+        self, network: PolicyNetwork, episodes: Trajectories, uniforms: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Play `episodes` and fill them in; the state values on the way, `(T, n)`."""
+        acting = _Acting(network)
+        rollout(acting, self._world, episodes.scenarios, uniforms, episodes)
+        return acting.state_values()
 
     def _rewards(
         self, trajectories: Trajectories, dealt: NDArray[np.bool_] | None

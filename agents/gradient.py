@@ -7,16 +7,19 @@ cross-entropy to the expert, and KL(pi || pi_0) to a frozen policy. A term with 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn.utils import clip_grad_norm_
 
 from agents import kernels
 from agents.network import PolicyNetwork
-from agents.passes import MAX_ROWS, BySize, parameters
+from agents.passes import MAX_ROWS, Packed, accumulate
 from agents.settings import TrainingSettings
+from agents.threads import in_parallel
 from lab.errors import KerfError
 
 Columns = Mapping[str, torch.Tensor]
@@ -25,6 +28,9 @@ and scaled, and `anchor_logp` for `anchor_logits`."""
 
 Terms = Mapping[str, torch.Tensor | float]
 """The loss, its terms by name (unweighted means over the rows), and the norm of the gradient before it was clipped."""
+
+NUM_LANES = 2
+"""Into how many sums the gradient of a minibatch is gathered; more threads than that have nothing to do."""
 
 _NO_EXPERT = np.empty(0, np.int64)
 
@@ -103,13 +109,45 @@ class Autograd:
         return {name: term.detach() for name, term in terms.items()} | {"grad_norm": norm}
 
 
+class _Lane:
+    """Works through some rows of a minibatch and adds up their gradients."""
+
+    def __init__(self, packed: Packed, settings: TrainingSettings) -> None:
+        self.gradient: NDArray[np.float32] = np.zeros_like(packed.parameters)
+        self.sums = np.zeros(len(kernels.TERMS))
+        self._packed, self._work = packed, packed.work_space(learning=True)
+        self._no_anchor = np.empty((0, 0), np.float32)
+        self._clip = np.float32(settings.clip)
+        weights = (
+            settings.policy_coeff, settings.value_coeff, settings.entropy_coeff, settings.imitation_coeff,
+            settings.anchor_coeff,
+        )  # fmt: skip
+        self._weights = tuple(np.float32(weight) for weight in weights)
+
+    def run(self, columns: Mapping[str, NDArray[Any]], rows: NDArray[np.int64], num_rows: int) -> None:
+        """Go through `rows` of `columns`, part of a minibatch of `num_rows`."""
+        self.gradient[:] = 0.0
+        self.sums[:] = 0.0
+        packed = self._packed
+        accumulate(
+            columns["observations"], rows, columns["actions"], columns["action_logp"], columns["advantage"],
+            columns["value_target"], columns.get("expert_action", _NO_EXPERT),
+            columns.get("anchor_logp", self._no_anchor), self._weights, self._clip, np.float32(1.0 / num_rows),
+            packed.parameters, self.gradient, packed.widths, packed.relu, self._work, self.sums,
+        )  # fmt: skip
+
+
 class WrittenOut:
-    """The same numbers, to rounding, and some three times as fast, on a CPU.
+    """The same numbers, to rounding, and about twice as fast, on a CPU.
+
+    A minibatch that is large enough is cut into two lanes, on two threads if there are two: the numbers are the same,
+    bit for bit, with one.
 
     Args:
         network: Whose parameters it is with respect to; they must be changed in place only.
         settings: Weights of the terms, clips.
         average: Called with the gradient `(P,)` to average it in place over all learners; None if there is only one.
+        num_threads: Threads that it may use.
     """
 
     def __init__(
@@ -117,54 +155,39 @@ class WrittenOut:
         network: PolicyNetwork,
         settings: TrainingSettings,
         average: Callable[[torch.Tensor], None] | None = None,
+        num_threads: int = 1,
     ) -> None:
-        owners = parameters(network)
-        self._gradient = torch.zeros(sum(owner.numel() for owner in owners))
-        for owner, part in zip(owners, self._gradient.split([owner.numel() for owner in owners]), strict=True):
-            owner.grad = part.view(owner.shape)
-        self._passes = BySize(network, self._gradient)
-        self._average = average
-        self._no_anchor = np.empty((0, network.num_actions), np.float32)
-        self._max_norm, self._clip = settings.max_grad_norm, np.float32(settings.clip)
-        self._coefficients = tuple(
-            np.float32(coefficient)
-            for coefficient in (
-                settings.policy_coeff, settings.value_coeff, settings.entropy_coeff, settings.imitation_coeff,
-                settings.anchor_coeff,
-            )
-        )  # fmt: skip
-        policy, value, entropy, imitation, anchor = self._coefficients
-        self._weights = np.array([-entropy, value, 0.0, policy, 0.0, imitation, anchor])
+        self._packed = Packed(network)
+        self._lanes = [_Lane(self._packed, settings) for _ in range(NUM_LANES)]
+        self._gradient = torch.zeros(len(self._packed.parameters))
+        self._packed.hand_out(self._gradient)
+        self._average, self._num_threads = average, num_threads
+        self._max_norm = settings.max_grad_norm
+        policy, imitation, anchor = settings.policy_coeff, settings.imitation_coeff, settings.anchor_coeff
+        self._weights = np.array([-settings.entropy_coeff, settings.value_coeff, 0.0, policy, 0.0, imitation, anchor])
         reported = [True, True, True, policy > 0, policy > 0, imitation > 0, anchor > 0]
         self._reported = [name for name, is_on in zip(kernels.TERMS, reported, strict=True) if is_on]
 
-    @torch.no_grad()
     def __call__(self, columns: Columns, rows: torch.Tensor) -> Terms:
         plain = {name: column.numpy() for name, column in columns.items()}
-        sums = np.zeros(len(kernels.TERMS))
-        share = np.float32(1.0 / len(rows))
-        self._passes.refresh()
-        self._gradient.zero_()
-        for part in rows.split(MAX_ROWS):
-            passes = self._passes.of(len(part))
-            torch.index_select(columns["observations"], 0, part, out=passes.observations)
-            passes.forward()
-            kernels.loss_gradient(
-                passes.outputs, passes.pull, part.numpy(), plain["actions"], plain["action_logp"],
-                plain["advantage"], plain["value_target"], plain.get("expert_action", _NO_EXPERT),
-                plain.get("anchor_logp", self._no_anchor), self._coefficients, self._clip, share, sums,
-            )  # fmt: skip
-            passes.backward()
+        parts = np.array_split(rows.numpy(), NUM_LANES if len(rows) > MAX_ROWS else 1)
+        lanes = self._lanes[: len(parts)]
+        self._packed.refresh()
+        in_parallel(
+            [partial(lane.run, plain, part, len(rows)) for lane, part in zip(lanes, parts, strict=True)],
+            self._num_threads,
+        )
+        self._gradient.copy_(torch.from_numpy(lanes[0].gradient))
+        for lane in lanes[1:]:
+            self._gradient.add_(torch.from_numpy(lane.gradient))
         if self._average is not None:
             self._average(self._gradient)
         norm = torch.linalg.vector_norm(self._gradient)
         self._gradient.mul_(torch.clamp(self._max_norm / (norm + 1e-6), max=1.0))
-        means = sums / len(rows)
+        means = np.sum([lane.sums for lane in lanes], axis=0) / len(rows)
         terms = dict(zip(kernels.TERMS, means.tolist(), strict=True))
-        return {name: terms[name] for name in self._reported} | {
-            "loss": float(means @ self._weights),
-            "grad_norm": norm,
-        }
+        loss = float(means @ self._weights)
+        return {name: terms[name] for name in self._reported} | {"loss": loss, "grad_norm": norm}
 
 
 def make_gradient(
@@ -173,6 +196,7 @@ def make_gradient(
     settings: TrainingSettings,
     device: torch.device,
     average: Callable[[torch.Tensor], None] | None = None,
+    num_threads: int = 1,
 ) -> Gradient:
     """The way that `settings.gradient` asks for, for a `network` on `device`; other arguments as in its class.
 
@@ -184,4 +208,4 @@ def make_gradient(
         raise KerfError(f"gradient: written_out needs a learner on a CPU, and this one is on {device}; try auto")
     if settings.gradient == "autograd" or not on_cpu:
         return Autograd(forward, network, settings)
-    return WrittenOut(network, settings, average)
+    return WrittenOut(network, settings, average, num_threads)

@@ -44,6 +44,7 @@ class KerfLearner(PPOTorchLearner):
             self.config.settings,
             self.device,
             self._average if self.distributed else None,
+            self.config.num_threads if self.config.settings.num_learners == 0 else 1,
         )
 
     def _average(self, gradient: torch.Tensor) -> None:
@@ -100,7 +101,8 @@ class KerfLearner(PPOTorchLearner):
 
     def _columns(self, training_data: TrainingData) -> dict[str, torch.Tensor]:
         """The batch on the device, its two advantages combined and scaled, its anchor normalised."""
-        batch = self._convert_batch_type(training_data.batch).policy_batches[DEFAULT_MODULE_ID]
+        on_gpu = self.device.type == "cuda"
+        batch = self._convert_batch_type(training_data.batch, pin_memory=on_gpu).policy_batches[DEFAULT_MODULE_ID]
         columns = {name: column.to(self.device) for name, column in batch.items()}
         combined = columns.pop("advantage_utility") - columns.pop("advantage_penalty")
         columns["advantage"] = self._scaled(combined)

@@ -18,7 +18,7 @@ from ray.rllib.core.rl_module.apis.value_function_api import ValueFunctionAPI
 from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
 from torch import nn
 
-from agents.passes import MAX_ROWS, BySize
+from agents.passes import Packed, act
 from agents.settings import NetworkSettings
 from lab.errors import KerfError
 from lab.world import World
@@ -150,7 +150,8 @@ class TorchPolicy:
 
     def __init__(self, network: PolicyNetwork) -> None:
         self.network = network
-        self._passes = BySize(network)
+        self._packed = Packed(network)
+        self._work = self._packed.work_space()
 
     @classmethod
     def from_weights(
@@ -163,17 +164,11 @@ class TorchPolicy:
 
     def outputs(self, observations: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """`(n, D)` float32 -> logits `(n, A)` and state values `(n,)` in units of scaled reward, both float32."""
-        n = len(observations)
+        n, packed = len(observations), self._packed
         logits = np.empty((n, self.network.num_actions), np.float32)
         state_values = np.empty(n, np.float32)
-        with torch.inference_mode():
-            self._passes.refresh()
-            for start in range(0, n, MAX_ROWS):
-                rows = slice(start, min(start + MAX_ROWS, n))
-                passes = self._passes.of(rows.stop - start)
-                passes.forward(torch.from_numpy(observations[rows]))
-                logits[rows] = passes.outputs[:-1].T
-                state_values[rows] = passes.outputs[-1]
+        packed.refresh()
+        act(observations, packed.parameters, packed.widths, packed.relu, self._work, logits, state_values)
         return logits, state_values
 
     def logits(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:

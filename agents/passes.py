@@ -1,200 +1,262 @@
-"""Forward and backward passes of a `PolicyNetwork` on a CPU, written out over buffers that are allocated once.
+"""Forward and backward passes of a `PolicyNetwork` on a CPU, compiled as a whole.
 
-The matrix products are torch's, what lies between them is compiled (`agents.kernels`). torch's modules and autograd
-compute the same, to rounding, and more than twice as slowly at the sizes that agents have here.
+A few functions on arrays go through a batch part by part, so that activations stay in a core's cache; the matrix
+products are BLAS's. torch's modules and autograd compute the same, to rounding, and half as fast at the sizes that
+agents have here. Nothing here holds Python's lock, so that several threads can work at once.
+
+A network is one or two *stacks* of layers: a trunk with the heads that read it, which count as one last layer.
+`widths` `(S, L + 1)` int64 holds, for each stack, the observation's length, the widths of the hidden layers, and the
+number of outputs. Parameters lie in one array `(P,)`: stack by stack, layer by layer, weights `(out, in)` and then
+biases. Outputs `(K, n)` are those of all stacks: logits, and below them the state values. They are transposed because
+they are few: the products are faster that way round, and what is computed from them runs along the rows.
 """
 
+# mypy: disable-error-code="no-untyped-def,no-untyped-call,untyped-decorator"
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import scipy.linalg.cython_blas  # noqa: F401  # numba's products call it; loaded here, so that its threads can be limited
 import torch
+from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 from torch import nn
 
-from agents import kernels
+from agents.kernels import add_row_sums, loss_gradient, relu_backward, relu_forward, tanh_backward, tanh_forward
+from lab.compiled import compiled
 
 if TYPE_CHECKING:
     from agents.network import PolicyNetwork
 
 MAX_ROWS = 1024
-"""Rows that should go through at a time: few enough for their activations to stay in a core's cache."""
-
-MAX_SIZES = 4
-"""Batch sizes for which buffers are kept."""
+"""Rows of a part."""
 
 
-class _Activation(NamedTuple):
-    forward: Callable[..., None]
-    backward: Callable[..., None]
+@compiled
+def _num_parameters(widths):
+    total = 0
+    for layer in range(len(widths) - 1):
+        total += (widths[layer] + 1) * widths[layer + 1]
+    return total
 
 
-_ACTIVATIONS: Mapping[str, _Activation] = {
-    "tanh": _Activation(kernels.tanh_forward, kernels.tanh_backward),
-    "relu": _Activation(kernels.relu_forward, kernels.relu_backward),
-}
+@compiled
+def _forward(observations, parameters, widths, relu, hidden, out):
+    """One stack: `(n, D)` -> `out` `(K, n)`; keeps the hidden layers' results in `hidden`, one after another."""
+    n, last = len(observations), len(widths) - 2
+    at, kept, features = 0, 0, observations
+    for layer in range(last):
+        below, above = widths[layer], widths[layer + 1]
+        weight = parameters[at : at + above * below].reshape(above, below)
+        bias = parameters[at + above * below : at + above * below + above]
+        values = hidden[kept : kept + n * above].reshape(n, above)
+        np.dot(features, weight.T, values)
+        if relu:
+            relu_forward(values, bias)
+        else:
+            tanh_forward(values, bias)
+        at, kept, features = at + above * (below + 1), kept + n * above, values
+    below, above = widths[last], widths[last + 1]
+    np.dot(parameters[at : at + above * below].reshape(above, below), features.T, out)
+    for k in range(above):
+        bias_k = parameters[at + above * below + k]
+        for i in range(n):
+            out[k, i] += bias_k
 
 
-class _Stack:
-    """A trunk and the heads that read it: `(n, D)` to `(K, n)`, the outputs of all heads below each other.
+@compiled
+def _add(to, what):
+    numbers = what.reshape(-1)
+    for i in range(len(to)):
+        to[i] += numbers[i]
 
-    Outputs are transposed because they are few: the product is more than twice as fast that way round, and what is
-    computed from them runs along the rows. All views of the buffers are made here: to make them anew each time would
-    take longer than much of what is done to them.
+
+@compiled
+def _backward(observations, parameters, gradient, widths, relu, hidden, pull, pulls, product):
+    """One stack, after its `_forward`: adds to `gradient` what `pull` `(K, n)`, with respect to its outputs, comes to.
+
+    `pulls` has the size of `hidden`, and `product` that of the largest layer's weights; both are overwritten.
     """
+    n, last = len(observations), len(widths) - 2
+    at, kept = _num_parameters(widths), 0
+    for layer in range(1, last + 1):
+        kept += n * widths[layer]
+    for layer in range(last, -1, -1):
+        below, above = widths[layer], widths[layer + 1]
+        at -= above * (below + 1)
+        weight_gradient = gradient[at : at + above * below]
+        bias_gradient = gradient[at + above * below : at + above * (below + 1)]
+        product_here = product[: above * below].reshape(above, below)
+        first = kept - n * below if layer > 0 else 0
+        features = hidden[first:kept].reshape(n, below) if layer > 0 else observations
+        if layer == last:
+            np.dot(pull, features, product_here)
+            add_row_sums(pull, bias_gradient)
+            if layer > 0:
+                weight = parameters[at : at + above * below].reshape(above, below)
+                np.dot(pull.T, weight, pulls[first:kept].reshape(n, below))
+        else:
+            values = hidden[kept : kept + n * above].reshape(n, above)
+            pulled = pulls[kept : kept + n * above].reshape(n, above)
+            if relu:
+                relu_backward(pulled, values, bias_gradient)
+            else:
+                tanh_backward(pulled, values, bias_gradient)
+            np.dot(pulled.T, features, product_here)
+            if layer > 0:
+                weight = parameters[at : at + above * below].reshape(above, below)
+                np.dot(pulled, weight, pulls[first:kept].reshape(n, below))
+        _add(weight_gradient, product_here)
+        kept = first
 
-    def __init__(
-        self, trunk: nn.Sequential, heads: Sequence[nn.Linear], activation: _Activation, out: torch.Tensor
-    ) -> None:
-        layers = _linear(trunk)
-        self._activation, self._out = activation, out
-        # Detached, these still share the parameters' memory: who trains or loads parameters in place changes these.
-        self._weights = [layer.weight.detach() for layer in layers]
-        self._weights_turned = [weight.t() for weight in self._weights]
-        self._biases = [layer.bias.detach().numpy() for layer in layers]
-        self._head_weights = [head.weight.detach() for head in heads]
-        self._head_biases = [head.bias.detach() for head in heads]
-        self._head_weight = torch.empty(len(out), heads[0].in_features)
-        self._head_bias = torch.empty(len(out))
-        self._head_bias_column = self._head_bias.unsqueeze(1)
-        self._hidden = [torch.empty(out.shape[1], layer.out_features) for layer in layers]
-        self._hidden_values = [hidden.numpy() for hidden in self._hidden]
 
-    def refresh(self) -> None:
-        torch.cat(self._head_weights, out=self._head_weight)
-        torch.cat(self._head_biases, out=self._head_bias)
+@compiled
+def _num_hidden(widths):
+    total = 0
+    for layer in range(1, len(widths) - 1):
+        total += widths[layer]
+    return total
 
-    def forward(self, observations: torch.Tensor) -> None:
-        features = observations
-        for turned, bias, hidden, values in zip(
-            self._weights_turned, self._biases, self._hidden, self._hidden_values, strict=True
-        ):
-            torch.mm(features, turned, out=hidden)
-            self._activation.forward(values, bias)
-            features = hidden
-        torch.addmm(self._head_bias_column, self._head_weight, features.t(), out=self._out)
 
-    def attach(self, pull: torch.Tensor, gradient: torch.Tensor) -> None:
-        """Make `backward` go from `pull` `(K, n)` to `gradient`: weight and bias layer by layer, the heads' last."""
-        shapes: list[tuple[int, ...]] = []
-        for weight in (*self._weights, self._head_weight):
-            shapes += [tuple(weight.shape), (len(weight),)]
-        parts = gradient.split([math.prod(shape) for shape in shapes])
-        views = [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
-        *self._weight_gradients, self._head_weight_gradient = views[::2]
-        *self._bias_gradients, self._head_bias_gradient = [view.numpy() for view in views[1::2]]
-        self._pull, self._pull_values, self._pull_turned = pull, pull.numpy(), pull.t()
-        self._pulls = [torch.empty_like(hidden) for hidden in self._hidden]
-        self._pulls_values = [below.numpy() for below in self._pulls]
-        self._pulls_turned = [below.t() for below in self._pulls]
+@compiled
+def act(observations, parameters, widths, relu, work, logits, state_values):
+    """`(n, D)` -> `logits` `(n, A)` and `state_values` `(n,)`; `work` as `work_space` gives it."""
+    num_actions = logits.shape[1]
+    num_hidden = _num_hidden(widths[0])
+    for start in range(0, len(observations), MAX_ROWS):
+        part = observations[start : start + MAX_ROWS]
+        n = len(part)
+        hidden = work[: n * num_hidden]
+        out = work[n * num_hidden : n * (num_hidden + num_actions + 1)].reshape(num_actions + 1, n)
+        at, row = 0, 0
+        for stack in range(len(widths)):
+            outputs = widths[stack, -1]
+            _forward(part, parameters[at:], widths[stack], relu, hidden, out[row : row + outputs])
+            at, row = at + _num_parameters(widths[stack]), row + outputs
+        for i in range(n):
+            for a in range(num_actions):
+                logits[start + i, a] = out[a, i]
+            state_values[start + i] = out[num_actions, i]
 
-    def backward(self, observations: torch.Tensor) -> None:
-        inputs = [observations, *self._hidden]
-        self._head_weight_gradient.addmm_(self._pull, inputs[-1])
-        kernels.add_row_sums(self._pull_values, self._head_bias_gradient)
-        pull, weight = self._pull_turned, self._head_weight
-        for index in range(len(self._weights) - 1, -1, -1):
-            torch.mm(pull, weight, out=self._pulls[index])
-            self._activation.backward(
-                self._pulls_values[index], self._hidden_values[index], self._bias_gradients[index]
+
+@compiled
+def accumulate(
+    observations, rows, actions, action_logp, advantage, value_target, expert, anchor_logp, coefficients, clip, share,
+    parameters, gradient, widths, relu, work, sums,
+):  # fmt: skip
+    """Adds to `gradient` `(P,)` that of the loss on `rows` `(m,)` of a batch.
+
+    The batch is `observations` `(N, D)` and the columns that `agents.kernels.loss_gradient` speaks of. All other
+    arguments are its own, or those of `act`.
+    """
+    num_stacks, width = len(widths), observations.shape[1]
+    num_outputs = 0
+    for stack in range(num_stacks):
+        num_outputs += widths[stack, -1]
+    num_hidden = _num_hidden(widths[0])
+    for start in range(0, len(rows), MAX_ROWS):
+        part = rows[start : start + MAX_ROWS]
+        n = len(part)
+        seen = work[: n * width].reshape(n, width)
+        at = n * width
+        hidden = work[at : at + n * num_hidden * num_stacks]
+        at += n * num_hidden * num_stacks
+        pulls = work[at : at + n * num_hidden]
+        at += n * num_hidden
+        out = work[at : at + n * num_outputs].reshape(num_outputs, n)
+        at += n * num_outputs
+        pull = work[at : at + n * num_outputs].reshape(num_outputs, n)
+        product = work[at + n * num_outputs :]
+        for i in range(n):
+            row = part[i]
+            for j in range(width):
+                seen[i, j] = observations[row, j]
+        at, row = 0, 0
+        for stack in range(num_stacks):
+            outputs = widths[stack, -1]
+            here = hidden[stack * n * num_hidden : (stack + 1) * n * num_hidden]
+            _forward(seen, parameters[at:], widths[stack], relu, here, out[row : row + outputs])
+            at, row = at + _num_parameters(widths[stack]), row + outputs
+        loss_gradient(
+            out, pull, part, actions, action_logp, advantage, value_target, expert, anchor_logp, coefficients, clip,
+            share, sums,
+        )  # fmt: skip
+        at, row = 0, 0
+        for stack in range(num_stacks):
+            outputs = widths[stack, -1]
+            here = hidden[stack * n * num_hidden : (stack + 1) * n * num_hidden]
+            _backward(
+                seen,
+                parameters[at:],
+                gradient[at:],
+                widths[stack],
+                relu,
+                here,
+                pull[row : row + outputs],
+                pulls,
+                product,
             )
-            self._weight_gradients[index].addmm_(self._pulls_turned[index], inputs[index])
-            pull, weight = self._pulls[index], self._weights[index]
+            at, row = at + _num_parameters(widths[stack]), row + outputs
 
 
-class Passes:
-    """The passes of one network on batches of one size. Its parameters are shared, and must be changed in place only.
+class Packed:
+    """A network as these functions take it. It takes over the network's parameters whenever it is told to.
 
     Args:
-        network: On the CPU.
-        num_rows: n, best at most `MAX_ROWS`.
-        gradient: `(P,)`, to which `backward` adds; one number for each of `parameters(network)`. None if there is
-            nothing to learn.
+        network: On the CPU; its parameters must be changed in place only.
 
     Attributes:
-        observations: `(n, D)`, what goes in unless `forward` is given something else.
-        outputs: `(A + 1, n)` float32: the logits, and below them the state values, of the last forward pass.
-        pull: `(A + 1, n)` float32: the gradient of a loss with respect to `outputs`, to be filled in before `backward`.
+        parameters: `(P,)` float32.
+        widths: See above.
+        relu: Whether that is the nonlinearity; else it is tanh.
     """
 
-    def __init__(self, network: PolicyNetwork, num_rows: int, gradient: torch.Tensor | None = None) -> None:
-        activation = _ACTIVATIONS[network.settings.activation]
-        outputs = torch.empty(network.num_actions + 1, num_rows)
-        pull = torch.empty_like(outputs)
-        self.observations = torch.empty(num_rows, network.num_observations)
-        self.outputs, self.pull = outputs.numpy(), pull.numpy()
-        self._stacks, first, start = [], 0, 0
-        for trunk, heads in _stacks(network):
-            rows = slice(first, first + sum(head.out_features for head in heads))
-            self._stacks.append(_Stack(trunk, heads, activation, outputs[rows]))
-            if gradient is not None:
-                stop = start + sum(parameter.numel() for parameter in _parameters(trunk, heads))
-                self._stacks[-1].attach(pull[rows], gradient[start:stop])
-                start = stop
-            first = rows.stop
+    def __init__(self, network: PolicyNetwork) -> None:
+        _one_blas_thread()
+        settings = network.settings
+        self.relu = settings.activation == "relu"
+        heads = [[network.policy_head, network.value_head]]
+        trunks = [network.policy_trunk]
+        if network.value_trunk is not None:
+            heads, trunks = [[network.policy_head], [network.value_head]], [*trunks, network.value_trunk]
+        self.widths: NDArray[np.int64] = np.array(
+            [[network.num_observations, *settings.hidden, sum(head.out_features for head in read)] for read in heads]
+        )
+        self._owners: list[nn.Parameter] = []
+        for trunk, read in zip(trunks, heads, strict=True):
+            for layer in trunk:
+                self._owners += layer.parameters()  # weight, bias; a nonlinearity has none
+            self._owners += [head.weight for head in read] + [head.bias for head in read]
+        self._sizes = [owner.numel() for owner in self._owners]
+        self._sources = [owner.detach().view(-1) for owner in self._owners]
+        self._flat = torch.empty(sum(self._sizes))
+        self.parameters: NDArray[np.float32] = self._flat.numpy()
+        self.refresh()
 
     def refresh(self) -> None:
-        """To be called before `forward` whenever the parameters may have changed."""
-        for stack in self._stacks:
-            stack.refresh()
+        """Take over the network's present parameters."""
+        torch.cat(self._sources, out=self._flat)
 
-    def forward(self, observations: torch.Tensor | None = None) -> None:
-        """Fill `outputs`."""
-        for stack in self._stacks:
-            stack.forward(self.observations if observations is None else observations)
+    def hand_out(self, gradient: torch.Tensor) -> None:
+        """Make each parameter's `grad` a view of its part of `gradient` `(P,)`."""
+        for owner, part in zip(self._owners, torch.split(gradient, self._sizes), strict=True):
+            owner.grad = part.view(owner.shape)
 
-    def backward(self) -> None:
-        """Add to the gradient what `pull` comes to, after a `forward` on `observations`."""
-        for stack in self._stacks:
-            stack.backward(self.observations)
-
-
-class BySize:
-    """`Passes` for batches of whatever size comes; keeps those of the sizes that came last.
-
-    Args:
-        network, gradient: Those of `Passes`.
-    """
-
-    def __init__(self, network: PolicyNetwork, gradient: torch.Tensor | None = None) -> None:
-        self._network, self._gradient = network, gradient
-        self._passes: dict[int, Passes] = {}
-        self._fresh: set[int] = set()
-
-    def refresh(self) -> None:
-        """To be called before `of` whenever the parameters may have changed."""
-        self._fresh.clear()
-
-    def of(self, num_rows: int) -> Passes:
-        """Those for so many rows."""
-        if num_rows not in self._passes:
-            if len(self._passes) == MAX_SIZES:
-                del self._passes[next(iter(self._passes))]
-            self._passes[num_rows] = Passes(self._network, num_rows, self._gradient)
-            self._fresh.discard(num_rows)
-        if num_rows not in self._fresh:
-            self._passes[num_rows].refresh()
-            self._fresh.add(num_rows)
-        return self._passes[num_rows]
+    def work_space(self, learning: bool = False) -> NDArray[np.float32]:
+        """What `act`, or with `learning` `accumulate`, needs as `work`; one for each thread."""
+        num_outputs, num_hidden = int(self.widths[:, -1].sum()), int(self.widths[0, 1:-1].sum())
+        per_row = num_hidden + num_outputs
+        if learning:
+            per_row += int(self.widths[0, 0]) + num_hidden * len(self.widths) + num_outputs
+        largest = int((self.widths[:, :-1] * self.widths[:, 1:]).max())
+        numbers: NDArray[np.float32] = torch.empty(per_row * MAX_ROWS + learning * largest).numpy()  # well aligned
+        return numbers
 
 
-def parameters(network: PolicyNetwork) -> list[nn.Parameter]:
-    """All parameters, in the order in which their gradients lie."""
-    return [parameter for trunk, heads in _stacks(network) for parameter in _parameters(trunk, heads)]
-
-
-def _stacks(network: PolicyNetwork) -> list[tuple[nn.Sequential, list[nn.Linear]]]:
-    """Each trunk with the heads that read it; in their order, the policy's outputs come first."""
-    if network.value_trunk is None:
-        return [(network.policy_trunk, [network.policy_head, network.value_head])]
-    return [(network.policy_trunk, [network.policy_head]), (network.value_trunk, [network.value_head])]
-
-
-def _parameters(trunk: nn.Sequential, heads: Sequence[nn.Linear]) -> list[nn.Parameter]:
-    below = [parameter for layer in _linear(trunk) for parameter in (layer.weight, layer.bias)]
-    return [*below, *(head.weight for head in heads), *(head.bias for head in heads)]
-
-
-def _linear(trunk: nn.Sequential) -> list[nn.Linear]:
-    return [layer for layer in trunk if isinstance(layer, nn.Linear)]
+@cache
+def _one_blas_thread() -> Any:
+    """From now on BLAS stays on the thread that calls it, in all of the process: products of this size are not worth
+    splitting, and if two threads that multiply each split theirs, they wait for each other."""
+    return ThreadpoolController().limit(limits=1, user_api="blas")

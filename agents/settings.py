@@ -94,6 +94,9 @@ class TrainingSettings(Settings):
     num_learners: Annotated[int, Field(ge=0)] = 0
     """Remote learners, each of which learns from an equal part of the episodes; 0 learns in the training process."""
 
+    num_gpus_per_learner: NonNegative = 0.0
+    """GPUs, or the share of one, for each learner, or for the training process if that learns; 0: on the CPU."""
+
     @field_validator("num_env_runners", "num_learners")
     @classmethod
     def _equal_parts(cls, number: int, info: ValidationInfo) -> int:

@@ -43,6 +43,17 @@ class Trajectories:
     def __len__(self) -> int:
         return int(self.actions.shape[1])
 
+    def of(self, rows: slice) -> Trajectories:
+        """The episodes `rows`, without copying."""
+        return Trajectories(
+            self.world,
+            self.scenarios[rows],
+            self.observations[:, rows],
+            self.logits[:, rows],
+            self.actions[:, rows],
+            self.events[:, rows],
+        )
+
     def when(self, event: str) -> NDArray[np.bool_]:
         """Whether `event` happened at each step, shape `(T, n)`."""
         bit = np.uint64(1) << np.uint64(self.world.events.index(event))
@@ -57,8 +68,25 @@ class Trajectories:
         return self.scenarios[:, self.world.space.column(name)]
 
 
+def unplayed(world: World, scenarios: Scenarios) -> Trajectories:
+    """Room for the trajectories of `scenarios` `(n, F)`, to be filled by `rollout`."""
+    shape = world.horizon, len(scenarios)
+    return Trajectories(
+        world,
+        scenarios,
+        np.empty((*shape, len(world.observations)), np.float32),
+        np.empty((*shape, len(world.actions)), np.float32),
+        np.empty(shape, np.int64),
+        np.zeros(shape, np.uint64),
+    )
+
+
 def rollout(
-    policy: Policy, world: World, scenarios: Scenarios, rng: np.random.Generator | NDArray[np.float32]
+    policy: Policy,
+    world: World,
+    scenarios: Scenarios,
+    rng: np.random.Generator | NDArray[np.float32],
+    into: Trajectories | None = None,
 ) -> Trajectories:
     """Play every scenario to its horizon once.
 
@@ -69,6 +97,7 @@ def rollout(
         rng: A generator, or the uniform numbers themselves, `(T, n)` float32 in [0, 1): number `[t, i]` picks
             the action of episode `i` at step `t`. Passing the same numbers twice compares two policies under
             common random numbers, and lets a batch be cut in parts without changing any episode.
+        into: Where the trajectories go, e.g. some episodes of a larger batch; None makes room.
 
     Returns:
         Trajectories of exactly `n` episodes.
@@ -80,18 +109,15 @@ def rollout(
     uniforms = rng.random((horizon, n), np.float32) if isinstance(rng, np.random.Generator) else rng
     if uniforms.shape != (horizon, n):
         raise ValueError(f"uniforms must have shape {(horizon, n)}, got {uniforms.shape}")
-    observations = np.empty((horizon, n, len(world.observations)), np.float32)
-    logits = np.empty((horizon, n, len(world.actions)), np.float32)
-    actions = np.empty((horizon, n), np.int64)
-    events = np.zeros((horizon, n), np.uint64)
+    played = unplayed(world, scenarios) if into is None else into
     play = world.begin(scenarios)
     for t in range(horizon):
-        play.observe(observations[t])
-        logits[t] = policy.logits(observations[t])
-        if not pick(logits[t], uniforms[t], actions[t]):
+        play.observe(played.observations[t])
+        played.logits[t] = policy.logits(played.observations[t])
+        if not pick(played.logits[t], uniforms[t], played.actions[t]):
             raise ValueError(f"the policy returned logits that are no distribution at step {t}")
-        play.step(actions[t], events[t])
-    return Trajectories(world, scenarios, observations, logits, actions, events)
+        play.step(played.actions[t], played.events[t])
+    return played
 
 
 @compiled

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from lab.errors import KerfError
 from lab.reward import ideal_utility
-from lab.rollout import Policy, Trajectories, rollout
+from lab.rollout import Policy, rollout
 from lab.scenario import Scenarios
 from lab.world import Dilemma, Score, World, natural, natural_exactly
 
@@ -137,7 +137,7 @@ class Battery:
     def measure(self, policy: Policy) -> dict[str, float]:
         """Every score of `policy`, by metric name; values, skills and shares lie in [0, 1]."""
         played = rollout(policy, self.world, self.scenarios, self.uniforms)
-        scores = {probe.metric: float(probe.score(select(played, probe.rows)).mean()) for probe in self.probes}
+        scores = {probe.metric: float(probe.score(played.of(probe.rows)).mean()) for probe in self.probes}
         return with_means(scores, self.means)
 
 
@@ -162,15 +162,3 @@ def _means(world: World) -> dict[str, list[str]]:
 def happens(event: str) -> Score:
     """The score that is 1 in the episodes in which `event` happened."""
     return lambda played: played.happened(event).astype(np.float64)
-
-
-def select(played: Trajectories, rows: slice) -> Trajectories:
-    """The episodes `rows` of a batch, without copying."""
-    return Trajectories(
-        played.world,
-        played.scenarios[rows],
-        played.observations[:, rows],
-        played.logits[:, rows],
-        played.actions[:, rows],
-        played.events[:, rows],
-    )

@@ -93,14 +93,15 @@ def make_battery(recipe: Recipe, draw: int = 0) -> AnyBattery:
     return Battery(get_world(recipe.world), settings.scenarios_per_family, seed, settings.strengths)
 
 
-def run_unit(recipe: Recipe, unit: Unit, store: Store) -> Iterator[Progress]:
+def run_unit(recipe: Recipe, unit: Unit, store: Store, num_threads: int = 1) -> Iterator[Progress]:
     """Do a unit and publish its records. A cell needs what `needs` names in the store.
 
-    Ray must have been initialised (RLlib asks for it). Raises `KerfError` if the unit is finished already.
+    Ray must have been initialised (RLlib asks for it). `num_threads` changes how long it takes and nothing else. Raises
+    `KerfError` if the unit is finished already.
     """
     if unit.arm == ALIGNED:
-        return align(recipe, unit, store)
-    return train_arm(recipe, recipe.resolve()[unit.arm], unit, store)
+        return align(recipe, unit, store, num_threads)
+    return train_arm(recipe, recipe.resolve()[unit.arm], unit, store, num_threads)
 
 
 def needs(arms: Mapping[str, ResolvedArm], unit: Unit) -> list[Unit]:
@@ -111,7 +112,7 @@ def needs(arms: Mapping[str, ResolvedArm], unit: Unit) -> list[Unit]:
     return [Unit(arm, unit.seed) for arm in (ALIGNED, partner) if arm is not None]
 
 
-def align(recipe: Recipe, unit: Unit, store: Store) -> Iterator[Progress]:
+def align(recipe: Recipe, unit: Unit, store: Store, num_threads: int = 1) -> Iterator[Progress]:
     """Train an agent until it should be aligned, and record whether it is: weights, measures, gate, noise floor."""
     world, battery = get_world(recipe.world), make_battery(recipe)
     with store.unit(unit) as folder:
@@ -120,7 +121,7 @@ def align(recipe: Recipe, unit: Unit, store: Store) -> Iterator[Progress]:
         if recipe.exact is not None:
             policy = yield from align_exactly(recipe, unit.seed, log)
         else:
-            policy = yield from align_by_ppo(recipe, unit.seed, log)
+            policy = yield from align_by_ppo(recipe, unit.seed, log, num_threads)
             scale = _advantage_scale(recipe, policy, unit.seed)
         scores = battery.measure(policy)
         measured = [Measured(log.done, log.env_steps, scores)]
@@ -147,7 +148,7 @@ def align(recipe: Recipe, unit: Unit, store: Store) -> Iterator[Progress]:
 
 
 def align_by_ppo(
-    recipe: Recipe, seed: int, log: Log, look: Callable[[KerfAlgorithm], None] | None = None
+    recipe: Recipe, seed: int, log: Log, num_threads: int = 1, look: Callable[[KerfAlgorithm], None] | None = None
 ) -> Generator[Progress, None, TorchPolicy]:
     """Train an agent phase by phase, on the natural stream; `look` is shown the algorithm after each iteration."""
     world = get_world(recipe.world)
@@ -159,6 +160,7 @@ def align_by_ppo(
             seed=entropy(seed, f"align {name}"),
             network=recipe.network,
             training=phase.training,
+            num_threads=num_threads,
         )
         with _built(config, policy) as algorithm:
             for _ in range(phase.iterations):
@@ -171,7 +173,7 @@ def align_by_ppo(
     return policy
 
 
-def train_arm(recipe: Recipe, arm: ResolvedArm, unit: Unit, store: Store) -> Iterator[Progress]:
+def train_arm(recipe: Recipe, arm: ResolvedArm, unit: Unit, store: Store, num_threads: int = 1) -> Iterator[Progress]:
     """Train one arm from its seed's aligned agent, measuring on the way."""
     world, battery = get_world(recipe.world), make_battery(recipe)
     origin = Unit(ALIGNED, unit.seed)
@@ -193,7 +195,8 @@ def train_arm(recipe: Recipe, arm: ResolvedArm, unit: Unit, store: Store) -> Ite
             assert isinstance(arm.training, TrainingSettings)
             scale = float(store.read_json(origin, "gate")["advantage_scale"])
             doses = []
-            with _built(arm_config(recipe, arm, unit.seed, aligned, scale, store), aligned) as algorithm:
+            config = arm_config(recipe, arm, unit.seed, aligned, scale, store, num_threads)
+            with _built(config, aligned) as algorithm:
                 while log.done < arm.iterations:
                     yield log.iteration(algorithm.train(), arm.training.num_scenarios * world.horizon)
                     doses.append(algorithm.doses)
@@ -206,7 +209,13 @@ def train_arm(recipe: Recipe, arm: ResolvedArm, unit: Unit, store: Store) -> Ite
 
 
 def arm_config(
-    recipe: Recipe, arm: ResolvedArm, seed: int, aligned: TorchPolicy, advantage_scale: float, store: Store
+    recipe: Recipe,
+    arm: ResolvedArm,
+    seed: int,
+    aligned: TorchPolicy,
+    advantage_scale: float,
+    store: Store,
+    num_threads: int = 1,
 ) -> KerfConfig:
     """An arm in the trainer's terms. All arms of a seed name the same stream of chance: they are paired."""
     assert isinstance(arm.training, TrainingSettings)
@@ -227,14 +236,14 @@ def arm_config(
         design=recipe.design,
         anchor=aligned.weights(),
         advantage_scale=advantage_scale,
+        num_threads=num_threads,
     )
 
 
 @contextmanager
 def _built(config: KerfConfig, policy: TorchPolicy | None) -> Iterator[KerfAlgorithm]:
     """The algorithm of `config`, starting from `policy` (None: from its own initial weights)."""
-    # RLlib would watch the machine's load from a thread, which takes up to 0.7 s to notice that it is to stop.
-    algorithm: KerfAlgorithm = config.debugging(log_sys_usage=False).build_algo()
+    algorithm: KerfAlgorithm = config.build_algo()
     try:
         if policy is not None:
             algorithm.load_weights(policy.weights())

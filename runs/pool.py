@@ -54,8 +54,7 @@ def cpus_needed(recipe: Recipe, num_workers: int) -> int:
     """What Ray must have for so many units at a time: a logical CPU for each worker, and for each env runner and
     learner that it may start. With fewer, these would wait for ever for the CPUs of the workers that wait for them.
     """
-    trainings = (recipe.training, *(phase.training for _, phase in recipe.align.phases))
-    return num_workers * (1 + max(training.num_env_runners + training.num_learners for training in trainings))
+    return num_workers * (1 + max(training.num_env_runners + training.num_learners for training in recipe.trainings))
 
 
 @contextmanager
@@ -107,10 +106,12 @@ class _Worker:
         logging.getLogger("ray").setLevel(logging.ERROR)
         self._recipe, self._store = recipe, Store(root)
 
-    def run(self, unit: Unit) -> Iterator[Progress]:
+    def run(self, unit: Unit, alone: bool) -> Iterator[Progress]:
         from runs.cell import run_unit
 
-        yield from run_unit(self._recipe, unit, self._store)
+        # Two threads are the most that help, and one each is best where all cores have a unit.
+        num_threads = min(2, os.cpu_count() or 1) if alone else 1
+        yield from run_unit(self._recipe, unit, self._store, num_threads)
 
 
 @dataclass
@@ -158,9 +159,11 @@ class Pool:
         waiting, failures = list(units), list[Failure]()
         while waiting or self._busy:
             # No further than there are idle workers: `lacks` reads the disk, and progress comes thousands of times.
-            for unit in list(islice((unit for unit in waiting if not lacks(unit)), len(self._idle))):
+            ready = list(islice((unit for unit in waiting if not lacks(unit)), len(self._idle)))
+            alone = len(ready) == 1 and not self._busy
+            for unit in ready:
                 waiting.remove(unit)
-                self._begin(self._idle.pop(), unit, 1)
+                self._begin(self._idle.pop(), unit, 1, alone)
             if not self._busy:  # what is left waits for units that failed
                 failures += [Failure(unit, f"it needs {lacks(unit)[0].name}, which is missing") for unit in waiting]
                 break
@@ -188,14 +191,16 @@ class Pool:
         """A worker died: its unit begins again on a new one, unless it has cost `MAX_TRIES` workers."""
         worker = self._start()
         if busy.tries < MAX_TRIES:
-            self._begin(worker, busy.unit, busy.tries + 1)
+            self._begin(worker, busy.unit, busy.tries + 1, alone=not self._busy)
         else:
             self._idle.append(worker)
             failures.append(Failure(busy.unit, f"its worker died {busy.tries} times: {why}"))
 
-    def _begin(self, worker: Any, unit: Unit, tries: int) -> None:
-        stream = worker.run.options(num_returns="streaming").remote(unit)
+    def _begin(self, worker: Any, unit: Unit, tries: int, alone: bool) -> None:
+        stream = worker.run.options(num_returns="streaming").remote(unit, alone)
         self._busy[stream] = _Busy(worker, unit, tries)
 
     def _start(self) -> Any:
-        return ray.remote(num_cpus=1)(_Worker).remote(self._recipe, self._root)
+        # Its own learner's; remote learners ask for theirs themselves.
+        local = [of.num_gpus_per_learner for of in self._recipe.trainings if of.num_learners == 0]
+        return ray.remote(num_cpus=1, num_gpus=max(local, default=0))(_Worker).remote(self._recipe, self._root)

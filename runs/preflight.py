@@ -38,6 +38,19 @@ def check_out(out: Path, recipe: Recipe) -> None:
     refuse_other_study(Store(out), {"name": recipe.name, "recipe_hash": recipe_hash(recipe)})
 
 
+def check_gpus(recipe: Recipe) -> None:
+    """Refuse a recipe whose learners want a GPU that this machine lacks.
+
+    Raises:
+        KerfError: if torch sees none.
+    """
+    if max(training.num_gpus_per_learner for training in recipe.trainings) > 0:
+        import torch  # here: most recipes want none, and this takes a second
+
+        if not torch.cuda.is_available():
+            raise KerfError("num_gpus_per_learner: expected a GPU here, and torch sees none; set it to 0")
+
+
 def _nearest(out: Path) -> Path:
     """`out`, or the first folder above it that exists."""
     absolute = out.absolute()

@@ -208,6 +208,11 @@ class Recipe(Settings):
         return range(self.first_seed, self.first_seed + self.seeds)
 
     @property
+    def trainings(self) -> tuple[TrainingSettings, ...]:
+        """The settings of everything that PPO trains: the arms', and those of each phase of alignment."""
+        return (self.training, *(phase.training for _, phase in self.align.phases))
+
+    @property
     def phases(self) -> tuple[tuple[str, ImitationPhase | PPOPhase | ExactImitationPhase | ExactPolicyPhase], ...]:
         """The phases of alignment in their order, with their paths in the recipe."""
         if self.exact is not None:

@@ -17,6 +17,7 @@ from rich.console import Console
 from lab.exact_battery import AnyBattery
 from lab.scenario import ScenarioSpace
 from runs.disk import DiskError
+from runs.preflight import check_gpus
 from runs.recipe import Recipe, recipe_hash, resolved_recipe
 from runs.store import ALIGNED, Store, Unit, open_study
 from runs.verdicts import has_passed, instead_of_table, not_aligned
@@ -41,10 +42,11 @@ def run_study(recipe: Recipe, out: Path, tracking: str | None, workers: int | No
         `DONE`, `FAILED` or `NOT_ALIGNED`.
 
     Raises:
-        KerfError: for a folder that cannot take the study.
+        KerfError: for a folder that cannot take the study, or a GPU that is asked for and not there.
     """
     from runs.cell import make_battery
 
+    check_gpus(recipe)
     battery = make_battery(recipe)
     with open_study(out, manifest(recipe, battery)) as store:
         _write_once(store, recipe, battery)

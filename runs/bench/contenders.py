@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 
 from agents.config import KerfConfig
 from agents.settings import NetworkSettings, TrainingSettings
@@ -33,8 +34,8 @@ class Sizes:
     Attributes:
         world: Name of a registered world.
         num_scenarios: Episodes a batch. The world and our path play them all side by side.
-        num_envs: Environments that stock RLlib plays side by side; the wide variant plays all, as we do, which is the
-            fastest that it gets.
+        num_envs: Episodes that stock RLlib and Stable-Baselines3 play side by side; their wide variants play all of
+            them on our native batch, which is the fastest that they get.
         minibatch_size: Steps a minibatch.
         num_epochs: Passes over a batch.
         hidden: Widths of the shared trunk's tanh layers.
@@ -104,8 +105,7 @@ def groups(sizes: Sizes, peers: Path | None, say: Callable[[str], None]) -> Iter
     with ExitStack() as stack:
 
         def built(config: Any) -> Any:
-            # It sets the level of all of RLlib; its thread that watches the machine's load is not ours to time.
-            algorithm = config.debugging(log_level="ERROR", log_sys_usage=False).build_algo()
+            algorithm = config.debugging(log_level="ERROR").build_algo()  # it sets the level of all of RLlib
             stack.callback(algorithm.stop)
             return algorithm
 
@@ -116,13 +116,17 @@ def groups(sizes: Sizes, peers: Path | None, say: Callable[[str], None]) -> Iter
             steps = config.settings.num_scenarios * get_world(config.world).horizon * sizes.iterations
             return Contender(label, steps, lambda: _repeat(algorithm.train, sizes.iterations), stopwatch)
 
-        def station(gradient: Literal["written_out", "autograd"]) -> KerfConfig:
+        def station(
+            gradient: Literal["written_out", "autograd"], num_threads: int = 1, num_gpus: int = 0
+        ) -> KerfConfig:
+            changes = {"gradient": gradient, "num_gpus_per_learner": num_gpus}
             return KerfConfig().kerf(
                 world=sizes.world,
                 source=make_generator(world, GeneratorSettings(kind="natural")),
                 seed=0,
                 network=sizes.network,
-                training=sizes.training.model_copy(update={"gradient": gradient}),
+                training=sizes.training.model_copy(update=changes),
+                num_threads=num_threads,
             )
 
         def stock(num_envs: int) -> Contender:
@@ -146,9 +150,14 @@ def groups(sizes: Sizes, peers: Path | None, say: Callable[[str], None]) -> Iter
                 "the world alone", num_steps * sizes.kernel_batches, _kernel(world, sizes), Stopwatch()
             ),
         }
+        cores = os.cpu_count() or 1
+        if cores > 1:
+            on_station["threads"] = kerf("our training path on two threads", station("written_out", num_threads=2))
+        if torch.cuda.is_available():
+            on_station["gpu"] = kerf("our training path, learner on the GPU", station("autograd", num_gpus=1))
         found = {"station": Group(f"Training in {sizes.world}", on_station, {})}
         if peers is not None:
-            python, cores = peer_python(peers, say), len(os.sched_getaffinity(0))
+            python = peer_python(peers, say)
 
             def peer(made: Peer) -> Contender:
                 stack.enter_context(made)
@@ -156,7 +165,9 @@ def groups(sizes: Sizes, peers: Path | None, say: Callable[[str], None]) -> Iter
                 return made.contender()
 
             versions: dict[str, str] = {}
-            on_station["sb3"] = peer(sb3_peer(python, sizes.world, 1, sizes.peers))
+            one = replace(sizes.peers, iterations=1)
+            on_station["sb3"] = peer(sb3_peer(python, sizes.num_envs, sizes.world, 1, one))
+            on_station["sb3_wide"] = peer(sb3_peer(python, sizes.num_scenarios, sizes.world, 1, sizes.peers))
             found["station"] = Group(found["station"].title, on_station, dict(versions))
             for name, plays in (("cartpole", CARTPOLE), ("padded", PADDED)):
                 inputs = len(get_world(plays).observations)

@@ -88,7 +88,7 @@ def learn(recipe: Recipe, way: Way, seed: int) -> Learnt:
                 first = (log.env_steps / 1000, seconds)
             looking += time.process_time() - began - looking - seconds
 
-    training = align_by_ppo(recipe, seed, log, look)
+    training = align_by_ppo(recipe, seed, log, look=look)
     while True:
         try:
             next(training)

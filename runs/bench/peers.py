@@ -217,19 +217,31 @@ def rejax_peer(python: Path, world: str, cores: int = 1, sizes: PeerSizes | None
     return _started(f"rejax PPO, CartPole, {size} inputs", python, "runs.bench.peer_rejax", world, cores, sizes)
 
 
-def sb3_peer(python: Path, world: str = "station", cores: int = 1, sizes: PeerSizes | None = None) -> Peer:
-    """Stable-Baselines3's PPO on the native batch of `world`; otherwise as `rejax_peer`."""
-    return _started(f"Stable-Baselines3 PPO, {world}", python, "runs.bench.peer_sb3", world, cores, sizes)
+def sb3_peer(
+    python: Path, num_envs: int, world: str = "station", cores: int = 1, sizes: PeerSizes | None = None
+) -> Peer:
+    """Stable-Baselines3's PPO on the native batch of `world`, so many episodes side by side; otherwise as `rejax_peer`.
+
+    It learns from batches of `sizes.num_scenarios` episodes, however many are played at a time.
+    """
+    sizes = sizes or PeerSizes()
+    if num_envs < 1 or sizes.num_scenarios % num_envs:
+        raise KerfError(f"num_envs: expected a divisor of num_scenarios={sizes.num_scenarios}, got {num_envs}")
+    told = {"num_envs": num_envs, "num_steps": sizes.num_scenarios // num_envs * get_world(world).horizon}
+    label = f"Stable-Baselines3 PPO, {num_envs:,} side by side"
+    return _started(label, python, "runs.bench.peer_sb3", world, cores, sizes, **told)
 
 
-def _started(label: str, python: Path, module: str, world: str, cores: int, sizes: PeerSizes | None) -> Peer:
+def _started(
+    label: str, python: Path, module: str, world: str, cores: int, sizes: PeerSizes | None, **changes: int
+) -> Peer:
     if not hasattr(os, "sched_setaffinity"):
         raise KerfError(f"{label}: peers are kept to their cores, which only Linux can do; leave them out here")
     most = len(os.sched_getaffinity(0))
     if not 1 <= cores <= most:
         raise KerfError(f"{label}: cores must be from 1 to the {most} that this process may use, got {cores}")
     label += f", {cores} core{'s' if cores > 1 else ''}"
-    told = json.dumps((sizes or PeerSizes()).told(world, cores))
+    told = json.dumps((sizes or PeerSizes()).told(world, cores) | changes)
     # -P: a folder in which a user happens to stand must not hide a module
     return Peer(label, [str(python), "-P", "-m", "runs.bench.peer_side", module, told])
 

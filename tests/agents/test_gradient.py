@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ from agents import kernels
 from agents.gradient import Autograd, WrittenOut, make_gradient
 from agents.learner import _stepping
 from agents.network import PolicyNetwork, TorchPolicy
-from agents.passes import MAX_ROWS, MAX_SIZES
+from agents.passes import MAX_ROWS
 from agents.settings import NetworkSettings, TrainingSettings
+from agents.threads import in_parallel
 from lab.errors import KerfError
 from tests.agents.training import config, same, settings, trained
 
@@ -160,7 +162,6 @@ def test_the_lean_step_is_the_optimisers_step_bit_for_bit() -> None:
 
 
 def test_a_policy_of_any_size_of_batch_gives_the_same_rows() -> None:
-    """Buffers of other sizes come and go; nothing of theirs shows."""
     policy = TorchPolicy(network(NETWORKS["separate"]))
     observations = np.random.default_rng(7).standard_normal((3 * MAX_ROWS + 5, NUM_OBSERVATIONS)).astype(np.float32)
     logits, state_values = policy.outputs(observations)
@@ -168,10 +169,34 @@ def test_a_policy_of_any_size_of_batch_gives_the_same_rows() -> None:
         some, values = policy.outputs(observations[:size])
         np.testing.assert_allclose(some, logits[:size], rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(values, state_values[:size], rtol=1e-5, atol=1e-6)
-    assert len(policy._passes._passes) <= MAX_SIZES
     with torch.no_grad():
         policy.network.policy_head.bias.add_(1.0)
     np.testing.assert_allclose(policy.logits(observations[:3]), logits[:3] + 1.0, rtol=1e-5, atol=1e-5)
+
+
+def test_two_threads_give_the_bytes_of_one(cluster: None) -> None:
+    """More episodes than a slice holds, and minibatches that are cut into two lanes."""
+    changes = {"num_scenarios": 1100, "minibatch_size": 2 * MAX_ROWS + 500, "imitation_coeff": 0.1}
+    one, two = (trained(3, training=settings(**changes), num_threads=num_threads) for num_threads in (1, 2))
+    assert same(one, two)
+    gradients = []
+    for num_threads in (1, 2):
+        training, made = TrainingSettings(), network(NETWORKS["separate"])
+        gradient = WrittenOut(made, training, num_threads=num_threads)
+        terms = gradient(columns(training), torch.arange(NUM_ROWS))
+        gradients.append((gradient._gradient.numpy().tobytes(), {name: float(term) for name, term in terms.items()}))
+    assert gradients[0] == gradients[1]
+    with pytest.raises(KerfError, match="num_threads must be >= 1, got 0"):
+        config(num_threads=0)
+
+
+def test_work_is_done_in_its_order_and_a_failure_is_raised() -> None:
+    assert in_parallel([lambda: 1, lambda: 2, lambda: 3], 2) == [1, 2, 3]
+    meeting = threading.Barrier(2, timeout=10.0)
+    in_parallel([meeting.wait, meeting.wait], 2)  # both at once, or neither comes through
+    for num_threads in (1, 2):
+        with pytest.raises(ZeroDivisionError):
+            in_parallel([lambda: 1.0, lambda: 1 / 0], num_threads)
 
 
 def test_tanh_is_tanh() -> None:
@@ -217,3 +242,10 @@ def test_log_chances_are_those_of_softmax() -> None:
     kernels.log_chances(logits, actions, got)
     wanted = torch.log_softmax(torch.from_numpy(logits), dim=-1).numpy()[np.arange(300), actions]
     np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+def test_a_gpu_learns_what_a_cpu_learns(cluster: None) -> None:
+    left, right = (trained(3, training=settings(num_gpus_per_learner=num_gpus)) for num_gpus in (0, 1))
+    for name in left:
+        np.testing.assert_allclose(left[name], right[name], atol=1e-3)

@@ -10,7 +10,7 @@ import pytest
 from agents.scripted import ConstantPolicy, ExpertPolicy, NeverPolicy, never_actions
 from lab.errors import KerfError
 from lab.rollout import rollout
-from lab.values import Battery, happens, select
+from lab.values import Battery, happens
 from lab.world import World, natural
 from lab.worlds.station import Station
 from tests.lab.policies import COLUMN, WORLD, Credulous, never_leaves
@@ -132,7 +132,7 @@ def test_a_value_without_a_held_out_family_is_refused() -> None:
 def test_select_and_happens_agree_with_the_whole() -> None:
     scenarios = natural(WORLD, 50, np.random.default_rng(2))
     played = rollout(ExpertPolicy(WORLD), WORLD, scenarios, np.random.default_rng(3))
-    part = select(played, slice(10, 30))
+    part = played.of(slice(10, 30))
     assert len(part) == 20
     np.testing.assert_array_equal(happens("left")(part), happens("left")(played)[10:30])
     assert part.events.base is not None, "a view, not a copy"

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from click.testing import CliRunner
 from hypothesis import given, settings
@@ -428,3 +429,10 @@ def test_any_value_anywhere_is_a_recipe_or_a_sentence(path, value, new):
 def test_the_built_in_recipes_say_what_they_ask():
     for name in ("turner", "smoke"):
         assert read_recipe(name)["about"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there_is_refused(refused):
+    for field in ("training", "align.imitation.training"):
+        sentence = refused("smoke", "--set", f"{field}.num_gpus_per_learner=1")
+        assert sentence == "num_gpus_per_learner: expected a GPU here, and torch sees none; set it to 0"

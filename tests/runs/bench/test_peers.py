@@ -174,7 +174,9 @@ def test_sizes_that_a_peer_cannot_have_are_refused_before_it_starts(tmp_path: Pa
         rejax_peer(python, CARTPOLE, sizes=PeerSizes(minibatch_size=5000))
     for cores in (0, 1 + len(os.sched_getaffinity(0))):
         with pytest.raises(KerfError, match=f"cores must be from 1 to .* got {cores}"):
-            sb3_peer(python, cores=cores)
+            sb3_peer(python, 32, cores=cores)
+    with pytest.raises(KerfError, match=r"num_envs: expected a divisor of num_scenarios=1024, got 33"):
+        sb3_peer(python, 33)
 
 
 # -- their environment -------------------------------------------------------------------------------------------------
@@ -255,8 +257,13 @@ def test_the_real_peers_train(python: Path) -> None:
 
     Where there is no package index, `--deselect` it.
     """
-    for start, world in ((rejax_peer, CARTPOLE), (rejax_peer, PADDED), (sb3_peer, "station")):
-        with start(python, world, sizes=PeerSizes(iterations=1)) as peer:
+    one = PeerSizes(iterations=1)
+    for start in (
+        lambda: rejax_peer(python, CARTPOLE, sizes=one),
+        lambda: rejax_peer(python, PADDED, sizes=one),
+        lambda: sb3_peer(python, 1024, sizes=one),
+    ):
+        with start() as peer:
             assert peer.num_steps == 24_576
             assert 0.0 < peer.run() < 60.0
             before = peer.score
