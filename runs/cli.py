@@ -266,6 +266,18 @@ def bench_exact(json_file: Path | None) -> None:
     measure_exact(json_file, terminal())
 
 
+@bench.command("scale")
+@click.option(
+    "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the numbers there too."
+)
+@click.option("--check", is_flag=True, help="Measure at a small size; exit with 1 if something grows too fast.")
+def bench_scale(json_file: Path | None, check: bool) -> None:
+    """How time grows with scenarios, weights, probes, env runners, arms and seeds: linearly at most."""
+    from runs.bench.scale import scale
+
+    raise SystemExit(scale(json_file, terminal(), check))
+
+
 def terminal() -> Console:
     """Where commands print: as wide as the terminal, and wide enough for the tables where there is none."""
     from rich.console import Console

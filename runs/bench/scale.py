@@ -1,0 +1,356 @@
+"""`kerf bench scale`: how cost grows with what a study is made of. Nothing should grow faster than linearly."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from agents.config import KerfConfig
+from agents.network import PolicyNetwork, TorchPolicy
+from agents.settings import NetworkSettings, TrainingSettings
+from generators.base import GeneratorSettings
+from generators.registry import make_generator
+from lab.values import Battery
+from lab.world import World, natural
+from lab.worlds import get_world
+from runs.bench.growth import FALSE_ALARMS, LEVEL, MISFIT, growth
+from runs.bench.timing import machine, one_quiet_thread, refuse_unwritable, write_figures
+from runs.cell import needs
+from runs.pool import Pool, local_ray
+from runs.recipe_file import load_recipe
+from runs.store import ALIGNED, Store, Unit
+
+LEAST_SECONDS = 0.03
+"""What takes less is done several times for one timing."""
+
+BROKEN = 1
+"""Exit code if something grows faster than it may."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What is measured, and how often.
+
+    Attributes:
+        scenarios: An iteration of training.
+        arms: Cells of one seed.
+        seeds: Each an aligned agent and one cell.
+        values: Of the battery, the first so many.
+        family: Scenarios of each family of the battery.
+        runners: Env runners, sharing one batch.
+        hidden: Widths of both hidden layers.
+        batch: Scenarios that env runners and networks are measured with.
+        repetitions: Timings of each at least, in turn.
+        patience: Seconds that may go into further ones, for each row that noise would else tell nothing of.
+    """
+
+    scenarios: tuple[int, ...] = (64, 128, 256, 512, 1024, 2048)
+    arms: tuple[int, ...] = (1, 2, 4, 8)
+    seeds: tuple[int, ...] = (1, 2, 4, 8)
+    values: tuple[int, ...] = (1, 3, 7, 14)
+    family: tuple[int, ...] = (16, 32, 64, 128, 256)
+    runners: tuple[int, ...] = (1, 2, 4)
+    hidden: tuple[int, ...] = (16, 32, 64, 128, 256)
+    batch: int = 2048
+    repetitions: int = 5
+    patience: float = 40.0
+
+
+FULL = Sizes()
+"""Some minutes."""
+
+CHECK = Sizes(
+    scenarios=(64, 128, 256, 512),
+    family=(16, 32, 64, 128),
+    runners=(1, 2),
+    hidden=(32, 64, 128, 256),
+    batch=512,
+    repetitions=3,
+    patience=8.0,
+)
+"""Under a minute on two cores."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Something that can be made larger.
+
+    Attributes:
+        what: What grows, and of what the time is taken.
+        sizes: How large, in the unit that cost should be proportional to at most.
+        runs: One for each size.
+        bound: Of the exponent.
+        fixed: Whether there are costs that do not grow.
+        again: Whether each is run before it is timed, and several times for a timing if it is short.
+        clock: Reads seconds: those that this process computed, where all is done in it and nothing waits, so that
+            others who run here matter less; else those that passed.
+    """
+
+    what: str
+    sizes: Sequence[int]
+    runs: Sequence[Callable[[], Any]]
+    bound: float = 1.0
+    fixed: bool = True
+    again: bool = True
+    clock: Callable[[], float] = time.process_time
+
+
+def scale(json_file: Path | None, console: Console, check: bool = False, sizes: Sizes | None = None) -> int:
+    """Measure, print a table, and write the figures to `json_file` if it is given.
+
+    Args:
+        json_file: Where the figures go; None: nowhere.
+        console: Where the table goes.
+        check: Measure at a small size, and say by the exit code whether a bound is broken.
+        sizes: Instead of `FULL` or `CHECK`.
+
+    Returns:
+        `BROKEN` if `check` and something grows faster than it may, else 0.
+
+    Raises:
+        KerfError: if the file could not be written; asked before anything is measured.
+    """
+    refuse_unwritable(json_file)
+    broken = tell(measure(sizes or (CHECK if check else FULL)), json_file, console)
+    return BROKEN if check and broken else 0
+
+
+def tell(figures: Mapping[str, Any], json_file: Path | None, console: Console) -> list[str]:
+    """Print the table of `figures` and write them to `json_file` if it is given; names the rows that grow too fast."""
+    console.print(_table(figures))
+    write_figures(json_file, figures)
+    broken = [row["what"] for row in figures["rows"] if row["too_fast"]]
+    for what in broken:
+        console.print(f"grows faster than it may: {what}", highlight=False)
+    return broken
+
+
+def measure(sizes: Sizes) -> dict[str, Any]:
+    """All figures as plain JSON values: `rows` of `what`, `sizes`, `seconds` (a list a repetition), and what
+    `runs.bench.growth.Growth` holds; `machine`; `sizes`."""
+    facts = machine()
+    rng = np.random.default_rng(0)
+    rows = []
+    with one_quiet_thread(), local_ray(1 + sum(sizes.runners)):
+        for make in (_scenarios, _hidden, _batteries, _runners, _studies):
+            with make(sizes) as axes:
+                rows += [measured(axis, sizes, rng) for axis in axes]
+    return {"benchmark": "scale", "rows": rows, "sizes": asdict(sizes), "machine": facts}
+
+
+def measured(axis: Axis, sizes: Sizes, rng: np.random.Generator) -> dict[str, Any]:
+    """One of the `rows` of `measure`."""
+    began = time.monotonic()
+    times, seconds = _times(axis), list[list[float]]()
+    while True:
+        # In turn, so that whatever else runs here disturbs all alike.
+        seconds.append([_seconds(run, often, axis.clock) for run, often in zip(axis.runs, times, strict=True)])
+        if len(seconds) < sizes.repetitions:
+            continue
+        grown = growth(np.array(axis.sizes, float), np.array(seconds), rng, axis.bound, axis.fixed)
+        if not grown.too_noisy or time.monotonic() - began > sizes.patience:
+            break
+    return {
+        "what": axis.what,
+        "sizes": list(axis.sizes),
+        "clock": "computed" if axis.clock is time.process_time else "passed",
+        "seconds": seconds,
+        **asdict(grown),
+        "too_fast": grown.too_fast,
+        "too_noisy": grown.too_noisy,
+    }
+
+
+def _times(axis: Axis) -> list[int]:
+    """How often each is run for one timing; on the way all are run, to compile and to fill caches."""
+    if not axis.again:
+        return [1] * len(axis.runs)
+    for run in axis.runs:
+        run()
+    return [max(1, math.ceil(LEAST_SECONDS / _seconds(run, 1, time.perf_counter))) for run in axis.runs]
+
+
+def _seconds(run: Callable[[], Any], times: int, clock: Callable[[], float]) -> float:
+    """Of one run, as a mean over `times`."""
+    began = clock()
+    for _ in range(times):
+        run()
+    return (clock() - began) / times
+
+
+@contextmanager
+def _algorithms(settings: Sequence[tuple[TrainingSettings, NetworkSettings]]) -> Iterator[list[Any]]:
+    """An algorithm for each, on the natural stream of `station`."""
+    world = get_world("station")
+    with ExitStack() as stack:
+        algorithms = []
+        for training, network in settings:
+            config = KerfConfig().kerf(
+                world=world.name,
+                source=make_generator(world, GeneratorSettings(kind="natural")),
+                seed=0,
+                network=network,
+                training=training,
+            )
+            algorithms.append(config.debugging(log_level="ERROR", log_sys_usage=False).build_algo())
+            stack.callback(algorithms[-1].stop)
+        yield algorithms
+
+
+def _training(num_scenarios: int, num_env_runners: int = 0) -> TrainingSettings:
+    return TrainingSettings(
+        num_scenarios=num_scenarios,
+        minibatch_size=1536,  # all of the smallest batch
+        advantage_scaling="batch",
+        num_env_runners=num_env_runners,
+    )
+
+
+@contextmanager
+def _scenarios(sizes: Sizes) -> Iterator[list[Axis]]:
+    with _algorithms([(_training(number), NetworkSettings()) for number in sizes.scenarios]) as algorithms:
+        yield [Axis("scenarios: an iteration", sizes.scenarios, [one.train for one in algorithms])]
+
+
+@contextmanager
+def _hidden(sizes: Sizes) -> Iterator[list[Axis]]:
+    networks = [NetworkSettings(hidden=(width, width)) for width in sizes.hidden]
+    with _algorithms([(_training(sizes.batch // 2), network) for network in networks]) as algorithms:
+        weights = [sum(tensor.size for tensor in one.policy().weights().values()) for one in algorithms]
+        yield [Axis("weights: an iteration", weights, [one.train for one in algorithms])]
+
+
+@contextmanager
+def _runners(sizes: Sizes) -> Iterator[list[Axis]]:
+    world = get_world("station")
+    rng = np.random.default_rng(0)
+    scenarios = natural(world, sizes.batch, rng)
+    uniforms = rng.random((world.horizon, sizes.batch), np.float32)
+    settings = [(_training(sizes.batch, number), NetworkSettings()) for number in sizes.runners]
+    with _algorithms(settings) as algorithms:
+        plays = [partial(algorithm.play, scenarios, uniforms) for algorithm in algorithms]
+        yield [Axis("env runners: one batch", sizes.runners, plays, bound=0.0, fixed=False, clock=time.perf_counter)]
+
+
+@contextmanager
+def _batteries(sizes: Sizes) -> Iterator[list[Axis]]:
+    world = get_world("station")
+    parts = []
+    for number in sizes.values:
+        part: Any = copy.copy(world)
+        part.values = world.values[:number]
+        names = {value.name for value in part.values}
+        part.families = tuple(family for family in world.families if family.value in names)
+        parts.append((part, sizes.family[-2]))
+    yield [
+        _probing("probes by values: measuring", parts),
+        _probing("probes by family: measuring", [(world, number) for number in sizes.family]),
+    ]
+
+
+def _probing(what: str, probed: Sequence[tuple[World, int]]) -> Axis:
+    """Measuring a network on batteries of these worlds with so many scenarios a family; by the number of all probe
+    scenarios."""
+    world = probed[0][0]
+    shape = len(world.observations), len(world.actions)
+    policy = TorchPolicy(PolicyNetwork(*shape, NetworkSettings(), torch.Generator().manual_seed(0)))
+    batteries = [Battery(world, number, seed=1, strengths=(1.0,)) for world, number in probed]
+    return Axis(what, [len(each) for each in batteries], [partial(each.measure, policy) for each in batteries])
+
+
+@contextmanager
+def _studies(sizes: Sizes) -> Iterator[list[Axis]]:
+    """Tiny studies by one worker of one pool, after a first one that pays for imports and compiling."""
+    most = max(sizes.arms)
+    further = {f"penalised-{i}": {"kind": "penalised", "penalty": i} for i in range(1, most)}
+    small = ("align.imitation.iterations=1", "align.ppo.iterations=1", "iterations=1", "measure_every=1")
+    recipe = load_recipe("smoke", sets=(f"arms={json.dumps({'frozen': None} | further)}", *small))
+    settings, seeds = recipe.resolve(), count()
+    with tempfile.TemporaryDirectory() as folder:
+        store, pool = Store(folder), Pool(recipe, Path(folder), 1)
+
+        def study(num_arms: int, num_seeds: int) -> None:
+            drawn = [next(seeds) for _ in range(num_seeds)]
+            units = [Unit(ALIGNED, seed) for seed in drawn]
+            units += [Unit(arm, seed) for seed in drawn for arm in list(settings)[:num_arms]]
+            failures = pool.run(
+                units,
+                lambda unit: [needed for needed in needs(settings, unit) if not store.finished(needed)],
+                lambda progress: None,
+                lambda unit: [],
+            )
+            if failures:
+                raise RuntimeError(f"{failures[0].unit.name}: {failures[0].why}\n{failures[0].traceback}")
+
+        study(most, 1)
+        yield [
+            Axis(
+                "arms: one seed",
+                sizes.arms,
+                [partial(study, n, 1) for n in sizes.arms],
+                again=False,
+                clock=time.perf_counter,
+            ),
+            Axis(
+                "seeds: one arm",
+                sizes.seeds,
+                [partial(study, 1, n) for n in sizes.seeds],
+                again=False,
+                clock=time.perf_counter,
+            ),
+        ]
+
+
+def _table(figures: Mapping[str, Any]) -> Table:
+    facts = figures["machine"]
+    table = Table(
+        box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False, title_justify="left", caption_justify="left"
+    )
+    table.title = f"How cost grows: {facts['cpu']}, one thread (load {facts['load']:.1f} on {facts['cores']} cores)"
+    table.caption = Text(
+        "seconds = fixed + slope x size^exponent (env runners: no fixed), by least squares of relative errors over "
+        "medians of timings in turn, each repetition over its mean. Seconds that this process computed; of the last "
+        f"three rows those that passed. [{LEVEL:.0%} interval by the noise of the timings.] The bound's tolerance: "
+        f"what that noise does in all but {FALSE_ALARMS:.1%} of cases to a cost that grows as it may, and {MISFIT:g} "
+        "for caches."
+    )
+    table.add_column("what grows: what is timed", no_wrap=True)
+    for heading in ("sizes", "timings", "seconds", "fixed", "noise", "exponent", "bound", ""):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in figures["rows"]:
+        typical = np.median(row["seconds"], axis=0)
+        table.add_row(
+            row["what"],
+            f"{len(row['sizes'])}: {row['sizes'][0]:,} to {row['sizes'][-1]:,}",
+            str(len(row["seconds"])),
+            f"{typical[0]:.3f} to {typical[-1]:.3f}",
+            f"{row['fixed']:.3f}",
+            f"{row['noise']:.1%}",
+            f"{row['exponent']:.2f} [{row['low']:.2f}, {row['high']:.2f}]",
+            f"{row['bound']:g} + {row['tolerance']:.2f}",
+            _verdict(row),
+        )
+    return table
+
+
+def _verdict(row: Mapping[str, Any]) -> str:
+    if row["too_noisy"]:
+        return "too noisy"
+    return "too fast" if row["too_fast"] else "ok"
