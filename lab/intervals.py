@@ -5,10 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
+
+Number = TypeVar("Number", bound=np.generic)
 
 MIN_SEEDS = 5
 """Below this many seeds an interval is marked as unreliable."""
@@ -159,16 +163,29 @@ def _not_rejected(
     The sign flips that leave at least as much as was observed are those whose flipped differences have a mean on the
     other side of the hypothesis: so the bounds are order statistics of the means of subsets (Hartigan 1969).
     """
-    subsets = flips[flips.any(axis=1)].astype(np.float64)
+    everything = all_flips(flips.shape[1]) if len(flips) == 2 ** flips.shape[1] <= MAX_FLIPS else None
+    subsets = _all_subsets(flips.shape[1]) if flips is everything else _subsets(flips)
     rank = math.ceil((1 - confidence) / 2 * (len(subsets) + 1) - ROUNDING) - 1
     if rank < 1:
         nothing = np.full(len(samples), math.inf)
         return nothing, -nothing
-    means = samples @ (subsets / subsets.sum(axis=1, keepdims=True)).T
+    means = samples @ subsets.T
     means.partition((rank - 1, len(subsets) - rank), axis=1)
     # Where the test calls totals equal up to rounding, the mean must not count as rejected.
     rounding = ROUNDING * np.abs(samples).sum(axis=1)
     return means[:, rank - 1] - rounding, means[:, -rank] + rounding
+
+
+def _subsets(flips: NDArray[np.int8]) -> NDArray[np.float64]:
+    """Weights, one row for each of `flips` that flips any, that make means of what it flips."""
+    subsets = flips[flips.any(axis=1)].astype(np.float64)
+    return subsets / subsets.sum(axis=1, keepdims=True)
+
+
+@lru_cache(maxsize=2)
+def _all_subsets(num: int) -> NDArray[np.float64]:
+    """`_subsets` of all flips. Kept, as a report asks for the same ones hundreds of times."""
+    return _kept(_subsets(all_flips(num)))
 
 
 def sign_flips(num: int, rng: np.random.Generator) -> NDArray[np.int8]:
@@ -177,7 +194,7 @@ def sign_flips(num: int, rng: np.random.Generator) -> NDArray[np.int8]:
     All `2**num` patterns up to 16 differences, where `rng` is not used; `MAX_FLIPS` above, at random but for the first.
     """
     if 2**num <= MAX_FLIPS:
-        return ((np.arange(2**num)[:, None] >> np.arange(num)) & 1).astype(np.int8)
+        return all_flips(num)
     flips = rng.integers(0, 2, size=(MAX_FLIPS, num), dtype=np.int8)
     flips[0] = 0
     return flips
@@ -214,3 +231,21 @@ def finite(values: ArrayLike) -> NDArray[np.float64]:
 def all_equal(values: NDArray[np.float64]) -> bool:
     """Whether the numbers differ by rounding alone (`ROUNDING`)."""
     return bool(np.ptp(values) <= ROUNDING * max(1.0, float(np.abs(values).max())))
+
+
+@lru_cache(maxsize=2)
+def all_flips(num: int) -> NDArray[np.int8]:
+    """All patterns of `sign_flips`, `(2**num, num)`, read-only."""
+    return _kept(((np.arange(2**num)[:, None] >> np.arange(num)) & 1).astype(np.int8))
+
+
+@lru_cache(maxsize=2)
+def all_signs(num: int) -> NDArray[np.float64]:
+    """`all_flips` as factors 1 and -1, read-only."""
+    signs: NDArray[np.float64] = 1.0 - 2.0 * all_flips(num).astype(np.float64)
+    return _kept(signs)
+
+
+def _kept(array: NDArray[Number]) -> NDArray[Number]:
+    array.setflags(write=False)
+    return array

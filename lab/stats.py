@@ -13,7 +13,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, stats
 
-from lab.intervals import MAX_FLIPS, MIN_SEEDS, ROUNDING, Interval, all_equal, finite, paired_interval, sign_flips
+from lab.intervals import (
+    MAX_FLIPS,
+    MIN_SEEDS,
+    ROUNDING,
+    Interval,
+    all_equal,
+    all_signs,
+    finite,
+    paired_interval,
+    sign_flips,
+)
 
 __all__ = [
     "MAX_FLIPS",
@@ -52,7 +62,9 @@ def permutation_p(differences: ArrayLike, rng: np.random.Generator) -> float:
         ValueError: no differences, or NaN or infinity among them.
     """
     values = finite(differences)
-    totals = np.abs((1.0 - 2.0 * sign_flips(len(values), rng)) @ values)
+    num = len(values)
+    signs = all_signs(num) if 2**num <= MAX_FLIPS else 1.0 - 2.0 * sign_flips(num, rng)
+    totals = np.abs(signs @ values)
     # Totals that are equal in exact arithmetic must count as equal, in whatever order they were summed.
     observed = abs(values.sum()) - ROUNDING * np.abs(values).sum()
     return float(np.mean(totals >= observed))
