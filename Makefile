@@ -6,10 +6,10 @@ INSTALLED := .venv/.installed
 PIP_OPTIONS := -qq --disable-pip-version-check  # errors are still printed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint bench oracles clean
+.PHONY: help install demo test lint bench bench-check oracles clean
 
 help: ## Show this list.
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s  %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s  %s\n", $$1, $$2}' Makefile
 
 install: $(INSTALLED) ## Create .venv and install Kerf there, with all that its tests need.
 
@@ -24,8 +24,12 @@ lint: $(INSTALLED) ## Lint, check format, check types.
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-bench: $(INSTALLED) ## Measure how fast training is here.
+bench: $(INSTALLED) ## Measure how fast training is here, against its peers.
 	@$(BIN)/kerf bench train
+
+bench-check: $(INSTALLED) ## See whether speed and growth are within their bounds: ratios within one run.
+	@$(BIN)/kerf bench train --check
+	@$(BIN)/kerf bench scale --check
 
 oracles: $(INSTALLED) ## Ask the oracles, then break copies of the lab and see whether they notice.
 	@$(BIN)/kerf oracles

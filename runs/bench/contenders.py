@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +26,9 @@ from runs.bench.peers import CARTPOLE, PADDED, Peer, PeerSizes, our_config, reja
 from runs.bench.timing import Contender, Stopwatch
 
 SAMPLING, LEARNING = "sampling", "learning"
+KERF, THREADS = "kerf", "threads"
+TWO_CORES = ("rejax_2",)
+"""Contenders that may use two cores."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Sizes:
         world: Name of a registered world.
         num_scenarios: Episodes a batch. The world and our path play them all side by side.
         num_envs: Episodes that stock RLlib and Stable-Baselines3 play side by side; their wide variants play all of
-            them on our native batch, which is the fastest that they get.
+            them, as we do, which is the fastest that they get.
         minibatch_size: Steps a minibatch.
         num_epochs: Passes over a batch.
         hidden: Widths of the shared trunk's tanh layers.
@@ -79,13 +83,17 @@ class Group:
 
     Attributes:
         title: What they do.
-        contenders: By name; the first is ours, and the others are compared with it.
+        contenders: By name; `kerf` is ours on one thread, and `threads`, if there is one, ours on two.
         versions: Of what the peers among them run on, by distribution.
     """
 
     title: str
-    contenders: Mapping[str, Contender]
-    versions: Mapping[str, str]
+    contenders: dict[str, Contender]
+    versions: dict[str, str]
+
+    def ours(self, name: str) -> str:
+        """Which of ours the contender `name` is compared with: one thread with one core, two threads with more."""
+        return THREADS if name in TWO_CORES and THREADS in self.contenders else KERF
 
 
 @contextmanager
@@ -100,83 +108,102 @@ def groups(sizes: Sizes, peers: Path | None, say: Callable[[str], None]) -> Iter
     Raises:
         KerfError: if the peers cannot be had.
     """
-    world = get_world(sizes.world)
-    num_steps = sizes.num_scenarios * world.horizon
     with ExitStack() as stack:
-
-        def built(config: Any) -> Any:
-            algorithm = config.debugging(log_level="ERROR").build_algo()  # it sets the level of all of RLlib
-            stack.callback(algorithm.stop)
-            return algorithm
-
-        def kerf(label: str, config: KerfConfig) -> Contender:
-            algorithm = built(config)
-            stopwatch = Stopwatch().watch(SAMPLING, algorithm, "play")
-            stopwatch.watch(LEARNING, algorithm.learner_group, "update")
-            steps = config.settings.num_scenarios * get_world(config.world).horizon * sizes.iterations
-            return Contender(label, steps, lambda: _repeat(algorithm.train, sizes.iterations), stopwatch)
-
-        def station(
-            gradient: Literal["written_out", "autograd"], num_threads: int = 1, num_gpus: int = 0
-        ) -> KerfConfig:
-            changes = {"gradient": gradient, "num_gpus_per_learner": num_gpus}
-            return KerfConfig().kerf(
-                world=sizes.world,
-                source=make_generator(world, GeneratorSettings(kind="natural")),
-                seed=0,
-                network=sizes.network,
-                training=sizes.training.model_copy(update=changes),
-                num_threads=num_threads,
+        ready = _Ready(sizes, stack)
+        found = {"station": Group(f"Training in {sizes.world}", ready.on_station(), {})}
+        if peers is not None:
+            python = peer_python(peers, say)
+            ready.peers(
+                found["station"],
+                sb3=sb3_peer(python, sizes.num_envs, sizes.world, 1, replace(sizes.peers, iterations=1), native=False),
+                sb3_native=sb3_peer(python, sizes.num_envs, sizes.world, 1, replace(sizes.peers, iterations=1)),
+                sb3_wide=sb3_peer(python, sizes.num_scenarios, sizes.world, 1, sizes.peers),
             )
+            for name, world in (("cartpole", CARTPOLE), ("padded", PADDED)):
+                inputs = len(get_world(world).observations)
+                title = f"Training on CartPole with {inputs} inputs, separate trunks"
+                found[name] = Group(title, ready.ours(partial(our_config, world, sizes.peers)), {})
+                ready.peers(
+                    found[name],
+                    **{
+                        f"rejax_{cores}": rejax_peer(python, world, cores, sizes.peers)
+                        for cores in sorted({1, min(2, os.cpu_count() or 1)})
+                    },
+                )
+        yield found
 
-        def stock(num_envs: int) -> Contender:
-            algorithm = built(stock_ppo(sizes.world, sizes.network, sizes.training, num_envs))
-            stopwatch = Stopwatch().watch(SAMPLING, algorithm.env_runner, "sample")
-            stopwatch.watch(LEARNING, algorithm.learner_group, "update")
-            return Contender(f"stock RLlib PPO, {num_envs:,} side by side", num_steps, algorithm.train, stopwatch)
 
+class _Ready:
+    """Builds contenders, and has them ended when `stack` closes."""
+
+    def __init__(self, sizes: Sizes, stack: ExitStack) -> None:
+        self._sizes, self._stack = sizes, stack
+
+    def ours(self, config: Callable[[int], KerfConfig]) -> dict[str, Contender]:
+        """Our path on one thread, and on two where there are two cores; `config` takes their number."""
+        found = {KERF: self._kerf("our training path", config(1))}
+        if (os.cpu_count() or 1) > 1:
+            found[THREADS] = self._kerf("our training path, two threads", config(2))
+        return found
+
+    def on_station(self) -> dict[str, Contender]:
+        """All that needs nothing from outside the project."""
+        sizes, world = self._sizes, get_world(self._sizes.world)
+        num_steps = sizes.num_scenarios * world.horizon
         widths = (len(world.observations), *sizes.hidden, len(world.actions) + 1)
         bare = BareTorch(num_steps, sizes.minibatch_size, sizes.num_epochs, widths)
-        on_station = {
-            "kerf": kerf("our training path", station("written_out")),
-            "eager": kerf("the same by autograd", station("autograd")),
+        kernel = _kernel(world, sizes)
+        found = self.ours(self._config)
+        found["eager"] = self._kerf("our training path by autograd", self._config(gradient="autograd"))
+        if torch.cuda.is_available():
+            on_gpu = self._config(gradient="autograd", num_gpus_per_learner=1)
+            found["gpu"] = self._kerf("our training path, learner on the GPU", on_gpu)
+        return found | {
             "limit": Contender(
                 "bare torch: products, activations", num_steps, bare.products_and_activations, Stopwatch()
             ),
-            "products": Contender("bare torch: products alone", num_steps, bare.products, Stopwatch()),
-            "stock": stock(sizes.num_envs),
-            "stock_wide": stock(sizes.num_scenarios),
-            "kernel": Contender(
-                "the world alone", num_steps * sizes.kernel_batches, _kernel(world, sizes), Stopwatch()
-            ),
+            "products": Contender("bare torch: matrix products", num_steps, bare.products, Stopwatch()),
+            "stock": self._stock(sizes.num_envs),
+            "stock_wide": self._stock(sizes.num_scenarios),
+            "kernel": Contender("the world alone", num_steps * sizes.kernel_batches, kernel, Stopwatch()),
         }
-        cores = os.cpu_count() or 1
-        if cores > 1:
-            on_station["threads"] = kerf("our training path on two threads", station("written_out", num_threads=2))
-        if torch.cuda.is_available():
-            on_station["gpu"] = kerf("our training path, learner on the GPU", station("autograd", num_gpus=1))
-        found = {"station": Group(f"Training in {sizes.world}", on_station, {})}
-        if peers is not None:
-            python = peer_python(peers, say)
 
-            def peer(made: Peer) -> Contender:
-                stack.enter_context(made)
-                versions.update(made.versions)
-                return made.contender()
+    def peers(self, group: Group, **peers: Peer) -> None:
+        """Add peers to a group."""
+        for name, peer in peers.items():
+            self._stack.enter_context(peer)
+            group.versions.update(peer.versions)
+            group.contenders[name] = peer.contender()
 
-            versions: dict[str, str] = {}
-            one = replace(sizes.peers, iterations=1)
-            on_station["sb3"] = peer(sb3_peer(python, sizes.num_envs, sizes.world, 1, one))
-            on_station["sb3_wide"] = peer(sb3_peer(python, sizes.num_scenarios, sizes.world, 1, sizes.peers))
-            found["station"] = Group(found["station"].title, on_station, dict(versions))
-            for name, plays in (("cartpole", CARTPOLE), ("padded", PADDED)):
-                inputs = len(get_world(plays).observations)
-                versions = {}
-                contenders = {"kerf": kerf("our training path", our_config(plays, sizes.peers))}
-                for count in sorted({1, cores}):
-                    contenders[f"rejax_{count}"] = peer(rejax_peer(python, plays, count, sizes.peers))
-                found[name] = Group(f"Training on CartPole with {inputs} inputs, separate trunks", contenders, versions)
-        yield found
+    def _config(self, num_threads: int = 1, **changes: Any) -> KerfConfig:
+        sizes = self._sizes
+        return KerfConfig().kerf(
+            world=sizes.world,
+            source=make_generator(get_world(sizes.world), GeneratorSettings(kind="natural")),
+            seed=0,
+            network=sizes.network,
+            training=sizes.training.model_copy(update=changes),
+            num_threads=num_threads,
+        )
+
+    def _kerf(self, label: str, config: KerfConfig) -> Contender:
+        algorithm, times = self._built(config), self._sizes.iterations
+        stopwatch = Stopwatch().watch(SAMPLING, algorithm, "play").watch(LEARNING, algorithm.learner_group, "update")
+        num_steps = config.settings.num_scenarios * get_world(config.world).horizon
+        return Contender(label, num_steps * times, lambda: _repeat(algorithm.train, times), stopwatch)
+
+    def _stock(self, num_envs: int) -> Contender:
+        sizes = self._sizes
+        algorithm = self._built(stock_ppo(sizes.world, sizes.network, sizes.training, num_envs))
+        stopwatch = Stopwatch().watch(SAMPLING, algorithm.env_runner, "sample")
+        stopwatch.watch(LEARNING, algorithm.learner_group, "update")
+        num_steps = sizes.num_scenarios * get_world(sizes.world).horizon
+        return Contender(f"stock RLlib PPO, {num_envs:,} side by side", num_steps, algorithm.train, stopwatch)
+
+    def _built(self, config: Any) -> Any:
+        algorithm = config.debugging(log_level="ERROR").build_algo()  # it sets the level of all of RLlib
+        self._stack.callback(algorithm.stop)
+        return algorithm
 
 
 def _kernel(world: World, sizes: Sizes) -> Callable[[], None]:

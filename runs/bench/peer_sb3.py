@@ -1,4 +1,4 @@
-"""Stable-Baselines3's PPO on a world, through its native gymnasium batch: a peer of `kerf bench train`.
+"""Stable-Baselines3's PPO on a world, through gymnasium, singly or as a batch: a peer of `kerf bench train`.
 
 Runs by `runs.bench.peer_side`. Policy and state value share their hidden layers. Everything that is not set here is as
 Stable-Baselines3 ships it.
@@ -15,11 +15,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from stable_baselines3 import PPO
+from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
-from lab.gym import WorldVectorEnv
+from lab.gym import WorldVectorEnv, environment_id
 
 ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU}
 
@@ -93,7 +94,11 @@ class StableBaselines:
     def __init__(self, sizes: Mapping[str, Any]) -> None:
         torch.set_num_threads(sizes["cores"])
         self.num_steps = sizes["num_envs"] * sizes["num_steps"] * sizes["iterations"]
-        self._envs = NativeBatch(sizes["world"], sizes["num_envs"])
+        self._envs: VecEnv
+        if sizes["native"]:
+            self._envs = NativeBatch(sizes["world"], sizes["num_envs"])
+        else:
+            self._envs = make_vec_env(f"lab.gym:{environment_id(sizes['world'])}", sizes["num_envs"], seed=0)
         self._model = PPO(
             "MlpPolicy",
             self._envs,
@@ -120,8 +125,10 @@ class StableBaselines:
         self._model.learn(self.num_steps, reset_num_timesteps=False)
 
     def score(self) -> float:
-        """Mean ideal utility of the last batch of episodes."""
-        return self._envs.episode_utility
+        """Mean ideal utility of the last episodes."""
+        if isinstance(self._envs, NativeBatch):
+            return self._envs.episode_utility
+        return float(np.mean([episode["r"] for episode in self._model.ep_info_buffer or ()]))
 
 
 def build(sizes: Mapping[str, Any]) -> StableBaselines:

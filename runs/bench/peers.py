@@ -218,17 +218,27 @@ def rejax_peer(python: Path, world: str, cores: int = 1, sizes: PeerSizes | None
 
 
 def sb3_peer(
-    python: Path, num_envs: int, world: str = "station", cores: int = 1, sizes: PeerSizes | None = None
+    python: Path,
+    num_envs: int,
+    world: str = "station",
+    cores: int = 1,
+    sizes: PeerSizes | None = None,
+    native: bool = True,
 ) -> Peer:
-    """Stable-Baselines3's PPO on the native batch of `world`, so many episodes side by side; otherwise as `rejax_peer`.
+    """Stable-Baselines3's PPO on `world`, so many episodes side by side; otherwise as `rejax_peer`.
 
-    It learns from batches of `sizes.num_scenarios` episodes, however many are played at a time.
+    It learns from batches of `sizes.num_scenarios` episodes, however many are played at a time. Without `native` they
+    are single environments that it makes and steps by itself, as its users have it; with it, one batch of ours.
     """
     sizes = sizes or PeerSizes()
     if num_envs < 1 or sizes.num_scenarios % num_envs:
         raise KerfError(f"num_envs: expected a divisor of num_scenarios={sizes.num_scenarios}, got {num_envs}")
-    told = {"num_envs": num_envs, "num_steps": sizes.num_scenarios // num_envs * get_world(world).horizon}
-    label = f"Stable-Baselines3 PPO, {num_envs:,} side by side"
+    told = {
+        "num_envs": num_envs,
+        "num_steps": sizes.num_scenarios // num_envs * get_world(world).horizon,
+        "native": native,
+    }
+    label = f"Stable-Baselines3 PPO, {num_envs:,} {'side by side' if native else 'single environments'}"
     return _started(label, python, "runs.bench.peer_sb3", world, cores, sizes, **told)
 
 
@@ -246,7 +256,7 @@ def _started(
     return Peer(label, [str(python), "-P", "-m", "runs.bench.peer_side", module, told])
 
 
-def our_config(world: str, sizes: PeerSizes | None = None) -> KerfConfig:
+def our_config(world: str, sizes: PeerSizes | None = None, num_threads: int = 1) -> KerfConfig:
     """Our path as it is to be compared with `rejax_peer` on `world`: a network for each of policy and state value."""
     sizes = sizes or PeerSizes()
     return KerfConfig().kerf(
@@ -255,4 +265,5 @@ def our_config(world: str, sizes: PeerSizes | None = None) -> KerfConfig:
         seed=0,
         network=NetworkSettings(hidden=sizes.hidden, activation=sizes.activation, shared_trunk=False),
         training=sizes.training,
+        num_threads=num_threads,
     )

@@ -24,7 +24,7 @@ from agents.network import PolicyNetwork, TorchPolicy
 from lab.values import Battery
 from lab.worlds import get_world
 from runs.bench import learning
-from runs.bench.contenders import LEARNING, SAMPLING, Group, Sizes, groups
+from runs.bench.contenders import KERF, LEARNING, SAMPLING, THREADS, Group, Sizes, groups
 from runs.bench.timing import (
     REST,
     machine,
@@ -54,7 +54,9 @@ TARGETS: Mapping[str, tuple[str, float]] = {
     "stock": ("times stock RLlib PPO", 20.0),
     "sb3": ("times Stable-Baselines3 PPO", 8.0),
     "cartpole": ("times rejax on CartPole, 4 inputs, one core each", 1.0),
+    "cartpole_2": ("times rejax on CartPole, 4 inputs, two cores each", 1.0),
     "padded": ("times rejax at our observation size, one core each", 1.0),
+    "padded_2": ("times rejax at our observation size, two cores each", 1.0),
     "limit": ("of the bare torch products and activations", 0.7),
     "battery": ("a battery at a checkpoint, s", 0.6),
     "alignment": ("an agent from scratch to a passed gate, CPU s", 60.0),
@@ -114,9 +116,9 @@ def measure(sizes: Sizes, peers: Path | None, num_seeds: int, say: Callable[[str
 
     `groups` holds, by name, `title`, `versions`, `contenders` (each with `label`, `steps_per_second` as `median`, `low`
     and `high` over the repetitions, and `time`, the median share of each part) and `ratios` (how many times as fast as
-    each of the others the first one is, repetition by repetition). `once` holds single figures by the names of
-    `TARGETS`, `learning` what `runs.bench.learning.figures` gives, if it was asked for. Beside them stand `benchmark`,
-    `sizes` and `machine`.
+    each of the others ours is, repetition by repetition: on two threads if the other has two cores). `once` holds
+    single figures by the names of `TARGETS`, `learning` what `runs.bench.learning.figures` gives, if it was asked for.
+    Beside them stand `benchmark`, `sizes` and `machine`.
     """
     facts = machine()  # before we load it ourselves
     figures: dict[str, Any] = {"benchmark": "train", "sizes": asdict(sizes), "machine": facts}
@@ -143,10 +145,9 @@ def _timed(group: Group, repetitions: int, say: Callable[[str], None]) -> dict[s
             if repetition:  # the first compiles, allocates, fills caches
                 rates[name].append(rate)
                 shares[name].append(by_part)
-    ours, *others = group.contenders
     return {
         "title": group.title,
-        "versions": dict(group.versions),
+        "versions": group.versions,
         "contenders": {
             name: {
                 "label": contender.label,
@@ -156,8 +157,9 @@ def _timed(group: Group, repetitions: int, say: Callable[[str], None]) -> dict[s
             for name, contender in group.contenders.items()
         },
         "ratios": {
-            other: spread([mine / theirs for mine, theirs in zip(rates[ours], rates[other], strict=True)])
-            for other in others
+            name: spread([mine / theirs for mine, theirs in zip(rates[group.ours(name)], rates[name], strict=True)])
+            for name in group.contenders
+            if name not in (KERF, THREADS)
         },
     }
 
@@ -197,10 +199,10 @@ def tables(figures: Mapping[str, Any]) -> Iterator[RenderableType]:
 
 
 def group_table(figures: Mapping[str, Any], name: str) -> Table:
-    """A row for each contender of a group, with how many times as fast as it the first is."""
+    """A row for each contender of a group, with how many times as fast as it ours is."""
     facts, sizes, group = figures["machine"], figures["sizes"], figures["groups"][name]
     table = Table(box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left")
-    table.title = f"{group['title']}: {facts['cpu']}, one thread (load {facts['load']:.1f} on {facts['cores']} cores)"
+    table.title = f"{group['title']}: {facts['cpu']} (load {facts['load']:.1f} on {facts['cores']} cores)"
     versions = "".join(f" {package} {version}," for package, version in group["versions"].items()).rstrip(",")
     table.caption = Text(
         f"{sizes['num_scenarios']:,} episodes a batch, {sizes['num_epochs']} epochs, minibatches of "
@@ -231,9 +233,10 @@ def reached(figures: Mapping[str, Any]) -> dict[str, float]:
     for name in ("stock", "limit", "sb3"):
         if name in station["ratios"]:
             found[name] = station["ratios"][name]["median"]
-    for name in ("cartpole", "padded"):
-        if name in figures["groups"]:
-            found[name] = figures["groups"][name]["ratios"]["rejax_1"]["median"]
+    for group in figures["groups"].keys() & {"cartpole", "padded"}:
+        for ending, rival in (("", "rejax_1"), ("_2", "rejax_2")):
+            if rival in figures["groups"][group]["ratios"]:
+                found[group + ending] = figures["groups"][group]["ratios"][rival]["median"]
     return found
 
 

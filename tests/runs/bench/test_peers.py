@@ -262,6 +262,7 @@ def test_the_real_peers_train(python: Path) -> None:
         lambda: rejax_peer(python, CARTPOLE, sizes=one),
         lambda: rejax_peer(python, PADDED, sizes=one),
         lambda: sb3_peer(python, 1024, sizes=one),
+        lambda: sb3_peer(python, 32, sizes=one, native=False),
     ):
         with start() as peer:
             assert peer.num_steps == 24_576
