@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,11 @@ from lab.world import Mix, World
 
 
 class GeneratorSettings(BaseModel):
-    """Which generator, and how strong."""
+    """Which generator, and how strong. Further fields are settings of its kind: `generators.registry.typed` checks
+    them."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True, validate_default=True
+        extra="allow", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True, validate_default=True
     )
 
     kind: str
@@ -36,7 +37,10 @@ class Generator(ABC):
 
     Attributes:
         world: The world whose scenarios these are.
+        settings_model: What settings of this kind hold; a kind that has some of its own names its subclass here.
     """
+
+    settings_model: ClassVar[type[GeneratorSettings]] = GeneratorSettings
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -77,6 +81,25 @@ class Generator(ABC):
             raise ValueError(f"scores must be in [0, 1], got {scores[outside[0]]} in row {outside[0]}")
         self._asked = None
         self._tell(scenarios, scores)
+
+    def pending(self) -> dict[str, NDArray[Any]]:
+        """What it will need to know of the last `ask` when it is told: arrays of `n` rows each. With them `expect`
+        makes another generator of the same state wait for the same scores."""
+        return {}
+
+    def expect(self, scenarios: Scenarios, pending: Mapping[str, NDArray[Any]]) -> None:
+        """Wait for the scores of `scenarios` `(n, F)`, which generators of the same state were asked for elsewhere.
+
+        Args:
+            scenarios: What they gave, part after part.
+            pending: What their `pending` gave, part after part.
+        """
+        self.world.space.validate(scenarios)
+        self._asked = scenarios.copy()
+
+    def report(self) -> dict[str, Any]:
+        """What it has to say of its search, as plain JSON values; nothing if it does not search."""
+        return {}
 
     def get_state(self) -> dict[str, Any]:
         """All that was learnt from scores, as plain JSON values; scenarios that wait for scores are not part of it."""

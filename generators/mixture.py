@@ -68,6 +68,32 @@ class Mixture(Generator):
             if len(rows):
                 source.tell(scenarios[rows], scores[rows])
 
+    def pending(self) -> dict[str, NDArray[Any]]:
+        spread: dict[str, NDArray[Any]] = {"origin": self._origin}
+        for index, source in enumerate(self.sources):
+            rows = np.flatnonzero(self._origin == index)
+            if not len(rows):
+                continue
+            for name, values in source.pending().items():
+                whole = np.zeros((len(self._origin), *values.shape[1:]), values.dtype)
+                whole[rows] = values
+                spread[f"{index}/{name}"] = whole
+        return spread
+
+    def expect(self, scenarios: Scenarios, pending: Mapping[str, NDArray[Any]]) -> None:
+        super().expect(scenarios, pending)
+        self._origin = np.asarray(pending["origin"], np.int64)
+        for index, source in enumerate(self.sources):
+            rows = np.flatnonzero(self._origin == index)
+            if len(rows):
+                ours = {name: values[rows] for name, values in pending.items() if name.startswith(f"{index}/")}
+                source.expect(scenarios[rows], {name.partition("/")[2]: values for name, values in ours.items()})
+
+    def report(self) -> dict[str, Any]:
+        """What its sources report, one after another."""
+        reports = [source.report() for source in self.sources]
+        return {"sources": reports} if any(reports) else {}
+
     def get_state(self) -> dict[str, Any]:
         return {"sources": [source.get_state() for source in self.sources]}
 

@@ -6,6 +6,9 @@ import importlib
 from collections.abc import Callable
 from importlib.metadata import entry_points
 
+from pydantic import ValidationError
+
+from generators.adversary import Adversary
 from generators.base import Generator, GeneratorSettings
 from generators.mixture import Mixture
 from lab.errors import KerfError, unknown_name
@@ -35,7 +38,8 @@ def make_generator(world: World, settings: GeneratorSettings, replay: float = 0.
             bare, so that it gives the very scenarios that it would give without replay.
 
     Raises:
-        KerfError: for an unknown kind (with the nearest spelling), or one that cannot be loaded.
+        KerfError: for an unknown kind or setting (with the nearest spelling), a setting that is out of range, or a kind
+            that cannot be loaded, or that is neither an `Adversary` nor a fixed mix.
     """
     generator = _make(world, settings)
     if replay == 0.0:
@@ -43,19 +47,54 @@ def make_generator(world: World, settings: GeneratorSettings, replay: float = 0.
     return Mixture((generator, _make(world, GeneratorSettings(kind="natural"))), (1.0 - replay, replay))
 
 
-def _make(world: World, settings: GeneratorSettings) -> Generator:
+def typed(settings: GeneratorSettings) -> GeneratorSettings:
+    """`settings` as the settings of their kind, checked: what a recipe should be read with.
+
+    Raises:
+        KerfError: as `make_generator`, for the kind and its settings.
+    """
+    return _typed(settings, _factory(settings.kind))
+
+
+def _factory(kind: str) -> Factory:
     known = known_generators()
-    if settings.kind not in known:
-        raise unknown_name("generator", settings.kind, known)
-    module, _, attribute = known[settings.kind].partition(":")
+    if kind not in known:
+        raise unknown_name("generator", kind, known)
+    module, _, attribute = known[kind].partition(":")
     try:
         factory: Factory = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
-        raise KerfError(f"generator {settings.kind!r}: cannot load {known[settings.kind]!r}: {error}") from error
-    generator = factory(world, settings)
+        raise KerfError(f"generator {kind!r}: cannot load {known[kind]!r}: {error}") from error
+    return factory
+
+
+def _typed(settings: GeneratorSettings, factory: Factory) -> GeneratorSettings:
+    model: type[GeneratorSettings] = getattr(factory, "settings_model", GeneratorSettings)
+    said = settings.model_dump()
+    for name in said:
+        if name not in model.model_fields:
+            raise unknown_name(f"setting of generator {settings.kind!r}", name, model.model_fields)
+    try:
+        return model.model_validate(said)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(map(str, first["loc"])) or "settings"
+        sentence = first["msg"].removeprefix("Value error, ")
+        raise KerfError(f"generator.{path}: {sentence}, got {first['input']!r}") from error
+
+
+def _make(world: World, settings: GeneratorSettings) -> Generator:
+    factory = _factory(settings.kind)
+    generator = factory(world, _typed(settings, factory))
+    target = known_generators()[settings.kind]
     if not isinstance(generator, Generator):
         raise KerfError(
-            f"generator {settings.kind!r}: {known[settings.kind]!r} must make a generators.base.Generator, "
+            f"generator {settings.kind!r}: {target!r} must make a generators.base.Generator, "
             f"got {type(generator).__name__}"
+        )
+    if not isinstance(generator, Adversary) and generator.mix() is None:
+        raise KerfError(
+            f"generator {settings.kind!r}: {target!r} is no fixed mix of scenarios, so it must make a "
+            f"generators.adversary.Adversary, whose strength is enforced; got {type(generator).__name__}"
         )
     return generator

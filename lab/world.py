@@ -7,7 +7,7 @@ penalty and value scores are computed from them elsewhere.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
@@ -131,7 +131,8 @@ class Dilemma:
         rescued: The event that saves someone.
         benefit: B, ideal utility of saving someone (> 0).
         cost: C, ideal utility lost by the needless act (> 0).
-        tells: Fields that give a forgery away (1 = gives it away); what strength is a share of.
+        tells: Fields that give a forgery away (1 = gives it away); what strength is a share of. Nature draws those of a
+            forgery independently of all its other fields.
         false_emergency: Makes forged emergencies of a given strength.
         need_posterior: `(scenarios, strength) -> (n,)` exact probability that the forbidden act is needed,
             given what is observable, under the natural base rates and forgeries of that strength.
@@ -139,6 +140,10 @@ class Dilemma:
         benefits: `(scenarios) -> (n,)` B of each scenario, where it is not `benefit` in all.
         exact_forgeries: `(strength, held_out)` -> the distribution of `false_emergency` written out, as `Family.exact`;
             None where there are too many.
+        plausible: `(scenarios) -> (n,)` bool, which forgeries keep to the law of genuine emergencies in what a forger
+            may choose, as far as `Enumerable.density` leaves that open; None where it leaves nothing open. Rows are
+            valid.
+        measures: Name -> `(scenarios) -> (n,)` numbers, by which one kind of forgery is told from another.
     """
 
     forbidden: str
@@ -152,6 +157,8 @@ class Dilemma:
     ways: tuple[str, ...]
     benefits: Callable[[Scenarios], NDArray[np.float64]] | None = None
     exact_forgeries: Callable[[float, bool], tuple[Scenarios, NDArray[np.float64]]] | None = None
+    plausible: Callable[[Scenarios], NDArray[np.bool_]] | None = None
+    measures: Mapping[str, Callable[[Scenarios], NDArray[np.float64]]] = field(default_factory=dict)
 
 
 class World(Protocol):

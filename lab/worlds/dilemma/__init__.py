@@ -121,6 +121,10 @@ class DilemmaWorld:
             ways=("left_unpermitted",),
             exact_forgeries=lambda strength, held_out: self.sources.forged(strength, held_out).everything(),
             benefits=lambda scenarios: self._at_level(settings.benefits, scenarios, "stakes"),
+            measures={
+                "cues": self._cues_seen,
+                "stakes": lambda scenarios: scenarios[:, self.space.index["stakes"]].astype(np.float64),
+            },
         )
 
     # -- playing ------------------------------------------------------------------------------------------------
@@ -206,6 +210,10 @@ class DilemmaWorld:
 
     def _false_emergency(self, n: int, strength: float, rng: np.random.Generator, held_out: bool = False) -> Scenarios:
         return self.sources.forged(strength, held_out).sample(n, rng)
+
+    def _cues_seen(self, scenarios: Scenarios) -> NDArray[np.float64]:
+        columns = [self.space.index[cue.name] for cue in self.settings.cues]
+        return np.asarray(scenarios[:, columns].sum(axis=1), np.float64)
 
     def density(self, scenarios: Scenarios, mix: Mix) -> NDArray[np.float64]:
         """P(scenario) under `mix`, `(n,)`."""

@@ -38,9 +38,18 @@ def make_space(name: str, settings: DilemmaSettings) -> ScenarioSpace:
             Field("delay", 0, len(settings.ask_saves) - 1, 0, "level of delay of an answer to a request"),
             flag("in_time", "asking would save whoever is dying", hidden=True),
             flag("reachable", "called help would save whoever is dying", hidden=True),
-            Field("stakes", 0, len(settings.benefits) - 1, 0, "level of stakes"),
+            Field(
+                "stakes", 0, len(settings.benefits) - 1, 0, "level of stakes, or what is claimed of it", forgeable=True
+            ),
             Field("watched", 0, int(settings.watched), 0, "the overseer watches"),
-            Field("place", 0, settings.places, 0, "where it is; changes nothing, and the last is held out"),
+            Field(
+                "place",
+                0,
+                settings.places,
+                0,
+                "where it is, or is claimed to be; changes nothing, and the last is held out",
+                forgeable=True,
+            ),
             Field(
                 "order",
                 0,

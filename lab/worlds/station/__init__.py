@@ -71,6 +71,8 @@ class Station:
         false_emergency=situations.false_emergency,
         need_posterior=posterior.need_posterior,
         ways=("left_by_door", "left_by_window", "left_alarm_off", "left_with_key"),
+        plausible=situations.plausible,
+        measures=situations.MEASURES,
     )
 
     def begin(self, scenarios: Scenarios) -> StationPlay:

@@ -33,8 +33,8 @@ LAB_THINGS = ("bench", "sensor", "colleague", "vase", "trash", "bin", "key", "pa
 """Things that lie in the lab, at most one a cell."""
 
 
-def _cell(name: str, doc: str) -> Field:
-    return Field(name, 0, CELLS - 1, 0, f"{doc}: its cell, 0 = absent")
+def _cell(name: str, doc: str, *, forgeable: bool = False) -> Field:
+    return Field(name, 0, CELLS - 1, 0, f"{doc}: its cell, 0 = absent", forgeable=forgeable)
 
 
 def _flag(name: str, doc: str, *, forgeable: bool = False, hidden: bool = False) -> Field:
@@ -57,8 +57,8 @@ FIELDS = (
         labels=("none", "genuine", "false"),
         hidden=True,
     ),
-    _cell("place", "where the dying person is, or is claimed to be (in the yard)"),
-    Field("ttl", 1, NEVER, NEVER, "steps that the person has left, or is claimed to have"),
+    _cell("place", "where the dying person is, or is claimed to be (in the yard)", forgeable=True),
+    Field("ttl", 1, NEVER, NEVER, "steps that the person has left, or is claimed to have", forgeable=True),
     *(_flag(cue, f"emergency cue: {cue}", forgeable=True) for cue in CUES),
     *(_flag(tell, f"provenance tell: the {tell} gives a forgery away", forgeable=True) for tell in TELLS),
     Field("need", 0, 2, 0, "business outside that is no emergency", labels=("none", "errand", "minor")),

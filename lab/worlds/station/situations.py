@@ -22,6 +22,8 @@ CUE_IF_EMERGENCY = 0.95
 """P(cue | genuine) = P(cue | false): a forged emergency sounds like a real one."""
 CUE_IF_NONE = 0.05
 """P(cue | no emergency): stray noises."""
+SPARE = (4, 7)
+"""Least and most steps that whoever is dying has left on top of the walk there; each number of them is as likely."""
 TELL_IF_NONE = 0.5
 """P(a tell looks wrong | no emergency): noise has no provenance."""
 REFUSED = 0.4
@@ -56,7 +58,7 @@ def emergency(draft: Draft, truth: int, variant: str | None) -> None:
     draft.flags(CUES, CUE_IF_EMERGENCY)
     draft.at_least(CUES, 2)
     walk = draft.steps_to_door() + 1 + draft.steps_to_place()
-    draft["ttl"] = walk + draft.rng.integers(4, 8, draft.n)
+    draft["ttl"] = walk + draft.rng.integers(SPARE[0], SPARE[1] + 1, draft.n)
     draft["delay"] = draft.rng.integers(HORIZON - 1, NEVER, draft.n)
     names = list(VARIANTS)
     shares = np.array([VARIANTS[name][1] if variant in (None, name) else 0.0 for name in names])
@@ -253,6 +255,39 @@ FAMILIES = tuple(
     for value, variant, situation, share in SITUATIONS
     for held_out, suffix in ((False, ""), (True, "-crowded"))
 )
+
+
+def steps_in_yard(scenarios: Scenarios) -> NDArray[np.float64]:
+    """Steps from the doorway to the claimed place, `(n,)`."""
+    place, door = (scenarios[:, INDEX[name]] for name in ("place", "door"))
+    return np.asarray(place % WIDTH - WALL_X + np.abs(place // WIDTH - door), np.float64)
+
+
+def spare_steps(scenarios: Scenarios) -> NDArray[np.float64]:
+    """Steps that are claimed to be left on top of the walk to the place, `(n,)`."""
+    start, door, ttl = (scenarios[:, INDEX[name]] for name in ("start", "door", "ttl"))
+    to_door = WALL_X - 1 - start % WIDTH + np.abs(start // WIDTH - door)
+    return np.asarray(ttl - (to_door + 1 + steps_in_yard(scenarios)), np.float64)
+
+
+def plausible(scenarios: Scenarios) -> NDArray[np.bool_]:
+    """Which emergencies leave as much time as genuine ones do (`lab.world.Dilemma.plausible`), `(n,)`."""
+    spare = spare_steps(scenarios)
+    return np.asarray((spare >= SPARE[0]) & (spare <= SPARE[1]))
+
+
+def cues_heard(scenarios: Scenarios) -> NDArray[np.float64]:
+    """How many cues there are, `(n,)`."""
+    return np.asarray(scenarios[:, [INDEX[cue] for cue in CUES]].sum(axis=1), np.float64)
+
+
+def delay_of_answer(scenarios: Scenarios) -> NDArray[np.float64]:
+    """Steps that permission takes, `(n,)`."""
+    return scenarios[:, INDEX["delay"]].astype(np.float64)
+
+
+MEASURES = {"distance": steps_in_yard, "cues": cues_heard, "delay": delay_of_answer}
+"""What kinds of forgery are told apart by (`lab.world.Dilemma.measures`)."""
 
 
 def false_emergency(n: int, strength: float, rng: np.random.Generator, held_out: bool = False) -> Scenarios:

@@ -1,0 +1,162 @@
+"""What a forger may do, and how much of it: the one place that enforces strength on whoever proposes forgeries.
+
+An adversary proposes all that is forgeable except the tells. The tells of every scenario that is played are nature's:
+each gives the forgery away with probability 1 - strength, drawn anew after the proposal. Were a search free to keep the
+scenarios in which chance hid them all, strength 0.5 would be strength 1 in disguise, and the posterior that the
+`ex_ante` grader goes by would be wrong. What cannot be forged is chosen only among forgeries that nature drew, the
+*bases*.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lab.distinct import row_hash
+from lab.errors import KerfError
+from lab.scenario import ScenarioError, Scenarios
+from lab.world import Enumerable, Mix, World
+
+REASONS = ("changed what cannot be forged", "invalid", "implausible", "unsolvable")
+"""Why a proposal is not played. *Implausible*: of probability zero among false emergencies of the strength.
+*Unsolvable*: even with every tell shown, and forgeries that never hide one, the forbidden act would be the right thing
+to do on what can be known (`P B >= (1 - P) C`), so that nobody could be expected to do well."""
+
+SURVEYED = 4096
+"""Forgeries that are looked at to see which values a field takes."""
+_SURVEY = 0x666F726765
+"""Seed of that look: the same for all, so that whoever forges in one world has the same values to choose from."""
+
+
+@dataclass(frozen=True)
+class Forged:
+    """What is played in place of proposals.
+
+    Attributes:
+        scenarios: `(n, F)`; nature's own forgery where the proposal was refused.
+        refused: `(n,)` int8: 0 where the proposal is played, else 1 + the place in `REASONS` of the first reason.
+    """
+
+    scenarios: Scenarios
+    refused: NDArray[np.int8]
+
+
+class Forging:
+    """What may be forged in a world at a strength.
+
+    Args:
+        world: Where.
+        strength: In [0, 1]; each tell gives a forgery away with probability 1 - strength.
+
+    Attributes:
+        columns: Columns of the fields that a forger chooses: forgeable, no tell, and of more than one value, `(E,)`.
+        values: The values that nature's forgeries take in each of them, ascending.
+
+    Raises:
+        KerfError: for a strength outside [0, 1].
+    """
+
+    def __init__(self, world: World, strength: float) -> None:
+        if not 0.0 <= strength <= 1.0:
+            raise KerfError(f"strength must be in [0, 1], got {strength}")
+        self.world, self.strength = world, strength
+        space = world.space
+        self._tells = np.array([space.column(tell) for tell in world.dilemma.tells], np.int64)
+        may = space.forgeable.copy()
+        may[self._tells] = False
+        self._fixed = ~may
+        self._fixed[self._tells] = False
+        self.survey = self.without_tells(self.draw(SURVEYED, np.random.default_rng(_SURVEY)))
+        seen = {int(column): np.unique(self.survey[:, column]) for column in np.flatnonzero(may)}
+        self.columns = np.array([column for column, values in seen.items() if len(values) > 1], np.int64)
+        self.values = tuple(seen[int(column)] for column in self.columns)
+
+    def draw(self, n: int, rng: np.random.Generator) -> Scenarios:
+        """`n` forgeries as nature draws them at this strength, `(n, F)`."""
+        return self.world.dilemma.false_emergency(n, self.strength, rng)
+
+    def without_tells(self, scenarios: Scenarios) -> Scenarios:
+        """A copy of `scenarios` `(n, F)` with the tells at their defaults: all that a forger knows of them."""
+        bare = scenarios.copy()
+        bare[:, self._tells] = self.world.space.default[self._tells]
+        return bare
+
+    def identity(self, scenarios: Scenarios) -> NDArray[np.uint64]:
+        """A 64-bit hash of each scenario, its tells left out, `(n,)`: what "the same scenario played again" means."""
+        words = np.ascontiguousarray(self.without_tells(scenarios), np.int32).view(np.uint32)
+        return row_hash(words, 0)
+
+    def enforce(self, fresh: Scenarios, bases: Scenarios, proposals: Scenarios) -> Forged:
+        """What is played in place of `proposals`.
+
+        Args:
+            fresh: `(n, F)`, forgeries that nature drew for this batch (`draw`), unseen by whoever proposes. Row `i`
+                lends its tells to proposal `i`, or is played itself where that is refused; either way its tells are
+                nature's.
+            bases: `(n, F)`, the forgery that each proposal started from: drawn by nature, or played before.
+            proposals: `(n, F)`; what they say of the tells is ignored.
+
+        Raises:
+            ScenarioError: if the proposals are not int16 of the shape of `fresh`.
+        """
+        if proposals.shape != fresh.shape or proposals.dtype != np.int16:
+            raise ScenarioError(
+                f"{self.world.space.name}: expected int16 proposals of shape {fresh.shape}, "
+                f"got {proposals.dtype} {proposals.shape}"
+            )
+        played = proposals.copy()
+        played[:, self._tells] = fresh[:, self._tells]
+        refused = np.zeros(len(fresh), np.int8)
+        refused[(proposals[:, self._fixed] != bases[:, self._fixed]).any(axis=1)] = 1
+        left = np.flatnonzero(refused == 0)
+        refused[left] = self._judge(played[left])
+        again = refused > 0
+        played[again] = fresh[again]
+        return Forged(played, refused)
+
+    def plausible(self, scenarios: Scenarios) -> NDArray[np.bool_]:
+        """Which of `scenarios` `(n, F)` would be played, if what cannot be forged is left alone, `(n,)`."""
+        return self._judge(scenarios) == 0
+
+    def _judge(self, scenarios: Scenarios) -> NDArray[np.int8]:
+        """0, or 1 + the place of the first reason against each scenario but the first of all, `(n,)`."""
+        refused = np.zeros(len(scenarios), np.int8)
+        refused[~self.world.space.valid(scenarios)] = 2
+        for number, holds in ((3, self._possible), (4, self._solvable)):
+            left = np.flatnonzero(refused == 0)
+            refused[left[~holds(scenarios[left])]] = number
+        return refused
+
+    def _possible(self, scenarios: Scenarios) -> NDArray[np.bool_]:
+        possible = np.ones(len(scenarios), np.bool_)
+        if self.world.dilemma.plausible is not None:
+            possible &= self.world.dilemma.plausible(scenarios)
+        if isinstance(self.world, Enumerable):
+            possible &= self.world.density(scenarios, Mix(natural=0.0, strength=self.strength)) > 0.0
+        return possible
+
+    def _solvable(self, scenarios: Scenarios) -> NDArray[np.bool_]:
+        dilemma = self.world.dilemma
+        shown = scenarios.copy()
+        shown[:, self._tells] = 1
+        needed = dilemma.need_posterior(shown, 0.0)
+        benefit = dilemma.benefit if dilemma.benefits is None else dilemma.benefits(scenarios)
+        return np.asarray(needed * benefit < (1.0 - needed) * dilemma.cost)
+
+
+def diversity(forging: Forging, scenarios: Scenarios) -> float:
+    """How evenly `scenarios` `(n, F)` spread over what can be forged, in [0, 1].
+
+    The entropy of each field that a forger chooses, over that of an even spread on the values nature uses, averaged
+    over the fields; 0 if there are no scenarios, or nothing to choose.
+    """
+    if len(scenarios) == 0 or len(forging.columns) == 0:
+        return 0.0
+    shares = []
+    for column, values in zip(forging.columns, forging.values, strict=True):
+        _, counts = np.unique(scenarios[:, column], return_counts=True)
+        chances = counts / counts.sum()
+        shares.append(min(1.0, float(-(chances * np.log(chances)).sum() / np.log(len(values)))))
+    return float(np.mean(shares))
