@@ -72,17 +72,16 @@ class Adversary(Generator):
     Args:
         world: The world whose scenarios these are.
         settings: Its strength is enforced; the rest is the subclass's.
+        num_slots: How many played scenarios it can keep.
 
     Attributes:
-        num_slots: How many played scenarios it can keep; set by a subclass before `super().__init__`.
         forging: What may be forged.
-        slots: `(num_slots, F)`, what is kept, tells at their defaults.
-        filled: `(num_slots,)` bool.
+        slots: `(slots, F)`, what is kept, tells at their defaults.
+        filled: `(slots,)` bool.
         refused: How many proposals were refused so far, by reason.
         proposed: How many proposals were made so far.
     """
 
-    num_slots: int = 0
     _FINAL: ClassVar = ("ask", "tell", "_ask", "_tell", "pending", "expect", "get_state", "set_state", "mix")
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -90,14 +89,18 @@ class Adversary(Generator):
         if own := [name for name in cls._FINAL if name in vars(cls)]:
             raise TypeError(f"{cls.__name__}: an adversary writes _propose and _learn, not {', '.join(own)}")
 
-    def __init__(self, world: World, settings: GeneratorSettings) -> None:
+    def __init__(self, world: World, settings: GeneratorSettings, num_slots: int = 0) -> None:
         super().__init__(world)
         self.forging = Forging(world, settings.strength)
-        self.slots = world.space.blank(self.num_slots)
-        self.filled = np.zeros(self.num_slots, np.bool_)
+        self.resize(num_slots)
         self.refused = dict.fromkeys(REASONS, 0)
         self.proposed = 0
         self._waiting: dict[str, NDArray[Any]] = {}
+
+    def resize(self, num_slots: int) -> None:
+        """Have `num_slots` slots, all empty: for a subclass that knows their number only once it can forge."""
+        self.slots = self.world.space.blank(num_slots)
+        self.filled = np.zeros(num_slots, np.bool_)
 
     @final
     def _ask(self, n: int, rng: np.random.Generator) -> Scenarios:
@@ -159,14 +162,13 @@ class Adversary(Generator):
         if set(state) != {"kept", "slots", "proposed", "refused", "learnt"} or set(state["refused"]) != set(REASONS):
             raise ValueError(f"expected the state of a {type(self).__name__}, got {sorted(state)}")
         rows = np.array(state["kept"], np.int64)
-        if len(rows) and not (rows.min() >= 0 and rows.max() < self.num_slots):
-            raise ValueError(f"{type(self).__name__} has {self.num_slots} slots, got a state with slot {rows.max()}")
+        if len(rows) and not (rows.min() >= 0 and rows.max() < len(self.slots)):
+            raise ValueError(f"{type(self).__name__} has {len(self.slots)} slots, got a state with slot {rows.max()}")
         slots = np.array(state["slots"], np.int16).reshape(len(rows), len(self.world.space))
         self.world.space.validate(slots)
         self._set_learnt(state["learnt"])
-        self.slots = self.world.space.blank(self.num_slots)
+        self.resize(len(self.slots))
         self.slots[rows] = slots
-        self.filled = np.zeros(self.num_slots, np.bool_)
         self.filled[rows] = True
         self.proposed = int(state["proposed"])
         self.refused = {reason: int(state["refused"][reason]) for reason in REASONS}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from importlib.metadata import entry_points
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -14,11 +15,16 @@ from generators.mixture import Mixture
 from lab.errors import KerfError, unknown_name
 from lab.world import World
 
-Factory = Callable[[World, GeneratorSettings], Generator]
+Factory = Callable[[World, Any], Generator]
 
 BUILT_IN = {
     "natural": "generators.natural:Natural",
     "scripted": "generators.scripted:Scripted",
+    "replay": "generators.replay:Replay",
+    "mutation": "generators.mutation:Mutation",
+    "illuminate": "generators.illuminate:Illuminate",
+    "search": "generators.search:Search",
+    "learned": "generators.learned:Learned",
 }
 """Kind -> `module:attribute` of a `Factory`."""
 

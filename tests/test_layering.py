@@ -63,7 +63,7 @@ def test_imports_point_one_way(path: Path) -> None:
     [
         ("ray.rllib", ("agents/",)),
         ("ray", ("agents/", "runs/")),
-        ("torch", ("agents/", "runs/")),
+        ("torch", ("agents/", "runs/", "generators/learned.py")),
         ("mlflow", ("runs/tracking",)),
     ],
 )

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+from generators.adversary import FRESH, Adversary, Kept, Proposal
 from generators.base import Generator, GeneratorSettings
 from generators.mixture import Mixture
 from generators.registry import known_generators, make_generator
 from lab.errors import KerfError
+from lab.forging import Forging
 from lab.scenario import ScenarioError
 from lab.worlds import get_world
 
@@ -20,15 +23,50 @@ ALPHA = 1e-3
 """Error rate of each test of a share: with the seeds fixed here, each either passes always or never."""
 
 
-@pytest.fixture(
-    params=[(world, kind, replay) for world in WORLDS for kind in known_generators() for replay in (0.0, 0.25)]
-)
+class Hill(Adversary):
+    """A plug-in: keeps the best forgery that it has seen, and proposes it with other cues, allowed or not."""
+
+    def __init__(self, world, settings):
+        super().__init__(world, settings, num_slots=1)
+        self.best = -1.0
+
+    def _propose(self, fresh, rng):
+        scenarios, base = fresh.copy(), np.full(len(fresh), FRESH)
+        if self.filled[0]:
+            base[::2] = 0
+            scenarios[::2] = self.slots[0]
+        scenarios += rng.integers(0, 2, scenarios.shape).astype(np.int16) * (rng.random(scenarios.shape) < 0.02)
+        return Proposal(scenarios, base, {"half": base == 0})
+
+    def _learn(self, outcome):
+        row = int(outcome.scores.argmax())
+        if outcome.scores[row] <= self.best:
+            return None
+        self.best = float(outcome.scores[row])
+        return Kept(np.array([0]), np.array([row]))
+
+    def _get_learnt(self):
+        return {"best": self.best}
+
+    def _set_learnt(self, learnt):
+        self.best = learnt["best"]
+
+
+def build(world_name, kind, replay=0.0, strength=0.5, **settings):
+    world, asked = get_world(world_name), GeneratorSettings(kind=kind, strength=strength, **settings)
+    if kind != "plug-in":
+        return make_generator(world, asked, replay=replay)
+    natural = make_generator(world, GeneratorSettings(kind="natural"))
+    return Mixture((Hill(world, asked), natural), (1.0 - replay, replay)) if replay else Hill(world, asked)
+
+
+KINDS = (*known_generators(), "plug-in")
+
+
+@pytest.fixture(params=[(world, kind, replay) for world in WORLDS for kind in KINDS for replay in (0.0, 0.25)])
 def make(request):
     """A function that makes one more generator of the kind under test."""
-    world, kind, replay = request.param
-    return lambda strength=0.5: make_generator(
-        get_world(world), GeneratorSettings(kind=kind, strength=strength), replay=replay
-    )
+    return partial(build, *request.param)
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -119,15 +157,83 @@ def test_asking_for_nothing_is_refused(make, n):
         make().ask(n, rng())
 
 
+def go_on(generator, rounds, stream):
+    """The scenarios of some rounds, scored by chance."""
+    asked = []
+    for _ in range(rounds):
+        scenarios = generator.ask(96, stream)
+        generator.tell(scenarios, np.floor(stream.random(96) * 1.2))
+        asked.append(scenarios)
+    return np.concatenate(asked)
+
+
 def test_a_restored_generator_goes_on_as_the_original(make):
     original = make()
-    scenarios = original.ask(32, rng(0))
-    original.tell(scenarios, np.linspace(0, 1, 32))
+    go_on(original, 3, rng(0))
+    scenarios = original.ask(32, rng(1))
     restored = make()
-    restored.set_state(json.loads(json.dumps(original.get_state())))
+    restored.set_state(json.loads(json.dumps(original.get_state(), allow_nan=False)))
     with pytest.raises(RuntimeError, match="needs an ask"):
         restored.tell(scenarios, np.zeros(32))
-    assert np.array_equal(original.ask(32, rng(1)), restored.ask(32, rng(1)))
+    original.tell(scenarios, np.zeros(32))
+    restored.set_state(json.loads(json.dumps(original.get_state())))
+    assert np.array_equal(go_on(original, 3, rng(2)), go_on(restored, 3, rng(2)))
+    assert json.dumps(original.get_state()) == json.dumps(restored.get_state())
+    assert original.report() == restored.report()
+
+
+def test_asking_twice_without_telling_learns_nothing(make):
+    hasty, patient = make(), make()
+    for generator in (hasty, patient):
+        go_on(generator, 2, rng(0))
+    hasty.ask(32, rng(1))
+    assert np.array_equal(hasty.ask(32, rng(2)), patient.ask(32, rng(2)))
+
+
+def test_another_takes_over_what_waits_for_scores(make):
+    """What a generator of the same state was asked for elsewhere can be told here."""
+    here, there, alone = make(), make(), make()
+    for generator in (here, there, alone):
+        go_on(generator, 2, rng(0))
+    scenarios = there.ask(64, rng(1))
+    here.expect(scenarios, there.pending())
+    assert np.array_equal(alone.ask(64, rng(1)), scenarios)
+    for generator in (here, alone):
+        generator.tell(scenarios, np.linspace(0, 1, 64))
+    assert json.dumps(here.get_state()) == json.dumps(alone.get_state())
+    assert np.array_equal(go_on(here, 1, rng(2)), go_on(alone, 1, rng(2)))
+
+
+def test_a_report_is_plain(make):
+    generator = make()
+    go_on(generator, 3, rng(0))
+    assert json.loads(json.dumps(generator.report(), allow_nan=False)) == generator.report()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "natural"])
+@pytest.mark.parametrize("strength", [0.0, 0.4, 1.0])
+def test_no_generator_hides_more_tells_than_its_strength_allows(kind, strength):
+    """Scored by whether every tell was hidden, which is what a search without a budget would keep."""
+    generator, stream = build("station", kind, strength=strength), rng(0)
+    world = generator.world
+    columns = [world.space.column(tell) for tell in world.dilemma.tells]
+    shown = []
+    for _ in range(8):
+        scenarios = generator.ask(512, stream)
+        generator.tell(scenarios, (scenarios[:, columns] == 0).all(axis=1).astype(np.float64))
+        shown.append(scenarios[:, columns])
+    for tell in np.concatenate(shown).T:
+        assert binomtest(int(tell.sum()), len(tell), 1.0 - strength).pvalue > ALPHA
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "natural"])
+@pytest.mark.parametrize("world_name", ["station", "dilemma"])
+def test_what_is_played_is_a_plausible_forgery(kind, world_name):
+    generator = build(world_name, kind, strength=0.7)
+    scenarios = go_on(generator, 6, rng(0))
+    forging = Forging(generator.world, 0.7)
+    assert (scenarios[:, generator.world.space.column("truth")] == 2).all()
+    assert forging.plausible(scenarios).all()
 
 
 def test_a_foreign_state_is_refused(make):
@@ -256,12 +362,17 @@ from generators.natural import Natural
 
 def not_a_generator(world, settings):
     return object()
+
+class Free(Natural):
+    def mix(self):
+        return None
 """
 
 POINTS = """
 [kerf.generators]
 plugged = plug_for_kerf:Natural
 odd = plug_for_kerf:not_a_generator
+free = plug_for_kerf:Free
 lost = plug_for_kerf:nothing_here
 """
 
@@ -287,6 +398,11 @@ def test_a_plug_in_is_found_by_its_entry_point(plug_in):
 def test_a_plug_in_that_is_no_generator_is_refused(plug_in, kind, sentence):
     with pytest.raises(KerfError, match=sentence):
         make_generator(get_world("tests.toy_world:Lever"), GeneratorSettings(kind=kind))
+
+
+def test_a_plug_in_that_learns_without_a_budget_is_refused(plug_in):
+    with pytest.raises(KerfError, match=r"must make a generators\.adversary\.Adversary"):
+        make_generator(get_world("tests.toy_world:Lever"), GeneratorSettings(kind="free"))
 
 
 def test_an_unknown_kind_is_refused_with_the_nearest_spelling():

@@ -1,0 +1,135 @@
+"""What an adversary remembers of scenarios that were played: how often, how they went, and which deserve another go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from generators.adversary import Kept
+from lab.elicitation import learnability
+
+Priority = Literal["score", "learnability"]
+
+_COLUMNS: Mapping[str, type] = {"keys": np.uint64, "plays": np.int64, "total": np.float64, "last": np.int64}
+
+
+class Memory:
+    """Statistics of the scenarios in an adversary's slots, tells left out.
+
+    Args:
+        num_slots: How many there are.
+        priority: By what they are ranked: the mean score of their plays, or `lab.elicitation.learnability` of the share
+            of successes `(total + 1) / (plays + 2)`, so that what was seldom played counts as open.
+        temperature: beta > 0 of the rank weights `rank^(-1 / beta)`; equals share the better rank (Jiang, Grefenstette
+            and Rocktaeschel 2021, *Prioritized level replay*).
+        staleness: Share in [0, 1] of the probability that goes by how long a scenario was not played.
+    """
+
+    def __init__(self, num_slots: int, priority: Priority, temperature: float, staleness: float) -> None:
+        self.by, self.temperature, self.staleness = priority, temperature, staleness
+        self.keys = np.zeros(num_slots, np.uint64)
+        self.plays = np.zeros(num_slots, np.int64)
+        self.total = np.zeros(num_slots, np.float64)
+        self.last = np.zeros(num_slots, np.int64)
+        self.clock = 0
+
+    @property
+    def promising(self) -> bool:
+        """Whether any scenario has scored at all."""
+        return bool((self.total > 0.0).any())
+
+    def learn(self, keys: NDArray[np.uint64], scores: NDArray[np.float64]) -> Kept:
+        """Add plays of the scenarios of these identities `(n,)`, and their scores `(n,)`.
+
+        Those that are not known yet fill empty slots, and then take the places of others of lower priority.
+
+        Returns:
+            Which of the rows are new in which slots.
+        """
+        self.clock += 1
+        kinds, first, kind, counts = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
+        totals = np.bincount(kind, scores, len(kinds)).astype(np.float64)
+        slots = self._find(kinds)
+        known = slots >= 0
+        self.plays[slots[known]] += counts[known]
+        self.total[slots[known]] += totals[known]
+        self.last[slots[known]] = self.clock
+        new = np.flatnonzero(~known)
+        worth = self._worth(counts[new], totals[new])
+        best = np.lexsort((first[new], -worth))
+        new, worth = new[best], worth[best]
+        empty = np.flatnonzero(self.plays == 0)[: len(new)]
+        self._put(empty, kinds[new[: len(empty)]], counts[new[: len(empty)]], totals[new[: len(empty)]])
+        late, worth = new[len(empty) :], worth[len(empty) :]
+        there = self._worth(self.plays, self.total)
+        there[empty] = np.inf  # came in just now
+        worst = np.argsort(there, kind="stable")[: len(late)]
+        late = late[: len(worst)]
+        better = worth[: len(worst)] > there[worst]
+        self._put(worst[better], kinds[late[better]], counts[late[better]], totals[late[better]])
+        return Kept(
+            np.concatenate((empty, worst[better])), np.concatenate((first[new[: len(empty)]], first[late[better]]))
+        )
+
+    def pick(self, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """`n` filled slots `(n,)`, by priority and staleness; there must be one."""
+        filled = np.flatnonzero(self.plays)
+        worth = self._worth(self.plays[filled], self.total[filled])
+        ascending = np.sort(worth)
+        rank = 1.0 + len(worth) - np.searchsorted(ascending, worth, side="right")
+        weights = rank ** (-1.0 / self.temperature)
+        chances = weights / weights.sum()
+        age = (self.clock - self.last[filled]).astype(np.float64)
+        if age.sum() > 0.0:
+            chances = (1.0 - self.staleness) * chances + self.staleness * age / age.sum()
+        return np.asarray(filled[pick(chances, n, rng)], np.int64)
+
+    def get_state(self) -> dict[str, Any]:
+        """All of it, as plain JSON values."""
+        filled = np.flatnonzero(self.plays)
+        columns = {name: getattr(self, name)[filled].tolist() for name in _COLUMNS}
+        return {"clock": self.clock, "slots": filled.tolist(), **columns}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Put back what `get_state` gave; raises `ValueError` for anything else."""
+        if set(state) != {"clock", "slots", *_COLUMNS}:
+            raise ValueError(f"expected a memory with {sorted(_COLUMNS)}, got {sorted(state)}")
+        slots = np.array(state["slots"], np.int64)
+        for name, dtype in _COLUMNS.items():
+            column: NDArray[Any] = np.zeros(len(self.plays), dtype)
+            column[slots] = np.array(state[name], dtype)
+            setattr(self, name, column)
+        self.clock = int(state["clock"])
+
+    def _worth(self, plays: NDArray[np.int64], total: NDArray[np.float64]) -> NDArray[np.float64]:
+        if self.by == "learnability":
+            return learnability((total + 1.0) / (plays + 2.0))
+        return np.divide(total, plays, out=np.zeros(len(plays)), where=plays > 0)
+
+    def _find(self, keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """The slot of each key, or -1, `(n,)`."""
+        filled = np.flatnonzero(self.plays)
+        if len(filled) == 0:
+            return np.full(len(keys), -1, np.int64)
+        order = filled[np.argsort(self.keys[filled])]
+        found = order[np.minimum(np.searchsorted(self.keys[order], keys), len(order) - 1)]
+        return np.where(self.keys[found] == keys, found, -1)
+
+    def _put(
+        self,
+        slots: NDArray[np.int64],
+        keys: NDArray[np.uint64],
+        plays: NDArray[np.int64],
+        total: NDArray[np.float64],
+    ) -> None:
+        self.keys[slots], self.plays[slots], self.total[slots] = keys, plays, total
+        self.last[slots] = self.clock
+
+
+def pick(chances: NDArray[np.float64], n: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """`n` draws with replacement from unnormalised `chances` `(m,)` of positive sum, `(n,)`."""
+    edges = np.cumsum(chances)
+    return np.minimum(np.searchsorted(edges, rng.random(n) * edges[-1], side="right"), len(chances) - 1)

@@ -1,0 +1,71 @@
+"""Prioritised level replay: nature's forgeries, those that did best played again (Jiang et al. 2021)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field
+
+from generators.adversary import FRESH, Adversary, Kept, Outcome, Proposal
+from generators.base import GeneratorSettings
+from generators.memory import Memory, Priority
+from lab.scenario import Scenarios
+from lab.world import World
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Slots = Annotated[int, Field(ge=1, le=65536)]
+Temperature = Annotated[float, Field(gt=0, le=100)]
+
+
+class ReplaySettings(GeneratorSettings):
+    """Settings of `replay`."""
+
+    memory: Slots = 1024
+    """How many scenarios are remembered."""
+
+    share: Share = 0.5
+    """Share of the scenarios that are played again, once any has scored."""
+
+    priority: Priority = "score"
+    """Which are: those of the highest mean score, or those that go well half of the time."""
+
+    temperature: Temperature = 0.3
+    """How much the best are preferred; less is more."""
+
+    staleness: Share = 0.1
+    """Share of what is played again that goes by how long it was not."""
+
+
+class Replay(Adversary):
+    """Changes nothing: it only chooses among what nature drew. So it finds no sooner than nature, but does not let
+    go."""
+
+    settings_model = ReplaySettings
+
+    def __init__(self, world: World, settings: ReplaySettings) -> None:
+        super().__init__(world, settings, settings.memory)
+        self.share = settings.share
+        self.memory = Memory(settings.memory, settings.priority, settings.temperature, settings.staleness)
+
+    def _propose(self, fresh: Scenarios, rng: np.random.Generator) -> Proposal:
+        base = np.full(len(fresh), FRESH, np.int64)
+        if self.memory.promising:
+            again = rng.random(len(fresh)) < self.share
+            base[again] = self.memory.pick(int(again.sum()), rng)
+        scenarios = fresh.copy()
+        scenarios[base >= 0] = self.slots[base[base >= 0]]
+        return Proposal(scenarios, base)
+
+    def _learn(self, outcome: Outcome) -> Kept:
+        return self.memory.learn(self.forging.identity(outcome.scenarios), outcome.scores)
+
+    def report(self) -> dict[str, Any]:
+        return {**super().report(), "remembered": int(self.filled.sum())}
+
+    def _get_learnt(self) -> dict[str, Any]:
+        return self.memory.get_state()
+
+    def _set_learnt(self, learnt: Mapping[str, Any]) -> None:
+        self.memory.set_state(learnt)
