@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import numpy as np
@@ -45,6 +46,18 @@ class LearnedSettings(GeneratorSettings):
 
 
 CLIP = 0.2
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread for torch: its sums are then the same on every machine, and so small a network is no faster on
+    more."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class Learned(Adversary):
@@ -90,7 +103,7 @@ class Learned(Adversary):
         scenarios = fresh.copy()
         scenarios[base >= 0] = self.slots[base[base >= 0]]
         features = self._features(scenarios)
-        with torch.no_grad():
+        with torch.no_grad(), one_thread():
             by_field = [log.exp().numpy() for log in self._log_chances(torch.from_numpy(features))]
         actions = np.zeros((n, len(self._choices)), np.int64)
         for place, chances in enumerate(by_field):
@@ -104,7 +117,8 @@ class Learned(Adversary):
     def _learn(self, outcome: Outcome) -> Kept:
         gained = np.where(outcome.accepted, outcome.scores, 0.0)
         if len(self._choices) and gained.std() > 0.0:
-            self._improve(outcome.notes["features"], outcome.notes["actions"], gained)
+            with one_thread():
+                self._improve(outcome.notes["features"], outcome.notes["actions"], gained)
         return self.memory.learn(self.forging.identity(outcome.scenarios), outcome.scores)
 
     def _improve(self, features: NDArray[Any], actions: NDArray[Any], gained: NDArray[np.float64]) -> None:
@@ -146,7 +160,7 @@ class Learned(Adversary):
         most."""
         if not self._choices:
             return super().report()
-        with torch.no_grad():
+        with torch.no_grad(), one_thread():
             logs = self._log_chances(torch.from_numpy(self._features(self.forging.survey)))
             entropy = float(sum(float(-(log.exp() * log).sum(dim=1).mean()) for log in logs))
         return {**super().report(), "entropy": entropy / float(np.log(self._choices).sum())}
