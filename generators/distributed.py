@@ -1,0 +1,140 @@
+"""Asking for a large population in parts, on Ray workers. What comes out does not depend on how many workers there
+are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import ray
+from numpy.typing import NDArray
+
+from generators.base import Generator, GeneratorSettings
+from generators.registry import make_generator
+from lab.errors import KerfError
+from lab.scenario import Scenarios
+from lab.worlds import get_world
+
+Pending = dict[str, NDArray[Any]]
+Part = tuple[int, np.random.SeedSequence]
+"""How many scenarios, and the seed that they are drawn by."""
+
+
+def parts(n: int, rows: int, rng: np.random.Generator) -> list[Part]:
+    """`n` scenarios in parts of `rows`, the last one smaller, each with a seed of its own.
+
+    The seeds come from what `rng` draws next, so they follow its state however that was come by.
+    """
+    sizes = [min(rows, n - start) for start in range(0, n, rows)]
+    seeds = np.random.SeedSequence(rng.integers(0, 2**32, 4).tolist()).spawn(len(sizes))
+    return list(zip(sizes, seeds, strict=True))
+
+
+def ask_part(generator: Generator, part: Part) -> tuple[Scenarios, Pending]:
+    """The scenarios of one part, and what `generator` needs to know of them when it is told."""
+    size, seed = part
+    scenarios = generator.ask(size, np.random.default_rng(seed))
+    return scenarios, generator.pending()
+
+
+def joined(answers: Sequence[tuple[Scenarios, Pending]]) -> tuple[Scenarios, Pending]:
+    """Parts, in their order, as one population.
+
+    What only some parts have (a source of a mixture that drew nothing in the others) is zeros there.
+    """
+    like = {name: array[:0] for _, pending in answers for name, array in pending.items()}
+
+    def of(name: str, scenarios: Scenarios, pending: Pending) -> NDArray[Any]:
+        empty = np.zeros((len(scenarios), *like[name].shape[1:]), like[name].dtype)
+        return pending.get(name, empty)
+
+    return np.concatenate([scenarios for scenarios, _ in answers]), {
+        name: np.concatenate([of(name, *answer) for answer in answers]) for name in like
+    }
+
+
+class _Asker:
+    """Lives on a worker: a generator that is put into a state, and asked."""
+
+    def __init__(self, world: str, settings: GeneratorSettings, replay: float) -> None:
+        self._generator = make_generator(get_world(world), settings, replay)
+
+    def ask(self, state: Mapping[str, Any], asked: Sequence[Part]) -> list[tuple[Scenarios, Pending]]:
+        self._generator.set_state(state)
+        return [ask_part(self._generator, part) for part in asked]
+
+
+class Distributed:
+    """A scenario source (`lab.source.ScenarioSource`) that asks on workers and learns here.
+
+    Args:
+        world: Name of the world (`lab.worlds.get_world`).
+        settings: Which generator.
+        replay: As in `generators.registry.make_generator`.
+        num_workers: Ray actors of one CPU each; 0 asks all parts here. Ray must have been initialised if there are any.
+        rows: Scenarios a part. Unlike the number of workers it decides which scenarios come out.
+
+    Attributes:
+        generator: The one that is told, and whose state counts.
+
+    Raises:
+        KerfError: for a negative number of workers, `rows` below 1, or workers without a Ray that runs.
+    """
+
+    def __init__(
+        self, world: str, settings: GeneratorSettings, replay: float = 0.0, *, num_workers: int, rows: int = 1024
+    ) -> None:
+        if num_workers < 0 or rows < 1:
+            raise KerfError(f"distributed: expected num_workers >= 0 and rows >= 1, got {num_workers} and {rows}")
+        if num_workers and not ray.is_initialized():
+            raise KerfError(f"distributed: {num_workers} workers need Ray, which does not run; call ray.init first")
+        self.generator = make_generator(get_world(world), settings, replay)
+        self._rows = rows
+        self._asker = None if num_workers else _Asker(world, settings, replay)
+        # Nothing is kept on a worker between two calls, so that another process can take its place at any time.
+        actor = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=-1)(_Asker)
+        self._workers = [actor.remote(world, settings, replay) for _ in range(num_workers)]
+
+    def ask(self, n: int, rng: np.random.Generator) -> Scenarios:
+        """`n` scenarios, `(n, F)`; raises `ValueError` for `n` below 1."""
+        if n < 1:
+            raise ValueError(f"ask needs n >= 1, got {n}")
+        asked = parts(n, self._rows, rng)
+        scenarios, pending = joined(self._answers(asked))
+        self.generator.expect(scenarios, pending)
+        return scenarios
+
+    def tell(self, scenarios: Scenarios, scores: NDArray[np.float64]) -> None:
+        """As `Generator.tell`: learns from all parts at once."""
+        self.generator.tell(scenarios, scores)
+
+    def report(self) -> dict[str, Any]:
+        """As `Generator.report`."""
+        return self.generator.report()
+
+    def get_state(self) -> dict[str, Any]:
+        """As `Generator.get_state`."""
+        return self.generator.get_state()
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """As `Generator.set_state`."""
+        self.generator.set_state(state)
+
+    def close(self) -> None:
+        """End the workers; nothing can be asked for afterwards."""
+        for worker in self._workers:
+            ray.kill(worker)
+
+    def _answers(self, asked: list[Part]) -> list[tuple[Scenarios, Pending]]:
+        state = self.generator.get_state()
+        if self._asker is not None:
+            return self._asker.ask(state, asked)
+        reference = ray.put(state)
+        shares = np.array_split(np.arange(len(asked)), len(self._workers))
+        waiting = [
+            worker.ask.remote(reference, [asked[index] for index in share])
+            for worker, share in zip(self._workers, shares, strict=True)
+            if len(share)
+        ]
+        return [answer for answers in ray.get(waiting) for answer in answers]

@@ -1,0 +1,120 @@
+"""A population that is asked for in parts is the same on any number of workers, and what it is told is merged."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import ray
+
+from generators.base import GeneratorSettings
+from generators.distributed import Distributed, joined, parts
+from generators.registry import known_generators, make_generator
+from lab.errors import KerfError
+from lab.worlds import get_world
+
+ROWS = 96
+LEVER = "tests.toy_world:Lever"
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """A private Ray with three logical CPUs, one a worker."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    ray.init(address="local", num_cpus=3, include_dashboard=False, object_store_memory=80 * 2**20, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+def make(kind, num_workers, world="station", replay=0.0):
+    settings = GeneratorSettings(kind=kind, strength=0.7)
+    return Distributed(world, settings, replay, num_workers=num_workers, rows=ROWS)
+
+
+def go_on(source, rounds, seed):
+    """Scenarios of some rounds, scored by chance; 250 rows are two full parts and a smaller one."""
+    rng, asked = np.random.default_rng(seed), []
+    for _ in range(rounds):
+        scenarios = source.ask(250, rng)
+        source.tell(scenarios, np.floor(rng.random(250) * 1.2))
+        asked.append(scenarios)
+    return np.concatenate(asked)
+
+
+def test_workers_need_a_ray():
+    assert not ray.is_initialized()
+    with pytest.raises(KerfError, match="Ray, which does not run"):
+        Distributed(LEVER, GeneratorSettings(kind="replay"), num_workers=2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "replay"), [("search", 0.0), ("learned", 0.0), ("illuminate", 0.25)])
+def test_the_number_of_workers_changes_nothing(cluster, kind, replay):
+    sources = [make(kind, num_workers, replay=replay) for num_workers in (0, 1, 2)]
+    try:
+        played = [go_on(source, 3, seed=1) for source in sources]
+        assert np.array_equal(played[0], played[1])
+        assert np.array_equal(played[0], played[2])
+        states = {json.dumps(source.get_state()) for source in sources}
+        assert len(states) == 1
+    finally:
+        for source in sources:
+            source.close()
+
+
+@pytest.mark.slow
+def test_a_worker_that_died_is_replaced(cluster):
+    source, alone = make("illuminate", 2), make("illuminate", 0)
+    try:
+        go_on(source, 1, seed=1), go_on(alone, 1, seed=1)
+        ray.kill(source._workers[0], no_restart=False)
+        assert np.array_equal(go_on(source, 2, seed=2), go_on(alone, 2, seed=2))
+    finally:
+        source.close()
+
+
+@pytest.mark.parametrize("kind", sorted(known_generators()))
+def test_all_parts_are_told_of_and_a_restored_source_goes_on(kind):
+    original, restored = make(kind, 0), make(kind, 0)
+    go_on(original, 2, seed=1)
+    restored.set_state(json.loads(json.dumps(original.get_state())))
+    assert np.array_equal(go_on(original, 2, seed=2), go_on(restored, 2, seed=2))
+    if "proposed" in original.report():
+        assert original.report()["proposed"] == 4 * 250
+
+
+def test_one_part_is_what_the_generator_gives_by_itself():
+    rng = np.random.default_rng(3)
+    (part,) = parts(64, ROWS, np.random.default_rng(3))
+    alone = make_generator(get_world("station"), GeneratorSettings(kind="mutation", strength=0.7))
+    assert np.array_equal(make("mutation", 0).ask(64, rng), alone.ask(64, np.random.default_rng(part[1])))
+
+
+def test_parts_are_drawn_apart_and_follow_the_state_of_the_generator():
+    first, again = np.random.default_rng(0), np.random.default_rng(0)
+    sizes = [size for size, _ in parts(250, ROWS, first)]
+    assert sizes == [96, 96, 58]
+    later = [np.random.default_rng(seed).random() for _, seed in parts(250, ROWS, first)]
+    assert len(set(later)) == 3
+    again.bit_generator.state = first.bit_generator.state
+    after, same = (np.random.default_rng(parts(9, 9, rng)[0][1]).random() for rng in (first, again))
+    assert after == same
+    assert after not in later
+
+
+def test_what_a_part_lacks_is_zeros():
+    rows = get_world(LEVER).space.blank(2)
+    ones = np.ones((2, 3))
+    scenarios, pending = joined([(rows, {"a": ones}), (rows, {"a": 2 * ones, "b": ones[:, 0]})])
+    assert len(scenarios) == 4
+    assert pending["a"][:, 0].tolist() == [1, 1, 2, 2]
+    assert pending["b"].tolist() == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize(("num_workers", "rows"), [(-1, 8), (0, 0)])
+def test_numbers_that_make_no_sense_are_refused(num_workers, rows):
+    with pytest.raises(KerfError, match="num_workers >= 0 and rows >= 1"):
+        Distributed(LEVER, GeneratorSettings(kind="replay"), num_workers=num_workers, rows=rows)
