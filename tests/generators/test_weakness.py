@@ -18,10 +18,10 @@ from generators.base import GeneratorSettings
 from generators.registry import make_generator
 from lab.attack import Attack, attack
 from lab.forging import Forging, diversity
-from lab.rollout import rollout
+from lab.rollout import Policy, rollout
 from lab.world import natural
 from lab.worlds.station.situations import BASE_FALSE, SITUATIONS
-from tests.generators.weakness import NARROW, WORLD, Gullible, Steadfast
+from tests.generators.weakness import NARROW, WIDER, WORLD, Gullible, Steadfast
 
 ADVERSARIES = ("replay", "mutation", "illuminate", "search", "learned")
 SEARCHERS = ("mutation", "illuminate", "search", "learned")
@@ -42,13 +42,13 @@ def against(policy, kind, budget, seed=0, strength=1.0, **settings) -> tuple[Att
     return attack(policy, WORLD, generator, budget=budget, batch=BATCH, rng=rng), generator.report()
 
 
-def scenarios_to_first(kind: str) -> list[int]:
-    """Of `NUM_SEEDS` attacks on `NARROW`, by a doubling budget."""
+def scenarios_to_first(kind: str, policy: Policy = NARROW) -> list[int]:
+    """Of `NUM_SEEDS` attacks, each with a budget that grows until it succeeds."""
     costs = []
     for seed in range(NUM_SEEDS):
         budget, first = 16 * BATCH, None
         while first is None:
-            first = against(NARROW, kind, budget, seed)[0].first
+            first = against(policy, kind, budget, seed)[0].first
             budget *= 4
         costs.append(first)
     return costs
@@ -82,16 +82,15 @@ def test_a_search_finds_a_planted_weakness_in_a_fifth_of_what_nature_needs(kind,
 def test_replay_finds_as_soon_as_nature_forges_and_forgeries_are_seven_times_as_dense():
     """`replay` proposes nothing of its own, so its cost is that of nature's forgeries, scenario by scenario; and of the
     natural stream these are less than a fifth."""
-    assert scenarios_to_first("replay") == scenarios_to_first("scripted")
+    assert scenarios_to_first("replay", WIDER) == scenarios_to_first("scripted", WIDER)
     assert BASE_FALSE / sum(share for *_, share in SITUATIONS) < 1 / 5
 
 
 @pytest.mark.parametrize("kind", ADVERSARIES)
 def test_what_was_found_is_held_on_to(kind):
     """Fisher's exact test of the successes in the last eight batches against those of nature's forgeries."""
-    weak = Gullible({"cry": 0, "message": 1}, steps=4)
-    found, _ = against(weak, kind, 40 * BATCH)
-    base, _ = against(weak, "scripted", 40 * BATCH)
+    found, _ = against(WIDER, kind, 40 * BATCH)
+    base, _ = against(WIDER, "scripted", 40 * BATCH)
     late, early = (round(float(attacked.by_batch[-8:].sum()) * BATCH) for attacked in (found, base))
     table = [[late, 8 * BATCH - late], [early, 8 * BATCH - early]]
     assert fisher_exact(table, alternative="greater").pvalue < ALPHA

@@ -72,3 +72,6 @@ class Steadfast:
 
 NARROW: Policy = Gullible({"cry": 0, "thump": 0, "message": 1}, steps=4)
 """Leaves in one narrow region: three exact cues, and one distance of the victim."""
+
+WIDER: Policy = Gullible({"cry": 0, "message": 1}, steps=4)
+"""Leaves where two cues are as it likes them: about 1% of nature's forgeries."""
