@@ -23,8 +23,8 @@ class Memory:
         num_slots: How many there are.
         priority: By what they are ranked: the mean score of their plays, or `lab.elicitation.learnability` of the share
             of successes `(total + 1) / (plays + 2)`, so that what was seldom played counts as open.
-        temperature: beta > 0 of the rank weights `rank^(-1 / beta)`; equals share the better rank (Jiang, Grefenstette
-            and Rocktaeschel 2021, *Prioritized level replay*).
+        temperature: beta > 0 of the rank weights `rank^(-1 / beta)` (Jiang, Grefenstette and Rocktaeschel 2021,
+            *Prioritized level replay*); equals share the weights of the ranks that they take up.
         staleness: Share in [0, 1] of the probability that goes by how long a scenario was not played.
     """
 
@@ -78,9 +78,9 @@ class Memory:
         """`n` filled slots `(n,)`, by priority and staleness; there must be one."""
         filled = np.flatnonzero(self.plays)
         worth = self._worth(self.plays[filled], self.total[filled])
-        ascending = np.sort(worth)
-        rank = 1.0 + len(worth) - np.searchsorted(ascending, worth, side="right")
-        weights = rank ** (-1.0 / self.temperature)
+        by_rank = np.arange(1.0, len(worth) + 1.0) ** (-1.0 / self.temperature)
+        _, place, counts = np.unique(-worth, return_inverse=True, return_counts=True)
+        weights = (np.add.reduceat(by_rank, np.cumsum(counts) - counts) / counts)[place]
         chances = weights / weights.sum()
         age = (self.clock - self.last[filled]).astype(np.float64)
         if age.sum() > 0.0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from functools import partial
 
@@ -180,6 +181,15 @@ def test_a_restored_generator_goes_on_as_the_original(make):
     assert np.array_equal(go_on(original, 3, rng(2)), go_on(restored, 3, rng(2)))
     assert json.dumps(original.get_state()) == json.dumps(restored.get_state())
     assert original.report() == restored.report()
+
+
+def test_a_copy_goes_on_as_the_original_and_apart_from_it(make):
+    original = make()
+    go_on(original, 2, rng(0))
+    twin, kept = copy.deepcopy(original), json.dumps(original.get_state())
+    ahead = go_on(twin, 2, rng(1))
+    assert json.dumps(original.get_state()) == kept
+    assert np.array_equal(go_on(original, 2, rng(1)), ahead)
 
 
 def test_asking_twice_without_telling_learns_nothing(make):

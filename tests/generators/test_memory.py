@@ -51,15 +51,22 @@ def test_more_than_there_is_room_for_comes_down_to_the_best():
     assert sorted(kept.values()) == [1, 3]
 
 
-@pytest.mark.parametrize(("temperature", "ratio"), [(1.0, 3.0), (0.5, 9.0)])
-def test_picks_go_by_rank_and_equals_share_the_better_one(temperature, ratio):
+@pytest.mark.parametrize(("temperature", "weights"), [(1.0, (1, 1 / 2, 1 / 3)), (0.5, (1, 1 / 4, 1 / 9))])
+def test_picks_go_by_rank_and_equals_share_what_their_ranks_have(temperature, weights):
     of = memory(temperature=temperature)
-    learn(of, [1, 2, 3], [0.9, 0.9, 0.1])  # ranks 1, 1 and 3
-    n = 20_000
+    learn(of, [1, 2, 3], [0.9, 0.9, 0.1])
+    n, total = 20_000, sum(weights)
     counts = np.bincount(of.keys[of.pick(n, np.random.default_rng(0))].astype(int), minlength=4)
-    total = 2 + 1 / ratio
-    for key, chance in ((1, 1 / total), (2, 1 / total), (3, 1 / ratio / total)):
-        assert binomtest(int(counts[key]), n, chance).pvalue > ALPHA
+    shared = (weights[0] + weights[1]) / 2
+    for key, weight in ((1, shared), (2, shared), (3, weights[2])):
+        assert binomtest(int(counts[key]), n, weight / total).pvalue > ALPHA
+
+
+def test_one_success_outweighs_a_thousand_failures():
+    of = memory(num_slots=1024, temperature=0.3)
+    learn(of, range(1024), np.eye(1024)[5])
+    counts = np.bincount(of.keys[of.pick(1000, np.random.default_rng(0))].astype(int))
+    assert counts[5] > 800
 
 
 def test_staleness_brings_back_what_was_not_played():
