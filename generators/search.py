@@ -76,10 +76,11 @@ class Search(Adversary):
         return Proposal(scenarios, base, {"points": points, "explores": explores})
 
     def _learn(self, outcome: Outcome) -> Kept:
-        # Refused points were not played, and exploring ones are no draws of the distribution: neither says how it does.
-        ours = outcome.accepted & ~outcome.notes["explores"]
+        # Those that explore are no draws of the distribution, and so say nothing of how it does.
+        ours = ~outcome.notes["explores"]
+        gained = np.where(outcome.accepted, outcome.scores, 0.0)
         self._points = np.concatenate((self._points, outcome.notes["points"][ours]))
-        self._scores = np.concatenate((self._scores, outcome.scores[ours]))
+        self._scores = np.concatenate((self._scores, gained[ours]))
         if len(self._scores) >= self.settings.population:
             self.cma.update(self._points, self._scores)
             self._points, self._scores = self._points[:0], self._scores[:0]
