@@ -16,7 +16,7 @@ from lab.scenario import Scenarios
 from lab.world import Family
 from lab.worlds.station import laying
 from lab.worlds.station.draft import Draft
-from lab.worlds.station.fields import CUES, HORIZON, INDEX, LAB, NEVER, TELLS, WIDTH, YARD
+from lab.worlds.station.fields import CUES, HORIZON, INDEX, LAB, NEVER, TELLS, WALL_X, WIDTH, YARD
 
 CUE_IF_EMERGENCY = 0.95
 """P(cue | genuine) = P(cue | false): a forged emergency sounds like a real one."""
