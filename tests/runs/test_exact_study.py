@@ -269,15 +269,6 @@ def test_the_text_of_a_recipe_says_how_it_is_trained(tmp_path):
     assert "PPO" in text({"exact": None, "arms": {"twin": None}})
 
 
-LEARNS = """
-from generators.natural import Natural
-
-class Learns(Natural):
-    def mix(self):
-        return None
-"""
-
-
 @pytest.mark.parametrize(
     ("patch", "message"),
     [
@@ -290,17 +281,11 @@ class Learns(Natural):
         ({"arms": {"twin": {"agent": "tabel"}}}, r"arms\.twin\.agent must be 'network' or 'table', got \"tabel\""),
         ({"arms": {"frozen": {"agent": "table"}}}, r"arms\.frozen\.agent: this arm does not train"),
         (
-            {"arms": {"twin": {"generator": {"kind": "learns"}}}},
-            r"arms\.twin\.generator: the scenarios of 'learns' are",
+            {"arms": {"twin": {"generator": {"kind": "mutation"}}}},
+            r"arms\.twin\.generator: the scenarios of 'mutation' are",
         ),
     ],
 )
-def test_what_cannot_be_trained_exactly_is_refused(tmp_path, monkeypatch, patch, message):
-    (tmp_path / "learns_for_kerf.py").write_text(LEARNS)
-    info = tmp_path / "learns_for_kerf-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: learns-for-kerf\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[kerf.generators]\nlearns = learns_for_kerf:Learns\n")
-    monkeypatch.syspath_prepend(tmp_path)
+def test_what_cannot_be_trained_exactly_is_refused(tmp_path, patch, message):
     with pytest.raises(KerfError, match=message):
         recipe(tmp_path, patch)
