@@ -19,7 +19,7 @@ from runs.cli import main
 from runs.recipe_file import load_recipe, load_recipes
 
 ROOT = Path(__file__).parents[1]
-PAPERS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/measures.md")]
+PAPERS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 README = ROOT / "README.md"
 KERF = Path(sys.executable).with_name("kerf")
 TIMEOUT = 180
