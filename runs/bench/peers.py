@@ -238,7 +238,7 @@ def sb3_peer(
         "num_steps": sizes.num_scenarios // num_envs * get_world(world).horizon,
         "native": native,
     }
-    label = f"Stable-Baselines3 PPO, {num_envs:,} {'side by side' if native else 'single environments'}"
+    label = f"Stable-Baselines3, {num_envs:,} {'side by side' if native else 'single'}"
     return _started(label, python, "runs.bench.peer_sb3", world, cores, sizes, **told)
 
 
