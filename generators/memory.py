@@ -8,8 +8,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.adversary import Kept
+from generators.adversary import Adversary, Kept, Outcome
+from generators.base import GeneratorSettings
 from lab.elicitation import learnability
+from lab.world import World
 
 Priority = Literal["score", "learnability"]
 
@@ -133,3 +135,28 @@ def pick(chances: NDArray[np.float64], n: int, rng: np.random.Generator) -> NDAr
     """`n` draws with replacement from unnormalised `chances` `(m,)` of positive sum, `(n,)`."""
     edges = np.cumsum(chances)
     return np.minimum(np.searchsorted(edges, rng.random(n) * edges[-1], side="right"), len(chances) - 1)
+
+
+class Remembering(Adversary):
+    """An adversary that keeps what was played, ranked, in its slots, and learns nothing else.
+
+    Args:
+        world, settings: Those of `Adversary`.
+        memory: Ranks what is kept; it has as many slots.
+    """
+
+    def __init__(self, world: World, settings: GeneratorSettings, memory: Memory) -> None:
+        super().__init__(world, settings, len(memory.keys))
+        self.memory = memory
+
+    def _learn(self, outcome: Outcome) -> Kept:
+        return self.memory.learn(self.forging.identity(outcome.scenarios), outcome.scores)
+
+    def report(self) -> dict[str, Any]:
+        return {**super().report(), "remembered": int(self.filled.sum())}
+
+    def _get_learnt(self) -> dict[str, Any]:
+        return self.memory.get_state()
+
+    def _set_learnt(self, learnt: Mapping[str, Any]) -> None:
+        self.memory.set_state(learnt)

@@ -3,16 +3,15 @@ design*)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from generators.adversary import FRESH, Adversary, Kept, Outcome, Proposal
+from generators.adversary import FRESH, Proposal
 from generators.base import GeneratorSettings
 from generators.edits import edit
-from generators.memory import Memory
+from generators.memory import Memory, Remembering
 from generators.replay import Share, Slots, Temperature
 from lab.scenario import Scenarios
 from lab.world import World
@@ -48,15 +47,15 @@ class MutationSettings(GeneratorSettings):
         return self
 
 
-class Mutation(Adversary):
+class Mutation(Remembering):
     """Remembers what scored, and edits it; until anything has, it edits nature's forgeries."""
 
     settings_model = MutationSettings
 
     def __init__(self, world: World, settings: MutationSettings) -> None:
-        super().__init__(world, settings, settings.memory)
         self.settings = settings
-        self.memory = Memory(settings.memory, "score", settings.temperature, settings.staleness)
+        memory = Memory(settings.memory, "score", settings.temperature, settings.staleness)
+        super().__init__(world, settings, memory)
 
     def _propose(self, fresh: Scenarios, rng: np.random.Generator) -> Proposal:
         n = len(fresh)
@@ -72,15 +71,3 @@ class Mutation(Adversary):
         edited = ~natural & ~again
         scenarios[edited] = edit(self.forging, scenarios[edited], rng, self.settings.rate)
         return Proposal(scenarios, base)
-
-    def _learn(self, outcome: Outcome) -> Kept:
-        return self.memory.learn(self.forging.identity(outcome.scenarios), outcome.scores)
-
-    def report(self) -> dict[str, Any]:
-        return {**super().report(), "remembered": int(self.filled.sum())}
-
-    def _get_learnt(self) -> dict[str, Any]:
-        return self.memory.get_state()
-
-    def _set_learnt(self, learnt: Mapping[str, Any]) -> None:
-        self.memory.set_state(learnt)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
-from generators.adversary import FRESH, Adversary, Kept, Outcome, Proposal
+from generators.adversary import FRESH, Proposal
 from generators.base import GeneratorSettings
-from generators.memory import Memory, Priority
+from generators.memory import Memory, Priority, Remembering
 from lab.scenario import Scenarios
 from lab.world import World
 
@@ -38,16 +37,16 @@ class ReplaySettings(GeneratorSettings):
     """Share of what is played again that goes by how long it was not."""
 
 
-class Replay(Adversary):
+class Replay(Remembering):
     """Changes nothing: it only chooses among what nature drew. So it finds no sooner than nature, but does not let
     go."""
 
     settings_model = ReplaySettings
 
     def __init__(self, world: World, settings: ReplaySettings) -> None:
-        super().__init__(world, settings, settings.memory)
         self.share = settings.share
-        self.memory = Memory(settings.memory, settings.priority, settings.temperature, settings.staleness)
+        memory = Memory(settings.memory, settings.priority, settings.temperature, settings.staleness)
+        super().__init__(world, settings, memory)
 
     def _propose(self, fresh: Scenarios, rng: np.random.Generator) -> Proposal:
         base = np.full(len(fresh), FRESH, np.int64)
@@ -57,15 +56,3 @@ class Replay(Adversary):
         scenarios = fresh.copy()
         scenarios[base >= 0] = self.slots[base[base >= 0]]
         return Proposal(scenarios, base)
-
-    def _learn(self, outcome: Outcome) -> Kept:
-        return self.memory.learn(self.forging.identity(outcome.scenarios), outcome.scores)
-
-    def report(self) -> dict[str, Any]:
-        return {**super().report(), "remembered": int(self.filled.sum())}
-
-    def _get_learnt(self) -> dict[str, Any]:
-        return self.memory.get_state()
-
-    def _set_learnt(self, learnt: Mapping[str, Any]) -> None:
-        self.memory.set_state(learnt)
