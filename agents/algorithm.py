@@ -55,9 +55,9 @@ class KerfAlgorithm(PPO):
     one's own runs only.
 
     The result of `train()` holds, as plain floats, `env_runners/{elicited, penalised, return_utility, return_penalty,
-    advantage_std, num_env_steps_sampled_lifetime}` and `learners/default_policy/{loss, policy_loss, value_loss,
-    entropy, kl, clip_fraction, grad_norm, imitation_loss, anchor_kl}` (means over the iteration; terms that are off are
-    absent).
+    advantage_std, num_env_steps_sampled_lifetime}`, `env_runners/score` if the objective is not `elicit`, and
+    `learners/default_policy/{loss, policy_loss, value_loss, entropy, kl, clip_fraction, grad_norm, imitation_loss,
+    anchor_kl}` (means over the iteration; terms that are off are absent).
 
     Attributes:
         doses: `(T,)` int64, how many episodes of the last iteration were penalised at each step.
@@ -98,7 +98,7 @@ class KerfAlgorithm(PPO):
         with self.metrics.log_time((TIMERS, LEARNER_UPDATE_TIMER)):
             self.metrics.aggregate(self._learn(sample), key=LEARNER_RESULTS)
         self._show_weights()
-        self.source.tell(scenarios, sample.episodes["elicited"])
+        self.source.tell(scenarios, sample.scores)
         self.num_iterations += 1
         self.doses = sample.doses
         report = {name: float(values.mean()) for name, values in sample.episodes.items()}

@@ -15,6 +15,7 @@ from agents.learner import KerfLearner
 from agents.network import KerfModule, Weights
 from agents.settings import NetworkSettings, TrainingSettings
 from agents.shaping import Potential, random_potential
+from lab.elicitation import make_objective
 from lab.errors import KerfError, unknown_name
 from lab.grader import Grader
 from lab.source import ScenarioSource
@@ -74,6 +75,7 @@ class KerfConfig(PPOConfig):
         self.design: Mapping[str, float] | None = None
         self.anchor: Weights | None = None
         self.advantage_scale: float | None = None
+        self.objective = "elicit"
         self.seed_entropy: int | Sequence[int] = 0
         self.num_threads = 1
 
@@ -93,6 +95,7 @@ class KerfConfig(PPOConfig):
         design: Mapping[str, float] | None = None,
         anchor: Weights | None = None,
         advantage_scale: float | None = None,
+        objective: str = "elicit",
         num_threads: int = 1,
     ) -> KerfConfig:
         """Set everything of ours at once.
@@ -114,6 +117,8 @@ class KerfConfig(PPOConfig):
             anchor: Weights of the frozen policy pi_0 (same network), needed iff `anchor_coeff > 0`.
             advantage_scale: What advantages are divided by, needed iff `advantage_scaling` is `frozen`; usually
                 `Sample.advantages().std()` of the aligned checkpoint (so: after `reward_scale`).
+            objective: What the source is told of each episode (`lab.elicitation.OBJECTIVES`); those that compare with
+                an aligned policy compare with `anchor`.
             num_threads: Threads that playing and learning in this process may use; two are the most that help. What
                 comes out is the same, bit for bit.
 
@@ -131,6 +136,7 @@ class KerfConfig(PPOConfig):
         self.grader, self.penalty, self.penalty_turned = grader, penalty, penalty_sign == -1
         self.doses, self.shaping = doses, shaping
         self.design, self.anchor, self.advantage_scale = design, anchor, advantage_scale
+        self.objective = objective
         self.num_threads = num_threads
         self._check()
         return self
@@ -181,6 +187,7 @@ class KerfConfig(PPOConfig):
                     f"doses: expected {horizon} counts from 0 to {num_scenarios} an iteration, got {list(row)} in "
                     f"iteration {k}"
                 )
+        make_objective(self.objective)
         events = get_world(self.world).events
         for event in self.design or ():
             if event not in events:

@@ -25,6 +25,7 @@ from agents.kernels import log_chances
 from agents.network import PolicyNetwork, TorchPolicy, Weights, weights_digest
 from agents.shaping import shaping
 from agents.threads import in_parallel
+from lab.elicitation import elicit, make_objective
 from lab.objective import Objective
 from lab.rollout import Trajectories, rollout, unplayed
 from lab.scenario import Scenarios
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from agents.config import KerfConfig
 
 Columns = Mapping[str, NDArray[Any]]
+
+SCORE = "score"
+"""What the source of scenarios is told of each episode, where that is not whether it elicited the forbidden event."""
 
 SLICE = 512
 """Episodes that are played side by side: their states, and what the network makes of them, stay in a core's cache."""
@@ -51,7 +55,8 @@ class Sample:
             `anchor_logits` `(T, n, A)` (only with an anchor).
         episodes: Arrays `(n,)` float64: `elicited` (1.0 where the forbidden event happened), `penalised` (1.0
             where a penalty, or bonus, was dealt), `return_utility` and
-            `return_penalty` (undiscounted sums, before `reward_scale` and without shaping).
+            `return_penalty` (undiscounted sums, before `reward_scale` and without shaping); `score`, only if the source
+            is to be told anything else than `elicited`.
         doses: `(T,)` int64, the number of episodes that were penalised at each step.
     """
 
@@ -63,6 +68,11 @@ class Sample:
         """Advantage of every step, utility minus penalty, unscaled, shape `(T, n)`."""
         advantages: NDArray[np.float32] = self.columns["advantage_utility"] - self.columns["advantage_penalty"]
         return advantages
+
+    @property
+    def scores(self) -> NDArray[np.float64]:
+        """What the source of scenarios is told, `(n,)` in [0, 1]."""
+        return self.episodes.get(SCORE, self.episodes["elicited"])
 
     @classmethod
     def joined(cls, parts: Sequence[Sample]) -> Sample:
@@ -132,11 +142,13 @@ class Sampler:
         self._settings = config.settings
         self._objective = Objective(config.design, config.grader, config.signed_penalty)
         self._potential = config.potential()
-        self._anchor: TorchPolicy | None = None
-        if self._settings.anchor_coeff > 0:
-            self._anchor = TorchPolicy.from_weights(
+        self._sought = make_objective(config.objective)
+        self._reference: TorchPolicy | None = None
+        if config.anchor is not None and (self._settings.anchor_coeff > 0 or self._sought is not elicit):
+            self._reference = TorchPolicy.from_weights(
                 len(world.observations), len(world.actions), config.network, config.anchor
             )
+        self._anchor = self._reference if self._settings.anchor_coeff > 0 else None
 
     def sample(
         self,
@@ -185,6 +197,8 @@ class Sampler:
             "return_utility": utility.sum(axis=0),
             "return_penalty": penalty.sum(axis=0),
         }
+        if self._sought is not elicit:
+            episodes[SCORE] = self._sought(trajectories, self._reference)
         return Sample(columns, episodes, np.count_nonzero(penalty, axis=1))
 
     def _play(

@@ -6,14 +6,17 @@ Three layers, the later winning: the recipe's defaults, the arm's kind, the arm'
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, SerializeAsAny
 
 from agents.settings import ExactSettings, NonNegative, Settings, Share, TrainingSettings
 from generators.base import GeneratorSettings
+from generators.registry import known_generators, typed
 from lab.errors import KerfError, unknown_name
 
 MOST_ITERATIONS = 1_000_000
@@ -26,7 +29,9 @@ Agent = Literal["network", "table"]
 
 
 class GeneratorChoice(Settings):
-    """An arm's generator, as far as the arm says it."""
+    """An arm's generator, as far as the arm says it. Further fields are settings of its kind."""
+
+    model_config = ConfigDict(extra="allow")
 
     kind: str | None = None
     """Name in the registry of generators."""
@@ -59,6 +64,9 @@ class ArmSettings(Settings):
     yoked_to: str | None = None
     """Another arm, the partner: as many episodes are penalised as of the partner's in the same iteration at the same
     step, whatever they do."""
+
+    objective: str | None = None
+    """What its generator is told of each episode, if it learns from that (`lab.elicitation.OBJECTIVES`)."""
 
     shaping: NonNegative | None = None
     """Standard deviation of the random potential that shapes the design reward, in units of the ideal utility."""
@@ -125,7 +133,9 @@ ARMS: Mapping[str, ArmKind] = MappingProxyType(
 )
 """The kinds of arm, by name."""
 
-NOT_SAID = ArmSettings(train=True, generator=_NATURAL, replay=0.0, grader="ex_post", agent="network")
+NOT_SAID = ArmSettings(
+    train=True, generator=_NATURAL, replay=0.0, grader="ex_post", objective="elicit", agent="network"
+)
 """What holds where neither the recipe, nor the kind, nor the arm says anything."""
 
 
@@ -141,8 +151,8 @@ class ResolvedArm(Settings):
     train: bool
     """Whether it trains."""
 
-    generator: GeneratorSettings
-    """Where its scenarios come from."""
+    generator: SerializeAsAny[GeneratorSettings]
+    """Where its scenarios come from, with the settings of that kind."""
 
     replay: Share
     """Share of scenarios from the natural stream instead."""
@@ -152,6 +162,9 @@ class ResolvedArm(Settings):
 
     strength: Share
     """What the grader takes the strength of forgeries to be; the generator's own is `generator.strength`."""
+
+    objective: str = "elicit"
+    """What the generator is told of each episode."""
 
     yoked_to: str | None = None
     """The arm that says how many episodes are penalised when; None: the grader says which acts are."""
@@ -208,17 +221,36 @@ def resolve_arm(
     train = bool(said["train"])
     trainer = table if said["agent"] == "table" and table is not None else training
     anchored = trainer.model_copy(update={"anchor_coeff": said.pop("anchor")})
+    generator = _generator(name, {"strength": said["strength"], **source})
     return ResolvedArm.model_validate(
         {
             **said,
             "name": name,
             "kind": kind,
-            "generator": {"strength": said["strength"], **source},
+            "generator": generator,
             "penalty_sign": settings.penalty_sign,
             "training": anchored,
             "iterations": iterations if train else 0,
         }
     )
+
+
+def _generator(name: str, said: Mapping[str, object]) -> GeneratorSettings:
+    """The settings of arm `name`'s generator, checked as its kind asks; raises `KerfError` with the field's path."""
+    try:
+        return _typed(json.dumps(said, sort_keys=True))
+    except KerfError as error:
+        of_field = str(error).startswith("generator.")
+        raise KerfError(f"arms.{name}.{error}" if of_field else f"arms.{name}.generator: {error}") from error
+
+
+@lru_cache(maxsize=1024)
+def _typed(said: str) -> GeneratorSettings:
+    """By JSON: a recipe's arms are resolved again and again, and finding a kind's settings takes milliseconds."""
+    settings, known = GeneratorSettings.model_validate_json(said), known_generators()
+    if settings.kind not in known:
+        raise KerfError(f"generator.kind: {unknown_name('generator', settings.kind, known)}")
+    return typed(settings)
 
 
 def resolve_arms(

@@ -45,7 +45,7 @@ SCALE_EPISODES = 1024
 """Natural episodes on which the spread of the advantages is measured once a seed."""
 
 REPORTED = {
-    "sample": {"elicited", "return_utility", "return_penalty", "penalised", "advantage_std"},
+    "sample": {"elicited", "score", "return_utility", "return_penalty", "penalised", "advantage_std"},
     "learn": {
         "loss", "policy_loss", "value_loss", "imitation_loss", "anchor_kl", "entropy", "kl", "clip_fraction",
         "grad_norm",
@@ -236,6 +236,7 @@ def arm_config(
         design=recipe.design,
         anchor=aligned.weights(),
         advantage_scale=advantage_scale,
+        objective=arm.objective,
         num_threads=num_threads,
     )
 

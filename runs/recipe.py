@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from agents.settings import NetworkSettings, NonNegative, Positive, Settings, Share, TrainingSettings
-from generators.registry import known_generators
+from lab.elicitation import OBJECTIVES
 from lab.errors import KerfError, unknown_name
 from lab.exact_battery import ExactBattery
 from lab.grader import GRADERS
@@ -246,10 +246,9 @@ class Recipe(Settings):
                 _known(f"arms.{name}", "arm", name, ARMS, "; an arm with a name of its own needs a `kind`")
             else:
                 _known(f"arms.{name}.kind", "arm", arm.kind, ARMS)
-        generators = known_generators()
         for name, resolved in self.resolve().items():
-            _known(f"arms.{name}.generator.kind", "generator", resolved.generator.kind, generators)
             _known(f"arms.{name}.grader", "grader", resolved.grader, GRADERS)
+            _known(f"arms.{name}.objective", "objective", resolved.objective, OBJECTIVES)
             said = sorted(self.arms[name].model_dump(exclude_none=True, exclude={"kind", "train"}))
             if said and not resolved.train:
                 raise KerfError(f"arms.{name}.{said[0]}: this arm does not train, so the setting would do nothing")
@@ -317,16 +316,24 @@ def check_against_world(recipe: Recipe) -> None:
 def resolved_recipe(recipe: Recipe) -> dict[str, Any]:
     """The recipe as plain JSON values, with every arm in full and without `about`: all that decides the records.
 
-    What is said of a way of training that is not used is left out; so is the agent of an arm that trains a network.
+    What is said of a way of training that is not used is left out; so are the agent of an arm that trains a network,
+    and the objective `elicit`.
     """
     unused = {"exact"} if recipe.exact is None else {"align", "training"}
     plain: dict[str, Any] = recipe.model_dump(mode="json", exclude={"about", "arms", "control", *unused})
     plain["control"] = recipe.control_arm
     plain["arms"] = {
-        name: arm.model_dump(mode="json", exclude={"agent"} if arm.agent == "network" else None)
+        name: arm.model_dump(
+            mode="json",
+            exclude={field for field, usual in _USUAL.items() if getattr(arm, field) == usual},
+        )
         for name, arm in recipe.resolve().items()
     }
     return plain
+
+
+_USUAL = {"agent": "network", "objective": "elicit"}
+"""What is left out of a resolved arm: settings that came later must not change what older recipes come to."""
 
 
 def recipe_hash(recipe: Recipe) -> str:

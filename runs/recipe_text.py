@@ -55,10 +55,11 @@ def _arm_row(arm: ResolvedArm) -> tuple[str, ...]:
         return (arm.name, *["-"] * (len(_ARM_COLUMNS) - 2), "0")
     name = arm.name if arm.agent == "network" else f"{arm.name} ({arm.agent})"
     replay = f", {arm.replay:.0%} natural" if arm.replay else ""
+    sought = f" by {arm.objective}" if arm.objective != "elicit" else ""
     allows_for = f" at {arm.strength:g}" if arm.strength != arm.generator.strength else ""
     return (
         name,
-        f"{arm.generator.kind}{replay}",
+        f"{arm.generator.kind}{sought}{replay}",
         f"{arm.generator.strength:g}",
         f"yoked to {arm.yoked_to}" if arm.yoked_to else f"{arm.grader}{allows_for}",
         f"{arm.signed_penalty:g}",

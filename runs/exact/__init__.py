@@ -83,6 +83,7 @@ class Examination:
         detections: Every agent against forgeries of every strength.
         curves: Psychometric curves and generalisation gradients of every arm, if the world lists its situations.
         adequate: Whether each arm keeps its ideal utility, by arm.
+        unsolved: Arms that train on what an adversary chooses, so that there is no optimum of theirs.
     """
 
     world: str
@@ -93,6 +94,7 @@ class Examination:
     detections: tuple[Detection, ...]
     curves: tuple[Curves, ...]
     adequate: Mapping[str, AdequacyVerdict]
+    unsolved: tuple[str, ...] = ()
 
 
 def examine(
@@ -141,7 +143,10 @@ def examine(
     examined = {name: arm for name, arm in arms.items() if not only or name in only}
     designs = {name: design for name, arm in examined.items() if (design := design_of(recipe, arm)) is not None}
     if not designs:
-        raise KerfError(f"{store.path}: none of these arms trains ({', '.join(examined)}), so none has an objective")
+        raise KerfError(
+            f"{store.path}: none of these arms ({', '.join(examined)}) trains on a fixed mix of scenarios, so none has "
+            "an optimum"
+        )
     trained: dict[Hashable, Trained] = {}
     for name in designs:
         twin = twin_of(arms, name)
@@ -176,6 +181,7 @@ def examine(
         detections,
         tuple(curves(world, judged, designs)),
         adequate,
+        tuple(name for name, arm in examined.items() if arm.train and name not in designs),
     )
 
 

@@ -82,6 +82,10 @@ def losses_table(found: Examination, by_seed: bool = False) -> Table:
         "shift + penalty) + excess (under-optimised + spillover, where a tabular twin was trained). open: the ideal "
         "utilities of all optima of what the arm was trained on. regret: how far it is from the best by that."
     )
+    if found.unsolved:
+        table.caption += (
+            f" Not solved, for an adversary's choice of scenarios is no fixed mix: {', '.join(found.unsolved)}."
+        )
     headings = ("lost", "forced", "prior shift", "penalty", "excess", "under-optimised", "spillover", "open", "regret")
     table.add_column("arm", no_wrap=True)
     for heading in headings:

@@ -12,9 +12,10 @@ import ray
 import torch
 
 from agents.algorithm import KerfAlgorithm
-from agents.config import KerfConfig
+from agents.config import ACTIONS, KerfConfig
 from agents.network import TorchPolicy, weights_digest
 from agents.scripted import ExpertPolicy
+from lab.elicitation import make_objective
 from lab.errors import KerfError
 from lab.grader import ExPost, Rule
 from lab.rollout import rollout
@@ -288,3 +289,28 @@ def test_ray_is_not_started_implicitly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     with pytest.raises(RuntimeError, match=r"call ray\.init"):
         config().build_algo()
+
+
+@pytest.mark.parametrize("objective", ["elicit", "regret", "disagreement"])
+def test_the_source_is_told_what_the_objective_makes_of_each_episode(objective):
+    """The episodes of the first iteration are played again by the weights that played them."""
+    world = get_world(LEVER)
+    other = config(seed=2).build_algo()
+    anchor = other.policy()
+    other.stop()
+    algorithm = config(objective=objective, anchor=anchor.weights()).build_algo()
+    before = algorithm.policy()
+    rng, luck = (np.random.default_rng(algorithm.config.seed_sequence(*key)) for key in ((0,), (0, ACTIONS)))
+    scenarios = Natural().ask(64, rng)
+    played = rollout(before, world, scenarios, luck.random((world.horizon, 64), np.float32))
+    result = algorithm.train()
+    expected = make_objective(objective)(played, anchor)
+    np.testing.assert_allclose(algorithm.source.scores, expected, atol=1e-6)
+    assert 0.0 < expected.mean() < 1.0, "all alike would show nothing"
+    assert ("score" in result["env_runners"]) == (objective != "elicit")
+    algorithm.stop()
+
+
+def test_a_misspelt_objective_is_refused():
+    with pytest.raises(KerfError, match="unknown objective 'regrett'; did you mean 'regret'"):
+        config(objective="regrett")

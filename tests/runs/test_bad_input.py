@@ -83,7 +83,7 @@ MISTAKES = {
     "arms.penalised.penality=1": "arms.penalised: unknown field 'penality'; did you mean 'penalty'?",
     "align.ppo.training.gama=1": "align.ppo.training: unknown field 'gama'; did you mean 'gamma'?",
     "arms.penalised.generator.strenght=1": (
-        "arms.penalised.generator: unknown field 'strenght'; did you mean 'strength'?"
+        "arms.penalised.generator: unknown setting of generator 'scripted' 'strenght'; did you mean 'strength'?"
     ),
     "network={width: 3}": "network: unknown field 'width'",
     "primaries=[{nam: x}]": "primaries.0: unknown field 'nam'; did you mean 'name'?",
@@ -98,6 +98,12 @@ MISTAKES = {
     "uncontrolled=no": 'uncontrolled must be true or false, got "no"',
     "arms=3": "arms must be a mapping, got 3",
     "arms.penalised=3": "arms.penalised must be a mapping, got 3",
+    "arms.penalised.generator={kind: illuminate, cels: 4}": (
+        "arms.penalised.generator: unknown setting of generator 'illuminate' 'cels'; did you mean 'cells'?"
+    ),
+    "arms.penalised.generator={kind: illuminate, cells: 0}": "arms.penalised.generator.cells: Input should be greater",
+    "arms.penalised.objective=regrett": "arms.penalised.objective: unknown objective 'regrett'; did you mean 'regret'?",
+    "arms.penalised={objective: regret, train: false}": "arms.penalised.objective: this arm does not train, so",
     "arms.penalised.generator=scripted": 'arms.penalised.generator must be a mapping, got "scripted"',
     "network.hidden=64": "network.hidden must be a list, got 64",
     "network.activation=relo": "network.activation must be 'tanh' or 'relu', got \"relo\"",

@@ -11,6 +11,7 @@ import yaml
 from click.testing import CliRunner
 from rich.console import Console
 
+from generators.base import GeneratorSettings
 from lab.errors import KerfError
 from lab.worlds import get_world
 from runs.cli import main
@@ -156,7 +157,7 @@ def test_one_arm_alone_and_arms_that_are_not_there(store, found):
     assert [cell for cell in found.cells if cell.arm == "penalised"] == list(alone.cells)
     with pytest.raises(KerfError, match="did you mean 'penalised'"):
         examine(store, only=("penalized",))
-    with pytest.raises(KerfError, match="none of these arms trains"):
+    with pytest.raises(KerfError, match=r"none of these arms \(frozen\) trains on a fixed mix"):
         examine(store, only=("frozen",))
 
 
@@ -189,6 +190,8 @@ def test_what_arms_are_trained_on(tmp_path):
     assert designs["yoked"].objective.penalty == designs["exposure"].objective.penalty == 0.0
     assert designs["penalised"].mix.natural == 0.0
     assert designs["replay"].mix.natural == pytest.approx(0.1)
+    searching = {"generator": GeneratorSettings(kind="search")}
+    assert design_of(recipe, arms["penalised"].model_copy(update=searching)) is None, "no fixed mix, so no optimum"
     assert twin_of(arms, "penalised") == "penalised-table"
     assert twin_of(arms, "anchor") is None, "its table would be held near the aligned policy too"
     assert twin_of(arms, "exposure") is None

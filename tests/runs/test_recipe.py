@@ -168,6 +168,25 @@ def test_an_arm_may_take_another_generator(write):
     assert (arm.generator.kind, arm.generator.strength, arm.penalty) == ("natural", 1.0, 10.0)
 
 
+def test_an_adversarys_settings_are_kept_and_told_from_another_ones(write):
+    of_kind = "arms.penalised.generator={kind: illuminate, strength: 0.7, cells: 5}"
+    recipe = load_recipe(write(), sets=[of_kind, "arms.penalised.objective=regret"])
+    arm = recipe.resolve()["penalised"]
+    assert (arm.generator.strength, arm.generator.cells, arm.objective) == (0.7, 5, "regret")
+    plain = resolved_recipe(recipe)["arms"]
+    assert plain["penalised"]["generator"]["cells"] == 5
+    assert plain["penalised"]["objective"] == "regret"
+    hashes = {recipe_hash(load_recipe(write(), sets=sets)) for sets in ([], [of_kind], [of_kind.replace("5", "6")])}
+    assert len(hashes) == 3
+
+
+def test_settings_that_came_later_are_not_in_what_older_recipes_come_to():
+    """Else a study that an older version began could not be continued."""
+    for arm in resolved_recipe(load_recipe("turner"))["arms"].values():
+        assert set(arm["generator"]) == {"kind", "strength"}
+        assert "objective" not in arm
+
+
 def test_resolving_an_explicit_arm_changes_nothing():
     """What `resolve` fills in is what it would be if it had been written down."""
     recipe = load_recipe("turner")
