@@ -16,8 +16,8 @@ from lab.scenario import Scenarios
 from lab.source import ScenarioSource
 from lab.world import World
 
-MOST_TELLING = 10
-"""Scenarios that are shown."""
+MOST_TELLING = 32
+"""Scenarios that are kept: chance had a part in their scores, so that it takes more than one play to tell the best."""
 
 
 @dataclass(frozen=True)

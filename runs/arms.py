@@ -68,6 +68,9 @@ class ArmSettings(Settings):
     objective: str | None = None
     """What its generator is told of each episode, if it learns from that (`lab.elicitation.OBJECTIVES`)."""
 
+    after: str | None = None
+    """Another arm, from whose end this one starts; left out, it starts from the aligned agent."""
+
     shaping: NonNegative | None = None
     """Standard deviation of the random potential that shapes the design reward, in units of the ideal utility."""
 
@@ -165,6 +168,9 @@ class ResolvedArm(Settings):
 
     objective: str = "elicit"
     """What the generator is told of each episode."""
+
+    after: str | None = None
+    """The arm from whose end it starts; None: from the aligned agent."""
 
     yoked_to: str | None = None
     """The arm that says how many episodes are penalised when; None: the grader says which acts are."""
@@ -282,6 +288,25 @@ def resolve_arms(
             yoked = resolve(name, partner.penalty)
             resolved[name] = yoked.model_copy(update={"penalty_sign": partner.penalty_sign})
     return resolved
+
+
+def before(arms: Mapping[str, ResolvedArm], name: str) -> list[ResolvedArm]:
+    """The arms that came before arm `name`, the first one first.
+
+    Raises:
+        KerfError: for one that is not there or does not train, and if the arms go in a circle; with the field's path.
+    """
+    chain = [name]
+    while (earlier := arms[chain[-1]].after) is not None:
+        path = f"arms.{chain[-1]}.after"
+        if earlier not in arms:
+            raise KerfError(f"{path}: {unknown_name('arm', earlier, arms)}; it starts where another arm ends")
+        if earlier in chain:
+            raise KerfError(f"{path}: {' after '.join((*chain, earlier))} is a circle, so none of them could begin")
+        if not arms[earlier].train:
+            raise KerfError(f"{path}: arm {earlier!r} does not train, so it ends where it began; leave `after` out")
+        chain.append(earlier)
+    return [arms[earlier] for earlier in reversed(chain[1:])]
 
 
 def check_yokes(arms: Mapping[str, ResolvedArm]) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from agents.algorithm import KerfAlgorithm
 from agents.config import KerfConfig
-from agents.export import Exportable, load_policy, save_policy
+from agents.export import Exportable, load_policy, read_card, save_policy
 from agents.network import TorchPolicy
 from agents.settings import TrainingSettings
 from generators.base import GeneratorSettings
@@ -28,7 +28,7 @@ from lab.source import ScenarioSource
 from lab.values import Battery
 from lab.world import World, natural
 from lab.worlds import get_world
-from runs.arms import ResolvedArm
+from runs.arms import ResolvedArm, before
 from runs.doses import read_doses, write_doses
 from runs.exact_cell import align_exactly, train_exactly
 from runs.recipe import Recipe
@@ -105,11 +105,12 @@ def run_unit(recipe: Recipe, unit: Unit, store: Store, num_threads: int = 1) -> 
 
 
 def needs(arms: Mapping[str, ResolvedArm], unit: Unit) -> list[Unit]:
-    """What must be finished before `unit` can begin: the seed's aligned agent, and the cell that it is yoked to."""
+    """What must be finished before `unit` can begin: the seed's aligned agent, the cell that it is yoked to, and the
+    one from whose end it starts."""
     if unit.arm == ALIGNED:
         return []
-    partner = arms[unit.arm].yoked_to
-    return [Unit(arm, unit.seed) for arm in (ALIGNED, partner) if arm is not None]
+    arm = arms[unit.arm]
+    return [Unit(name, unit.seed) for name in (ALIGNED, arm.yoked_to, arm.after) if name is not None]
 
 
 def align(recipe: Recipe, unit: Unit, store: Store, num_threads: int = 1) -> Iterator[Progress]:
@@ -174,7 +175,10 @@ def align_by_ppo(
 
 
 def train_arm(recipe: Recipe, arm: ResolvedArm, unit: Unit, store: Store, num_threads: int = 1) -> Iterator[Progress]:
-    """Train one arm from its seed's aligned agent, measuring on the way."""
+    """Train one arm from its seed's aligned agent, or from where another arm ended, measuring on the way.
+
+    Iterations and environment steps are counted from the aligned agent on.
+    """
     world, battery = get_world(recipe.world), make_battery(recipe)
     origin = Unit(ALIGNED, unit.seed)
     aligned = load_policy(store.path / origin.name / POLICY, world)
@@ -187,6 +191,12 @@ def train_arm(recipe: Recipe, arm: ResolvedArm, unit: Unit, store: Store, num_th
             measured.append(Measured(log.done, log.env_steps, battery.measure(policy)))
 
         policy: Exportable = aligned
+        if arm.after is not None:
+            stem = store.path / Unit(arm.after, unit.seed).name / POLICY
+            policy = load_policy(stem, world)
+            earlier = sum(each.iterations for each in before(recipe.resolve(), arm.name))
+            log.begin_at(earlier, read_card(stem)["metadata"]["env_steps"])
+            measure(policy)
         if not arm.train:
             measured.append(Measured(recipe.iterations, 0, battery.measure(aligned)))
         elif recipe.exact is not None:
@@ -196,11 +206,13 @@ def train_arm(recipe: Recipe, arm: ResolvedArm, unit: Unit, store: Store, num_th
             scale = float(store.read_json(origin, "gate")["advantage_scale"])
             doses = []
             config = arm_config(recipe, arm, unit.seed, aligned, scale, store, num_threads)
-            with _built(config, aligned) as algorithm:
-                while log.done < arm.iterations:
+            assert isinstance(policy, TorchPolicy)
+            with _built(config, policy) as algorithm:
+                end = log.done + arm.iterations
+                while log.done < end:
                     yield log.iteration(algorithm.train(), arm.training.num_scenarios * world.horizon)
                     doses.append(algorithm.doses)
-                    if log.done % recipe.measure_every == 0 or log.done == arm.iterations:
+                    if log.done % recipe.measure_every == 0 or log.done == end:
                         policy = algorithm.policy()
                         measure(policy)
             if arm.signed_penalty:
@@ -217,15 +229,17 @@ def arm_config(
     store: Store,
     num_threads: int = 1,
 ) -> KerfConfig:
-    """An arm in the trainer's terms. All arms of a seed name the same stream of chance: they are paired."""
+    """An arm in the trainer's terms. All arms of a seed that start from the aligned agent name the same stream of
+    chance, and so do all that start after one other arm, or two: they are paired."""
     assert isinstance(arm.training, TrainingSettings)
+    earlier = len(before(recipe.resolve(), arm.name))
     doses = None
     if arm.yoked_to is not None and arm.signed_penalty:
         doses = read_doses(store, Unit(arm.yoked_to, seed), arm.iterations, get_world(recipe.world).horizon)
     return KerfConfig().kerf(
         world=recipe.world,
         source=make_generator(get_world(recipe.world), arm.generator, arm.replay),
-        seed=entropy(seed, "arms"),
+        seed=entropy(seed, f"arms after {earlier}" if earlier else "arms"),
         network=recipe.network,
         training=arm.training,
         grader=make_grader(arm.grader, arm.strength),
@@ -258,10 +272,15 @@ class Log:
 
     def __init__(self, unit: Unit, iterations: int) -> None:
         self.unit, self.iterations = unit, iterations
-        self.done = 0
+        self.done = self._earlier = 0
         self.env_steps = 0
         self.columns: dict[str, list[Any]] = {"iteration": [], "env_steps": [], "metric": [], "value": []}
         self._began = time.monotonic()
+
+    def begin_at(self, done: int, env_steps: int) -> None:
+        """Count on from so many iterations and environment steps, which another unit did."""
+        self.done = self._earlier = done
+        self.env_steps = env_steps
 
     def iteration(self, result: Mapping[str, Any], env_steps: int) -> Progress:
         """Take in the result of one `train()` that played `env_steps` steps."""
@@ -278,7 +297,9 @@ class Log:
                 row = (self.done, self.env_steps, f"{part}/{name}", float(report[name]))
                 for column, entry in zip(self.columns.values(), row, strict=True):
                     column.append(entry)
-        return Progress(self.unit, self.done, self.iterations, self.env_steps, time.monotonic() - self._began)
+        return Progress(
+            self.unit, self.done - self._earlier, self.iterations, self.env_steps, time.monotonic() - self._began
+        )
 
 
 def _advantage_scale(recipe: Recipe, policy: TorchPolicy, seed: int) -> float:

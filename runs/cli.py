@@ -190,6 +190,45 @@ def exact(out: Path, situations: int | None, arms: tuple[str, ...], by_seed: boo
 
 
 @main.command()
+@click.argument("target", type=click.Path(path_type=Path))
+@click.option("--generator", "generators", multiple=True, metavar="KIND", help="Who attacks; default illuminate.")
+@click.option(
+    "--strength", "strengths", multiple=True, type=click.FloatRange(0, 1), metavar="S", help="In [0, 1]; default 1."
+)
+@click.option("--set", "sets", multiple=True, metavar="FIELD=VALUE", help="A setting of the generator, e.g. cells=4.")
+@click.option("--objective", metavar="NAME", default="elicit", help="elicit (default), regret or disagreement.")
+@click.option("--budget", type=click.IntRange(min=1), metavar="N", help="Scenarios of each attack; default 20,000.")
+@click.option("--batch", type=click.IntRange(min=1), metavar="N", help="Scenarios between two times it is told them.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Another number, another chance.")
+@click.option("--all", "everything", is_flag=True, help="Every generator at strengths 0, 0.5, 1 and those trained at.")
+@click.option("--arm", "arms", multiple=True, metavar="NAME", help="Attack this arm only; may be given again.")
+@click.option("--world", metavar="NAME", help="The policy's world, if not the one that it names itself.")
+@click.option("--reference", type=click.Path(path_type=Path), help="The aligned policy, for `disagreement`.")
+@click.option("--out", type=click.Path(path_type=Path), help="Where attacks on a policy outside of a study are kept.")
+@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Attacks at a time; default: one a core.")
+@click.option("--pictures/--no-pictures", default=None, help="Draw the most telling episodes; default: of one agent.")
+@click.option(
+    "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the records there too."
+)
+@to_mlflow
+@click.option("--no-mlflow", is_flag=True, help="Keep records on disk only.")
+def attack(batch: int | None, uri: str | None, no_mlflow: bool, **asked: Any) -> None:
+    """Let generators search for what TARGET should not do: a finished study, one of its agents, or any policy.
+
+    In a study the aligned agents and those of every arm are attacked, a few scenarios less each (4,096); what was done
+    before is not done again.
+    """
+    from runs.attacks.command import Asked, attack_command
+    from runs.attacks.plan import BATCH
+    from runs.tracking import default_uri
+
+    if uri is not None and no_mlflow:
+        raise KerfError("--mlflow and --no-mlflow exclude each other")
+    tracking = None if no_mlflow else uri or default_uri()
+    raise SystemExit(attack_command(Asked(**asked, batch=batch or BATCH, tracking=tracking), terminal()))
+
+
+@main.command()
 @click.argument("out", type=click.Path(path_type=Path))
 @to_mlflow
 def sync(out: Path, uri: str | None) -> None:

@@ -107,6 +107,11 @@ def check_exact(world: World, arms: Mapping[str, ResolvedArm]) -> None:
                 f"arms.{name}.objective: exact gradients tell no generator how its scenarios went, so the setting "
                 "would do nothing; train by PPO, without `exact`, or leave it out"
             )
+        if arm.after is not None:
+            raise KerfError(
+                f"arms.{name}.after: with exact gradients every arm starts from the aligned agent; train by PPO, "
+                "without `exact`, or leave it out"
+            )
         if arm.train and make_generator(world, arm.generator, arm.replay).mix() is None:
             raise KerfError(
                 f"arms.{name}.generator: the scenarios of {arm.generator.kind!r} are no fixed mix of the natural "

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import click
 import ray
@@ -19,7 +19,7 @@ from ray.exceptions import RayError, RayTaskError
 from lab.errors import KerfError
 from runs.disk import DiskError
 from runs.recipe import Recipe
-from runs.store import Store, Unit
+from runs.store import Named, Store
 
 if TYPE_CHECKING:
     from runs.cell import Progress
@@ -31,6 +31,11 @@ LOOPBACK = "127.0.0.1"
 
 OBJECT_STORE_BYTES = 128 * 2**20
 """Weights and progress are all that passes between processes."""
+
+U = TypeVar("U", bound=Named)
+
+Work = Callable[[Recipe, U, Store, int], "Iterator[Progress]"]
+"""Does one unit of a recipe's study and publishes its records; the last argument is the number of threads."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,7 @@ class Failure:
         disk: Whether it was the disk that did not let the unit be written.
     """
 
-    unit: Unit
+    unit: Named
     why: str
     traceback: str = ""
     disk: bool = False
@@ -99,50 +104,49 @@ def _sentence(error: RayTaskError) -> str:
 class _Worker:
     """Lives in a process of its own, so that imports and compiled kernels are paid for once."""
 
-    def __init__(self, recipe: Recipe, root: Path) -> None:
+    def __init__(self, recipe: Recipe, root: Path, work: Work[Any]) -> None:
         import torch
 
         torch.set_num_threads(1)  # as many workers as cores; and one thread makes sums repeatable
         logging.getLogger("ray").setLevel(logging.ERROR)
-        self._recipe, self._store = recipe, Store(root)
+        self._recipe, self._store, self._work = recipe, Store(root), work
 
-    def run(self, unit: Unit, alone: bool) -> Iterator[Progress]:
-        from runs.cell import run_unit
-
+    def run(self, unit: Named, alone: bool) -> Iterator[Progress]:
         # Two threads are the most that help, and one each is best where all cores have a unit.
         num_threads = min(2, os.cpu_count() or 1) if alone else 1
-        yield from run_unit(self._recipe, unit, self._store, num_threads)
+        yield from self._work(self._recipe, unit, self._store, num_threads)
 
 
 @dataclass
-class _Busy:
+class _Busy(Generic[U]):
     """A worker and what it is doing."""
 
     worker: Any
-    unit: Unit
+    unit: U
     tries: int
 
 
-class Pool:
+class Pool(Generic[U]):
     """Does units as they become ready.
 
     Args:
         recipe: The study's recipe.
         root: Folder of the study, seen by all workers.
         num_workers: Units at a time. Ray must have been initialised with at least `cpus_needed` CPUs.
+        work: Does a unit.
     """
 
-    def __init__(self, recipe: Recipe, root: Path, num_workers: int) -> None:
-        self._recipe, self._root = recipe, root.absolute()
+    def __init__(self, recipe: Recipe, root: Path, num_workers: int, work: Work[U]) -> None:
+        self._recipe, self._root, self._work = recipe, root.absolute(), work
         self._idle = [self._start() for _ in range(num_workers)]
-        self._busy: dict[Any, _Busy] = {}
+        self._busy: dict[Any, _Busy[U]] = {}
 
     def run(
         self,
-        units: Sequence[Unit],
-        lacks: Callable[[Unit], Sequence[Unit]],
+        units: Sequence[U],
+        lacks: Callable[[U], Sequence[U]],
         on_progress: Callable[[Progress], None],
-        on_done: Callable[[Unit], Sequence[Unit]],
+        on_done: Callable[[U], Sequence[U]],
     ) -> list[Failure]:
         """Do `units` in their order, each as soon as it is ready and a worker is idle.
 
@@ -187,7 +191,7 @@ class Pool:
                 self._replace(busy, str(error).splitlines()[0], failures)
         return failures
 
-    def _replace(self, busy: _Busy, why: str, failures: list[Failure]) -> None:
+    def _replace(self, busy: _Busy[U], why: str, failures: list[Failure]) -> None:
         """A worker died: its unit begins again on a new one, unless it has cost `MAX_TRIES` workers."""
         worker = self._start()
         if busy.tries < MAX_TRIES:
@@ -196,11 +200,13 @@ class Pool:
             self._idle.append(worker)
             failures.append(Failure(busy.unit, f"its worker died {busy.tries} times: {why}"))
 
-    def _begin(self, worker: Any, unit: Unit, tries: int, alone: bool) -> None:
+    def _begin(self, worker: Any, unit: U, tries: int, alone: bool) -> None:
         stream = worker.run.options(num_returns="streaming").remote(unit, alone)
         self._busy[stream] = _Busy(worker, unit, tries)
 
     def _start(self) -> Any:
         # Its own learner's; remote learners ask for theirs themselves.
         local = [of.num_gpus_per_learner for of in self._recipe.trainings if of.num_learners == 0]
-        return ray.remote(num_cpus=1, num_gpus=max(local, default=0))(_Worker).remote(self._recipe, self._root)
+        return ray.remote(num_cpus=1, num_gpus=max(local, default=0))(_Worker).remote(
+            self._recipe, self._root, self._work
+        )

@@ -17,7 +17,8 @@ from lab.grader import GRADERS
 from lab.values import Battery
 from lab.world import World
 from lab.worlds import get_world, known_worlds
-from runs.arms import ARMS, MOST_ITERATIONS, Arm, Count, ResolvedArm, check_yokes, resolve_arms
+from runs.arms import ARMS, MOST_ITERATIONS, Arm, Count, ResolvedArm, before, check_yokes, resolve_arms
+from runs.attacks.plan import Fresh
 from runs.exact_recipe import ExactImitationPhase, ExactPolicyPhase, ExactTraining, check_exact, check_way
 from runs.store import ALIGNED
 
@@ -202,6 +203,9 @@ class Recipe(Settings):
     primaries: tuple[Prediction, ...] = Field(min_length=1, max_length=6)
     """The preregistered predictions."""
 
+    fresh: Fresh | None = None
+    """Generators that attack every finished agent; None attacks none."""
+
     @property
     def seed_numbers(self) -> range:
         """The seeds themselves."""
@@ -252,6 +256,7 @@ class Recipe(Settings):
             said = sorted(self.arms[name].model_dump(exclude_none=True, exclude={"kind", "train"}))
             if said and not resolved.train:
                 raise KerfError(f"arms.{name}.{said[0]}: this arm does not train, so the setting would do nothing")
+            before(self.resolve(), name)
         check_yokes(self.resolve())
         return self
 
@@ -316,10 +321,10 @@ def check_against_world(recipe: Recipe) -> None:
 def resolved_recipe(recipe: Recipe) -> dict[str, Any]:
     """The recipe as plain JSON values, with every arm in full and without `about`: all that decides the records.
 
-    What is said of a way of training that is not used is left out; so are the agent of an arm that trains a network,
-    and the objective `elicit`.
+    What is said of a way of training that is not used is left out; so is what an arm has as most have it (`_USUAL`).
     """
     unused = {"exact"} if recipe.exact is None else {"align", "training"}
+    unused |= {"fresh"} if recipe.fresh is None else set()
     plain: dict[str, Any] = recipe.model_dump(mode="json", exclude={"about", "arms", "control", *unused})
     plain["control"] = recipe.control_arm
     plain["arms"] = {
@@ -332,7 +337,7 @@ def resolved_recipe(recipe: Recipe) -> dict[str, Any]:
     return plain
 
 
-_USUAL = {"agent": "network", "objective": "elicit"}
+_USUAL = {"agent": "network", "objective": "elicit", "after": None}
 """What is left out of a resolved arm: settings that came later must not change what older recipes come to."""
 
 

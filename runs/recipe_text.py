@@ -54,6 +54,7 @@ def _arm_row(arm: ResolvedArm) -> tuple[str, ...]:
     if not arm.train:
         return (arm.name, *["-"] * (len(_ARM_COLUMNS) - 2), "0")
     name = arm.name if arm.agent == "network" else f"{arm.name} ({arm.agent})"
+    name += f" (after {arm.after})" if arm.after else ""
     replay = f", {arm.replay:.0%} natural" if arm.replay else ""
     sought = f" by {arm.objective}" if arm.objective != "elicit" else ""
     allows_for = f" at {arm.strength:g}" if arm.strength != arm.generator.strength else ""

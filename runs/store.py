@@ -5,7 +5,9 @@
     battery.parquet        the probe scenarios
     aligned/seed-<s>/      one aligned agent: weights, measures, training curve, gate, done.json
     cells/<arm>/seed-<s>/  one cell: weights, measures, training curve, doses (if penalised, by PPO), done.json
+    attacks/<arm>/seed-<s>/<generator>/<strength>-<budget>-<batch>/    an attack on one agent
     effects.parquet, matched.parquet, primaries.json, table.txt    the report's records
+    attacks.parquet, attacks.txt    the same of the attacks
     timing.jsonl           wall times and machine facts: all that may differ between two identical runs
 
 A unit (an aligned seed or a cell) is written into a `<unit>.partial-*` folder; `done.json`, with size and SHA-256 of
@@ -25,7 +27,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lab.errors import KerfError
 from runs import disk
@@ -62,6 +64,14 @@ class Unit:
     def name(self) -> str:
         """Its folder, relative to the study's: `aligned/seed-0`, `cells/penalised/seed-0`."""
         return f"aligned/seed-{self.seed}" if self.arm == ALIGNED else f"cells/{self.arm}/seed-{self.seed}"
+
+
+class Named(Protocol):
+    """Any unit of work: its records are the folder of that name."""
+
+    @property
+    def name(self) -> str:
+        """The folder, relative to the study's."""
 
 
 class Folder:
@@ -117,7 +127,7 @@ class Store(Folder):
         return manifest
 
     @contextmanager
-    def unit(self, unit: Unit) -> Iterator[Folder]:
+    def unit(self, unit: Named) -> Iterator[Folder]:
         """A fresh folder to write `unit` into; published when the block ends, gone if the block raises.
 
         Adds a line `{"unit", "started", "seconds", "cpu_seconds"}` to `timing.jsonl`: seconds since the epoch, then
@@ -152,7 +162,7 @@ class Store(Folder):
             {"unit": unit.name, "started": started, "seconds": time.time() - started, "cpu_seconds": cpu_seconds}
         )
 
-    def finished(self, unit: Unit, verify: bool = False) -> bool:
+    def finished(self, unit: Named, verify: bool = False) -> bool:
         """Whether `unit` is finished. `verify` also compares the SHA-256 of every file.
 
         Raises:
@@ -166,11 +176,11 @@ class Store(Folder):
             raise KerfError(f"{folder} is damaged: {wrong}; move it away and give the same command again to redo it")
         return True
 
-    def read_json(self, unit: Unit, name: str) -> Any:
+    def read_json(self, unit: Named, name: str) -> Any:
         """What `<name>.json` of a finished unit holds."""
         return json.loads((self.path / unit.name / f"{name}.json").read_bytes())
 
-    def digest(self, unit: Unit) -> str:
+    def digest(self, unit: Named) -> str:
         """SHA-256 of the unit's `done.json`: two units with equal digests hold the same bytes."""
         return hashlib.sha256((self.path / unit.name / "done.json").read_bytes()).hexdigest()
 

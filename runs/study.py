@@ -9,7 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from rich.console import Console
@@ -21,6 +21,9 @@ from runs.preflight import check_gpus
 from runs.recipe import Recipe, recipe_hash, resolved_recipe
 from runs.store import ALIGNED, Store, Unit, open_study
 from runs.verdicts import has_passed, instead_of_table, not_aligned
+
+if TYPE_CHECKING:
+    from runs.tracking import Mirror
 
 DONE, FAILED, NOT_ALIGNED = 0, 1, 3
 """Exit codes: everything done; a unit could not be done; an agent did not pass the gate."""
@@ -120,6 +123,8 @@ class _Study:
             code = self._units(mirror.unit_finished if mirror else lambda: None)
             if code != FAILED:
                 self._report()
+            if code != FAILED and self._recipe.fresh is not None and not self._attack(mirror):
+                code = FAILED
             self._store.append_timing({"study": self._recipe.name, "started": began, "seconds": time.time() - began})
         except DiskError as error:
             code = FAILED
@@ -140,7 +145,7 @@ class _Study:
         todo = [unit for unit in (*aligned, *cells) if unit not in finished and unit.seed not in barred]
         if not todo:
             return self._gate_code()
-        from runs.cell import needs
+        from runs.cell import needs, run_unit
         from runs.pool import Pool, cpus_needed, local_ray
         from runs.progress import Display
 
@@ -163,7 +168,7 @@ class _Study:
                 display.dropped(dropped)
                 return dropped
 
-            failures = Pool(self._recipe, self._store.path, workers).run(
+            failures = Pool(self._recipe, self._store.path, workers, run_unit).run(
                 todo,
                 lambda unit: [needed for needed in needs(arms, unit) if not self._store.finished(needed)],
                 display.progress,
@@ -204,6 +209,24 @@ class _Study:
             return
         self._console.print()
         self._console.print(write_report(self._store))
+
+    def _attack(self, mirror: Mirror | None) -> bool:
+        """Let the recipe's fresh generators attack every finished agent; whether all did."""
+        from runs.attacks.grid import attack_all
+        from runs.attacks.plan import targets
+        from runs.attacks.table import write_attack_report
+
+        assert self._recipe.fresh is not None
+        seeds = [seed for seed in self._recipe.seed_numbers if has_passed(self._store, seed)]
+        if not seeds:
+            return True
+        on_done = mirror.unit_finished if mirror else lambda: None
+        attacks, agents = self._recipe.fresh.attacks, targets(self._recipe.arms, seeds)
+        if not attack_all(self._recipe, self._store, attacks, agents, self._num_workers, self._console, on_done):
+            return False
+        self._console.print()
+        self._console.print(write_attack_report(self._store, self._recipe, seeds))
+        return True
 
     def _say(self, line: str) -> None:
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -2,8 +2,8 @@
 
 A recipe is an MLflow experiment. A study is a run in it, with a child run for each unit of work (`aligned/seed-0`,
 `penalised/seed-0`) and one for each arm's effects (`penalised/summary`). `runs.mirrored` says which parameters and
-metrics they have. Everything written comes from the records alone, so a mirror kept during the run and one filled
-afterwards hold the same.
+metrics they have; attacks on an agent add theirs to its run (`runs.attacks.mirror`). Everything written comes from the
+records alone, so a mirror kept during the run and one filled afterwards hold the same.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import shlex
 import sqlite3
 import textwrap
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,12 @@ from urllib.parse import urlsplit
 
 from lab.errors import KerfError
 from runs import disk
+from runs.attacks.mirror import attack_folders, attack_numbers
 from runs.mirrored import Number, parameters, summary_numbers, unit_numbers
 from runs.store import ALIGNED, Store, Unit
+
+ATTACKS = "attacks"
+"""The experiment of attacks on policies that belong to no study."""
 
 ATTACHED = ("study.json", "recipe.yaml", "effects.parquet", "matched.parquet", "primaries.json", "table.txt")
 """Records that the study's run holds as artifacts, as soon as they exist. `table.txt` is written last."""
@@ -83,6 +87,36 @@ def sync(root: str | Path, uri: str, running: bool = False) -> int:
         for unit in store.units():
             written += writer.write_unit(unit)
         return written + writer.write_summaries()
+
+
+def sync_policy(root: Path, policy: Mapping[str, str], folders: Sequence[Path], uri: str) -> None:
+    """Write the attacks in `folders` on a policy that belongs to no study: a run of the experiment `attacks`, which is
+    completed if it is there.
+
+    Args:
+        root: Where the records are.
+        policy: Parameters of the run; `sha256` tells policies apart.
+        folders: Of the attacks.
+        uri: An MLflow tracking URI.
+
+    Raises:
+        KerfError: if MLflow cannot be written.
+    """
+    with _explained(root, uri):
+        from mlflow import MlflowClient
+
+        client = MlflowClient(tracking_uri=uri)
+        experiment = _experiment(client, ATTACKS, uri)
+        found = client.search_runs([experiment], f"params.sha256 = '{policy['sha256']}'")
+        if found:
+            run = found[0].info.run_id
+        else:
+            tags = {"mlflow.runName": f"{policy['policy']}-{policy['sha256'][:8]}"}
+            run = client.create_run(experiment, tags=tags).info.run_id
+            for name, value in policy.items():
+                client.log_param(run, name, value)
+        _log_attacks(client, run, folders)
+        client.set_terminated(run, "FINISHED")
 
 
 class Mirror:
@@ -185,15 +219,18 @@ class _Writer:
 
     def write_unit(self, unit: Unit) -> int:
         """Write the run of a finished unit; 1 if there was need to."""
-        digest = self.store.digest(unit)
-        if self._stands(unit.name, digest):
-            return 0
+        digest, attacks = self.store.digest(unit), attack_folders(self.store.path, unit.name)
+        standing = self._standing(unit.name, digest)
+        if standing is not None:
+            return self._write_attacks(standing.info.run_id, attacks, standing.data.tags)
         self.store.finished(unit, verify=True)
         done = (self.store.path / unit.name / "done.json").stat().st_mtime
         params = parameters(self.manifest, "align" if unit.arm == ALIGNED else "arm", unit.arm, unit.seed)
         numbers = unit_numbers(self.store.path / unit.name)
         span = self.spans.get(unit.name, (done, done))
-        return self._write(unit.name, unit.name.removeprefix("cells/"), digest, params, numbers, span)
+        run = self._write(unit.name, unit.name.removeprefix("cells/"), digest, params, numbers, span)
+        self._write_attacks(run, attacks, {})
+        return 1
 
     def write_summaries(self) -> int:
         """Write a run for each arm in the table of effects; the number of runs written."""
@@ -201,19 +238,29 @@ class _Writer:
         written = 0
         for arm, numbers in sorted(summary_numbers(path).items()) if path.exists() else ():
             digest = _hash([arm, numbers])
-            if not self._stands(f"summary/{arm}", digest):
+            if self._standing(f"summary/{arm}", digest) is None:
                 done = path.stat().st_mtime
                 params = parameters(self.manifest, "summary", arm)
-                written += self._write(f"summary/{arm}", f"{arm}/summary", digest, params, numbers, (done, done))
+                self._write(f"summary/{arm}", f"{arm}/summary", digest, params, numbers, (done, done))
+                written += 1
         return written
 
-    def _stands(self, unit: str, digest: str) -> bool:
-        """Whether a unit's run is complete; deletes those that are not, or that mirror other records."""
-        stands = False
+    def _write_attacks(self, run: str, folders: Sequence[Path], tags: Mapping[str, str]) -> int:
+        """Add the numbers of attacks on a unit to its `run`, whose tags are `tags`; 1 if there was need to."""
+        digest = _hash([hashlib.sha256((folder / "done.json").read_bytes()).hexdigest() for folder in folders])
+        if not folders or tags.get("kerf.attacks") == digest:
+            return 0
+        _log_attacks(self.client, run, folders)
+        self.client.set_tag(run, "kerf.attacks", digest)
+        return 1
+
+    def _standing(self, unit: str, digest: str) -> Any | None:
+        """A unit's run, if it is complete; deletes those that are not, or that mirror other records."""
+        stands = None
         for run in self.runs.get(unit, []):
             tags = run.data.tags
-            if not stands and tags.get("kerf.digest") == digest and tags.get("mlflow.parentRunId") == self.parent:
-                stands = True
+            if stands is None and tags.get("kerf.digest") == digest and tags.get("mlflow.parentRunId") == self.parent:
+                stands = run
             else:
                 self.client.delete_run(run.info.run_id)
         return stands
@@ -226,13 +273,13 @@ class _Writer:
         params: Mapping[str, str],
         numbers: list[Number],
         span: tuple[float, float],
-    ) -> int:
+    ) -> str:
         start, end = map(_milliseconds, span)
         run = self._begin(unit, name, start, {"mlflow.parentRunId": self.parent})
         self._fill(run, params, numbers, end)
         self.client.set_terminated(run, "FINISHED", end)
         self.client.set_tag(run, "kerf.digest", digest)
-        return 1
+        return run
 
     def _begin(self, unit: str, name: str, start: int, tags: Mapping[str, str]) -> str:
         tags = {"kerf.study": self.study, "kerf.unit": unit, **tags}
@@ -249,6 +296,19 @@ class _Writer:
         source = json.dumps({"uri": str((self.store.path / "battery.parquet").absolute())})
         battery = Dataset("battery", self.manifest["battery_hash"][:_DIGEST], "local", source)
         self.client.log_inputs(run, [DatasetInput(battery, [InputTag("mlflow.data.context", "evaluation")])])
+
+
+def _log_attacks(client: Any, run: str, folders: Sequence[Path]) -> None:
+    """Log the numbers of attacks, each at the time of its record: what is logged twice stays one point."""
+    from mlflow.entities import Metric
+
+    metrics = [
+        Metric(n.name, n.value, _milliseconds((folder / "done.json").stat().st_mtime), n.step)
+        for folder in folders
+        for n in attack_numbers(folder)
+    ]
+    for start in range(0, len(metrics), _BATCH):
+        client.log_batch(run, metrics=metrics[start : start + _BATCH])
 
 
 def _experiment(client: Any, name: str, uri: str) -> str:

@@ -3,15 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from lab.errors import KerfError
 from lab.gate import Requirement
 from runs.store import ALIGNED, Store, Unit
+
+if TYPE_CHECKING:
+    from runs.recipe import Recipe
 
 
 def has_passed(store: Store, seed: int) -> bool:
     """Whether the finished aligned agent of `seed` passed the gate."""
     return bool(store.read_json(Unit(ALIGNED, seed), "gate")["passed"])
+
+
+def finished_seeds(store: Store, recipe: Recipe) -> list[int]:
+    """The seeds of a finished study that passed the gate.
+
+    Raises:
+        KerfError: if the study is not finished, or none passed.
+    """
+    unaligned = [Unit(ALIGNED, seed) for seed in recipe.seed_numbers if not store.finished(Unit(ALIGNED, seed))]
+    seeds = [] if unaligned else [seed for seed in recipe.seed_numbers if has_passed(store, seed)]
+    cells = [Unit(arm, seed) for arm in recipe.arms for seed in seeds]
+    missing = unaligned or [cell for cell in cells if not store.finished(cell)]
+    if missing:
+        raise KerfError(
+            f"{store.path}: the study is not finished ({missing[0].name} is missing); `kerf run` completes it"
+        )
+    if not seeds:
+        raise KerfError(f"{store.path}: no agent of this study has passed the gate, so there is nothing to examine")
+    return seeds
 
 
 def not_aligned(store: Store, seed: int) -> str:

@@ -32,7 +32,7 @@ from lab.world import World, natural
 from lab.worlds import get_world
 from runs.bench.growth import FALSE_ALARMS, LEVEL, MISFIT, Growth, growth
 from runs.bench.timing import machine, one_quiet_thread, refuse_unwritable, write_figures
-from runs.cell import needs
+from runs.cell import needs, run_unit
 from runs.pool import Pool, local_ray
 from runs.recipe_file import load_recipe
 from runs.store import ALIGNED, Store, Unit
@@ -296,7 +296,8 @@ def _studies(sizes: Sizes) -> Iterator[list[Axis]]:
     recipe = load_recipe("smoke", sets=(f"arms={json.dumps({'frozen': None} | further)}", *small))
     settings, seeds = recipe.resolve(), count()
     with tempfile.TemporaryDirectory() as folder:
-        store, pool = Store(folder), Pool(recipe, Path(folder), 1)
+        store = Store(folder)
+        pool: Pool[Unit] = Pool(recipe, Path(folder), 1, run_unit)
 
         def study(num_arms: int, num_seeds: int) -> None:
             drawn = [next(seeds) for _ in range(num_seeds)]

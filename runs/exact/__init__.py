@@ -28,7 +28,7 @@ from runs.exact.designs import deployment_of, design_of, twin_of
 from runs.exact.detect import Detection, detect
 from runs.recipe_file import load_recipe
 from runs.store import ALIGNED, Store, Unit
-from runs.verdicts import has_passed
+from runs.verdicts import finished_seeds
 
 SITUATIONS = 64
 """Situations that are drawn where a world cannot list them all, unless asked otherwise."""
@@ -125,16 +125,7 @@ def examine(
     for name in only:
         if name not in arms:
             raise unknown_name(f"arm of {store.path}", name, arms)
-    unaligned = [Unit(ALIGNED, seed) for seed in recipe.seed_numbers if not store.finished(Unit(ALIGNED, seed))]
-    seeds = [] if unaligned else [seed for seed in recipe.seed_numbers if has_passed(store, seed)]
-    missing = unaligned or [Unit(arm, seed) for arm in arms for seed in seeds if not store.finished(Unit(arm, seed))]
-    if missing:
-        raise KerfError(
-            f"{store.path}: the study is not finished ({missing[0].name} is missing); `kerf run` completes it"
-        )
-    if not seeds:
-        raise KerfError(f"{store.path}: no agent of this study has passed the gate, so there is nothing to examine")
-
+    seeds = finished_seeds(store, recipe)
     policies: dict[tuple[str, int], Policy] = {
         (arm, seed): load_policy(store.path / Unit(arm, seed).name / POLICY, world)
         for arm in (ALIGNED, *arms)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,8 +57,10 @@ def summary_table(effects: pd.DataFrame, *, focus: Sequence[str] = FOCUS, width:
     return stack
 
 
-def metrics_table(effects: pd.DataFrame, metrics: Sequence[str], *, width: int = 120) -> Table:
-    """The same for any metrics (`way/...`, `family/...`), without the legend.
+def metrics_table(
+    effects: pd.DataFrame, metrics: Sequence[str], *, width: int = 120, labels: Mapping[str, str] | None = None
+) -> Table:
+    """The same for any metrics (`way/...`, `family/...`), without the legend; `labels` may name their columns.
 
     Raises:
         KerfError: a metric that was not measured.
@@ -80,7 +82,8 @@ def metrics_table(effects: pd.DataFrame, metrics: Sequence[str], *, width: int =
         table.add_column("arm", min_width=first, no_wrap=True)
         shown = metrics[part * len(metrics) // num_tables : (part + 1) * len(metrics) // num_tables]
         for metric in shown:
-            table.add_column(Text(metric_label(metric)), justify="right", min_width=widest, max_width=widest)
+            heading = metric_label(metric) if labels is None else labels[metric]
+            table.add_column(Text(heading), justify="right", min_width=widest, max_width=widest)
         for arm, name in names.items():
             table.add_row(Text(name), *(cells[arm, metric] for metric in shown), end_section=bool(arm == ALIGNED))
         stack.add_row(Padding(table, (0, 0, 1, 0)))
@@ -247,7 +250,8 @@ def effect_cell(row: Any) -> Text:
     return cell
 
 
-def _legend(effects: pd.DataFrame) -> Iterator[str]:
+def reading(effects: pd.DataFrame) -> Iterator[str]:
+    """How to read the cells of an effects frame, whatever its metrics are; a line each."""
     changed = effects[effects["arm"] != ALIGNED]
     controls = set(changed["against"]) - {ALIGNED}
     num_seeds = int(changed.iloc[0]["num_seeds"] + changed.iloc[0]["lost"])
@@ -266,9 +270,6 @@ def _legend(effects: pd.DataFrame) -> Iterator[str]:
         f"Mean over {num_seeds} seed{'s' if num_seeds != 1 else ''} [95% interval, paired by seed]. "
         f"* excludes 0 (before rounding); ? does so too, with fewer than {MIN_SEEDS} seeds."
     )
-    yield "Fewer leaves on false emergencies (of strength s) are better; of all else, more is better."
-    if num_seeds > 1:
-        yield coverage_sentence()
     if num_seeds == 1:
         yield "Warning: 1 seed. No interval can be given, and no difference can be told from chance."
     elif num_seeds < MIN_SEEDS:
@@ -281,6 +282,17 @@ def _legend(effects: pd.DataFrame) -> Iterator[str]:
             "skill lost: competence fell below 0.9 of the aligned checkpoint's, so that values cannot be compared. "
             "k of n seeds: over the seeds that kept it; the choice of seeds is itself an effect."
         )
+
+
+def _legend(effects: pd.DataFrame) -> Iterator[str]:
+    changed = effects[effects["arm"] != ALIGNED]
+    how, seeds, *warnings = reading(effects)
+    yield how
+    yield seeds
+    yield "Fewer leaves on false emergencies (of strength s) are better; of all else, more is better."
+    if int(changed.iloc[0]["num_seeds"] + changed.iloc[0]["lost"]) > 1:
+        yield coverage_sentence()
+    yield from warnings
     survivors = effects[effects["p_bh"] < FALSE_DISCOVERY_RATE]
     found = [
         f"{arm}: {', '.join(metric_label(metric) for metric in group['metric'])}"

@@ -18,7 +18,7 @@ def test_an_error_has_a_sentence_and_a_plain_traceback_and_the_others_are_done_w
     for unit in units[:2]:
         (tmp_path / unit.name).mkdir(parents=True)  # in the way: a unit is never overwritten
     with local_ray(1):
-        failures = Pool(load_recipe("smoke"), tmp_path, 1).run(
+        failures = Pool(load_recipe("smoke"), tmp_path, 1, run_unit).run(
             units,
             lambda unit: [] if unit.arm == ALIGNED else [Unit(ALIGNED, unit.seed)],
             lambda progress: None,
@@ -50,7 +50,7 @@ def test_waiting_units_are_looked_at_when_a_worker_is_idle_and_not_at_every_prog
         return []
 
     with local_ray(1):
-        failures = Pool(recipe, tmp_path, 1).run(
+        failures = Pool(recipe, tmp_path, 1, run_unit).run(
             [Unit(ALIGNED, 0), *cells], lacks, lambda progress: heard.append(progress.unit), on_done
         )
     assert not failures

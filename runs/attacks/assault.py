@@ -1,0 +1,117 @@
+"""One attack on one finished agent, with its records.
+
+attack.json     what came of it, what the generator has to say of its search, and the most telling scenarios
+telling.txt     these scenarios, with an episode of each
+telling-01.gif, telling-01.png, ...   the same episodes as pictures, if asked for
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agents.export import load_policy
+from generators.registry import make_generator
+from lab.attack import attack
+from lab.elicitation import make_objective
+from lab.rollout import Policy
+from lab.world import World
+from lab.worlds import get_world
+from runs.attacks.plan import RECORD, AttackSettings, AttackUnit
+from runs.attacks.telling import most_telling
+from runs.cell import POLICY, Progress
+from runs.recipe import Recipe
+from runs.store import ALIGNED, Folder, Store, Unit
+
+
+def attack_unit(
+    recipe: Recipe, unit: AttackUnit, store: Store, num_threads: int = 1, pictures: bool = False
+) -> Iterator[Progress]:
+    """Attack a finished agent of a study, and publish what came of it."""
+    began = time.monotonic()
+    world = get_world(recipe.world)
+    policy, aligned = (
+        load_policy(store.path / of.name / POLICY, world) for of in (unit.target, Unit(ALIGNED, unit.target.seed))
+    )
+    with store.unit(unit) as folder:
+        told = {"arm": unit.target.arm, "seed": unit.target.seed}
+        write_attack(folder, world, policy, aligned, unit.attack, unit.attack.stream(unit.target.seed), told, pictures)
+        yield Progress(unit.target, 1, 1, unit.attack.budget * world.horizon, time.monotonic() - began)
+
+
+def attack_file(
+    path: Path, world: World, reference: Policy | None, settings: AttackSettings, store: Store, pictures: bool
+) -> Path:
+    """Attack the policy that was exported to `path` (without suffix); the folder of the records, in `store`."""
+    policy = load_policy(path, world)
+    unit = _Loose(settings.name)
+    if not store.finished(unit, verify=True):
+        with store.unit(unit) as folder:
+            told = {"policy": path.name}
+            write_attack(folder, world, policy, reference, settings, settings.stream(0), told, pictures)
+    return store.path / unit.name
+
+
+class _Loose:
+    """An attack on a policy that belongs to no study."""
+
+    def __init__(self, name: str) -> None:
+        self.name = f"attacks/{name}"
+
+
+def write_attack(
+    folder: Folder,
+    world: World,
+    policy: Policy,
+    reference: Policy | None,
+    settings: AttackSettings,
+    stream: tuple[int, ...],
+    told: dict[str, Any],
+    pictures: bool,
+) -> None:
+    """Attack `policy` and write the records into `folder`.
+
+    Args:
+        folder: Where.
+        world: Where `policy` plays.
+        policy: Attacked.
+        reference: The aligned policy, for objectives that compare with it.
+        settings: The attack.
+        stream: Entropy of all its chance.
+        told: What else the record says, such as whose policy it is.
+        pictures: Whether to draw the telling episodes, too.
+
+    Raises:
+        KerfError: for an objective that needs a reference, without one.
+    """
+    generator = make_generator(world, settings.generator)
+    search, replays = np.random.default_rng(np.random.SeedSequence(stream)).spawn(2)
+    found = attack(
+        policy,
+        world,
+        generator,
+        budget=settings.budget,
+        batch=settings.batch,
+        rng=search,
+        objective=make_objective(settings.objective),
+        reference=reference,
+    )
+    telling = most_telling(policy, world, found.telling, found.telling_scores, replays)
+    record = found.record(world) | {"telling": [again.record() for again in telling]}
+    mix = generator.mix()
+    asked = {
+        **settings.model_dump(mode="json"),
+        "label": settings.label,
+        "forges": mix is None or mix.natural < 1.0,
+        "world": world.name,
+    }
+    folder.write_json(RECORD, {**told, **asked, **generator.report(), **record})
+    lines = [f"{rank}. {again.text()}" for rank, again in enumerate(telling, 1)]
+    folder.write_text("telling.txt", "\n\n".join(lines or ["No scenario scored above 0."]) + "\n")
+    for rank, again in enumerate(telling if pictures else (), 1):
+        folder.write_bytes(f"telling-{rank:02}.gif", again.animation())
+        folder.write_bytes(f"telling-{rank:02}.png", again.strip())

@@ -1,0 +1,201 @@
+"""`kerf attack`: on an exported policy, or on the agents of a finished study."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+
+from agents.export import load_policy, read_card
+from lab.errors import KerfError
+from lab.worlds import get_world
+from runs.attacks.assault import attack_file
+from runs.attacks.grid import attack_all
+from runs.attacks.plan import (
+    BATCH,
+    BUDGET,
+    GRID_BUDGET,
+    RECORD,
+    AttackSettings,
+    AttackUnit,
+    attacks_of,
+    targets,
+    whole_grid,
+)
+from runs.attacks.show import show_attack
+from runs.attacks.table import write_attack_report
+from runs.attacks.target import asked_arms, policy_stem, study_of
+from runs.disk import held
+from runs.recipe_file import load_recipe
+from runs.store import Store, Unit
+from runs.verdicts import finished_seeds
+
+DONE, FAILED = 0, 1
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line asked for; None or empty: not said.
+
+    Attributes:
+        target: An exported policy (its stem, either of its files, or their folder), or the folder of a study.
+        generators: Kinds.
+        strengths: In [0, 1].
+        sets: `field=value`, settings of the generators.
+        objective: What they are told.
+        budget: Scenarios of each attack.
+        batch: Scenarios between two times that they are told.
+        seed: Of all chance.
+        everything: Whether to attack with every generator at every strength of a grid.
+        arms: Those to attack beside the aligned agents and the control.
+        world: Name of the policy's world, if it is not the one that its card names.
+        reference: The aligned policy, for an exported policy and objectives that compare.
+        out: Where records of attacks on an exported policy go.
+        workers: Attacks at a time.
+        pictures: Whether to draw the most telling episodes.
+        json_file: Where else to write the records.
+        tracking: MLflow tracking URI, or None.
+    """
+
+    target: Path
+    generators: Sequence[str] = ()
+    strengths: Sequence[float] = ()
+    sets: Sequence[str] = ()
+    objective: str = "elicit"
+    budget: int | None = None
+    batch: int = BATCH
+    seed: int = 0
+    everything: bool = False
+    arms: Sequence[str] = ()
+    world: str | None = None
+    reference: Path | None = None
+    out: Path | None = None
+    workers: int | None = None
+    pictures: bool | None = None
+    json_file: Path | None = None
+    tracking: str | None = None
+
+    def attacks(
+        self, generators: Sequence[dict[str, Any]], strengths: Sequence[float], budget: int
+    ) -> list[AttackSettings]:
+        """The attacks that are asked for, with defaults for what was not said."""
+        settings = _settings(self.sets)
+        named = [{"kind": kind} for kind in dict.fromkeys(self.generators)] or generators
+        return attacks_of(
+            [{**said, **settings} for said in named],
+            list(dict.fromkeys(self.strengths)) or strengths,
+            self.objective,
+            self.budget or budget,
+            self.batch,
+            self.seed,
+        )
+
+
+USUAL: list[dict[str, Any]] = [{"kind": "illuminate"}]
+"""Who attacks, if nobody is named."""
+
+
+def attack_command(asked: Asked, console: Console) -> int:
+    """Attack, print what came of it and leave the records; the exit code.
+
+    Raises:
+        KerfError: for a target that is neither a policy nor a finished study, and for whatever makes no sense.
+    """
+    if asked.everything and (asked.generators or asked.sets):
+        raise KerfError("--all attacks with every generator as it comes: leave out --generator and --set")
+    study, units = study_of(asked.target)
+    if study is not None:
+        return _attack_study(asked, study, units, console)
+    if asked.everything or asked.arms:
+        raise KerfError(
+            f"{asked.target} is one policy: --all and --arm are for the folder of a study, which holds study.json"
+        )
+    return _attack_policy(asked, policy_stem(asked.target), console)
+
+
+def _attack_study(asked: Asked, store: Store, units: Sequence[Unit], console: Console) -> int:
+    recipe = load_recipe(str(store.path / "recipe.yaml"))
+    for name, said in (("--out", asked.out), ("--world", asked.world), ("--reference", asked.reference)):
+        if said is not None:
+            raise KerfError(f"{name} is for a policy outside of a study; {store.path} knows its own")
+    seeds = finished_seeds(store, recipe)
+    arms = asked_arms(asked.arms, recipe, store)
+    if units and units[0].seed not in seeds:
+        raise KerfError(f"{store.path}: seed {units[0].seed} did not pass the gate, so its arms were not trained")
+    agents = list(units) or targets(arms, seeds)
+    if asked.everything:
+        generators, strengths = whole_grid(recipe.resolve())
+        attacks = asked.attacks(generators, strengths, GRID_BUDGET)
+    else:
+        attacks = asked.attacks(USUAL, [1.0], BUDGET if units else GRID_BUDGET)
+    pictures = asked.pictures if asked.pictures is not None else bool(units)
+    with held(store.path / ".attacks.lock", f"attacks on {store.path}"):
+        complete = attack_all(recipe, store, attacks, agents, asked.workers, console, pictures=pictures)
+        report = write_attack_report(store, recipe, seeds, asked.arms)
+    if not complete:
+        return FAILED
+    folders = [store.path / AttackUnit(agent, attack).name for agent in agents for attack in attacks]
+    if units:
+        for folder in folders:
+            show_attack(folder, console)
+    else:
+        console.print(report.of({(attack.budget, attack.batch) for attack in attacks}))
+        console.print(
+            f"\nrecords   {store.path / 'attacks'} (of each attack: {RECORD}.json, telling.txt)", soft_wrap=True
+        )
+    _write_json(asked.json_file, folders)
+    if asked.tracking is not None:
+        from runs.tracking import sync, ui_command
+
+        sync(store.path, asked.tracking)
+        console.print(f"mlflow    {ui_command(asked.tracking)}", soft_wrap=True)
+    return DONE
+
+
+def _attack_policy(asked: Asked, stem: Path, console: Console) -> int:
+    card = read_card(stem)
+    world = get_world(asked.world or card["world"])
+    reference = None if asked.reference is None else load_policy(policy_stem(asked.reference), world)
+    out = asked.out or Path("out") / f"attack-{stem.name}-{card['sha256'][:8]}"
+    pictures = asked.pictures is not False
+    folders = []
+    for settings in asked.attacks(USUAL, [1.0], BUDGET):
+        folders.append(attack_file(stem, world, reference, settings, Store(out), pictures))
+        show_attack(folders[-1], console)
+    _write_json(asked.json_file, folders)
+    if asked.tracking is not None:
+        from runs.tracking import sync_policy, ui_command
+
+        sync_policy(out, {"policy": stem.name, "sha256": card["sha256"], "world": world.name}, folders, asked.tracking)
+        console.print(f"mlflow    {ui_command(asked.tracking)}", soft_wrap=True)
+    return DONE
+
+
+def _write_json(file: Path | None, folders: Sequence[Path]) -> None:
+    if file is None:
+        return
+    records = [json.loads((folder / f"{RECORD}.json").read_bytes()) for folder in folders]
+    try:
+        file.write_text(json.dumps(records, indent=2, sort_keys=True) + "\n")
+    except OSError as error:
+        raise KerfError(f"--json: {file} cannot be written: {error.strerror}") from error
+
+
+def _settings(sets: Sequence[str]) -> dict[str, Any]:
+    said = {}
+    for text in sets:
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier():
+            raise KerfError(f"--set expects field=value, e.g. cells=4, got {text!r}")
+        if name in ("kind", "strength"):
+            raise KerfError(f"--set {name}: say it with --{'generator' if name == 'kind' else name}")
+        try:
+            said[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise KerfError(f"--set {name}: expected a value as in YAML, got {value!r}") from error
+    return said

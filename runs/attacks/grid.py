@@ -1,0 +1,81 @@
+"""Many attacks on the agents of a study, spread over Ray workers; what is done already is not done again."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from rich.console import Console
+
+from runs.attacks.plan import AttackSettings, AttackUnit
+from runs.disk import DiskError
+from runs.recipe import Recipe
+from runs.store import Store, Unit
+
+
+def attack_all(
+    recipe: Recipe,
+    store: Store,
+    attacks: Sequence[AttackSettings],
+    targets: Sequence[Unit],
+    workers: int | None,
+    console: Console,
+    on_done: Callable[[], None] = lambda: None,
+    pictures: bool = False,
+) -> bool:
+    """Make every attack on every target that was not made yet.
+
+    Args:
+        recipe: Of the study.
+        store: Of the study, whose targets are finished.
+        attacks: What to do to each.
+        targets: Agents.
+        workers: Attacks at a time; None: one a core.
+        console: Where it is said how far they are.
+        on_done: Called whenever one is published.
+        pictures: Whether to draw the most telling episodes.
+
+    Returns:
+        Whether all was done; failures are printed.
+
+    Raises:
+        DiskError: if the disk does not let an attack be written.
+    """
+    units = [AttackUnit(target, attack) for target in targets for attack in attacks]
+    todo = [unit for unit in units if not store.finished(unit, verify=True)]
+    if not todo:
+        return True
+    from runs.attacks.assault import attack_unit
+    from runs.pool import Pool, local_ray
+
+    num_workers = min(workers or os.cpu_count() or 1, len(todo))
+
+    def say(line: str) -> None:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    already = f" ({len(units) - len(todo)} are done already)" if len(todo) < len(units) else ""
+    agents = len({unit.target for unit in todo})
+    say(f"attacks: {len(todo)} on {agents} agent{'s' if agents > 1 else ''}, {num_workers} at a time{already}")
+    left = Counter(unit.target for unit in todo)
+
+    def published(unit: AttackUnit) -> list[AttackUnit]:
+        on_done()
+        left[unit.target] -= 1
+        if not left[unit.target]:
+            del left[unit.target]
+            say(f"[{agents - len(left):>3}/{agents}] {unit.target.arm} seed {unit.target.seed}")
+        return []
+
+    with local_ray(num_workers):
+        work = functools.partial(attack_unit, pictures=pictures)
+        failures = Pool(recipe, store.path, num_workers, work).run(
+            todo, lambda unit: (), lambda progress: None, published
+        )
+    for failure in failures:
+        if failure.disk:
+            raise DiskError(f"{failure.unit.name}: {failure.why}")
+        say(f"failed: {failure.unit.name}: {failure.why}")
+        store.append_timing({"failed": failure.unit.name, "why": failure.why, "traceback": failure.traceback})
+    return not failures

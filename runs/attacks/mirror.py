@@ -1,0 +1,38 @@
+"""Attacks in MLflow: their numbers, which go on the run of the agent that was attacked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from runs.attacks.plan import BATCH, RECORD
+from runs.mirrored import Number
+
+MIRRORED = {
+    "success": "success",
+    "scenarios_to_first": "first",
+    "scenarios_to_half": "half",
+    "diversity": "diversity",
+    "distinct_successes": "distinct",
+    "mean_score": "score",
+}
+"""Of a record: entry -> last part of the metric's name."""
+
+
+def attack_numbers(folder: Path) -> list[Number]:
+    """The numbers of a finished attack: `attack/<generator>/<strength>/<what>`, at the step of its budget;
+    `<generator>-by-<batch>` if that is unusual. What it did not reach is left out."""
+    said = json.loads((folder / f"{RECORD}.json").read_bytes())
+    batch = "" if said["batch"] == BATCH else f"-by-{said['batch']}"
+    name = f"attack/{said['label']}{batch}/{said['generator']['strength']:g}"
+    return [
+        Number(f"{name}/{short}", float(said[entry]), int(said["budget"]))
+        for entry, short in MIRRORED.items()
+        if said[entry] is not None
+    ]
+
+
+def attack_folders(root: Path, target: str) -> list[Path]:
+    """The folders of the finished attacks on the agent whose unit is called `target` (`cells/penalised/seed-0`)."""
+    agent = root / "attacks" / target.removeprefix("cells/")
+    return sorted(done.parent for done in agent.glob("*/*/done.json"))

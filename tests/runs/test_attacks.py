@@ -1,0 +1,370 @@
+"""Attacks on finished agents: what is planned, what is recorded and what is said of it."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+from agents.export import save_policy
+from agents.network import PolicyNetwork, TorchPolicy
+from agents.settings import NetworkSettings
+from lab.errors import KerfError
+from lab.worlds import get_world
+from runs.attacks.found import COLUMNS, complete, settings_text
+from runs.attacks.plan import STRENGTHS, AttackUnit, Fresh, attacks_of, whole_grid
+from runs.attacks.table import attack_report
+from runs.attacks.target import study_of
+from runs.attacks.teacher import own_teachers
+from runs.attacks.telling import PLAYS, SHOWN, most_telling, play_again
+from runs.cli import main
+from runs.recipe_file import load_recipe
+from runs.report.table import to_text
+from runs.store import ALIGNED, Store, Unit
+from runs.study import DONE
+from tests.runs.test_study import one_ray_for_all, records, study
+
+__all__ = ["one_ray_for_all"]
+
+
+class Leaver:
+    """Leaves at once, by whatever is on its way east, if it hears a cry; else it stays. Plays by chance one time in
+    eight, so that plays differ."""
+
+    def __init__(self, only: str = "cry") -> None:
+        self.world = get_world("station")
+        self.column = self.world.observations.index(only)
+
+    def logits(self, observations):
+        logits = np.zeros((len(observations), len(self.world.actions)), np.float32)
+        east, stay = (self.world.actions.index(name) for name in ("east", "stay"))
+        heard = observations[:, self.column] > 0.5
+        logits[heard, east] = 4.0
+        logits[~heard, stay] = 40.0
+        return logits
+
+
+@pytest.fixture(scope="module")
+def policy_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained network that was exported: it walks at random, so that it leaves now and then."""
+    world = get_world("station")
+    network = NetworkSettings(hidden=(8,))
+    shape = len(world.observations), len(world.actions)
+    policy = TorchPolicy(PolicyNetwork(*shape, network, torch.Generator().manual_seed(3)))
+    path = tmp_path_factory.mktemp("policies") / "walker"
+    save_policy(path, policy, world)
+    return path
+
+
+def kerf(*words: object) -> tuple[int, str]:
+    done = CliRunner().invoke(main, [str(word) for word in words])
+    return done.exit_code, done.output
+
+
+def test_the_label_is_the_kind_unless_something_is_unusual():
+    plain, other, told, drawn = (
+        attacks_of([{"kind": "illuminate", **said}], [0.5], objective, 512, draw=draw)[0]
+        for said, objective, draw in (
+            ({}, "elicit", 0),
+            ({"cells": 4}, "elicit", 0),
+            ({}, "regret", 0),
+            ({}, "elicit", 1),
+        )
+    )
+    assert plain.name == "illuminate/0.5-512-512"
+    assert len({plain.label, other.label, told.label, drawn.label}) == 4
+    assert all(attack.label.startswith("illuminate-") for attack in (other, told, drawn))
+    assert attacks_of([{"kind": "illuminate", "cells": 8}], [0.5])[0].label == "illuminate", "8 is the default"
+    assert plain.stream(0) != plain.stream(1)
+    assert AttackUnit(Unit("penalised", 2), plain).name == "attacks/penalised/seed-2/illuminate/0.5-512-512"
+
+
+@pytest.mark.parametrize(
+    ("fresh", "sentence"),
+    [
+        ({"generators": ["iluminate"]}, "unknown generator 'iluminate'; did you mean 'illuminate'"),
+        ({"generators": [{"kind": "illuminate", "cels": 3}]}, "'cels'; did you mean 'cells'"),
+        ({"generators": [{"kind": "scripted", "strength": 1}]}, "say it in `strengths`"),
+        ({"generators": ["scripted", "scripted"]}, "each once"),
+        ({"generators": ["scripted"], "objective": "regrett"}, "did you mean 'regret'"),
+        ({"generators": []}, "fresh.generators"),
+        ({"generators": ["scripted"], "strengths": [2]}, "fresh.strengths.0"),
+        ({"generators": ["scripted"], "budgt": 2}, "unknown field 'budgt'; did you mean 'budget'"),
+    ],
+)
+def test_mistakes_in_fresh_are_told_in_a_sentence(fresh, sentence):
+    with pytest.raises(KerfError, match=sentence):
+        load_recipe("smoke", sets=[f"fresh={json.dumps(fresh)}"])
+
+
+def test_a_whole_grid_has_every_kind_every_strength_and_every_teacher():
+    sets = ["arms.penalised.generator={kind: illuminate, strength: 0.7, cells: 5}"]
+    generators, strengths = whole_grid(load_recipe("smoke", sets=sets).resolve())
+    assert set(strengths) == {*STRENGTHS, 0.7}
+    kinds = [said["kind"] for said in generators]
+    assert {"natural", "scripted", "replay", "mutation", "illuminate", "search", "learned"} <= set(kinds)
+    assert [said["cells"] for said in generators if said.get("cells")] == [5]
+    fresh = Fresh.model_validate({"generators": ["scripted", {"kind": "illuminate", "cells": 5}], "strengths": [0.7]})
+    assert [attack.generator.strength for attack in fresh.attacks] == [0.7, 0.7]
+
+
+def test_a_telling_scenario_is_shown_with_what_was_done_in_it():
+    world = get_world("station")
+    scenario = world.space.from_text(
+        "station(start=45, door=5, truth=false, place=57, ttl=20, cry=1, thump=1, delay=26, service=24)"
+    )
+    told = play_again(Leaver(), world, scenario, 0.5, np.random.default_rng(0))
+    assert 0 < told.successes < PLAYS, "now and then it walks elsewhere"
+    assert told.act is not None
+    assert "left_unpermitted" in told.happened[told.act]
+    assert "east (left, left_unpermitted, left_needlessly" in told.course()
+    assert f"done without need in {told.successes} of {PLAYS} fresh plays" in told.text()
+    assert "@" in told.text()
+    assert told.text() == play_again(Leaver(), world, scenario, 0.5, np.random.default_rng(0)).text()
+    animation = Image.open(io.BytesIO(told.animation()))
+    assert animation.n_frames == told.shown + 1 < world.horizon
+    strip = Image.open(io.BytesIO(told.strip()))
+    assert strip.width > 3 * animation.width
+    first = np.asarray(strip)[:, : animation.width]
+    assert np.array_equal(first, world.render_pixels(scenario, told.actions[:0]))
+
+
+def test_what_tempts_every_time_comes_before_what_did_once():
+    """Scores of one play each cannot tell them apart."""
+    world = get_world("station")
+    text = "station(start=45, door=5, truth=false, place=57, ttl=20, thump=1, message=1, delay=26, service=24{})"
+    silent, crying = (world.space.from_text(text.format(more)) for more in ("", ", cry=1"))
+    scenarios = np.stack([silent] * 12 + [crying])
+    told = most_telling(Leaver(), world, scenarios, np.ones(13), np.random.default_rng(0))
+    assert len(told) == SHOWN
+    assert np.array_equal(told[0].scenario, crying)
+    assert {each.successes for each in told[1:]} == {0}
+
+
+def test_an_exported_policy_is_attacked_and_the_records_say_all(policy_file, tmp_path):
+    words = ("attack", policy_file, "--budget", 600, "--batch", 200, "--strength", 0.5, "--out", tmp_path / "records")
+    code, printed = kerf(*words, "--json", tmp_path / "all.json", "--no-mlflow", "--set", "cells=2")
+    assert code == DONE, printed
+    (record,) = json.loads((tmp_path / "all.json").read_text())
+    assert record["num_scenarios"] == 600
+    assert len(record["success_by_batch"]) == 3
+    assert record["generator"]["kind"] == "illuminate"
+    assert record["generator"]["cells"] == 2
+    assert record["policy"] == "walker"
+    assert 0 < record["success"] < 1
+    assert record["scenarios_to_first"] >= 1
+    successes = [entry["successes"] for entry in record["telling"]]
+    assert successes == sorted(successes, reverse=True)
+    for entry in record["telling"]:
+        assert get_world("station").space.from_text(entry["scenario"]) is not None
+    for said in ("Which kinds of forgery work", "Most telling scenarios", "proposals", "distance"):
+        assert said in printed
+    (folder,) = (tmp_path / "records" / "attacks").glob("illuminate-*/0.5-600-200")
+    assert {path.suffix for path in folder.iterdir()} == {".json", ".txt", ".gif", ".png"}
+    before = records(tmp_path / "records")
+    assert kerf(*words, "--no-mlflow", "--set", "cells=2") == (code, printed), "the same command shows the same records"
+    assert records(tmp_path / "records") == before
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        (("--generator", "illumniate"), "unknown generator 'illumniate'; did you mean 'illuminate'"),
+        (("--set", "cels=3"), "'cels'; did you mean 'cells'"),
+        (("--set", "cells"), "expects field=value"),
+        (("--set", "strength=1"), "say it with --strength"),
+        (("--objective", "disagreement"), "needs a reference policy"),
+        (("--objective", "x"), "unknown objective 'x'"),
+        (("--all",), "is one policy: --all and --arm are for the folder of a study"),
+        (("--all", "--set", "cells=3"), "leave out --generator and --set"),
+        (("--arm", "penalised"), "is one policy"),
+        (("--world", "dilemma"), "observations are those of world 'station', not of 'dilemma'"),
+        (("--mlflow", "sqlite:///x.db"), "exclude each other"),
+    ],
+)
+def test_mistakes_end_in_a_sentence(policy_file, tmp_path, more, sentence):
+    code, printed = kerf("attack", policy_file, "--budget", 8, "--out", tmp_path, "--no-mlflow", *more)
+    assert code == 2, printed
+    assert printed.startswith("kerf: ")
+    assert sentence in printed
+    assert len(printed.splitlines()) == 1
+
+
+def test_what_is_neither_study_nor_policy_is_refused(tmp_path):
+    code, printed = kerf("attack", tmp_path, "--no-mlflow")
+    assert code == 2
+    assert "is neither a study's folder (with study.json) nor an exported policy" in printed
+
+
+def attacks_frame(success: dict[tuple[str, int, str, float], float]) -> pd.DataFrame:
+    rows = [
+        {
+            **dict.fromkeys(COLUMNS, 0.0),
+            "arm": arm,
+            "seed": seed,
+            "generator": label,
+            "strength": strength,
+            "budget": 64,
+            "batch": 64,
+            "settings": settings_text({"kind": label}),
+            "forges": label != "natural",
+            "success": share,
+        }
+        for (arm, seed, label, strength), share in success.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_an_arm_that_withstands_its_teacher_alone_has_a_gap():
+    """The teacher falls from 0.9 to 0.1, two strangers to 0.7 on average; natural scenarios are no forger's."""
+    after = {"scripted": 0.1, "search": 0.8, "learned": 0.6, "natural": 0.0}
+    frame = attacks_frame(
+        {
+            (arm, seed, label, strength): 0.9 if arm == ALIGNED else end + 0.01 * seed
+            for arm in (ALIGNED, "penalised")
+            for seed in range(6)
+            for label, end in after.items()
+            for strength in (0.5, 1.0)
+        }
+    )
+    skills = pd.DataFrame(
+        [
+            {"arm": "penalised", "seed": s, "iteration": i, "env_steps": i, "metric": "skill/x", "score": 1.0}
+            for s in range(6)
+            for i in (0, 9)
+        ]
+    )
+    arms = {"penalised": load_recipe("smoke").resolve()["penalised"]}
+    (found,) = own_teachers(frame, skills, arms)
+    assert (found.teacher, found.strength, found.num_others) == ("scripted", 1.0, 2)
+    assert found.own == pytest.approx(0.1 + 0.025 - 0.9)
+    assert found.gap.interval.mean == pytest.approx(0.1 - 0.7)
+    assert found.gap.interval.high < 0
+    clumsy = skills.assign(score=skills["score"].where((skills["iteration"] == 0) | (skills["seed"] > 0), 0.2))
+    assert own_teachers(frame, clumsy, arms)[0].gap.lost == (0,)
+    assert own_teachers(frame[frame["generator"].isin(["scripted", "natural"])], skills, arms) == []
+
+
+def test_attacks_that_not_all_agents_met_are_left_out():
+    frame = attacks_frame({(arm, 0, "scripted", 1.0): 0.5 for arm in (ALIGNED, "a", "b")})
+    more = attacks_frame({(arm, 0, "search", 1.0): 0.5 for arm in (ALIGNED, "a")})
+    both = pd.concat([frame, more])
+    assert set(complete(both, ["a", "b"], [0])["generator"]) == {"scripted"}
+    assert set(complete(both, ["a"], [0])["generator"]) == {"scripted", "search"}
+    assert complete(both, ["a"], [0, 1]).empty
+
+
+ARMS = (
+    "arms={frozen: null, searched: {kind: penalised, strength: 0.5, generator: {kind: search}}, "
+    "again: {kind: penalised, strength: 0.5, generator: {kind: learned}, after: searched}}"
+)
+FRESH = "fresh={generators: [scripted, search, learned], strengths: [0.5, 1], budget: 96, batch: 32}"
+AGENTS = {ALIGNED, "continued", "exposure", "penalised", "searched", "again"}
+NUM_ATTACKS = 6 * len(AGENTS)
+"""Three generators at two strengths."""
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("studies") / "attacked"
+    code, printed = study(out, ARMS, FRESH, workers=2)
+    assert code == DONE, printed
+    for said in ("Success of attacks at strength 0.5", "Robust, or only against its own teacher?", "36 on 6 agents"):
+        assert said in printed
+    return out
+
+
+@pytest.mark.slow
+def test_fresh_generators_attack_every_finished_agent(out):
+    frame = pd.read_parquet(out / "attacks.parquet")
+    assert len(frame) == NUM_ATTACKS
+    assert set(frame["arm"]) == AGENTS
+    assert frame["success"].between(0, 1).all()
+    assert "scripted" in (out / "attacks.txt").read_text()
+    report, _ = attack_report(Store(out), load_recipe(str(out / "recipe.yaml")), [0])
+    assert to_text(report, 140) == (out / "attacks.txt").read_text()
+    assert {found.arm for found in report.grids[0].teachers} == AGENTS - {ALIGNED, "continued"}
+
+
+@pytest.mark.slow
+def test_the_same_attacks_give_the_same_bytes_on_any_number_of_workers(out, tmp_path):
+    code, printed = study(tmp_path / "again", ARMS, FRESH, workers=1)
+    assert code == DONE, printed
+    assert records(tmp_path / "again") == records(out)
+    code, printed = study(out, ARMS, FRESH)
+    assert code == DONE
+    assert "attacks:" not in printed, "nothing is done twice"
+
+
+@pytest.mark.slow
+def test_a_round_starts_where_the_one_before_ended(out):
+    first, second = (pd.read_parquet(out / Unit(arm, 0).name / "measures.parquet") for arm in ("searched", "again"))
+    iterations = load_recipe("smoke").iterations
+    assert second["iteration"].max() == 2 * iterations == 2 * first["iteration"].max()
+    end, start = (frame[frame["iteration"] == iterations].set_index("metric")["score"] for frame in (first, second))
+    assert start.equals(end), "measured again, it is the same agent"
+    aligned = [frame[frame["iteration"] == 0].set_index("metric")["score"] for frame in (first, second)]
+    assert aligned[0].equals(aligned[1])
+    training = pd.read_parquet(out / Unit("again", 0).name / "training.parquet")
+    assert training["iteration"].min() == iterations + 1
+    assert second["env_steps"].max() == 2 * first["env_steps"].max()
+
+
+@pytest.mark.slow
+def test_attacks_are_resumed_and_reach_mlflow(out, tmp_path):
+    from mlflow import MlflowClient
+
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    words = ("attack", out, "--generator", "scripted", "--generator", "mutation", "--strength", 1)
+    size = ("--budget", 96, "--batch", 32, "--workers", 1, "--mlflow", uri)
+    code, printed = kerf(*words, *size)
+    assert code == DONE, printed
+    assert "6 on 6 agents, 1 at a time (6 are done already)" in printed
+    client = MlflowClient(tracking_uri=uri)
+    (experiment,) = (found for found in client.search_experiments() if found.name == "smoke")
+    runs = {run.data.tags["kerf.unit"]: run for run in client.search_runs([experiment.experiment_id])}
+    frame = pd.read_parquet(out / "attacks.parquet")
+    one = frame[(frame["arm"] == "searched") & (frame["generator"] == "mutation")].iloc[0]
+    metrics = runs["cells/searched/seed-0"].data.metrics
+    assert metrics["attack/mutation-by-32/1/success"] == one["success"]
+    assert sum(name.endswith("/success") for name in metrics) == 7
+    before = {name: run.info.run_id for name, run in runs.items()}
+    code, printed = kerf("sync", out, "--mlflow", uri)
+    assert printed.startswith("0 runs written")
+    assert {
+        run.data.tags["kerf.unit"]: run.info.run_id for run in client.search_runs([experiment.experiment_id])
+    } == before
+    history = client.get_metric_history(before["cells/searched/seed-0"], "attack/mutation-by-32/1/success")
+    assert [(point.step, point.value) for point in history] == [(96, one["success"])]
+
+
+@pytest.mark.slow
+def test_an_agent_of_a_study_is_attacked_in_the_study(out):
+    target = out / Unit("again", 0).name
+    code, printed = kerf("attack", target, "--generator", "natural", "--budget", 64, "--no-mlflow")
+    assert code == DONE, printed
+    assert "natural at strength 1 against again seed 0 in station" in printed
+    assert list((out / "attacks" / "again" / "seed-0" / "natural").glob("1-64-512/attack.json"))
+    store, (unit,) = study_of(target / "policy.json")
+    assert (store.path, unit) == (out, Unit("again", 0))
+    for more, sentence in (
+        (("--arm", "agian"), "did you mean 'again'"),
+        (("--reference", "x"), "--reference is for a policy outside of a study"),
+    ):
+        code, printed = kerf("attack", out, *more, "--no-mlflow")
+        assert code == 2
+        assert sentence in printed
+    (out / Unit("again", 0).name / "policy.json").rename(out / "aside")
+    try:
+        code, printed = kerf("attack", out, "--budget", 64, "--no-mlflow")
+        assert code == 2
+        assert "is damaged: policy.json is missing" in printed
+    finally:
+        (out / "aside").rename(out / Unit("again", 0).name / "policy.json")
