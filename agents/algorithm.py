@@ -57,7 +57,8 @@ class KerfAlgorithm(PPO):
     The result of `train()` holds, as plain floats, `env_runners/{elicited, penalised, return_utility, return_penalty,
     advantage_std, num_env_steps_sampled_lifetime}`, `env_runners/score` if the objective is not `elicit`, and
     `learners/default_policy/{loss, policy_loss, value_loss, entropy, kl, clip_fraction, grad_norm, imitation_loss,
-    anchor_kl}` (means over the iteration; terms that are off are absent).
+    anchor_kl, latent_share, latent_gain, latent_norm}` (means over the iteration, the last two over the rows that were
+    attacked; terms that are off are absent).
 
     Attributes:
         doses: `(T,)` int64, how many episodes of the last iteration were penalised at each step.

@@ -13,7 +13,7 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from agents.env_runner import KerfEnvRunner, world_spaces
 from agents.learner import KerfLearner
 from agents.network import KerfModule, Weights
-from agents.settings import NetworkSettings, TrainingSettings
+from agents.settings import NetworkSettings, TrainingSettings, refuse_latent
 from agents.shaping import Potential, random_potential
 from lab.elicitation import make_objective
 from lab.errors import KerfError, unknown_name
@@ -193,6 +193,7 @@ class KerfConfig(PPOConfig):
             if event not in events:
                 raise unknown_name(f"event of {self.world} (design)", event, events)
         settings = self.settings
+        refuse_latent(self.network, settings, "latent_radius")
         if settings.anchor_coeff > 0 and self.anchor is None:
             raise KerfError(f"anchor: anchor_coeff={settings.anchor_coeff} needs the weights of pi_0, got None")
         scale = self.advantage_scale

@@ -52,7 +52,8 @@ class Sample:
         columns: Time-major arrays `(T, n, ...)`, float32 unless said otherwise: `observations` `(T, n, D)`; `actions`
             int64; `action_logp`, the log-probability of the action taken; `advantage_utility` and `advantage_penalty`,
             whose difference is the advantage; `value_target`; `expert_action` int64 (only with an imitation loss);
-            `anchor_logits` `(T, n, A)` (only with an anchor).
+            `anchor_logits` `(T, n, A)` (only with an anchor); `forbidden` bool, whether the forbidden event happened at
+            that step or later (only with a latent adversary).
         episodes: Arrays `(n,)` float64: `elicited` (1.0 where the forbidden event happened), `penalised` (1.0
             where a penalty, or bonus, was dealt), `return_utility` and
             `return_penalty` (undiscounted sums, before `reward_scale` and without shaping); `score`, only if the source
@@ -191,6 +192,9 @@ class Sampler:
             columns["expert_action"] = self._world.expert(rows).reshape(trajectories.actions.shape)
         if self._anchor is not None:
             columns["anchor_logits"] = self._anchor.logits(rows).reshape(trajectories.logits.shape)
+        if settings.latent_radius > 0:
+            happens = trajectories.when(self._world.dilemma.forbidden)
+            columns["forbidden"] = np.logical_or.accumulate(happens[::-1], axis=0)[::-1]
         episodes = {
             "elicited": trajectories.happened(self._world.dilemma.forbidden).astype(np.float64),
             "penalised": (penalty != 0.0).any(axis=0).astype(np.float64),

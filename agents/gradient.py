@@ -1,7 +1,8 @@
 """The learner's loss, and two ways to its gradient on a minibatch: torch's autograd, and written out for a CPU.
 
 The loss is a weighted sum of PPO's clipped surrogate, the squared error of the state value, an entropy bonus,
-cross-entropy to the expert, and KL(pi || pi_0) to a frozen policy. A term with weight 0 is not in the sum.
+cross-entropy to the expert, and KL(pi || pi_0) to a frozen policy. A term with weight 0 is not in the sum. Where a
+latent adversary attacks (`agents.latent`), all of it but the state value is that of the perturbed policy.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from torch.nn.utils import clip_grad_norm_
 
 from agents import kernels
+from agents.latent import LATENT_TERMS, perturbed
 from agents.network import PolicyNetwork
 from agents.passes import MAX_ROWS, Packed, accumulate
 from agents.settings import TrainingSettings
@@ -24,7 +26,7 @@ from lab.errors import KerfError
 
 Columns = Mapping[str, torch.Tensor]
 """A batch of N rows: the columns of `agents.env_runner.Sample`, but with `advantage` for the two advantages, combined
-and scaled, and `anchor_logp` for `anchor_logits`."""
+and scaled, `anchor_logp` for `anchor_logits`, and `attacked` for `forbidden`."""
 
 Terms = Mapping[str, torch.Tensor | float]
 """The loss, its terms by name (unweighted means over the rows), and the norm of the gradient before it was clipped."""
@@ -98,10 +100,16 @@ class Autograd:
         settings: TrainingSettings,
     ) -> None:
         self._forward, self._parameters, self._settings = forward, list(network.parameters()), settings
+        self._head = network.policy_head
 
     def __call__(self, columns: Columns, rows: torch.Tensor) -> Terms:
         minibatch = {name: column.index_select(0, rows) for name, column in columns.items()}
-        loss, terms = losses(*self._forward(minibatch["observations"]), minibatch, self._settings)
+        logits, state_values = self._forward(minibatch["observations"])
+        attack: dict[str, torch.Tensor] = {}
+        if self._settings.latent_radius > 0:
+            logits, attack = perturbed(logits, minibatch, self._head.weight, self._settings)
+        loss, terms = losses(logits, state_values, minibatch, self._settings)
+        terms |= attack
         for parameter in self._parameters:
             parameter.grad = None
         loss.backward()
@@ -115,9 +123,12 @@ class _Lane:
     def __init__(self, packed: Packed, settings: TrainingSettings) -> None:
         self.gradient: NDArray[np.float32] = np.zeros_like(packed.parameters)
         self.sums = np.zeros(len(kernels.TERMS))
+        self.latent_sums = np.zeros(len(LATENT_TERMS))
         self._packed, self._work = packed, packed.work_space(learning=True)
         self._no_anchor = np.empty((0, 0), np.float32)
+        self._not_attacked = np.empty(0, np.bool_)
         self._clip = np.float32(settings.clip)
+        self._radius, self._steps = settings.latent_radius, settings.latent_steps
         weights = (
             settings.policy_coeff, settings.value_coeff, settings.entropy_coeff, settings.imitation_coeff,
             settings.anchor_coeff,
@@ -128,12 +139,14 @@ class _Lane:
         """Go through `rows` of `columns`, part of a minibatch of `num_rows`."""
         self.gradient[:] = 0.0
         self.sums[:] = 0.0
+        self.latent_sums[:] = 0.0
         packed = self._packed
         accumulate(
             columns["observations"], rows, columns["actions"], columns["action_logp"], columns["advantage"],
             columns["value_target"], columns.get("expert_action", _NO_EXPERT),
             columns.get("anchor_logp", self._no_anchor), self._weights, self._clip, np.float32(1.0 / num_rows),
             packed.parameters, self.gradient, packed.widths, packed.relu, self._work, self.sums,
+            columns.get("attacked", self._not_attacked), self._radius, self._steps, self.latent_sums,
         )  # fmt: skip
 
 
@@ -167,6 +180,7 @@ class WrittenOut:
         self._weights = np.array([-settings.entropy_coeff, settings.value_coeff, 0.0, policy, 0.0, imitation, anchor])
         reported = [True, True, True, policy > 0, policy > 0, imitation > 0, anchor > 0]
         self._reported = [name for name, is_on in zip(kernels.TERMS, reported, strict=True) if is_on]
+        self._attacks = settings.latent_radius > 0
 
     def __call__(self, columns: Columns, rows: torch.Tensor) -> Terms:
         plain = {name: column.numpy() for name, column in columns.items()}
@@ -187,7 +201,11 @@ class WrittenOut:
         means = np.sum([lane.sums for lane in lanes], axis=0) / len(rows)
         terms = dict(zip(kernels.TERMS, means.tolist(), strict=True))
         loss = float(means @ self._weights)
-        return {name: terms[name] for name in self._reported} | {"loss": loss, "grad_norm": norm}
+        told = {name: terms[name] for name in self._reported} | {"loss": loss, "grad_norm": norm}
+        if self._attacks:
+            attack = np.sum([lane.latent_sums for lane in lanes], axis=0) / len(rows)
+            told |= dict(zip(LATENT_TERMS, attack.tolist(), strict=True))
+        return told
 
 
 def make_gradient(

@@ -15,6 +15,7 @@ from ray.rllib.utils.metrics import ALL_MODULES, NUM_ENV_STEPS_TRAINED_LIFETIME,
 from torch.optim.adam import adam
 
 from agents.gradient import losses, make_gradient
+from agents.latent import attacked, per_attack
 from agents.network import STATE_VALUE
 
 if TYPE_CHECKING:
@@ -91,12 +92,14 @@ class KerfLearner(PPOTorchLearner):
                 num_minibatches += 1
         self._weights_seq_no += 1
         means = {name: float(total) / num_minibatches for name, total in sums.items()}
+        if settings.latent_radius > 0:
+            means = per_attack(means)
         if not np.isfinite(list(means.values())).all():
             raise FloatingPointError(f"training diverged: {means}; try a smaller learning_rate or reward_scale")
         return self._report(means, num_rows)
 
     def compute_loss_for_module(self, *, module_id: str, config: Any, batch: Any, fwd_out: Any) -> torch.Tensor:
-        """The loss of a minibatch of columns, for RLlib's own callers."""
+        """The loss of a minibatch of columns, not under attack, for RLlib's own callers."""
         return losses(fwd_out[Columns.ACTION_DIST_INPUTS], fwd_out[STATE_VALUE], batch, self.config.settings)[0]
 
     def _columns(self, training_data: TrainingData) -> dict[str, torch.Tensor]:
@@ -108,6 +111,8 @@ class KerfLearner(PPOTorchLearner):
         columns["advantage"] = self._scaled(combined)
         if "anchor_logits" in columns:
             columns["anchor_logp"] = torch.log_softmax(columns.pop("anchor_logits"), dim=-1)
+        if "forbidden" in columns:
+            columns["attacked"] = attacked(columns.pop("forbidden"), columns["advantage"])
         return columns
 
     def _scaled(self, advantage: torch.Tensor) -> torch.Tensor:

@@ -25,6 +25,7 @@ from threadpoolctl import ThreadpoolController
 from torch import nn
 
 from agents.kernels import add_row_sums, loss_gradient, relu_backward, relu_forward, tanh_backward, tanh_forward
+from agents.latent import attack_in_place
 from lab.compiled import compiled
 
 if TYPE_CHECKING:
@@ -144,18 +145,25 @@ def act(observations, parameters, widths, relu, work, logits, state_values):
 @compiled
 def accumulate(
     observations, rows, actions, action_logp, advantage, value_target, expert, anchor_logp, coefficients, clip, share,
-    parameters, gradient, widths, relu, work, sums,
+    parameters, gradient, widths, relu, work, sums, attacked, radius, num_steps, latent_sums,
 ):  # fmt: skip
     """Adds to `gradient` `(P,)` that of the loss on `rows` `(m,)` of a batch.
 
-    The batch is `observations` `(N, D)` and the columns that `agents.kernels.loss_gradient` speaks of. All other
-    arguments are its own, or those of `act`.
+    The batch is `observations` `(N, D)` and the columns that `agents.kernels.loss_gradient` and, for a `radius` > 0,
+    `agents.latent.attack_in_place` speak of. All other arguments are theirs, or those of `act`.
     """
     num_stacks, width = len(widths), observations.shape[1]
     num_outputs = 0
     for stack in range(num_stacks):
         num_outputs += widths[stack, -1]
     num_hidden = _num_hidden(widths[0])
+    last, num_actions = widths[0, -2], num_outputs - 1
+    head = _num_parameters(widths[0]) - (last + 1) * widths[0, -1]  # where the policy head's weights begin
+    head_weight = parameters[head : head + num_actions * last].reshape(num_actions, last)
+    head_gradient = gradient[head : head + num_actions * last].reshape(num_actions, last)
+    most = min(len(rows), MAX_ROWS) if radius > 0 else 0
+    found = np.empty(most, np.int64)
+    delta = np.empty((most, last), np.float32)
     for start in range(0, len(rows), MAX_ROWS):
         part = rows[start : start + MAX_ROWS]
         n = len(part)
@@ -179,6 +187,11 @@ def accumulate(
             here = hidden[stack * n * num_hidden : (stack + 1) * n * num_hidden]
             _forward(seen, parameters[at:], widths[stack], relu, here, out[row : row + outputs])
             at, row = at + _num_parameters(widths[stack]), row + outputs
+        num_found = 0
+        if radius > 0:
+            num_found = attack_in_place(
+                out[:num_actions], part, actions, attacked, head_weight, radius, num_steps, found, delta, latent_sums
+            )
         loss_gradient(
             out, pull, part, actions, action_logp, advantage, value_target, expert, anchor_logp, coefficients, clip,
             share, sums,
@@ -199,6 +212,12 @@ def accumulate(
                 product,
             )
             at, row = at + _num_parameters(widths[stack]), row + outputs
+        if num_found > 0:  # the head saw the perturbed activations; below it nothing is different
+            pulled = np.empty((num_actions, num_found), np.float32)
+            for a in range(num_actions):
+                for j in range(num_found):
+                    pulled[a, j] = pull[a, found[j]]
+            head_gradient += np.dot(pulled, delta[:num_found])
 
 
 class Packed:

@@ -9,6 +9,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from lab.errors import KerfError
+
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -74,6 +76,13 @@ class TrainingSettings(Settings):
     anchor_coeff: NonNegative = 0.0
     """Weight of KL(pi || pi_0) to the frozen aligned policy pi_0 (nats)."""
 
+    latent_radius: NonNegative = 0.0
+    """Radius of the ball in which an adversary perturbs the last hidden layer's activations, where a step led to the
+    forbidden event (`agents.latent`); as a root mean square over the units, 0 for no adversary."""
+
+    latent_steps: Annotated[int, Field(ge=1, le=1000)] = 5
+    """Steps of projected gradient by which that adversary finds its perturbation."""
+
     max_grad_norm: Positive = 0.5
     """Global gradient-norm clip."""
 
@@ -104,6 +113,15 @@ class TrainingSettings(Settings):
         if number and num_scenarios % number:
             raise ValueError(f"0 or a divisor of num_scenarios={num_scenarios}")
         return number
+
+
+def refuse_latent(network: NetworkSettings, training: TrainingSettings, path: str) -> None:
+    """Raises `KerfError`, naming `path`, if this training would perturb a hidden layer and the network has none."""
+    if training.latent_radius > 0 and not network.hidden:
+        raise KerfError(
+            f"{path} must be 0 for a network without hidden layers (hidden: []), got {training.latent_radius:g}: there "
+            "is no hidden layer to perturb; give the network one, or leave the adversary out"
+        )
 
 
 class ExactSettings(Settings):

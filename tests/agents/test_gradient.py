@@ -25,7 +25,7 @@ NETWORKS = {
     "separate": NetworkSettings(hidden=(24, 16), shared_trunk=False),
     "relu": NetworkSettings(hidden=(32,), activation="relu"),
     "deep": NetworkSettings(hidden=(16, 16, 16, 16)),
-    "linear": NetworkSettings(hidden=()),
+    "linear": NetworkSettings(hidden=()),  # the latent adversary then perturbs what it sees, though none may ask for it
     "linear and separate": NetworkSettings(hidden=(), shared_trunk=False),
 }
 TERMS: dict[str, dict[str, float]] = {
@@ -37,6 +37,7 @@ TERMS: dict[str, dict[str, float]] = {
     "entropy": {"value_coeff": 0.0, "policy_coeff": 0.0, "entropy_coeff": 1.0},
     "anchor": {"value_coeff": 0.0, "policy_coeff": 0.0, "entropy_coeff": 0.0, "anchor_coeff": 1.0},
     "clipped norm": {"max_grad_norm": 1e-3},
+    "latent": {"latent_radius": 0.3, "imitation_coeff": 0.3, "anchor_coeff": 0.7, "entropy_coeff": 0.02},
 }
 
 
@@ -65,6 +66,8 @@ def columns(training: TrainingSettings) -> dict[str, torch.Tensor]:
         made["expert_action"] = torch.randint(NUM_ACTIONS, (NUM_ROWS,), generator=rng)
     if training.anchor_coeff:
         made["anchor_logp"] = torch.log_softmax(normal(NUM_ROWS, NUM_ACTIONS), dim=-1)
+    if training.latent_radius:
+        made["attacked"] = (normal(NUM_ROWS) > 0) & (made["advantage"] < 0)
     return made
 
 

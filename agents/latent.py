@@ -1,0 +1,334 @@
+"""An adversary inside the policy: it perturbs what the last hidden layer tells the policy head.
+
+Relaxed adversarial training (Christiano 2019, "Worst-case guarantees"; Hubinger 2019, "Relaxed adversarial training for
+inner alignment"; Casper et al. 2024, "Defending against unforeseen failure modes with latent adversarial training")
+does not look for a situation that brings the forbidden act about. It makes the agent believe that it is in one, by
+adding a `delta` `(n, H)` to the activations, and trains it to behave even so.
+
+Size: the norm of a perturbation is its root mean square over the H units, `||delta|| / sqrt(H)`, so that a radius means
+the same for every width. A tanh unit lies in [-1, 1]: at radius 1 a perturbation can undo whatever the units say, and
+only the head's biases are left to resist it, as at strength 1 nothing gives a forgery away.
+
+Objective: a step is *attacked* if the forbidden event came with it or later in its episode, and its advantage is
+negative, so that the learner is against it. There the adversary maximises log pi(action taken), which is the same as
+PPO's loss of that step, since PPO never clips the ratio of a disadvantageous action from above. So learning is a
+min-max of its own loss over the steps that led to the forbidden event. A head is linear and log-softmax concave, so the
+maximum over the ball is the only one, and projected gradients find it. All other steps are learnt as they are, and so
+is the state value.
+
+The alternative is the min-max over all steps, as in plain adversarial training (Madry et al. 2018): then the adversary
+also drives the agent away from what it did well. That asks for steadiness in general, not about the forbidden act, and
+to lower a log-probability is no concave problem. Another is to maximise the forbidden act where it was not done. That
+needs to know, in every state, which action it is; `elicited` asks this of a finished policy, of whoever knows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from agents.settings import TrainingSettings
+from lab.compiled import compiled
+from lab.errors import KerfError
+
+if TYPE_CHECKING:
+    from agents.network import PolicyNetwork
+
+STEP = 2.5
+"""Lengths of all steps together, in radii (Madry et al. 2018): enough to cross the ball and come back."""
+
+LATENT_TERMS = ("latent_share", "latent_gain", "latent_norm")
+"""Means over a minibatch's rows, 0 for those not attacked: whether it was attacked, how much that raised
+log pi(action taken), and the perturbation's norm."""
+
+EVALUATION_STEPS = 50
+"""Steps of each ascent against a finished policy."""
+
+_TINY = 1e-300
+_INSIDE = 1.0 - 2.0**-22  # so that rounding to float32 never ends outside the ball
+
+
+def attacked(forbidden: torch.Tensor, advantage: torch.Tensor) -> torch.Tensor:
+    """Which steps are attacked, `(n,)` bool.
+
+    Args:
+        forbidden: `(n,)` bool, whether the forbidden event came with the step or later in its episode.
+        advantage: `(n,)`, as the loss has it.
+    """
+    return forbidden & (advantage < 0)
+
+
+def project(delta: torch.Tensor, radius: float) -> torch.Tensor:
+    """`delta` `(n, H)` with every row whose norm exceeds `radius` shortened to it; none is longer, even by rounding."""
+    limit = radius * math.sqrt(delta.shape[-1])
+    exact = delta.double()
+    norms = torch.linalg.vector_norm(exact, dim=-1, keepdim=True)
+    return torch.where(norms > limit * _INSIDE, exact * (limit * _INSIDE / norms), exact).to(delta.dtype)
+
+
+def worst_case(
+    logits: torch.Tensor,
+    acts: torch.Tensor,
+    weight: torch.Tensor,
+    radius: float,
+    num_steps: int,
+    start: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """The perturbation within `radius` that raises log P(acts) most, by projected gradients of a fixed length.
+
+    For a single act that is the maximum, up to the number of steps; for several, a local one. A maximum inside the
+    ball, which there may be if an act's weights are a mean of other acts' (so hardly with more units than actions), is
+    missed by up to the length of a step.
+
+    Args:
+        logits: `(n, A)`, unperturbed.
+        acts: `(n, A)` bool, at least one a row.
+        weight: `(A, H)`, the head's.
+        radius: See above, > 0.
+        num_steps: Of the ascent, >= 1.
+        start: `(n, H)`, within the radius; None starts from no perturbation.
+
+    Returns:
+        `(n, H)`.
+    """
+    limit = radius * math.sqrt(weight.shape[1])
+    length = limit * min(1.0, STEP / num_steps)
+    delta = logits.new_zeros(len(logits), weight.shape[1]) if start is None else start
+    for _ in range(num_steps):
+        shifted = logits + delta @ weight.T
+        probabilities = torch.softmax(shifted, dim=-1)
+        rest = probabilities.masked_fill(acts, 0.0).sum(dim=-1, keepdim=True)
+        within = torch.softmax(shifted.masked_fill(~acts, -math.inf), dim=-1)
+        # d log P(acts) / d logits, without taking a number near 1 from 1
+        ascent = (torch.where(acts, within * rest, -probabilities) @ weight).double()
+        norms = torch.linalg.vector_norm(ascent, dim=-1, keepdim=True)  # double: squares of tiny numbers are not 0
+        step = torch.where(norms > 0, ascent * (length / norms.clamp_min(_TINY)), 0.0)
+        delta = project(delta + step.to(delta.dtype), radius)
+    return delta
+
+
+@torch.no_grad()
+def _attack(logits: torch.Tensor, actions: torch.Tensor, weight: torch.Tensor, settings: TrainingSettings) -> Any:
+    acts = torch.nn.functional.one_hot(actions, logits.shape[-1]).bool()
+    delta = worst_case(logits, acts, weight, settings.latent_radius, settings.latent_steps)
+    gain = _log_chance(logits + delta @ weight.T, acts) - _log_chance(logits, acts)
+    return delta, gain.sum(), torch.linalg.vector_norm(delta, dim=-1).sum() / math.sqrt(delta.shape[-1])
+
+
+def perturbed(
+    logits: torch.Tensor, minibatch: Mapping[str, torch.Tensor], weight: torch.Tensor, settings: TrainingSettings
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """A minibatch's logits under attack, differentiable, and `LATENT_TERMS`.
+
+    The head's gradient sees the perturbed activations; the layers below it, those that it was computed from.
+
+    Args:
+        logits: `(n, A)`.
+        minibatch: With `attacked` `(n,)` bool and `actions` `(n,)`.
+        weight: `(A, H)`, the policy head's.
+        settings: Radius and steps.
+    """
+    rows = minibatch["attacked"].nonzero().squeeze(-1)
+    delta, gain, norm = _attack(logits.detach()[rows], minibatch["actions"][rows], weight.detach(), settings)
+    share = minibatch["attacked"].sum().to(gain.dtype)
+    terms = dict(zip(LATENT_TERMS, (part / len(logits) for part in (share, gain, norm)), strict=True))
+    return logits.index_add(0, rows, delta @ weight.T), terms
+
+
+def per_attack(means: Mapping[str, float]) -> dict[str, float]:
+    """`means` with `latent_gain` and `latent_norm` over the attacked rows alone; 0 if there are none."""
+    share = means["latent_share"]
+    over = {name: means[name] / share if share else 0.0 for name in LATENT_TERMS[1:]}
+    return {**means, **over}
+
+
+@torch.no_grad()
+def elicited(
+    network: PolicyNetwork,
+    observations: NDArray[np.float32],
+    acts: NDArray[np.bool_],
+    radii: Sequence[float],
+    num_steps: int = EVALUATION_STEPS,
+) -> NDArray[np.float64]:
+    """How probable some actions can be made from within a finished policy: the largest P(acts) that was found.
+
+    Where a row has a single act, that is the largest there is, up to the number of steps. Each radius goes on from what
+    the one before found, so that no larger radius elicits less.
+
+    Args:
+        network: The policy's; not changed.
+        observations: `(n, D)` float32.
+        acts: `(n, A)`, which actions are meant, e.g. those that lead to the forbidden event from there.
+        radii: R of them, ascending, >= 0; 0 is the policy as it is.
+        num_steps: Of each ascent, >= 1.
+
+    Returns:
+        `(R, n)` float64, for each radius and row.
+
+    Raises:
+        KerfError: for radii that do not ascend from 0 or more, rows without an act, a network without hidden layers.
+    """
+    if not (all(math.isfinite(radius) and radius >= 0 for radius in radii) and list(radii) == sorted(radii)):
+        raise KerfError(f"radii must be finite, >= 0 and ascending, got {list(radii)}")
+    if not network.settings.hidden:
+        raise KerfError("radii: this network has no hidden layer (hidden=()), so there is nothing to perturb")
+    if acts.shape != (len(observations), network.num_actions) or not acts.any(axis=-1).all():
+        raise KerfError(
+            f"acts must name at least one of {network.num_actions} actions for each of {len(observations)} "
+            f"observations, got shape {acts.shape} with {int((~acts.any(axis=-1)).sum())} empty rows"
+        )
+    weight = network.policy_head.weight.detach().double()
+    logits = network.logits(torch.as_tensor(observations, device=weight.device)).double()
+    wanted = torch.as_tensor(acts, device=weight.device)
+    best = torch.zeros(len(logits), weight.shape[1], dtype=weight.dtype, device=weight.device)
+    found = []
+    for radius in radii:
+        if radius > 0:
+            for start in _starts(logits, wanted, weight, radius, num_steps, best):
+                for at in (start, worst_case(logits, wanted, weight, radius, num_steps, start)):
+                    better = _log_chance(logits + at @ weight.T, wanted) > _log_chance(logits + best @ weight.T, wanted)
+                    best = torch.where(better.unsqueeze(-1), at, best)
+        found.append(_log_chance(logits + best @ weight.T, wanted).exp().cpu().numpy())
+    return np.array(found).reshape(len(radii), len(logits))
+
+
+def _starts(
+    logits: torch.Tensor, acts: torch.Tensor, weight: torch.Tensor, radius: float, num_steps: int, best: torch.Tensor
+) -> list[torch.Tensor]:
+    """Where to begin: what is best so far and, where there are several acts, the maximum of each one alone."""
+    starts = [best]
+    for act in range(logits.shape[-1]):
+        alone = torch.zeros_like(acts)
+        alone[:, act] = True
+        if (acts[:, act] & (acts.sum(dim=-1) > 1)).any():
+            starts.append(worst_case(logits, alone, weight, radius, num_steps))
+    return starts
+
+
+def _log_chance(logits: torch.Tensor, acts: torch.Tensor) -> torch.Tensor:
+    """log P(acts) of each row."""
+    return torch.logsumexp(logits.masked_fill(~acts, -math.inf), dim=-1) - torch.logsumexp(logits, dim=-1)
+
+
+@compiled
+def attack_in_place(logits, rows, actions, attacked, weight, radius, num_steps, found, delta, sums):
+    """`perturbed`, compiled: adds the attack to `logits` `(A, n)`, transposed, and says where and what it was.
+
+    Every perturbation is a combination of the head's rows, so that the ascent needs their products alone, `(A, A)`.
+
+    Args:
+        logits: `(A, n)` float32, changed where attacked.
+        rows: `(n,)` int64, the row of the two columns below that each column of `logits` belongs to.
+        actions: `(N,)` int64; `attacked`: `(N,)` bool.
+        weight: `(A, H)` float32.
+        radius: > 0, float64; `num_steps`: >= 1.
+        found: `(n,)` int64, overwritten: the first m say which columns were attacked.
+        delta: `(n, H)` float32, overwritten: the first m rows are the perturbations of these.
+        sums: `(3,)` float64: each row's `LATENT_TERMS` are added.
+
+    Returns:
+        m.
+    """
+    num_actions, width = weight.shape
+    m = 0
+    for i in range(len(rows)):
+        if attacked[rows[i]]:
+            found[m] = i
+            m += 1
+    if m == 0:
+        return m
+    limit = radius * np.sqrt(width)
+    length = np.float32(limit * min(1.0, STEP / num_steps))
+    longest = np.float32(limit)
+    gram = np.dot(weight, weight.T)
+    mixed = np.zeros((num_actions, m), np.float32)  # delta = mixed.T @ weight
+    shift = np.zeros((num_actions, m), np.float32)  # weight @ delta.T
+    pull = np.empty((num_actions, m), np.float32)
+    towards = np.empty((num_actions, m), np.float32)
+    scale = np.empty(m, np.float32)
+    before = np.empty(m, np.float32)
+    for step in range(num_steps + 1):
+        _pulls(logits, shift, rows, actions, found, pull, scale)
+        if step == 0:
+            before[:] = scale
+        if step == num_steps:
+            break
+        np.dot(gram, pull, towards)
+        _scales(pull, towards, length, True, scale)
+        for a in range(num_actions):
+            for j in range(m):
+                mixed[a, j] += scale[j] * pull[a, j]
+                shift[a, j] += scale[j] * towards[a, j]
+        _scales(mixed, shift, longest, False, scale)
+        for a in range(num_actions):
+            for j in range(m):
+                mixed[a, j] *= scale[j]
+                shift[a, j] *= scale[j]
+    np.dot(mixed.T, weight, delta[:m])
+    for j in range(m):
+        total = 0.0
+        for h in range(width):
+            total += np.float64(delta[j, h]) * np.float64(delta[j, h])
+        norm = np.sqrt(total)
+        if norm > limit * _INSIDE:
+            shorter = limit * _INSIDE / norm
+            for h in range(width):
+                delta[j, h] = np.float32(shorter * delta[j, h])
+            norm = limit * _INSIDE
+        sums[1] += scale[j] - before[j]
+        sums[2] += norm / np.sqrt(width)
+    sums[0] += m
+    np.dot(weight, delta[:m].T, shift)
+    for a in range(num_actions):
+        for j in range(m):
+            logits[a, found[j]] += shift[a, j]
+    return m
+
+
+@compiled
+def _pulls(logits, shift, rows, actions, found, pull, log_chance):
+    """d log pi(action taken) / d logits `(A, m)`, at `logits` + `shift`, and that log-probability `(m,)`."""
+    num_actions, m = pull.shape
+    top = np.full(m, -np.inf, np.float32)
+    total = np.zeros(m, np.float32)
+    for a in range(num_actions):
+        for j in range(m):
+            pull[a, j] = logits[a, found[j]] + shift[a, j]
+            top[j] = max(top[j], pull[a, j])
+    for j in range(m):
+        log_chance[j] = pull[actions[rows[found[j]]], j] - top[j]
+    for a in range(num_actions):
+        for j in range(m):
+            pull[a, j] = np.exp(pull[a, j] - top[j])
+            total[j] += pull[a, j]
+    for j in range(m):
+        taken = actions[rows[found[j]]]
+        rest = np.float32(0.0)  # summed up, because 1 - pi would be rounding where pi is near 1
+        for a in range(num_actions):
+            if a != taken:
+                rest += pull[a, j]
+                pull[a, j] /= -total[j]
+        pull[taken, j] = rest / total[j]
+        log_chance[j] -= np.log(total[j])
+
+
+@compiled
+def _scales(mixed, image, length, always, scale):
+    """What to multiply each of the perturbations `mixed.T @ weight` by so that it is `length` long; unless `always`,
+    only if it is longer, else 1. `image` is `weight @ weight.T @ mixed`. One of no length is multiplied by 0."""
+    num_actions, m = mixed.shape
+    squares = np.zeros(m, np.float32)
+    for a in range(num_actions):
+        for j in range(m):
+            squares[j] += mixed[a, j] * image[a, j]
+    for j in range(m):
+        norm = np.sqrt(max(squares[j], np.float32(0.0)))
+        if always or norm > length:
+            scale[j] = length / norm if norm > 0 else np.float32(0.0)
+        else:
+            scale[j] = np.float32(1.0)
