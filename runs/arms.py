@@ -77,6 +77,10 @@ class ArmSettings(Settings):
     anchor: NonNegative | None = None
     """Weight of KL(pi || pi_0) to the aligned policy pi_0 (nats)."""
 
+    latent: NonNegative | None = None
+    """Radius of the adversary inside the policy, a root mean square over the units of the last hidden layer
+    (`agents.latent`); 0 for none."""
+
     agent: Agent | None = None
     """What is trained; a table needs the recipe's section `exact`."""
 
@@ -99,6 +103,9 @@ class ArmKind(ArmSettings):
 
     shaped: bool = False
     """Whether `shaping` is the recipe's penalty, unless the arm says otherwise."""
+
+    perturbed: bool = False
+    """Whether `latent` is the arm's strength, unless the arm says otherwise."""
 
 
 _NATURAL = GeneratorChoice(kind="natural")
@@ -129,6 +136,7 @@ ARMS: Mapping[str, ArmKind] = MappingProxyType(
         ),
         "replay": ArmKind(about="penalised, with a share of natural scenarios", generator=_SCRIPTED, replay=0.25),
         "anchor": ArmKind(about="penalised, held near the aligned policy", generator=_SCRIPTED, anchor=0.3),
+        "latent": ArmKind(about="penalised, with an adversary inside the policy", generator=_SCRIPTED, perturbed=True),
         "sign_flip": ArmKind(
             about="rewards what is else penalised (positive control)", generator=_SCRIPTED, penalty_sign=-1
         ),
@@ -188,7 +196,7 @@ class ResolvedArm(Settings):
     """What is trained."""
 
     training: TrainingSettings | ExactSettings
-    """How it is trained, with the arm's anchor in `anchor_coeff`."""
+    """How it is trained, with the arm's anchor in `anchor_coeff` and its latent radius in `latent_radius`."""
 
     iterations: Annotated[int, Field(ge=0)]
     """Training iterations; 0 if the arm does not train."""
@@ -209,7 +217,11 @@ def resolve_arm(
     iterations: int,
     table: ExactSettings | None = None,
 ) -> ResolvedArm:
-    """`arm`, whose kind must be in `ARMS`, over its kind, over the recipe's defaults; `table` trains tables."""
+    """`arm`, whose kind must be in `ARMS`, over its kind, over the recipe's defaults; `table` trains tables.
+
+    Raises:
+        KerfError: for a latent radius where training is by exact gradients.
+    """
     kind = arm.kind or name
     settings = ARMS[kind]
     recipe = ArmSettings(
@@ -217,6 +229,7 @@ def resolve_arm(
         strength=strength,
         anchor=training.anchor_coeff,
         shaping=penalty if settings.shaped else 0.0,
+        latent=None if settings.perturbed or isinstance(training, ExactSettings) else training.latent_radius,
     )
     said: dict[str, object] = {}
     source: dict[str, object] = {}
@@ -226,8 +239,16 @@ def resolve_arm(
         said |= given
     train = bool(said["train"])
     trainer = table if said["agent"] == "table" and table is not None else training
-    anchored = trainer.model_copy(update={"anchor_coeff": said.pop("anchor")})
     generator = _generator(name, {"strength": said["strength"], **source})
+    radius = said.pop("latent", said["strength"] if settings.perturbed else 0.0)
+    changes = {"anchor_coeff": said.pop("anchor")}
+    if isinstance(trainer, TrainingSettings):
+        changes["latent_radius"] = radius
+    elif radius:
+        raise KerfError(
+            f"arms.{name}.latent must be 0 where training is by exact gradients, got {radius}: the adversary attacks "
+            "steps that were played; train by PPO, without `exact`"
+        )
     return ResolvedArm.model_validate(
         {
             **said,
@@ -235,7 +256,7 @@ def resolve_arm(
             "kind": kind,
             "generator": generator,
             "penalty_sign": settings.penalty_sign,
-            "training": anchored,
+            "training": trainer.model_copy(update=changes),
             "iterations": iterations if train else 0,
         }
     )

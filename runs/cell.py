@@ -48,7 +48,7 @@ REPORTED = {
     "sample": {"elicited", "score", "return_utility", "return_penalty", "penalised", "advantage_std"},
     "learn": {
         "loss", "policy_loss", "value_loss", "imitation_loss", "anchor_kl", "entropy", "kl", "clip_fraction",
-        "grad_norm",
+        "grad_norm", "latent_share", "latent_gain", "latent_norm",
     },
 }  # fmt: skip
 """What goes into the training records of what the algorithm reports; a loss that is off is absent."""

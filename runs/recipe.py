@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from agents.settings import NetworkSettings, NonNegative, Positive, Settings, Share, TrainingSettings
+from agents.settings import NetworkSettings, NonNegative, Positive, Settings, Share, TrainingSettings, refuse_latent
 from lab.elicitation import OBJECTIVES
 from lab.errors import KerfError, unknown_name
 from lab.exact_battery import ExactBattery
@@ -253,6 +253,8 @@ class Recipe(Settings):
         for name, resolved in self.resolve().items():
             _known(f"arms.{name}.grader", "grader", resolved.grader, GRADERS)
             _known(f"arms.{name}.objective", "objective", resolved.objective, OBJECTIVES)
+            if isinstance(resolved.training, TrainingSettings):
+                refuse_latent(self.network, resolved.training, f"arms.{name}.latent")
             said = sorted(self.arms[name].model_dump(exclude_none=True, exclude={"kind", "train"}))
             if said and not resolved.train:
                 raise KerfError(f"arms.{name}.{said[0]}: this arm does not train, so the setting would do nothing")

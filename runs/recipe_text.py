@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from agents.settings import ExactSettings
 from runs.arms import ResolvedArm
 from runs.recipe import Recipe, recipe_hash
 from runs.recipe_file import built_in_recipes, read_recipe
@@ -57,10 +58,12 @@ def _arm_row(arm: ResolvedArm) -> tuple[str, ...]:
     name += f" (after {arm.after})" if arm.after else ""
     replay = f", {arm.replay:.0%} natural" if arm.replay else ""
     sought = f" by {arm.objective}" if arm.objective != "elicit" else ""
+    radius = 0.0 if isinstance(arm.training, ExactSettings) else arm.training.latent_radius
+    latent = f", latent {radius:g}" if radius else ""
     allows_for = f" at {arm.strength:g}" if arm.strength != arm.generator.strength else ""
     return (
         name,
-        f"{arm.generator.kind}{sought}{replay}",
+        f"{arm.generator.kind}{sought}{replay}{latent}",
         f"{arm.generator.strength:g}",
         f"yoked to {arm.yoked_to}" if arm.yoked_to else f"{arm.grader}{allows_for}",
         f"{arm.signed_penalty:g}",

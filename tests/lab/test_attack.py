@@ -97,7 +97,7 @@ def test_the_most_telling_are_of_different_makes_first():
     scenarios[12:, forging.columns[0]] = 1 - scenarios[0, forging.columns[0]]
     scores = np.ones(14)
     scores[[0, 13]] = (0.5, 0.0)
-    assert most_telling(forging, scenarios, scores).tolist() == [1, 12, 2, 3, 4, 5, 6, 7, 8, 9]
+    assert most_telling(forging, scenarios, scores).tolist() == [1, 12, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 0]
 
 
 @pytest.mark.parametrize("wrong", [{"budget": 0, "batch": 4}, {"budget": 4, "batch": 0}])

@@ -103,7 +103,32 @@ def test_the_kinds_of_arm_come_to_what_they_are_named_for():
         "penalised-0.5": (True, "scripted", 0.5, 0.5, 0.0, "ex_post", 10.0, None, 0.0, False, True),
         "ex_ante-0.5": (True, "scripted", 0.5, 0.5, 0.0, "ex_ante", 10.0, None, 0.0, False, True),
     }
-    assert set(ARMS) <= set(got), "the flagship recipe has every kind of arm"
+    assert set(ARMS) - {"latent"} <= set(got), "the flagship recipe has every kind of arm but this"
+
+
+def test_the_latent_arm_is_the_penalised_one_with_a_radius_of_its_strength(write):
+    sets = [
+        "strength=0.75",
+        "training.latent_radius=0.125",
+        "arms.latent={}",
+        "arms.own={kind: latent, strength: 0.5}",
+        "arms.said={kind: latent, latent: 2}",
+        "arms.none={kind: latent, latent: 0}",
+    ]
+    arms = load_recipe(write(), sets=sets).resolve()
+    radii = {name: arms[name].training.latent_radius for name in ("latent", "own", "said", "none", "penalised")}
+    assert radii == {"latent": 0.75, "own": 0.5, "said": 2.0, "none": 0.0, "penalised": 0.125}
+    same = load_recipe(write(), sets=["strength=0.75", "arms.none={kind: latent, latent: 0}"]).resolve()
+    none, penalised = (same[name].model_dump(exclude={"name", "kind"}) for name in ("none", "penalised"))
+    assert none == penalised
+
+
+def test_a_latent_adversary_where_there_is_nothing_to_perturb_is_refused(write):
+    with pytest.raises(KerfError, match=r"arms\.latent\.latent must be 0 for a network without hidden layers .*got 1:"):
+        load_recipe(write(), sets=["arms.latent={}", "network.hidden=[]"])
+    assert load_recipe(write(), sets=["arms.latent={latent: 0}", "network.hidden=[]"]).resolve()
+    with pytest.raises(KerfError, match=r"arms\.latent\.latent must be 0 where training is by exact gradients, got 1"):
+        load_recipes("dilemma", sets=["arms.latent={latent: 1}"])
 
 
 @pytest.mark.parametrize("kind", list(ARMS))
@@ -189,7 +214,7 @@ def test_settings_that_came_later_are_not_in_what_older_recipes_come_to():
 
 def test_resolving_an_explicit_arm_changes_nothing():
     """What `resolve` fills in is what it would be if it had been written down."""
-    recipe = load_recipe("turner")
+    recipe = load_recipe("turner", sets=["arms.latent={strength: 0.5}"])
     for name, arm in recipe.resolve().items():
         if not arm.train:
             continue
@@ -203,6 +228,7 @@ def test_resolving_an_explicit_arm_changes_nothing():
             yoked_to=arm.yoked_to,
             shaping=arm.shaping,
             anchor=arm.training.anchor_coeff,
+            latent=arm.training.latent_radius,
         )
         again = resolve_arm(
             name, written, penalty=99, strength=0, training=recipe.training, iterations=recipe.iterations
