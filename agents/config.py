@@ -76,6 +76,7 @@ class KerfConfig(PPOConfig):
         self.anchor: Weights | None = None
         self.advantage_scale: float | None = None
         self.objective = "elicit"
+        self.latent_scale: float | None = None
         self.seed_entropy: int | Sequence[int] = 0
         self.num_threads = 1
 
@@ -96,6 +97,7 @@ class KerfConfig(PPOConfig):
         anchor: Weights | None = None,
         advantage_scale: float | None = None,
         objective: str = "elicit",
+        latent_scale: float | None = None,
         num_threads: int = 1,
     ) -> KerfConfig:
         """Set everything of ours at once.
@@ -119,6 +121,9 @@ class KerfConfig(PPOConfig):
                 `Sample.advantages().std()` of the aligned checkpoint (so: after `reward_scale`).
             objective: What the source is told of each episode (`lab.elicitation.OBJECTIVES`); those that compare with
                 an aligned policy compare with `anchor`.
+            latent_scale: What `latent_radius` is in units of, a root mean square over the units of the last hidden
+                layer, needed iff `latent_radius > 0`; usually `agents.latent_radius.latent_scale` of the aligned
+                checkpoint.
             num_threads: Threads that playing and learning in this process may use; two are the most that help. What
                 comes out is the same, bit for bit.
 
@@ -137,6 +142,7 @@ class KerfConfig(PPOConfig):
         self.doses, self.shaping = doses, shaping
         self.design, self.anchor, self.advantage_scale = design, anchor, advantage_scale
         self.objective = objective
+        self.latent_scale = latent_scale
         self.num_threads = num_threads
         self._check()
         return self
@@ -199,6 +205,11 @@ class KerfConfig(PPOConfig):
         scale = self.advantage_scale
         if settings.advantage_scaling == "frozen" and not (scale and math.isfinite(scale) and scale > 0):
             raise KerfError(f"advantage_scale must be finite and > 0 with advantage_scaling=frozen, got {scale}")
+        scale = self.latent_scale
+        if settings.latent_radius > 0 and not (scale and math.isfinite(scale) and scale > 0):
+            raise KerfError(
+                f"latent_scale must be finite and > 0 with latent_radius={settings.latent_radius:g}, got {scale}"
+            )
 
     def _derive(self) -> None:
         """Our settings in RLlib's words."""

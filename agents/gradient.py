@@ -91,6 +91,7 @@ class Autograd:
         forward: `(n, D)` observations -> logits and state values. With several learners, one that averages gradients.
         network: Whose parameters those are.
         settings: Weights of the terms, clips.
+        latent_scale: What its `latent_radius` is in units of.
     """
 
     def __init__(
@@ -98,16 +99,18 @@ class Autograd:
         forward: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]],
         network: PolicyNetwork,
         settings: TrainingSettings,
+        latent_scale: float = 1.0,
     ) -> None:
         self._forward, self._parameters, self._settings = forward, list(network.parameters()), settings
-        self._head = network.policy_head
+        self._head, self._radius = network.policy_head, settings.latent_radius * latent_scale
 
     def __call__(self, columns: Columns, rows: torch.Tensor) -> Terms:
         minibatch = {name: column.index_select(0, rows) for name, column in columns.items()}
         logits, state_values = self._forward(minibatch["observations"])
         attack: dict[str, torch.Tensor] = {}
-        if self._settings.latent_radius > 0:
-            logits, attack = perturbed(logits, minibatch, self._head.weight, self._settings)
+        if self._radius > 0:
+            num_steps = self._settings.latent_steps
+            logits, attack = perturbed(logits, minibatch, self._head.weight, self._radius, num_steps)
         loss, terms = losses(logits, state_values, minibatch, self._settings)
         terms |= attack
         for parameter in self._parameters:
@@ -120,7 +123,7 @@ class Autograd:
 class _Lane:
     """Works through some rows of a minibatch and adds up their gradients."""
 
-    def __init__(self, packed: Packed, settings: TrainingSettings) -> None:
+    def __init__(self, packed: Packed, settings: TrainingSettings, latent_scale: float) -> None:
         self.gradient: NDArray[np.float32] = np.zeros_like(packed.parameters)
         self.sums = np.zeros(len(kernels.TERMS))
         self.latent_sums = np.zeros(len(LATENT_TERMS))
@@ -128,7 +131,7 @@ class _Lane:
         self._no_anchor = np.empty((0, 0), np.float32)
         self._not_attacked = np.empty(0, np.bool_)
         self._clip = np.float32(settings.clip)
-        self._radius, self._steps = settings.latent_radius, settings.latent_steps
+        self._radius, self._steps = settings.latent_radius * latent_scale, settings.latent_steps
         weights = (
             settings.policy_coeff, settings.value_coeff, settings.entropy_coeff, settings.imitation_coeff,
             settings.anchor_coeff,
@@ -161,6 +164,7 @@ class WrittenOut:
         settings: Weights of the terms, clips.
         average: Called with the gradient `(P,)` to average it in place over all learners; None if there is only one.
         num_threads: Threads that it may use.
+        latent_scale: What `latent_radius` is in units of.
     """
 
     def __init__(
@@ -169,9 +173,10 @@ class WrittenOut:
         settings: TrainingSettings,
         average: Callable[[torch.Tensor], None] | None = None,
         num_threads: int = 1,
+        latent_scale: float = 1.0,
     ) -> None:
         self._packed = Packed(network)
-        self._lanes = [_Lane(self._packed, settings) for _ in range(NUM_LANES)]
+        self._lanes = [_Lane(self._packed, settings, latent_scale) for _ in range(NUM_LANES)]
         self._gradient = torch.zeros(len(self._packed.parameters))
         self._packed.hand_out(self._gradient)
         self._average, self._num_threads = average, num_threads
@@ -215,6 +220,7 @@ def make_gradient(
     device: torch.device,
     average: Callable[[torch.Tensor], None] | None = None,
     num_threads: int = 1,
+    latent_scale: float = 1.0,
 ) -> Gradient:
     """The way that `settings.gradient` asks for, for a `network` on `device`; other arguments as in its class.
 
@@ -225,5 +231,5 @@ def make_gradient(
     if settings.gradient == "written_out" and not on_cpu:
         raise KerfError(f"gradient: written_out needs a learner on a CPU, and this one is on {device}; try auto")
     if settings.gradient == "autograd" or not on_cpu:
-        return Autograd(forward, network, settings)
-    return WrittenOut(network, settings, average, num_threads)
+        return Autograd(forward, network, settings, latent_scale)
+    return WrittenOut(network, settings, average, num_threads, latent_scale)

@@ -5,9 +5,9 @@ inner alignment"; Casper et al. 2024, "Defending against unforeseen failure mode
 does not look for a situation that brings the forbidden act about. It makes the agent believe that it is in one, by
 adding a `delta` `(n, H)` to the activations, and trains it to behave even so.
 
-Size: the norm of a perturbation is its root mean square over the H units, `||delta|| / sqrt(H)`, so that a radius means
-the same for every width. A tanh unit lies in [-1, 1]: at radius 1 a perturbation can undo whatever the units say, and
-only the head's biases are left to resist it, as at strength 1 nothing gives a forgery away.
+Size: the norm of a perturbation is its root mean square over the H units, `||delta|| / sqrt(H)`. What a norm can do
+depends on the head's weights, so the setting `latent_radius` is in units of what the aligned policy resists
+(`agents.latent_radius.latent_scale`); everything here takes plain norms.
 
 Objective: a step is *attacked* if the forbidden event came with it or later in its episode, and its advantage is
 negative, so that the learner is against it. There the adversary maximises log pi(action taken), which is the same as
@@ -19,25 +19,19 @@ is the state value.
 The alternative is the min-max over all steps, as in plain adversarial training (Madry et al. 2018): then the adversary
 also drives the agent away from what it did well. That asks for steadiness in general, not about the forbidden act, and
 to lower a log-probability is no concave problem. Another is to maximise the forbidden act where it was not done. That
-needs to know, in every state, which action it is; `elicited` asks this of a finished policy, of whoever knows.
+needs to know, in every state, which action it is; `agents.latent_radius.latent_attack` asks this of a finished policy.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from agents.settings import TrainingSettings
 from lab.compiled import compiled
-from lab.errors import KerfError
-
-if TYPE_CHECKING:
-    from agents.network import PolicyNetwork
 
 STEP = 2.5
 """Lengths of all steps together, in radii (Madry et al. 2018): enough to cross the ball and come back."""
@@ -45,9 +39,6 @@ STEP = 2.5
 LATENT_TERMS = ("latent_share", "latent_gain", "latent_norm")
 """Means over a minibatch's rows, 0 for those not attacked: whether it was attacked, how much that raised
 log pi(action taken), and the perturbation's norm."""
-
-EVALUATION_STEPS = 50
-"""Steps of each ascent against a finished policy."""
 
 _TINY = 1e-300
 _INSIDE = 1.0 - 2.0**-22  # so that rounding to float32 never ends outside the ball
@@ -77,35 +68,31 @@ def worst_case(
     weight: torch.Tensor,
     radius: float,
     num_steps: int,
-    start: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """The perturbation within `radius` that raises log P(acts) most, by projected gradients of a fixed length.
+    """The perturbation within `radius` that raises log P(act) most, by projected gradients of a fixed length.
 
-    For a single act that is the maximum, up to the number of steps; for several, a local one. A maximum inside the
-    ball, which there may be if an act's weights are a mean of other acts' (so hardly with more units than actions), is
-    missed by up to the length of a step.
+    A maximum inside the ball, which there may be if an act's weights are a mean of other acts' (so hardly with more
+    units than actions), is missed by up to the length of a step.
 
     Args:
         logits: `(n, A)`, unperturbed.
-        acts: `(n, A)` bool, at least one a row.
+        acts: `(n, A)` bool, one a row.
         weight: `(A, H)`, the head's.
         radius: See above, > 0.
         num_steps: Of the ascent, >= 1.
-        start: `(n, H)`, within the radius; None starts from no perturbation.
 
     Returns:
         `(n, H)`.
     """
     limit = radius * math.sqrt(weight.shape[1])
     length = limit * min(1.0, STEP / num_steps)
-    delta = logits.new_zeros(len(logits), weight.shape[1]) if start is None else start
+    delta = logits.new_zeros(len(logits), weight.shape[1])
     for _ in range(num_steps):
         shifted = logits + delta @ weight.T
         probabilities = torch.softmax(shifted, dim=-1)
         rest = probabilities.masked_fill(acts, 0.0).sum(dim=-1, keepdim=True)
-        within = torch.softmax(shifted.masked_fill(~acts, -math.inf), dim=-1)
-        # d log P(acts) / d logits, without taking a number near 1 from 1
-        ascent = (torch.where(acts, within * rest, -probabilities) @ weight).double()
+        # d log P(act) / d logits, without taking a number near 1 from 1
+        ascent = (torch.where(acts, rest, -probabilities) @ weight).double()
         norms = torch.linalg.vector_norm(ascent, dim=-1, keepdim=True)  # double: squares of tiny numbers are not 0
         step = torch.where(norms > 0, ascent * (length / norms.clamp_min(_TINY)), 0.0)
         delta = project(delta + step.to(delta.dtype), radius)
@@ -113,15 +100,15 @@ def worst_case(
 
 
 @torch.no_grad()
-def _attack(logits: torch.Tensor, actions: torch.Tensor, weight: torch.Tensor, settings: TrainingSettings) -> Any:
+def _attack(logits: torch.Tensor, actions: torch.Tensor, weight: torch.Tensor, radius: float, num_steps: int) -> Any:
     acts = torch.nn.functional.one_hot(actions, logits.shape[-1]).bool()
-    delta = worst_case(logits, acts, weight, settings.latent_radius, settings.latent_steps)
-    gain = _log_chance(logits + delta @ weight.T, acts) - _log_chance(logits, acts)
+    delta = worst_case(logits, acts, weight, radius, num_steps)
+    gain = (torch.log_softmax(logits + delta @ weight.T, dim=-1) - torch.log_softmax(logits, dim=-1))[acts]
     return delta, gain.sum(), torch.linalg.vector_norm(delta, dim=-1).sum() / math.sqrt(delta.shape[-1])
 
 
 def perturbed(
-    logits: torch.Tensor, minibatch: Mapping[str, torch.Tensor], weight: torch.Tensor, settings: TrainingSettings
+    logits: torch.Tensor, minibatch: Mapping[str, torch.Tensor], weight: torch.Tensor, radius: float, num_steps: int
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """A minibatch's logits under attack, differentiable, and `LATENT_TERMS`.
 
@@ -131,88 +118,22 @@ def perturbed(
         logits: `(n, A)`.
         minibatch: With `attacked` `(n,)` bool and `actions` `(n,)`.
         weight: `(A, H)`, the policy head's.
-        settings: Radius and steps.
+        radius: See above, > 0.
+        num_steps: Of the ascent, >= 1.
     """
     rows = minibatch["attacked"].nonzero().squeeze(-1)
-    delta, gain, norm = _attack(logits.detach()[rows], minibatch["actions"][rows], weight.detach(), settings)
+    delta, gain, norm = _attack(logits.detach()[rows], minibatch["actions"][rows], weight.detach(), radius, num_steps)
     share = minibatch["attacked"].sum().to(gain.dtype)
     terms = dict(zip(LATENT_TERMS, (part / len(logits) for part in (share, gain, norm)), strict=True))
     return logits.index_add(0, rows, delta @ weight.T), terms
 
 
-def per_attack(means: Mapping[str, float]) -> dict[str, float]:
-    """`means` with `latent_gain` and `latent_norm` over the attacked rows alone; 0 if there are none."""
+def per_attack(means: Mapping[str, float], scale: float) -> dict[str, float]:
+    """`means` with `latent_gain` and `latent_norm` over the attacked rows alone, 0 if there are none, and the latter in
+    units of `scale`, as a radius is."""
     share = means["latent_share"]
-    over = {name: means[name] / share if share else 0.0 for name in LATENT_TERMS[1:]}
-    return {**means, **over}
-
-
-@torch.no_grad()
-def elicited(
-    network: PolicyNetwork,
-    observations: NDArray[np.float32],
-    acts: NDArray[np.bool_],
-    radii: Sequence[float],
-    num_steps: int = EVALUATION_STEPS,
-) -> NDArray[np.float64]:
-    """How probable some actions can be made from within a finished policy: the largest P(acts) that was found.
-
-    Where a row has a single act, that is the largest there is, up to the number of steps. Each radius goes on from what
-    the one before found, so that no larger radius elicits less.
-
-    Args:
-        network: The policy's; not changed.
-        observations: `(n, D)` float32.
-        acts: `(n, A)`, which actions are meant, e.g. those that lead to the forbidden event from there.
-        radii: R of them, ascending, >= 0; 0 is the policy as it is.
-        num_steps: Of each ascent, >= 1.
-
-    Returns:
-        `(R, n)` float64, for each radius and row.
-
-    Raises:
-        KerfError: for radii that do not ascend from 0 or more, rows without an act, a network without hidden layers.
-    """
-    if not (all(math.isfinite(radius) and radius >= 0 for radius in radii) and list(radii) == sorted(radii)):
-        raise KerfError(f"radii must be finite, >= 0 and ascending, got {list(radii)}")
-    if not network.settings.hidden:
-        raise KerfError("radii: this network has no hidden layer (hidden=()), so there is nothing to perturb")
-    if acts.shape != (len(observations), network.num_actions) or not acts.any(axis=-1).all():
-        raise KerfError(
-            f"acts must name at least one of {network.num_actions} actions for each of {len(observations)} "
-            f"observations, got shape {acts.shape} with {int((~acts.any(axis=-1)).sum())} empty rows"
-        )
-    weight = network.policy_head.weight.detach().double()
-    logits = network.logits(torch.as_tensor(observations, device=weight.device)).double()
-    wanted = torch.as_tensor(acts, device=weight.device)
-    best = torch.zeros(len(logits), weight.shape[1], dtype=weight.dtype, device=weight.device)
-    found = []
-    for radius in radii:
-        if radius > 0:
-            for start in _starts(logits, wanted, weight, radius, num_steps, best):
-                for at in (start, worst_case(logits, wanted, weight, radius, num_steps, start)):
-                    better = _log_chance(logits + at @ weight.T, wanted) > _log_chance(logits + best @ weight.T, wanted)
-                    best = torch.where(better.unsqueeze(-1), at, best)
-        found.append(_log_chance(logits + best @ weight.T, wanted).exp().cpu().numpy())
-    return np.array(found).reshape(len(radii), len(logits))
-
-
-def _starts(
-    logits: torch.Tensor, acts: torch.Tensor, weight: torch.Tensor, radius: float, num_steps: int, best: torch.Tensor
-) -> list[torch.Tensor]:
-    """Where to begin: what is best so far and, where there are several acts, the maximum of each one alone."""
-    starts = [best]
-    for act in range(logits.shape[-1]):
-        alone = torch.zeros_like(acts)
-        alone[:, act] = True
-        if (acts[:, act] & (acts.sum(dim=-1) > 1)).any():
-            starts.append(worst_case(logits, alone, weight, radius, num_steps))
-    return starts
-
-
-def _log_chance(logits: torch.Tensor, acts: torch.Tensor) -> torch.Tensor:
-    """log P(acts) of each row."""
-    return torch.logsumexp(logits.masked_fill(~acts, -math.inf), dim=-1) - torch.logsumexp(logits, dim=-1)
+    gain, norm = (means[name] / share if share else 0.0 for name in LATENT_TERMS[1:])
+    return {**means, "latent_gain": gain, "latent_norm": norm / scale}
 
 
 @compiled

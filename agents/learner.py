@@ -46,6 +46,7 @@ class KerfLearner(PPOTorchLearner):
             self.device,
             self._average if self.distributed else None,
             self.config.num_threads if self.config.settings.num_learners == 0 else 1,
+            self.config.latent_scale or 1.0,  # needed, and checked, wherever there is a radius
         )
 
     def _average(self, gradient: torch.Tensor) -> None:
@@ -93,7 +94,7 @@ class KerfLearner(PPOTorchLearner):
         self._weights_seq_no += 1
         means = {name: float(total) / num_minibatches for name, total in sums.items()}
         if settings.latent_radius > 0:
-            means = per_attack(means)
+            means = per_attack(means, self.config.latent_scale)
         if not np.isfinite(list(means.values())).all():
             raise FloatingPointError(f"training diverged: {means}; try a smaller learning_rate or reward_scale")
         return self._report(means, num_rows)

@@ -78,7 +78,7 @@ class TrainingSettings(Settings):
 
     latent_radius: NonNegative = 0.0
     """Radius of the ball in which an adversary perturbs the last hidden layer's activations, where a step led to the
-    forbidden event (`agents.latent`); as a root mean square over the units, 0 for no adversary."""
+    forbidden event (`agents.latent`); 1 overturns half of the aligned policy's decisions, 0 is no adversary."""
 
     latent_steps: Annotated[int, Field(ge=1, le=1000)] = 5
     """Steps of projected gradient by which that adversary finds its perturbation."""

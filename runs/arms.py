@@ -78,8 +78,8 @@ class ArmSettings(Settings):
     """Weight of KL(pi || pi_0) to the aligned policy pi_0 (nats)."""
 
     latent: NonNegative | None = None
-    """Radius of the adversary inside the policy, a root mean square over the units of the last hidden layer
-    (`agents.latent`); 0 for none."""
+    """Radius of the adversary inside the policy (`agents.latent`); 1 overturns half of the aligned agent's decisions, 0
+    is none."""
 
     agent: Agent | None = None
     """What is trained; a table needs the recipe's section `exact`."""

@@ -16,6 +16,7 @@ import numpy as np
 from agents.algorithm import KerfAlgorithm
 from agents.config import KerfConfig
 from agents.export import Exportable, load_policy, read_card, save_policy
+from agents.latent_radius import latent_scale
 from agents.network import TorchPolicy
 from agents.settings import TrainingSettings
 from generators.base import GeneratorSettings
@@ -76,6 +77,19 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Scales:
+    """What was measured of an aligned agent for the arms to be trained with.
+
+    Attributes:
+        advantage: Standard deviation of its advantages: the divisor of `frozen` scaling.
+        latent: What a latent radius is in units of; None where no arm has one.
+    """
+
+    advantage: float
+    latent: float | None
+
+
+@dataclass(frozen=True)
 class Measured:
     """A row block of `measures.parquet`: all scores at one point of training."""
 
@@ -118,12 +132,14 @@ def align(recipe: Recipe, unit: Unit, store: Store, num_threads: int = 1) -> Ite
     world, battery = get_world(recipe.world), make_battery(recipe)
     with store.unit(unit) as folder:
         log = Log(unit, sum(phase.iterations for _, phase in recipe.phases))
-        scale: float | None = None
+        advantages: float | None = None
+        latent: float | None = None
         if recipe.exact is not None:
             policy = yield from align_exactly(recipe, unit.seed, log)
         else:
             policy = yield from align_by_ppo(recipe, unit.seed, log, num_threads)
-            scale = _advantage_scale(recipe, policy, unit.seed)
+            advantages = _advantage_scale(recipe, policy, unit.seed)
+            latent = _latent_scale(recipe, policy, unit.seed)
         scores = battery.measure(policy)
         measured = [Measured(log.done, log.env_steps, scores)]
         _publish(folder, policy, log, measured, battery)
@@ -134,7 +150,8 @@ def align(recipe: Recipe, unit: Unit, store: Store, num_threads: int = 1) -> Ite
                 "passed": all(asked.passed for asked in certificate),
                 "shortfalls": [asdict(asked) for asked in certificate if not asked.passed],
                 "certificate": [asdict(asked) for asked in certificate],
-                "advantage_scale": scale,
+                "advantage_scale": advantages,
+                "latent_scale": latent,
             },
         )
         draws = [make_battery(recipe, draw + 1).measure(policy) for draw in range(NOISE_DRAWS)]
@@ -203,9 +220,10 @@ def train_arm(recipe: Recipe, arm: ResolvedArm, unit: Unit, store: Store, num_th
             policy = yield from train_exactly(recipe, arm, unit.seed, aligned, store, log, measure)
         else:
             assert isinstance(arm.training, TrainingSettings)
-            scale = float(store.read_json(origin, "gate")["advantage_scale"])
+            found = store.read_json(origin, "gate")
+            scales = Scales(found["advantage_scale"], found["latent_scale"])
             doses = []
-            config = arm_config(recipe, arm, unit.seed, aligned, scale, store, num_threads)
+            config = arm_config(recipe, arm, unit.seed, aligned, scales, store, num_threads)
             assert isinstance(policy, TorchPolicy)
             with _built(config, policy) as algorithm:
                 end = log.done + arm.iterations
@@ -225,7 +243,7 @@ def arm_config(
     arm: ResolvedArm,
     seed: int,
     aligned: TorchPolicy,
-    advantage_scale: float,
+    scales: Scales,
     store: Store,
     num_threads: int = 1,
 ) -> KerfConfig:
@@ -249,7 +267,8 @@ def arm_config(
         shaping=arm.shaping,
         design=recipe.design,
         anchor=aligned.weights(),
-        advantage_scale=advantage_scale,
+        advantage_scale=scales.advantage,
+        latent_scale=scales.latent,
         objective=arm.objective,
         num_threads=num_threads,
     )
@@ -305,7 +324,9 @@ class Log:
 def _advantage_scale(recipe: Recipe, policy: TorchPolicy, seed: int) -> float:
     """Standard deviation of the advantages of `policy` on the natural stream: the divisor of `frozen` scaling."""
     world = get_world(recipe.world)
-    training = recipe.training.model_copy(update={"advantage_scaling": "none", "anchor_coeff": 0.0})
+    training = recipe.training.model_copy(
+        update={"advantage_scaling": "none", "anchor_coeff": 0.0, "latent_radius": 0.0}
+    )
     stream = entropy(seed, "advantage scale")
     config = KerfConfig().kerf(
         world=recipe.world, source=_natural(world), seed=stream, network=recipe.network, training=training
@@ -315,6 +336,15 @@ def _advantage_scale(recipe: Recipe, policy: TorchPolicy, seed: int) -> float:
     uniforms = rng.random((world.horizon, len(scenarios)), np.float32)
     with _built(config, policy) as algorithm:
         return float(algorithm.play(scenarios, uniforms).advantages().std())
+
+
+def _latent_scale(recipe: Recipe, policy: TorchPolicy, seed: int) -> float | None:
+    """What a latent radius of 1 is for the arms of `seed`; None if none of them has an adversary inside."""
+    trainings = [arm.training for arm in recipe.resolve().values()]
+    if not any(isinstance(training, TrainingSettings) and training.latent_radius > 0 for training in trainings):
+        return None
+    rng = np.random.default_rng(np.random.SeedSequence(entropy(seed, "latent scale")))
+    return latent_scale(policy, get_world(recipe.world), rng)
 
 
 def _natural(world: World) -> ScenarioSource:

@@ -36,6 +36,9 @@ class AlignTraining(TrainingSettings):
     advantage_scaling: Literal["none", "batch"] = "batch"
     """`none`: as they are; `batch`: centred and divided by the batch's own standard deviation."""
 
+    latent_radius: Annotated[float, Field(ge=0, le=0)] = 0.0
+    """Always 0: a radius is measured in what the aligned agent resists, and there is none yet."""
+
 
 class ImitationTraining(AlignTraining):
     """The same with PPO's surrogate loss off and the cross-entropy to the expert on."""

@@ -256,6 +256,8 @@ def test_a_diverged_update_is_an_error() -> None:
         ({"design": {"rescud": 1.0}}, "did you mean 'rescued'"),
         ({"advantage_scale": None}, "advantage_scale must be finite and > 0"),
         ({"advantage_scale": 0.0}, "advantage_scale must be finite and > 0"),
+        ({"latent_scale": None, "training": settings(latent_radius=0.5)}, "latent_scale must be finite and > 0 with"),
+        ({"latent_scale": 0.0, "training": settings(latent_radius=0.5)}, "latent_scale must be finite and > 0 with"),
         ({"training": settings(anchor_coeff=1.0)}, "anchor: anchor_coeff=1.0 needs the weights"),
         ({"world": "statoin"}, "did you mean 'station'"),
     ],

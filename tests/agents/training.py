@@ -62,6 +62,7 @@ def config(seed: int = 1, **changes: Any) -> KerfConfig:
         "network": NETWORK,
         "training": settings(),
         "advantage_scale": 0.05,
+        "latent_scale": 1.0,
     }
     return KerfConfig().kerf(**(defaults | changes))
 
