@@ -27,9 +27,10 @@ lint: $(INSTALLED) ## Lint, check format, check types.
 bench: $(INSTALLED) ## Measure how fast training is here, against its peers.
 	@$(BIN)/kerf bench train
 
-bench-check: $(INSTALLED) ## See whether speed and growth are within their bounds: ratios within one run.
+bench-check: $(INSTALLED) ## See whether speed, growth and generators are within their bounds: ratios within one run.
 	@$(BIN)/kerf bench train --check
 	@$(BIN)/kerf bench scale --check
+	@$(BIN)/kerf bench generators --check
 
 oracles: $(INSTALLED) ## Ask the oracles, then break copies of the lab and see whether they notice.
 	@$(BIN)/kerf oracles

@@ -305,6 +305,16 @@ def bench_exact(json_file: Path | None) -> None:
     measure_exact(json_file, terminal())
 
 
+@bench.command("generators")
+@to_json
+@click.option("--check", is_flag=True, help="Measure at a small size; exit with 1 if one takes more than it may.")
+def bench_generators(json_file: Path | None, check: bool) -> None:
+    """What each generator, and the adversary inside the policy, costs, as a share of training."""
+    from runs.bench.generators import generators
+
+    raise SystemExit(generators(json_file, terminal(), check))
+
+
 @bench.command("scale")
 @click.option(
     "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the numbers there too."
