@@ -21,7 +21,7 @@ from tests.runs.test_yoked_sham import cell, table
 
 __all__ = ["one_ray_for_all"]
 
-ARMS = "arms={frozen: null, exposure: null, half: {kind: latent, latent: 0.5}, none: {kind: latent, latent: 0}}"
+ARMS = "arms={frozen: null, half: {kind: latent, latent: 0.5}, none: {kind: latent, latent: 0}}"
 
 
 @pytest.fixture(scope="module")
