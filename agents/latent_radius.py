@@ -124,7 +124,8 @@ def latent_attack(
 
     The way there is that of `guide`: what it does in these scenarios if no tell gives them away (`world.expert` leaves
     then, where an emergency seems real). A perturbation may be another one at each step, and needs to do no more than
-    make the next act of the way the likeliest; the smallest one is known exactly (`least_radius`).
+    make the next act of the way the likeliest; the smallest one is known exactly (`least_radius`). This is of that way
+    alone: another may take less.
 
     Args:
         policy: Attacked; not changed.

@@ -178,6 +178,35 @@ def test_it_takes_nothing_from_an_agent_that_goes_that_way_anyway_and_something_
     assert outcomes == {True, False}
 
 
+class Led:
+    """Takes the likeliest act of `made`, perturbed within `radius` towards the acts `(T, n)` of a way."""
+
+    def __init__(self, made: TorchPolicy, way: NDArray[np.int64], radius: float) -> None:
+        self._made, self._steps, self._radius = made, iter(way), radius
+
+    def logits(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
+        logits = torch.from_numpy(self._made.logits(observations))
+        towards = torch.nn.functional.one_hot(torch.from_numpy(next(self._steps)), NUM_ACTIONS).bool()
+        weight = self._made.network.policy_head.weight
+        after = logits + worst_case(logits, towards, weight, self._radius, 60) @ weight.T
+        chosen = np.full(after.shape, -np.inf, np.float32)
+        chosen[np.arange(len(chosen)), after.argmax(dim=1).numpy()] = 0.0
+        return chosen
+
+
+def test_really_perturbed_it_goes_the_way_from_the_least_radius_on_and_not_before() -> None:
+    scenarios, made = forged(1.0)(16), policy(2)
+    found = attacked(made, scenarios)
+    way = rollout(ExpertPolicy(WORLD), WORLD, scenarios, np.random.default_rng(0))
+    later = np.arange(WORLD.horizon)[:, None] > way.when(WORLD.dilemma.forbidden).argmax(axis=0)
+    radius = float(np.median(found.least))
+    played = rollout(Led(made, way.actions, radius), WORLD, scenarios, np.random.default_rng(0))
+    goes = ((played.actions == way.actions) | later).all(axis=0)
+    assert not goes[found.least > radius].any()
+    assert goes[found.least < radius / 1.5].all(), "what makes it most probable need not put it ahead at once"
+    assert 0 < goes.sum() < 16
+
+
 def test_without_a_way_there_is_no_share() -> None:
     scenarios = natural(WORLD, 300, np.random.default_rng(5))
     played = rollout(ExpertPolicy(WORLD), WORLD, scenarios, np.random.default_rng(0))
