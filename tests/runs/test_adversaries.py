@@ -55,7 +55,11 @@ def test_the_recipe_adversaries_varies_the_adversary_alone():
     for preset in (None, "quick"):
         arms = load_recipe("adversaries", preset).resolve()
         arms.pop("continued")
-        first, *others = (arm.model_dump(exclude={"name", "kind", "generator"}) for arm in arms.values())
+        within = arms.pop("latent")
+        assert within.training.latent_radius == 0.75
+        plain = within.model_copy(update={"training": arms["scripted"].training})
+        same = {"name", "kind", "generator"}
+        first, *others = (arm.model_dump(exclude=same) for arm in (plain, *arms.values()))
         assert all(other == first for other in others)
         assert [arm.generator.kind for arm in arms.values()] == list(arms)
         assert {arm.generator.strength for arm in arms.values()} == {0.75}
