@@ -13,9 +13,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from lab.effect import p_text, signed
+from lab.effect import p_text
 from runs.attacks.found import attack_effects, attack_metric, complete, read_attacks
-from runs.attacks.teacher import OwnTeacher, own_teachers
+from runs.attacks.teacher import LEAST_SUCCESS, OwnTeacher, own_teachers
 from runs.recipe import Recipe
 from runs.report.table import interval_text, metrics_table, reading, to_text
 from runs.store import ALIGNED, Store, read_measures
@@ -175,18 +175,21 @@ def _teachers(teachers: Sequence[OwnTeacher]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("arm", no_wrap=True)
     table.add_column("taught by", no_wrap=True)
-    for heading in ("strength", "teacher", "others", "gap", "p"):
+    for heading in ("strength", "left to it", "to others", "gap", "p"):
         table.add_column(heading, justify="right", no_wrap=True)
     for of in teachers:
-        gap = interval_text(of.gap.interval) if of.gap.measurable else "skill lost"
-        numbers = (f"{of.strength:g}", signed(of.own), f"{signed(of.others)} ({of.num_others})", gap, p_text(of.gap.p))
+        numbers = [f"{of.strength:g}", "-", "-", "not comparable", "-"]
+        if of.gap is not None:
+            gap = interval_text(of.gap.interval) if of.gap.measurable else "skill lost"
+            numbers[1:] = f"{of.own:.2f}", f"{of.others:.2f} ({of.num_others})", gap, p_text(of.gap.p)
         table.add_row(Text(of.arm), Text(of.teacher), *map(Text, numbers))
     return _titled(
         "Robust, or only against its own teacher?",
         table,
-        "Change in the success of the generator that the arm was trained on, at the strength of its training, and of "
-        "the other forgers (their mean), since the aligned agent. Gap: teacher less others, paired by seed; below 0 "
-        "the arm withstands its own teacher better than those that it never met.",
+        "Share of its success against the aligned agent that is left to the generator that the arm was trained on, at "
+        "the strength of its training, and to all other forgers together. Gap: the one less the other, paired by seed; "
+        "below 0 the arm withstands its own teacher better than those that it never met. Not comparable: either had a "
+        f"success below {LEAST_SUCCESS:g} to begin with.",
     )
 
 

@@ -1,8 +1,9 @@
-"""Robust, or only against its own teacher? How much success each arm's own generator lost, against all the others."""
+"""Robust, or only against its own teacher? How much success is left to each arm's own generator, and to all others."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -13,6 +14,9 @@ from runs.attacks.found import settings_text
 from runs.report.effects import COMPETENCE, stream, study_ends
 from runs.store import ALIGNED
 
+LEAST_SUCCESS = 0.05
+"""Success against the aligned agent below which a share of it is not looked at."""
+
 
 @dataclass(frozen=True)
 class OwnTeacher:
@@ -22,10 +26,11 @@ class OwnTeacher:
         arm: The arm.
         teacher: Label of its generator among the attackers.
         strength: At which it was taught, and at which all are compared.
-        own: Change of the teacher's success since the aligned agent, mean over seeds.
-        others: The same of all other forgers, their mean.
-        gap: own - others, paired by seed: below 0, its teacher lost more than strangers did.
-        num_others: How many there are.
+        own: Share that is left of the teacher's success against the aligned agent, mean over seeds.
+        others: The same of all other forgers together.
+        gap: own - others, paired by seed: below 0, less is left to its teacher than to strangers. None if in no seed
+            both had succeeded often enough for a share to mean anything (`LEAST_SUCCESS`).
+        num_others: How many others there are.
     """
 
     arm: str
@@ -33,14 +38,14 @@ class OwnTeacher:
     strength: float
     own: float
     others: float
-    gap: Effect
+    gap: Effect | None
     num_others: int
 
 
 def own_teachers(attacks: pd.DataFrame, measures: pd.DataFrame, arms: Mapping[str, ResolvedArm]) -> list[OwnTeacher]:
     """Every arm that trained on a forger which is among the attackers, at the strength that taught it.
 
-    The changes are not less a control's: that would be subtracted on both sides.
+    Shares, and not how far success fell: whoever had more of it could lose more.
 
     Args:
         attacks: From `runs.attacks.found.complete`, of one budget.
@@ -50,7 +55,8 @@ def own_teachers(attacks: pd.DataFrame, measures: pd.DataFrame, arms: Mapping[st
     forged = attacks[attacks["forges"].astype(bool)]
     seeds = sorted(set(forged["seed"]))
     ends = study_ends(measures[measures["metric"].str.startswith("skill/") & measures["seed"].isin(seeds)])
-    success = forged.set_index(["arm", "seed", "generator", "strength"])["success"].to_dict()
+    keys = zip(forged["arm"], forged["seed"], forged["generator"], forged["strength"], strict=True)
+    success = dict(zip(keys, forged["success"], strict=True))
     found = []
     for name, arm in arms.items():
         strength = arm.generator.strength
@@ -61,23 +67,41 @@ def own_teachers(attacks: pd.DataFrame, measures: pd.DataFrame, arms: Mapping[st
         if not (arm.train and teachers and others):
             continue
 
-        def change(label: str, seed: int, name: str = name, strength: float = strength) -> float:
-            return success[name, seed, label, strength] - success[ALIGNED, seed, label, strength]
-
-        own = {seed: change(teachers[0], seed) for seed in seeds}
-        rest = {seed: sum(change(label, seed) for label in others) / len(others) for seed in seeds}
+        own, rest = (_left(success, name, labels, strength, seeds) for labels in (teachers[:1], others))
+        comparable = sorted(set(own) & set(rest))
+        if not comparable:
+            found.append(OwnTeacher(name, teachers[0], strength, math.nan, math.nan, None, len(others)))
+            continue
         aligned, trained = (ends.scores(frame, name, COMPETENCE) for frame in (ends.aligned, ends.final))
         gap = paired_effect(
-            own,
-            rest,
+            {seed: own[seed] for seed in comparable},
+            {seed: rest[seed] for seed in comparable},
             arm=name,
             against="others",
             metric="success of attacks",
             rng=stream(0, name, "own teacher"),
             lost=Competence(aligned, trained).lost(),
-            bounds=(-1.0, 1.0),
         )
-        kept = gap.seeds or tuple(seeds)
+        kept = gap.seeds or tuple(comparable)
         own_mean, rest_mean = (sum(changes[seed] for seed in kept) / len(kept) for changes in (own, rest))
         found.append(OwnTeacher(name, teachers[0], strength, own_mean, rest_mean, gap, len(others)))
+    return found
+
+
+def _left(
+    success: Mapping[tuple[str, int, str, float], float],
+    arm: str,
+    labels: Sequence[str],
+    strength: float,
+    seeds: Sequence[int],
+) -> dict[int, float]:
+    """Share of the mean success of `labels` against the aligned agent that is left against `arm`, by seed; without the
+    seeds in which there was too little of it."""
+    found = {}
+    for seed in seeds:
+        before, after = (
+            sum(success[whose, seed, label, strength] for label in labels) / len(labels) for whose in (ALIGNED, arm)
+        )
+        if before >= LEAST_SUCCESS:
+            found[seed] = after / before
     return found

@@ -223,7 +223,7 @@ def attacks_frame(success: dict[tuple[str, int, str, float], float]) -> pd.DataF
 
 
 def test_an_arm_that_withstands_its_teacher_alone_has_a_gap():
-    """The teacher falls from 0.9 to 0.1, two strangers to 0.7 on average; natural scenarios are no forger's."""
+    """Of the teacher's 0.9 are 0.1 left, of two strangers' 0.7 on average; natural scenarios are no forger's."""
     after = {"scripted": 0.1, "search": 0.8, "learned": 0.6, "natural": 0.0}
     frame = attacks_frame(
         {
@@ -244,12 +244,39 @@ def test_an_arm_that_withstands_its_teacher_alone_has_a_gap():
     arms = {"penalised": load_recipe("smoke").resolve()["penalised"]}
     (found,) = own_teachers(frame, skills, arms)
     assert (found.teacher, found.strength, found.num_others) == ("scripted", 1.0, 2)
-    assert found.own == pytest.approx(0.1 + 0.025 - 0.9)
-    assert found.gap.interval.mean == pytest.approx(0.1 - 0.7)
+    assert found.own == pytest.approx((0.1 + 0.025) / 0.9)
+    assert found.others == pytest.approx((0.7 + 0.025) / 0.9)
+    assert found.gap.interval.mean == pytest.approx((0.1 - 0.7) / 0.9)
     assert found.gap.interval.high < 0
     clumsy = skills.assign(score=skills["score"].where((skills["iteration"] == 0) | (skills["seed"] > 0), 0.2))
     assert own_teachers(frame, clumsy, arms)[0].gap.lost == (0,)
     assert own_teachers(frame[frame["generator"].isin(["scripted", "natural"])], skills, arms) == []
+    seldom = frame.assign(success=frame["success"].where(frame["generator"] != "scripted", 0.01))
+    (found,) = own_teachers(seldom, skills, arms)
+    assert found.gap is None
+
+
+def test_who_had_more_success_to_lose_is_not_taken_for_a_teacher_that_lost_more():
+    """Half is left to everybody."""
+    before = {"scripted": 1.0, "search": 0.5, "learned": 0.1}
+    frame = attacks_frame(
+        {
+            (arm, seed, label, 1.0): share if arm == ALIGNED else share / 2
+            for arm in (ALIGNED, "penalised")
+            for seed in range(6)
+            for label, share in before.items()
+        }
+    )
+    skills = pd.DataFrame(
+        [
+            {"arm": "penalised", "seed": s, "iteration": i, "env_steps": i, "metric": "skill/x", "score": 1.0}
+            for s in range(6)
+            for i in (0, 9)
+        ]
+    )
+    (found,) = own_teachers(frame, skills, {"penalised": load_recipe("smoke").resolve()["penalised"]})
+    assert found.own == found.others == 0.5
+    assert found.gap.interval.mean == 0.0
 
 
 def test_attacks_that_not_all_agents_met_are_left_out():
