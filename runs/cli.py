@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import click
 
 from lab.errors import KerfError
+from runs.options import asks_for_a_recipe, to_mlflow
+from runs.submit.commands import COMMANDS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,27 +43,6 @@ class Commands(click.Group):
             raise Refusal(str(error)) from error
 
 
-def asks_for_a_recipe(command: Callable[..., None]) -> Callable[..., None]:
-    """The arguments that name a recipe and change it."""
-    for decorate in (
-        click.option("--out", type=click.Path(path_type=Path), help="Folder of the study; default: under out/."),
-        click.option("--set", "sets", multiple=True, metavar="FIELD=VALUE", help="Change a field, e.g. penalty=5."),
-        click.option("--seeds", type=int, metavar="N", help="Number of seeds."),
-        click.option("--preset", metavar="NAME", help="One of the recipe's presets, e.g. quick."),
-        click.option(
-            "--variant", metavar="NAME", help="One of the recipe's variants; default: all, one after another."
-        ),
-        click.argument("recipe", metavar="RECIPE"),
-    ):
-        command = decorate(command)
-    return command
-
-
-to_mlflow = click.option(
-    "--mlflow", "uri", metavar="URI", help="Tracking URI; default: $MLFLOW_TRACKING_URI, or SQLite in ./out/mlflow.db."
-)
-
-
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="kerf-lab", prog_name="kerf", message="%(prog)s %(version)s")
 def main() -> None:
@@ -73,6 +54,13 @@ def main() -> None:
 @to_mlflow
 @click.option("--no-mlflow", is_flag=True, help="Keep records on disk only.")
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Cells at a time; default: one a core.")
+@click.option(
+    "--ray",
+    "ray_address",
+    envvar="KERF_RAY",
+    metavar="ADDRESS",
+    help="Do the work on this Ray cluster (auto: the one that this runs in), not in a private Ray; or $KERF_RAY.",
+)
 def run(
     recipe: str,
     preset: str | None,
@@ -83,6 +71,7 @@ def run(
     uri: str | None,
     no_mlflow: bool,
     workers: int | None,
+    ray_address: str | None,
 ) -> None:
     """Run the study of RECIPE, a built-in recipe's name or a YAML file.
 
@@ -94,15 +83,17 @@ def run(
     if uri is not None and no_mlflow:
         raise KerfError("--mlflow and --no-mlflow exclude each other")
     loaded = load_recipes(recipe, preset, sets, seeds, variant)
-    folders = _folders(loaded, preset, sets, seeds, out)
+    folders = study_folders(loaded, preset, sets, seeds, out)
     for name, asked in loaded.items():
         check_out(folders[name], asked)
 
+    from runs.cluster.joined import joined
     from runs.study import run_study
     from runs.tracking import default_uri
 
     tracking = None if no_mlflow else uri or default_uri()
-    codes = [run_study(asked, folders[name], tracking, workers, terminal()) for name, asked in loaded.items()]
+    with joined(ray_address, list(loaded.values()), workers) as at_a_time:
+        codes = [run_study(asked, folders[name], tracking, at_a_time, terminal()) for name, asked in loaded.items()]
     if len(loaded) > 1:
         from runs.report.across import across_table
 
@@ -121,14 +112,14 @@ def check(
     from runs.recipe_text import recipe_text
 
     loaded = load_recipes(recipe, preset, sets, seeds, variant)
-    folders = _folders(loaded, preset, sets, seeds, out)
+    folders = study_folders(loaded, preset, sets, seeds, out)
     for name, asked in loaded.items():
         if out is not None:
             check_out(folders[name], asked)
         terminal().print(recipe_text(asked, folders[name]))
 
 
-def _folders(
+def study_folders(
     loaded: Mapping[str, Recipe], preset: str | None, sets: tuple[str, ...], seeds: int | None, out: Path | None
 ) -> dict[str, Path]:
     """The folder of each variant's study: in `out`, one below it if there are several, or under `out/`."""
@@ -325,6 +316,10 @@ def bench_scale(json_file: Path | None, check: bool) -> None:
     from runs.bench.scale import scale
 
     raise SystemExit(scale(json_file, terminal(), check))
+
+
+for command in COMMANDS:
+    main.add_command(command)
 
 
 def terminal() -> Console:

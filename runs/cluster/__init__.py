@@ -1,0 +1,1 @@
+"""Ray clusters: a local one to try things on, and joining one that is there."""

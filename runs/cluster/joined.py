@@ -1,0 +1,54 @@
+"""Doing a study's work on a Ray cluster instead of in a private Ray."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from lab.errors import KerfError
+from runs.recipe import Recipe
+
+
+@contextmanager
+def joined(address: str | None, recipes: Sequence[Recipe], workers: int | None) -> Iterator[int | None]:
+    """Be connected to the Ray cluster at `address` meanwhile; None does nothing, and a private Ray will be started.
+
+    Args:
+        address: `auto` for the cluster that this process runs in, or `host:port` of its GCS.
+        recipes: What is going to be done there.
+        workers: Units at a time that were asked for, or None.
+
+    Yields:
+        Units at a time: what was asked for, or as many as the cluster has CPUs for.
+
+    Raises:
+        KerfError: if no cluster answers or lets us in, or it has too few CPUs.
+    """
+    if address is None:
+        yield workers
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+
+    from runs.pool import cpus_needed
+
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        raise KerfError(
+            f"--ray {address}: no Ray cluster lets us in ({str(error).splitlines()[0]}); expected auto within a Ray "
+            "job, or host:port of a running cluster, with its token in RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
+        ) from error
+    try:
+        has = int(ray.cluster_resources().get("CPU", 0))
+        one = max(cpus_needed(recipe, 1) for recipe in recipes)
+        if one * (workers or 1) > has:  # they would wait for ever for each other
+            raise KerfError(
+                f"--ray {address}: {workers or 1} at a time need {one * (workers or 1)} CPUs, the cluster has {has}; "
+                "give --workers a smaller number, or the cluster more nodes"
+            )
+        yield workers or has // one
+    finally:
+        ray.shutdown()

@@ -1,0 +1,29 @@
+"""Options and arguments that several commands share. Loads nothing but click, so that `kerf --help` is instant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+
+def asks_for_a_recipe(command: Callable[..., None]) -> Callable[..., None]:
+    """The arguments that name a recipe and change it."""
+    for decorate in (
+        click.option("--out", type=click.Path(path_type=Path), help="Folder of the study; default: under out/."),
+        click.option("--set", "sets", multiple=True, metavar="FIELD=VALUE", help="Change a field, e.g. penalty=5."),
+        click.option("--seeds", type=int, metavar="N", help="Number of seeds."),
+        click.option("--preset", metavar="NAME", help="One of the recipe's presets, e.g. quick."),
+        click.option(
+            "--variant", metavar="NAME", help="One of the recipe's variants; default: all, one after another."
+        ),
+        click.argument("recipe", metavar="RECIPE"),
+    ):
+        command = decorate(command)
+    return command
+
+
+to_mlflow = click.option(
+    "--mlflow", "uri", metavar="URI", help="Tracking URI; default: $MLFLOW_TRACKING_URI, or SQLite in ./out/mlflow.db."
+)

@@ -1,0 +1,85 @@
+"""What every backend can do, and which there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Literal, Protocol, cast
+
+from lab.errors import unknown_name
+from runs.submit.job import Job
+from runs.submit.work import Work
+
+Word = Literal["waiting", "running", "done", "failed", "stopped", "lost", "unreachable"]
+
+BACKENDS = {
+    "local": "runs.submit.local:Local",
+    "ray": "runs.submit.ray_jobs:RayJobs",
+    "kuberay": "runs.submit.kuberay:KubeRay",
+    "slurm": "runs.submit.slurm:Slurm",
+}
+
+ENDED: tuple[Word, ...] = ("done", "failed", "stopped", "lost")
+
+
+@dataclass(frozen=True)
+class State:
+    """How a job stands.
+
+    Attributes:
+        word: In one word. `lost`: it ended without saying how; `unreachable`: nobody answers who could tell.
+        detail: A few words more, or nothing.
+    """
+
+    word: Word
+    detail: str = ""
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has come to an end, good or bad."""
+        return self.word in ENDED
+
+
+Texts = Mapping[str, str]
+"""What is sent, to the letter: file name to content."""
+
+
+class Backend(Protocol):
+    """Runs jobs somewhere. Keeps nothing in memory between calls: all it knows is in the job's record."""
+
+    def texts(self, job: Job, work: Work) -> Texts:
+        """What the next attempt would send. Starts and writes nothing; raises `KerfError` if it cannot be sent."""
+        ...
+
+    def send(self, job: Job, work: Work) -> Mapping[str, str]:
+        """Send what was written to `job.next`; returns the handle that finds it again."""
+        ...
+
+    def state(self, job: Job) -> State:
+        """How the last attempt stands."""
+        ...
+
+    def logs(self, job: Job, follow: bool) -> Iterator[str]:
+        """What the last attempt printed, in pieces as they come; `follow` goes on until it has ended."""
+        ...
+
+    def stop(self, job: Job) -> None:
+        """End the last attempt, with all its processes; returns when it has ended."""
+        ...
+
+
+def backend(name: str) -> Backend:
+    """The backend of this name; raises `KerfError` if there is none."""
+    if name not in BACKENDS:
+        raise unknown_name("backend", name, BACKENDS)
+    module, _, attribute = BACKENDS[name].partition(":")
+    return cast("Backend", getattr(import_module(module), attribute)())
+
+
+def exit_state(code: int) -> State:
+    """What an exit code of `kerf run` says."""
+    said = {0: "", 1: "something failed", 2: "it was asked for what makes no sense", 3: "an agent was not aligned"}
+    if code == 0:
+        return State("done")
+    return State("failed", f"exit code {code}" + (f": {said[code]}" if code in said else ""))

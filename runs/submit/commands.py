@@ -1,0 +1,172 @@
+"""The commands that hand work to a machine and ask after it. Loads nothing but click until one of them runs."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lab.errors import KerfError
+from runs.options import asks_for_a_recipe
+
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "address": ("ray",),
+    "python": ("local", "ray", "slurm"),
+    "cpus": ("slurm", "kuberay"),
+    "memory": ("slurm", "kuberay"),
+    "nodes": ("slurm", "kuberay"),
+    "time_limit": ("slurm", "kuberay"),
+    "partition": ("slurm",),
+    "account": ("slurm",),
+    "image": ("kuberay",),
+    "namespace": ("kuberay",),
+    "claim": ("kuberay",),
+    "secret": ("kuberay",),
+}
+"""The backends that each of the options concerns; elsewhere it is refused."""
+
+
+@click.command()
+@asks_for_a_recipe
+@click.option("--to", required=True, metavar="BACKEND", help="local, ray, kuberay or slurm.")
+@click.option("--dry-run", is_flag=True, help="Print exactly what would be sent, and send nothing.")
+@click.option("--mlflow", "uri", metavar="URI", help="Tracking URI, as for kerf run.")
+@click.option("--no-mlflow", is_flag=True, help="Keep records on disk only.")
+@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Cells at a time.")
+@click.option("--address", metavar="URL", help="ray: the head's http address; default: that of `kerf cluster up`.")
+@click.option("--python", metavar="PATH", help="local, ray, slurm: Python with Kerf there; default: this one.")
+@click.option("--cpus", type=click.IntRange(min=1), metavar="N", help="slurm: CPUs of a unit; kuberay: of a node.")
+@click.option("--memory", metavar="SIZE", help="slurm, kuberay: memory of a unit or node, e.g. 4G or 4Gi.")
+@click.option("--nodes", type=click.IntRange(min=1), metavar="N", help="slurm, kuberay: nodes of one Ray cluster.")
+@click.option("--time", "time_limit", metavar="TIME", help="slurm: limit of a unit, e.g. 2:00:00; kuberay: seconds.")
+@click.option("--partition", metavar="NAME", help="slurm: the partition.")
+@click.option("--account", metavar="NAME", help="slurm: the account.")
+@click.option("--image", metavar="NAME", help="kuberay: the image, built from the Dockerfile.")
+@click.option("--namespace", metavar="NAME", help="kuberay: the namespace.")
+@click.option("--claim", metavar="NAME", help="kuberay: the volume claim that keeps the records.")
+@click.option("--secret", metavar="NAME", help="kuberay: a secret whose entries become environment variables.")
+def submit(
+    recipe: str,
+    preset: str | None,
+    variant: str | None,
+    seeds: int | None,
+    sets: tuple[str, ...],
+    out: Path | None,
+    to: str,
+    dry_run: bool,
+    uri: str | None,
+    no_mlflow: bool,
+    workers: int | None,
+    **given: Any,
+) -> None:
+    """Hand the study of RECIPE, or the sweep of a sweep file, to a machine that runs it.
+
+    The records are those of kerf run, and so is the folder. The job's id depends on what is asked for alone.
+    """
+    from runs.submit.backend import backend
+    from runs.submit.desk import Desk
+    from runs.submit.work import Asked, is_sweep
+
+    if uri is not None and no_mlflow:
+        raise KerfError("--mlflow and --no-mlflow exclude each other")
+    there = backend(to)
+    options = {name: value for name, value in given.items() if value is not None}
+    for name in options:
+        if to not in OPTIONS[name]:
+            shown = "--time" if name == "time_limit" else f"--{name}"
+            raise KerfError(f"{shown} concerns {' and '.join(OPTIONS[name])} only, got --to {to}: leave it out")
+    asked = Asked(
+        what=recipe,
+        sweep=is_sweep(recipe),
+        preset=preset,
+        variant=variant,
+        seeds=seeds,
+        sets=sets,
+        out=None if out is None else str(out.absolute()),
+        workers=workers,
+        mlflow=None if no_mlflow else uri or "",
+    )
+    desk = Desk()
+    job, work = desk.prepare(asked, to, options)
+    if dry_run:
+        for name, text in there.texts(job, work).items():
+            click.echo(f"# ---- {name}")
+            click.echo(text, nl=not text.endswith("\n"))
+        return
+    job = desk.submit(job, work)
+    click.echo(f"{job.id} submitted to {to}; to look at it: kerf status {job.id}, or kerf logs -f {job.id}")
+
+
+@click.command()
+def jobs() -> None:
+    """List the jobs that were submitted, and how they stand."""
+    from rich.table import Table
+
+    from runs.cli import terminal
+    from runs.submit.desk import Desk
+
+    desk = Desk()
+    table = Table("job", "to", "state", "submitted", "folder", box=None, pad_edge=False)
+    found = desk.jobs.ids()
+    if not found:
+        click.echo(f"no jobs in {desk.jobs.root}")
+        return
+    for job_id in found:
+        job = desk.jobs.read(job_id)
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(job.attempts[-1].at))
+        table.add_row(job.id, job.to, desk.state(job).word, when, ", ".join(map(str, desk.folders(job))))
+    terminal().print(table)
+
+
+@click.command()
+@click.argument("job_id", metavar="JOB")
+def status(job_id: str) -> None:
+    """How JOB stands, and how far its study is."""
+    from runs.submit.desk import Desk
+
+    desk = Desk()
+    job = desk.jobs.read(job_id)
+    state = desk.state(job)
+    click.echo(f"{job.id}  {job.to}  {state.word}{f' ({state.detail})' if state.detail else ''}")
+    for name, value in job.handle.items():
+        click.echo(f"  {name:<10}{value}")
+    for line in desk.progress(job):
+        click.echo(f"  {line}")
+
+
+@click.command()
+@click.argument("job_id", metavar="JOB")
+@click.option("-f", "--follow", is_flag=True, help="Go on until the job has ended.")
+def logs(job_id: str, follow: bool) -> None:
+    """Print what JOB printed."""
+    from runs.submit.backend import backend
+    from runs.submit.desk import Desk
+
+    job = Desk().jobs.read(job_id)
+    for piece in backend(job.to).logs(job, follow):
+        click.echo(piece, nl=False)
+
+
+@click.command()
+@click.argument("job_id", metavar="JOB")
+def stop(job_id: str) -> None:
+    """End JOB and all its processes. Its records are kept; kerf resume goes on."""
+    from runs.submit.desk import Desk
+
+    before = Desk().stop(job_id)
+    click.echo(f"{job_id} had ended already: {before.word}" if before.ended else f"{job_id} stopped")
+
+
+@click.command()
+@click.argument("job_id", metavar="JOB")
+def resume(job_id: str) -> None:
+    """Send JOB again: it goes on where it was."""
+    from runs.submit.desk import Desk
+
+    job = Desk().resume(job_id)
+    click.echo(f"{job.id} submitted to {job.to} again, for the {len(job.attempts)}. time")
+
+
+COMMANDS = [submit, jobs, status, logs, stop, resume]

@@ -1,0 +1,133 @@
+"""What was submitted: a folder a job, with everything that finds the job again and nothing that is secret.
+
+    <jobs>/<id>/job.json       what was asked for, where it went, when, and by which handle it is found there
+    <jobs>/<id>/files/         the recipe as it was when it was submitted, if it came from a file
+    <jobs>/<id>/sent-<n>/      what was sent the n-th time, to the letter
+    <jobs>/<id>/log            what the job printed, where the backend leaves that to us
+
+The state of a job is not written down: it is asked of where the job is, each time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from lab.errors import KerfError, unknown_name
+from runs import disk
+
+JOBS = "KERF_JOBS"
+"""Environment variable that names the folder of all jobs."""
+
+_ID = re.compile(r"[a-z0-9][a-z0-9-]*")
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One time that a job was sent.
+
+    Attributes:
+        at: Seconds since the epoch.
+        handle: What the backend needs to find it again, in plain text; never a secret.
+    """
+
+    at: float
+    handle: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as it is remembered.
+
+    Attributes:
+        id: Its name, which is a DNS label: lower case, digits and hyphens.
+        to: The backend.
+        asked: What was asked for: the words of `kerf submit`, as `runs.submit.work.Asked` has them.
+        options: The backend's own settings.
+        cwd: The folder it was submitted from, in which it runs where it runs on this disk.
+        attempts: Every time it was sent, oldest first.
+        stopped: When it was last stopped by `kerf stop`, or None.
+    """
+
+    id: str
+    to: str
+    asked: Mapping[str, Any]
+    options: Mapping[str, Any]
+    cwd: str
+    attempts: tuple[Attempt, ...] = ()
+    stopped: float | None = None
+    folder: Path = field(default=Path(), compare=False)
+
+    @property
+    def handle(self) -> Mapping[str, str]:
+        """The handle of the last attempt."""
+        return self.attempts[-1].handle
+
+    @property
+    def sent(self) -> Path:
+        """The folder of what the last attempt sent, or the next one will if there was none."""
+        return self.folder / f"sent-{max(len(self.attempts), 1)}"
+
+    @property
+    def next(self) -> Path:
+        """The folder of what the next attempt will send."""
+        return self.folder / f"sent-{len(self.attempts) + 1}"
+
+    @property
+    def was_stopped(self) -> bool:
+        """Whether the last attempt was stopped by `kerf stop`."""
+        return self.stopped is not None and self.stopped >= self.attempts[-1].at
+
+
+class Jobs:
+    """The folder of all jobs.
+
+    Args:
+        root: The folder; None: `$KERF_JOBS`, or `out/jobs`.
+    """
+
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = (root or Path(os.environ.get(JOBS) or Path("out") / "jobs")).absolute()
+
+    def folder(self, job_id: str) -> Path:
+        """Where the job of this id is kept."""
+        return self.root / job_id
+
+    def __contains__(self, job_id: str) -> bool:
+        return (self.folder(job_id) / "job.json").is_file()
+
+    def ids(self) -> list[str]:
+        """The ids of all jobs, sorted."""
+        return sorted(path.parent.name for path in self.root.glob("*/job.json"))
+
+    def read(self, job_id: str) -> Job:
+        """The job of this id.
+
+        Raises:
+            KerfError: if there is none, or its record is damaged.
+        """
+        if not _ID.fullmatch(job_id) or job_id not in self:
+            known = self.ids()
+            if not known:
+                raise KerfError(f"unknown job {job_id!r}: {self.root} holds no jobs (${JOBS} names another folder)")
+            raise unknown_name("job", job_id, known)
+        path = self.folder(job_id) / "job.json"
+        try:
+            plain = json.loads(path.read_bytes())
+            plain["attempts"] = tuple(Attempt(**attempt) for attempt in plain["attempts"])
+            return Job(**plain, folder=path.parent)
+        except (ValueError, KeyError, TypeError) as error:
+            raise KerfError(f"{path} is damaged ({error}): move its folder away and submit the job again") from error
+
+    def write(self, job: Job) -> None:
+        """Remember a job."""
+        plain = {key: value for key, value in asdict(replace(job, folder=Path())).items() if key != "folder"}
+        folder = self.folder(job.id)
+        with disk.explained(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            disk.write(folder / "job.json", (json.dumps(plain, indent=2, sort_keys=True) + "\n").encode())

@@ -1,0 +1,31 @@
+"""Reading a log file while it grows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+PAUSE = 0.5
+"""Seconds between two looks at a file that has not grown."""
+
+
+def tail(path: Path, ended: Callable[[], bool], follow: bool) -> Iterator[str]:
+    """What the file holds, in pieces; with `follow` also what is added until `ended` says that nothing more will be.
+
+    A file that is not there yet is an empty one.
+    """
+    position = 0
+    while True:
+        last = not follow or ended()  # asked before reading, so that nothing is missed
+        if path.exists():
+            with path.open("rb") as file:
+                file.seek(position)
+                data = file.read()
+            cut = len(data) if last else data.rfind(b"\n") + 1  # whole lines, so that no letter is cut in two
+            position += cut
+            if cut:
+                yield data[:cut].decode("utf-8", errors="replace")
+        if last:
+            return
+        time.sleep(PAUSE)

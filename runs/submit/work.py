@@ -1,0 +1,155 @@
+"""What is to be done, in the words of `kerf`, checked here to the last field before anything is sent."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from lab.errors import KerfError
+from runs.plain_yaml import MAX_BYTES, parse
+from runs.recipe import Recipe
+from runs.recipe_file import built_in_recipes, load_recipes
+
+TRACKING = "MLFLOW_TRACKING_URI"
+
+_LONGEST_NAME = 32
+"""Characters of a job's id that tell what it is; KubeRay adds to it, and a DNS label has 63."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What `kerf submit` was given, less the backend: plain values, as they stand in a job's record.
+
+    Attributes:
+        what: A built-in recipe's name, or the path of a recipe or sweep file.
+        sweep: Whether it is a sweep file.
+        preset, variant, seeds, sets, out, workers: As `kerf run` takes them; None or empty where not given. `out` is
+            absolute.
+        mlflow: Tracking URI; empty: what `kerf run` finds where it runs; None: no MLflow.
+    """
+
+    what: str
+    sweep: bool = False
+    preset: str | None = None
+    variant: str | None = None
+    seeds: int | None = None
+    sets: tuple[str, ...] = ()
+    out: str | None = None
+    workers: int | None = None
+    mlflow: str | None = ""
+
+    def words(self, what: str | None = None) -> list[str]:
+        """The words after `kerf` that do it; `what` stands in for the file where it has another path."""
+        words = [*(("sweep", "run") if self.sweep else ("run",)), what or self.what]
+        for option, value in (
+            ("--preset", self.preset),
+            ("--variant", self.variant),
+            ("--seeds", self.seeds),
+            *(("--set", text) for text in self.sets),
+            ("--out", self.out),
+            ("--workers", self.workers),
+            ("--mlflow", self.mlflow or None),
+        ):
+            if value is not None:
+                words += [option, str(value)]
+        return words if self.mlflow is not None else [*words, "--no-mlflow"]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be done.
+
+    Attributes:
+        asked: As it was asked for.
+        name: What it is called: the recipe's name, or the sweep file's.
+        studies: The recipe of each study by its absolute folder; none for a sweep.
+        content: What the recipe or sweep file holds; None for a built-in recipe.
+    """
+
+    asked: Asked
+    name: str
+    studies: Mapping[Path, Recipe]
+    content: str | None = None
+
+    @property
+    def file_name(self) -> str:
+        """The name of the recipe or sweep file, without its folder."""
+        return Path(self.asked.what).name
+
+    def job_id(self, to: str) -> str:
+        """The id of the job that does it there: the same for the same words, file and backend, other for others."""
+        asked = {**asdict(self.asked), "what": self.file_name}
+        told = repr((to, sorted(asked.items()), sorted(map(str, self.studies)), self.content)).encode()
+        slug = re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")[:_LONGEST_NAME].strip("-") or "job"
+        return f"{slug}-{hashlib.sha256(told).hexdigest()[:8]}"
+
+
+def work_of(asked: Asked, cwd: Path) -> Work:
+    """Read and check what was asked for, from the folder `cwd`. Writes nothing.
+
+    Raises:
+        KerfError: for whatever is wrong with it, as `kerf run` would say it.
+    """
+    if asked.mlflow:
+        refuse_password(asked.mlflow, "--mlflow")
+    content = None if asked.what in built_in_recipes() else _text(asked.what)
+    if asked.sweep:
+        return Work(asked, Path(asked.what).stem, {}, content)
+    from runs.cli import study_folders
+    from runs.preflight import check_out
+
+    loaded = load_recipes(asked.what, asked.preset, asked.sets, asked.seeds, asked.variant)
+    out = None if asked.out is None else Path(asked.out)
+    folders = study_folders(loaded, asked.preset, asked.sets, asked.seeds, out)
+    studies = {cwd / folders[name]: recipe for name, recipe in loaded.items()}
+    for folder, recipe in studies.items():
+        check_out(folder, recipe)
+    (first, *others) = loaded.items()
+    name = first[1].name.removesuffix(f"-{first[0]}") if others else first[1].name
+    return Work(asked, name, studies, content)
+
+
+def is_sweep(what: str) -> bool:
+    """Whether `what` is a file with a top-level key `sweep`. What cannot be read is none, and refused as a recipe."""
+    if what in built_in_recipes() or not Path(what).is_file() or Path(what).stat().st_size > MAX_BYTES:
+        return False
+    plain = parse(_text(what), what)
+    return isinstance(plain, dict) and "sweep" in plain
+
+
+def _text(what: str) -> str:
+    """What a file holds, whose name may be no file's: then it is empty, and `load_recipes` says what is wrong."""
+    if not Path(what).is_file():
+        return ""
+    try:
+        return Path(what).read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise KerfError(f"{what} is not UTF-8 text (byte {error.start})") from error
+    except OSError as error:
+        raise KerfError(f"{what} cannot be read: {error.strerror}") from error
+
+
+def forwarded_tracking(asked: str | None) -> str | None:
+    """The tracking URI to send where our environment does not reach: what was asked for, else `$MLFLOW_TRACKING_URI`.
+
+    Raises:
+        KerfError: if the variable holds a password, which would end in what is sent.
+    """
+    if asked != "" or not os.environ.get(TRACKING):
+        return asked
+    refuse_password(os.environ[TRACKING], f"${TRACKING}")
+    return os.environ[TRACKING]
+
+
+def refuse_password(uri: str, where: str) -> None:
+    """Refuse an address that holds a password; raises `KerfError`, without showing it."""
+    if urlsplit(uri).password:
+        raise KerfError(
+            f"{where} holds a password, which would be written down with the job: leave it out of the address, and set "
+            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD where the job runs"
+        )

@@ -1,0 +1,202 @@
+"""Submitting to this machine, and what all backends share: ids, records, sentences. Real processes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from runs.cli import main
+from runs.submit.backend import BACKENDS
+from runs.submit.commands import OPTIONS
+from runs.submit.job import Jobs
+from runs.submit.processes import MARK, end_marked, marked
+from runs.submit.work import Asked, is_sweep, work_of
+
+SMALL = ["--seeds", "1", "--set", "iterations=2"]
+CANARY = "canary-5f1d0c"
+
+
+def kerf(*words: str | Path) -> str:
+    """What a command prints that succeeds."""
+    result = CliRunner().invoke(main, [str(word) for word in words])
+    assert result.exit_code == 0, f"{result.output}{result.exception}"
+    return result.output
+
+
+def refused(*words: str | Path) -> str:
+    """The sentence of a command that is refused."""
+    result = CliRunner().invoke(main, [str(word) for word in words])
+    assert result.exit_code == 2, result.output
+    (sentence,) = result.stderr.splitlines()
+    return sentence
+
+
+@pytest.fixture(autouse=True)
+def workplace(tmp_path, monkeypatch):
+    """A folder of its own to submit from, and no tokens."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("KERF_JOBS", "MLFLOW_TRACKING_URI", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def files_that_hold(folder: Path, word: str) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and word.encode() in path.read_bytes()]
+
+
+@pytest.mark.parametrize("to", BACKENDS)
+def test_every_backend_has_an_option_or_needs_none(to):
+    assert set(OPTIONS) >= {"address", "image"}
+    assert {name for names in OPTIONS.values() for name in names} <= set(BACKENDS)
+
+
+def test_a_dry_run_prints_what_would_be_sent_and_writes_nothing(workplace):
+    printed = kerf("submit", "smoke", "--to", "local", *SMALL, "--dry-run")
+    assert f"cd {workplace}" in printed
+    assert "-m runs run smoke --seeds 1 --set iterations=2 --out" in printed
+    assert list(workplace.iterdir()) == []
+
+
+def test_the_id_is_that_of_what_is_asked_for(tmp_path):
+    def job_id(to="local", **asked):
+        return work_of(Asked(**{"what": "smoke", **asked}), tmp_path).job_id(to)
+
+    assert job_id() == job_id()
+    assert job_id().startswith("smoke-")
+    others = [
+        job_id("slurm"),
+        job_id(seeds=1),
+        job_id(sets=("penalty=1",)),
+        job_id(out="/tmp/elsewhere"),
+        job_id(mlflow=None),
+    ]
+    assert len({job_id(), *others}) == 6
+
+
+def test_a_file_is_kept_as_it_was_when_it_was_submitted(workplace):
+    (workplace / "mine.yaml").write_text(smoke_text())
+    printed = kerf("submit", "mine.yaml", "--to", "local", "--dry-run")
+    (kept,) = [word for word in printed.split() if word.endswith("files/mine.yaml")]
+    assert Path(kept).is_relative_to(workplace / "out" / "jobs")
+    before = work_of(Asked("mine.yaml"), workplace).job_id("local")
+    (workplace / "mine.yaml").write_text(smoke_text().replace("seeds: 2", "seeds: 3"))
+    assert work_of(Asked("mine.yaml"), workplace).job_id("local") != before
+
+
+def smoke_text() -> str:
+    from runs.recipe_file import built_in_recipes
+
+    return built_in_recipes()["smoke"].read_text()
+
+
+def test_a_sweep_file_is_known_by_its_key_and_passed_on(workplace):
+    (workplace / "doses.yaml").write_text("sweep: {penalty: [1, 2]}\nrecipe: smoke\n")
+    assert is_sweep("doses.yaml")
+    assert not is_sweep("smoke")
+    assert not is_sweep("nowhere.yaml")
+    printed = kerf("submit", "doses.yaml", "--to", "local", "--out", "there", "--dry-run")
+    assert f"sweep run {workplace}/out/jobs/doses-" in printed
+    assert f"files/doses.yaml --out {workplace}/there" in printed
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["submit", "smoke", "--to", "slrm"], "unknown backend 'slrm'; did you mean 'slurm'?"),
+        (["submit", "smok", "--to", "local"], "unknown recipe 'smok'; did you mean 'smoke'?"),
+        (["submit", "smoke", "--to", "local", "--set", "penaly=1"], "did you mean 'penalty'?"),
+        (["submit", "smoke", "--to", "local", "--image", "x"], "--image concerns kuberay only, got --to local"),
+        (["submit", "smoke", "--to", "local", "--time", "1"], "--time concerns slurm and kuberay only"),
+        (["submit", "smoke", "--to", "local", "--mlflow", "x", "--no-mlflow"], "exclude each other"),
+        (["submit", "smoke", "--to", "local", "--mlflow", f"http://me:{CANARY}@host"], "--mlflow holds a password"),
+        (["status", "smoke-1"], "unknown job 'smoke-1'"),
+        (["stop", "../etc"], "unknown job '../etc'"),
+        (["logs", "-f", "nothing"], "holds no jobs"),
+        (["resume", "nothing"], "holds no jobs"),
+    ],
+)
+def test_mistakes_end_in_a_sentence(words, said, workplace):
+    sentence = refused(*words)
+    assert said in sentence
+    assert CANARY not in sentence
+    assert list(workplace.iterdir()) == []
+
+
+def test_a_damaged_record_is_told_of(workplace):
+    (workplace / "out" / "jobs" / "smoke-1").mkdir(parents=True)
+    (workplace / "out" / "jobs" / "smoke-1" / "job.json").write_text("{")
+    assert "damaged" in refused("status", "smoke-1")
+
+
+def test_the_folder_of_jobs_can_be_elsewhere(workplace, monkeypatch):
+    monkeypatch.setenv("KERF_JOBS", str(workplace / "mine"))
+    assert Jobs().root == workplace / "mine"
+    assert "no jobs in" in kerf("jobs")
+
+
+def test_ending_what_is_marked_ends_that_and_nothing_else(tmp_path):
+    stubborn = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+    )
+    script = (
+        f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {stubborn!r}], start_new_session=True).wait()"
+    )
+    processes = {
+        mark: subprocess.Popen(
+            [sys.executable, "-c", script], env={MARK: str(tmp_path / mark)}, stdout=subprocess.PIPE, text=True
+        )
+        for mark in ("ours", "theirs")
+    }
+    try:
+        for process in processes.values():
+            assert process.stdout is not None
+            assert process.stdout.readline() == "up\n"
+        assert len(marked(str(tmp_path / "ours"))) == 2
+        assert end_marked(str(tmp_path / "ours"), grace=0.2) == 2
+        assert marked(str(tmp_path / "ours")) == []
+        assert len(marked(str(tmp_path / "theirs"))) == 2
+    finally:
+        end_marked(str(tmp_path / "theirs"), grace=0.1)
+        for process in processes.values():
+            process.wait(timeout=10)
+            assert process.stdout is not None
+            process.stdout.close()
+
+
+@pytest.mark.slow
+def test_a_local_job_is_stopped_without_a_trace_and_resumed_to_its_end(workplace, monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_TOKEN", CANARY * 4)  # the private Ray takes it for its own
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", CANARY)
+    job_id = kerf("submit", "smoke", "--to", "local", *SMALL).split()[0]
+    assert "submitted already and is running" in refused("submit", "smoke", "--to", "local", *SMALL)
+    folder = Jobs().folder(job_id)
+    wait_for(lambda: any("raylet" in process.name() for process in marked(str(folder))), 60)
+    assert kerf("stop", job_id) == f"{job_id} stopped\n"
+    assert marked(str(folder)) == []
+    assert f"{job_id}  local  stopped" in kerf("status", job_id)
+    assert kerf("resume", job_id).endswith("for the 2. time\n")
+    assert "stop it first" in refused("resume", job_id)
+    log = kerf("logs", "-f", job_id)
+    status = kerf("status", job_id)
+    assert f"{job_id}  local  done" in status, log
+    assert "5 of 5 units, report written" in status
+    assert "[  5/5]" in log
+    assert "had ended already: done" in kerf("stop", job_id)
+    assert "there is nothing to go on with" in refused("resume", job_id)
+    assert "done" in kerf("jobs")
+    wait_for(lambda: marked(str(folder)) == [], 20)
+    assert json.loads((folder / "job.json").read_text())["id"] == job_id
+    assert files_that_hold(workplace, CANARY) == [], "no secret is written down"
+
+
+def wait_for(happened, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.2)
