@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from lab.errors import KerfError
+from runs.cluster.commands import cluster
 from runs.options import asks_for_a_recipe, to_mlflow
 from runs.submit.commands import COMMANDS
 
@@ -318,7 +319,7 @@ def bench_scale(json_file: Path | None, check: bool) -> None:
     raise SystemExit(scale(json_file, terminal(), check))
 
 
-for command in COMMANDS:
+for command in (*COMMANDS, cluster):
     main.add_command(command)
 
 

@@ -131,7 +131,7 @@ def status(job_id: str) -> None:
     state = desk.state(job)
     click.echo(f"{job.id}  {job.to}  {state.word}{f' ({state.detail})' if state.detail else ''}")
     for name, value in job.handle.items():
-        click.echo(f"  {name:<10}{value}")
+        click.echo(f"  {name:<15}{value}")
     for line in desk.progress(job):
         click.echo(f"  {line}")
 

@@ -6,12 +6,12 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from lab.errors import KerfError
 from runs import disk
 from runs.store import Store
-from runs.submit.backend import State, backend
+from runs.submit.backend import State, Word, backend
 from runs.submit.job import Attempt, Job, Jobs
 from runs.submit.work import Asked, Work, forwarded_tracking, work_of
 
@@ -70,8 +70,10 @@ class Desk:
         """
         job = self.jobs.read(job_id)
         state = self.state(job)
+        if state.word == "unreachable":
+            raise KerfError(f"{job_id} cannot be resumed, for it may still be at work: {state.detail}")
         if not state.ended:
-            raise KerfError(f"{job_id} is {state.word}{f' ({state.detail})' if state.detail else ''}: stop it first")
+            raise KerfError(f"{job_id} is {state.word}: stop it first")
         if state.word == "done":
             raise KerfError(f"{job_id} is done: there is nothing to go on with")
         return self._send(job, work_of(_asked(job), Path(job.cwd)))
@@ -87,16 +89,25 @@ class Desk:
         if state.word == "unreachable":
             raise KerfError(f"{job_id} cannot be stopped: {state.detail}")
         if not state.ended:
-            self.jobs.write(replace(job, stopped=time.time()))
+            job = replace(job, stopped=time.time())
+            self.jobs.write(job)
             backend(job.to).stop(job)
+            self.state(job)  # is remembered
         return state
 
     def state(self, job: Job) -> State:
-        """How a job stands; `unreachable` if nobody can tell."""
+        """How a job stands; `unreachable` if nobody can tell. An end is remembered, for it stays what it is."""
+        *before, last = job.attempts
+        if last.end is not None:
+            word, detail = last.end
+            return State(cast("Word", word), detail)
         try:
-            return backend(job.to).state(job)
+            state = backend(job.to).state(job)
         except KerfError as error:
             return State("unreachable", str(error))
+        if state.ended:
+            self.jobs.write(replace(job, attempts=(*before, replace(last, end=(state.word, state.detail)))))
+        return state
 
     def folders(self, job: Job) -> list[Path]:
         """The folders of its studies."""

@@ -5,7 +5,7 @@
     <jobs>/<id>/sent-<n>/      what was sent the n-th time, to the letter
     <jobs>/<id>/log            what the job printed, where the backend leaves that to us
 
-The state of a job is not written down: it is asked of where the job is, each time.
+The state of a job is asked of where the job is, each time; only its end is written down, once somebody has seen it.
 """
 
 from __future__ import annotations
@@ -34,10 +34,12 @@ class Attempt:
     Attributes:
         at: Seconds since the epoch.
         handle: What the backend needs to find it again, in plain text; never a secret.
+        end: How it ended, as word and detail, or None if nobody has seen that yet.
     """
 
     at: float
     handle: Mapping[str, str]
+    end: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from runs import disk
 from runs.submit.backend import State, Texts, exit_state
 from runs.submit.job import Job
 from runs.submit.logs import tail
-from runs.submit.processes import MARK, end_marked, marked
+from runs.submit.processes import JOB_MARK, end_marked, marked
 from runs.submit.work import Work
 
 SCRIPT = "command.sh"
@@ -41,7 +41,7 @@ class Local:
             process = subprocess.Popen(
                 ["/bin/sh", str(job.next / SCRIPT)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-                env={**os.environ, MARK: str(job.folder), "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, JOB_MARK: str(job.folder), "PYTHONUNBUFFERED": "1"},
             )  # fmt: skip
             (job.next / "pid").write_text(f"{process.pid}\n")
         return {"pid": str(process.pid), "log": str(job.folder / "log")}
@@ -50,7 +50,7 @@ class Local:
         exited = job.sent / EXIT
         if exited.is_file() and (code := exited.read_text().strip()):
             return exit_state(int(code))
-        if marked(str(job.folder)):
+        if marked(JOB_MARK, str(job.folder)):
             return State("running", f"process {job.handle['pid']}")
         if exited.is_file() and (code := exited.read_text().strip()):  # it ended between the two looks
             return exit_state(int(code))
@@ -60,4 +60,4 @@ class Local:
         return tail(job.folder / "log", lambda: self.state(job).ended, follow)
 
     def stop(self, job: Job) -> None:
-        end_marked(str(job.folder))
+        end_marked(JOB_MARK, str(job.folder))

@@ -11,8 +11,11 @@ import psutil
 
 from lab.errors import KerfError
 
-MARK = "KERF_JOB"
+JOB_MARK = "KERF_JOB"
 """Environment variable that every process of a job inherits; its value is the job's folder."""
+
+CLUSTER_MARK = "KERF_CLUSTER"
+"""The same of a local cluster; what a job does on that cluster carries both."""
 
 GRACE = 5.0
 """Seconds between the request to end and the kill."""
@@ -21,12 +24,12 @@ PATIENCE = 30.0
 """Seconds after which a process that outlives its kill is told of."""
 
 
-def marked(mark: str) -> list[psutil.Process]:
-    """All processes that carry `mark`, and their descendants; without this one."""
+def marked(variable: str, mark: str) -> list[psutil.Process]:
+    """All processes whose environment variable is `mark`, and their descendants; without this one."""
     found: dict[int, psutil.Process] = {}
     for process in psutil.process_iter():
         try:
-            if process.environ().get(MARK) == mark:
+            if process.environ().get(variable) == mark:
                 for one in (process, *process.children(recursive=True)):
                     found[one.pid] = one
         except psutil.Error:
@@ -35,8 +38,8 @@ def marked(mark: str) -> list[psutil.Process]:
     return [process for process in found.values() if _alive(process)]
 
 
-def end_marked(mark: str, grace: float = GRACE) -> int:
-    """Ask all processes that carry `mark` to end, kill those that have not after `grace` seconds, and wait.
+def end_marked(variable: str, mark: str, grace: float = GRACE) -> int:
+    """Ask all those processes to end, kill those that have not after `grace` seconds, and wait.
 
     Returns:
         How many there were at first.
@@ -44,11 +47,11 @@ def end_marked(mark: str, grace: float = GRACE) -> int:
     Raises:
         KerfError: if some outlive even that.
     """
-    first = marked(mark)
+    first = marked(variable, mark)
     _signal(first, signal.SIGTERM)
     psutil.wait_procs(first, grace)
     deadline = time.monotonic() + PATIENCE
-    while left := marked(mark):  # again and again: a dying parent may have started another one
+    while left := marked(variable, mark):  # again and again: a dying parent may have started another one
         if time.monotonic() > deadline:
             raise KerfError(f"these processes outlive a kill: {', '.join(str(process.pid) for process in left)}")
         _signal(left, signal.SIGKILL)

@@ -150,6 +150,6 @@ def refuse_password(uri: str, where: str) -> None:
     """Refuse an address that holds a password; raises `KerfError`, without showing it."""
     if urlsplit(uri).password:
         raise KerfError(
-            f"{where} holds a password, which would be written down with the job: leave it out of the address, and set "
-            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD where the job runs"
+            f"{where} holds a password, which would be written down with the job: leave it out of the address "
+            "(MLflow takes it from MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD where the job runs)"
         )

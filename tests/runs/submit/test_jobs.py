@@ -5,61 +5,30 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from runs.cli import main
 from runs.submit.backend import BACKENDS
-from runs.submit.commands import OPTIONS
+from runs.submit.commands import OPTIONS, submit
 from runs.submit.job import Jobs
-from runs.submit.processes import MARK, end_marked, marked
+from runs.submit.processes import JOB_MARK, end_marked, marked
 from runs.submit.work import Asked, is_sweep, work_of
+from tests.runs.submit.calls import SMALL, files_that_hold, kerf, refused, wait_for
 
-SMALL = ["--seeds", "1", "--set", "iterations=2"]
 CANARY = "canary-5f1d0c"
 
 
-def kerf(*words: str | Path) -> str:
-    """What a command prints that succeeds."""
-    result = CliRunner().invoke(main, [str(word) for word in words])
-    assert result.exit_code == 0, f"{result.output}{result.exception}"
-    return result.output
-
-
-def refused(*words: str | Path) -> str:
-    """The sentence of a command that is refused."""
-    result = CliRunner().invoke(main, [str(word) for word in words])
-    assert result.exit_code == 2, result.output
-    (sentence,) = result.stderr.splitlines()
-    return sentence
-
-
-@pytest.fixture(autouse=True)
-def workplace(tmp_path, monkeypatch):
-    """A folder of its own to submit from, and no tokens."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("KERF_JOBS", "MLFLOW_TRACKING_URI", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"):
-        monkeypatch.delenv(name, raising=False)
-    return tmp_path
-
-
-def files_that_hold(folder: Path, word: str) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file() and word.encode() in path.read_bytes()]
-
-
-@pytest.mark.parametrize("to", BACKENDS)
-def test_every_backend_has_an_option_or_needs_none(to):
-    assert set(OPTIONS) >= {"address", "image"}
-    assert {name for names in OPTIONS.values() for name in names} <= set(BACKENDS)
+def test_options_concern_backends_that_there_are():
+    assert {name for names in OPTIONS.values() for name in names} == set(BACKENDS)
+    assert set(OPTIONS) <= {parameter.name for parameter in submit.params}
 
 
 def test_a_dry_run_prints_what_would_be_sent_and_writes_nothing(workplace):
     printed = kerf("submit", "smoke", "--to", "local", *SMALL, "--dry-run")
     assert f"cd {workplace}" in printed
-    assert "-m runs run smoke --seeds 1 --set iterations=2 --out" in printed
+    assert "-m runs run smoke --seeds 1 --set iterations=2 --set" in printed
+    assert f" --out {workplace}/out/smoke-" in printed
     assert list(workplace.iterdir()) == []
 
 
@@ -149,7 +118,7 @@ def test_ending_what_is_marked_ends_that_and_nothing_else(tmp_path):
     )
     processes = {
         mark: subprocess.Popen(
-            [sys.executable, "-c", script], env={MARK: str(tmp_path / mark)}, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", script], env={JOB_MARK: str(tmp_path / mark)}, stdout=subprocess.PIPE, text=True
         )
         for mark in ("ours", "theirs")
     }
@@ -157,12 +126,12 @@ def test_ending_what_is_marked_ends_that_and_nothing_else(tmp_path):
         for process in processes.values():
             assert process.stdout is not None
             assert process.stdout.readline() == "up\n"
-        assert len(marked(str(tmp_path / "ours"))) == 2
-        assert end_marked(str(tmp_path / "ours"), grace=0.2) == 2
-        assert marked(str(tmp_path / "ours")) == []
-        assert len(marked(str(tmp_path / "theirs"))) == 2
+        assert len(marked(JOB_MARK, str(tmp_path / "ours"))) == 2
+        assert end_marked(JOB_MARK, str(tmp_path / "ours"), grace=0.2) == 2
+        assert marked(JOB_MARK, str(tmp_path / "ours")) == []
+        assert len(marked(JOB_MARK, str(tmp_path / "theirs"))) == 2
     finally:
-        end_marked(str(tmp_path / "theirs"), grace=0.1)
+        end_marked(JOB_MARK, str(tmp_path / "theirs"), grace=0.1)
         for process in processes.values():
             process.wait(timeout=10)
             assert process.stdout is not None
@@ -176,27 +145,20 @@ def test_a_local_job_is_stopped_without_a_trace_and_resumed_to_its_end(workplace
     job_id = kerf("submit", "smoke", "--to", "local", *SMALL).split()[0]
     assert "submitted already and is running" in refused("submit", "smoke", "--to", "local", *SMALL)
     folder = Jobs().folder(job_id)
-    wait_for(lambda: any("raylet" in process.name() for process in marked(str(folder))), 60)
+    wait_for(lambda: any("raylet" in process.name() for process in marked(JOB_MARK, str(folder))), 60)
     assert kerf("stop", job_id) == f"{job_id} stopped\n"
-    assert marked(str(folder)) == []
+    assert marked(JOB_MARK, str(folder)) == []
     assert f"{job_id}  local  stopped" in kerf("status", job_id)
     assert kerf("resume", job_id).endswith("for the 2. time\n")
     assert "stop it first" in refused("resume", job_id)
     log = kerf("logs", "-f", job_id)
     status = kerf("status", job_id)
     assert f"{job_id}  local  done" in status, log
-    assert "5 of 5 units, report written" in status
-    assert "[  5/5]" in log
+    assert "4 of 4 units, report written" in status
+    assert "[  4/4]" in log
     assert "had ended already: done" in kerf("stop", job_id)
     assert "there is nothing to go on with" in refused("resume", job_id)
     assert "done" in kerf("jobs")
-    wait_for(lambda: marked(str(folder)) == [], 20)
+    wait_for(lambda: marked(JOB_MARK, str(folder)) == [], 20)
     assert json.loads((folder / "job.json").read_text())["id"] == job_id
     assert files_that_hold(workplace, CANARY) == [], "no secret is written down"
-
-
-def wait_for(happened, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.2)

@@ -1,0 +1,33 @@
+"""`kerf cluster`. Loads nothing but click until one of its commands runs."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.group()
+def cluster() -> None:
+    """A Ray cluster of simulated nodes on this machine, to try kerf submit --to ray on."""
+
+
+@cluster.command()
+@click.option("--nodes", type=click.IntRange(min=1), default=2, show_default=True, help="Nodes, the head among them.")
+@click.option("--cpus", type=click.IntRange(min=1), metavar="N", help="CPUs of a node; default: this machine's.")
+def up(nodes: int, cpus: int | None) -> None:
+    """Start it. Listens on the loopback address alone, and answers nobody without its token."""
+    import os
+
+    from runs.cluster.local import up as start
+
+    found = start(nodes, cpus or os.cpu_count() or 1)
+    click.echo(f"{nodes} nodes of {found.cpus} CPUs at {found.address}; kerf submit RECIPE --to ray finds it")
+    click.echo(f"for Ray's own commands: RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH={found.token_file}")
+    click.echo("to end it, and all that runs on it: kerf cluster down")
+
+
+@cluster.command()
+def down() -> None:
+    """End it, with all that runs on it."""
+    from runs.cluster.local import down as end
+
+    click.echo(f"the local cluster is down ({end()} processes ended)")

@@ -1,0 +1,53 @@
+"""The process that keeps a local cluster: starts its nodes, says where they are, and ends them when it is told to."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+from ray.cluster_utils import Cluster
+
+from runs import disk
+from runs.cluster.local import DESCRIPTION
+from runs.pool import LOOPBACK, OBJECT_STORE_BYTES
+
+
+def keep(folder: Path, num_nodes: int, cpus: int) -> None:
+    """Start a cluster, write its description into `folder`, and end it at SIGTERM or SIGINT."""
+    told = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: told.set())
+    node = {"node_ip_address": LOOPBACK, "num_cpus": cpus, "object_store_memory": OBJECT_STORE_BYTES}
+    scratch = tempfile.mkdtemp(prefix="kerf-", dir="/tmp")  # sockets need short paths
+    head = {
+        "temp_dir": f"{scratch}/ray",  # below, for Ray opens its own folder to everybody
+        "include_dashboard": True,
+        "dashboard_host": LOOPBACK,
+        "dashboard_port": 0,
+    }
+    cluster = Cluster(initialize_head=True, head_node_args={**node, **head})
+    try:
+        for _ in range(num_nodes - 1):
+            if not told.is_set():
+                cluster.add_node(**node)
+        described = {
+            "address": f"http://{cluster.webui_url}",
+            "gcs": cluster.gcs_address,
+            "nodes": num_nodes,
+            "cpus": cpus,
+            "scratch": scratch,
+        }
+        disk.write(folder / DESCRIPTION, json.dumps(described, indent=2, sort_keys=True).encode())
+        told.wait()
+    finally:
+        cluster.shutdown()
+        shutil.rmtree(scratch, ignore_errors=True)  # `down` removes it again after the last process has ended
+
+
+if __name__ == "__main__":
+    keep(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
