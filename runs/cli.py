@@ -60,7 +60,7 @@ def main() -> None:
     "ray_address",
     envvar="KERF_RAY",
     metavar="ADDRESS",
-    help="Do the work on this Ray cluster (auto: the one that this runs in), not in a private Ray; or $KERF_RAY.",
+    help="Do the work on this Ray cluster (auto: the one whose job this is), not in a private Ray; or $KERF_RAY.",
 )
 def run(
     recipe: str,

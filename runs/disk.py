@@ -91,13 +91,14 @@ def publish(partial: Path, final: Path) -> None:
 
 
 @contextmanager
-def held(path: Path, what: str, patience: float = 0.0) -> Iterator[None]:
+def held(path: Path, what: str, patience: float = 0.0, shared: bool = False) -> Iterator[None]:
     """Hold the lock file `path`; the kernel lets go of it when this process ends, however it ends.
 
     Args:
         path: The lock file; created if need be, empty unless held.
         what: What it guards, for the message.
         patience: Seconds to wait for another holder.
+        shared: Whether others may hold it, too, who say the same.
 
     Raises:
         KerfError: if another process holds it still; names that process.
@@ -108,7 +109,7 @@ def held(path: Path, what: str, patience: float = 0.0) -> Iterator[None]:
     with file:
         while True:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
                 if time.monotonic() >= deadline:
@@ -121,6 +122,9 @@ def held(path: Path, what: str, patience: float = 0.0) -> Iterator[None]:
                 time.sleep(0.05)
             except OSError as error:
                 raise KerfError(f"cannot lock {path}: {error.strerror}; give --out a folder on a local disk") from error
+        if shared:  # one of many: there is no one holder to write down
+            yield
+            return
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}")
         file.flush()

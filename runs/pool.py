@@ -69,7 +69,7 @@ def local_ray(num_cpus: int) -> Iterator[None]:
         yield
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    with _on_loopback():
+    with on_loopback():
         ray.init(
             address="local",
             num_cpus=num_cpus,
@@ -86,7 +86,7 @@ def local_ray(num_cpus: int) -> Iterator[None]:
 
 
 @contextmanager
-def _on_loopback() -> Iterator[None]:
+def on_loopback() -> Iterator[None]:
     """Keeps Ray from turning a loopback address into the machine's outer one, as it does wherever it could cluster."""
     could_cluster = ray_constants.ENABLE_RAY_CLUSTER
     ray_constants.ENABLE_RAY_CLUSTER = False

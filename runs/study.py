@@ -56,6 +56,19 @@ def run_study(recipe: Recipe, out: Path, tracking: str | None, workers: int | No
         return _Study(recipe, store, tracking, workers or os.cpu_count() or 1, console).run()
 
 
+def prepare_study(recipe: Recipe, out: Path) -> None:
+    """Make the folder of a study, or see that it is there, so that its units can be done one by one.
+
+    Raises:
+        KerfError: for a folder that cannot take the study.
+    """
+    from runs.cell import make_battery
+
+    battery = make_battery(recipe)
+    with open_study(out, manifest(recipe, battery)) as store:
+        _write_once(store, recipe, battery)
+
+
 def manifest(recipe: Recipe, battery: AnyBattery) -> dict[str, Any]:
     """What `study.json` says: everything that decides the records, and what made them."""
     resolved = resolved_recipe(recipe)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from lab.errors import KerfError
 from runs.recipe import Recipe
@@ -16,7 +16,7 @@ def joined(address: str | None, recipes: Sequence[Recipe], workers: int | None) 
     """Be connected to the Ray cluster at `address` meanwhile; None does nothing, and a private Ray will be started.
 
     Args:
-        address: `auto` for the cluster that this process runs in, or `host:port` of its GCS.
+        address: `auto` for the cluster whose job this is (`RAY_ADDRESS`), or `host:port` of its GCS.
         recipes: What is going to be done there.
         workers: Units at a time that were asked for, or None.
 
@@ -29,17 +29,22 @@ def joined(address: str | None, recipes: Sequence[Recipe], workers: int | None) 
     if address is None:
         yield workers
         return
+    # Ray's own `auto` looks for any cluster on this machine; ours is the one that the job is part of.
+    found = os.environ.get("RAY_ADDRESS") if address == "auto" else address
+    if not found:
+        raise KerfError("--ray auto: expected to be within a Ray job, where RAY_ADDRESS is set; give host:port instead")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
-    from runs.pool import cpus_needed
+    from runs.pool import LOOPBACK, cpus_needed, on_loopback
 
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        with on_loopback() if found.startswith(f"{LOOPBACK}:") else nullcontext():
+            ray.init(address=found, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise KerfError(
-            f"--ray {address}: no Ray cluster lets us in ({str(error).splitlines()[0]}); expected auto within a Ray "
-            "job, or host:port of a running cluster, with its token in RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
+            f"--ray {address}: no Ray cluster lets us in at {found} ({str(error).splitlines()[0]}); its token is expected "
+            "in RAY_AUTH_TOKEN, or in the file that RAY_AUTH_TOKEN_PATH names, with RAY_AUTH_MODE=token"
         ) from error
     try:
         has = int(ray.cluster_resources().get("CPU", 0))

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
+from typing import Any
 
 from ray.cluster_utils import Cluster
 
@@ -22,7 +23,12 @@ def keep(folder: Path, num_nodes: int, cpus: int) -> None:
     told = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: told.set())
-    node = {"node_ip_address": LOOPBACK, "num_cpus": cpus, "object_store_memory": OBJECT_STORE_BYTES}
+    node: dict[str, Any] = {
+        "node_ip_address": LOOPBACK,
+        "num_cpus": cpus,
+        "object_store_memory": OBJECT_STORE_BYTES,
+        "dashboard_agent_listen_port": None,  # any that is free: by default all heads of a machine want the same one
+    }
     scratch = tempfile.mkdtemp(prefix="kerf-", dir="/tmp")  # sockets need short paths
     head = {
         "temp_dir": f"{scratch}/ray",  # below, for Ray opens its own folder to everybody

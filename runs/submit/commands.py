@@ -169,4 +169,18 @@ def resume(job_id: str) -> None:
     click.echo(f"{job.id} submitted to {job.to} again, for the {len(job.attempts)}. time")
 
 
-COMMANDS = [submit, jobs, status, logs, stop, resume]
+@click.command()
+@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("unit_name", metavar="UNIT")
+@click.option("--cpus", type=click.IntRange(min=1), default=1, show_default=True, help="CPUs that it may use.")
+def unit(out: Path, unit_name: str, cpus: int) -> None:
+    """Do one UNIT of the study in OUT: aligned/seed-0, or cells/<arm>/seed-0. For schedulers.
+
+    Many may be at work on one study at once. SIGUSR1 stops it in good order, with exit code 75: begin it again.
+    """
+    from runs.submit.unit import do_unit
+
+    raise SystemExit(do_unit(out, unit_name, cpus, click.echo))
+
+
+COMMANDS = [submit, jobs, status, logs, stop, resume, unit]

@@ -29,3 +29,22 @@ def tail(path: Path, ended: Callable[[], bool], follow: bool) -> Iterator[str]:
         if last:
             return
         time.sleep(PAUSE)
+
+
+def tail_folder(folder: Path, ended: Callable[[], bool], follow: bool) -> Iterator[str]:
+    """The same of all files `*.log` in a folder, each piece under the name of the file that it is from."""
+    positions: dict[Path, int] = {}
+    while True:
+        last = not follow or ended()
+        for path in sorted(folder.glob("*.log")):
+            with path.open("rb") as file:
+                file.seek(positions.get(path, 0))
+                data = file.read()
+            cut = len(data) if last else data.rfind(b"\n") + 1
+            positions[path] = positions.get(path, 0) + cut
+            if cut:
+                text = data[:cut].decode("utf-8", errors="replace")
+                yield f"==> {path.stem}\n{text}" + ("" if text.endswith("\n") else "\n")
+        if last:
+            return
+        time.sleep(PAUSE)

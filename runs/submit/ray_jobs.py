@@ -35,7 +35,7 @@ WORDS: dict[str, Word] = {
 }
 
 PATIENCE = 60.0
-"""Seconds within which a job must have stopped."""
+"""Seconds within which a job must have been taken, and must have stopped."""
 
 TIMEOUT = 10.0
 """Seconds within which a head must answer at all."""
@@ -60,11 +60,17 @@ class RayJobs:
         request = json.loads((job.next / REQUEST).read_bytes())
         address = request.pop("address")
         client = _client(address)
-        try:
-            client.submit_job(**request)
-        except (RuntimeError, ValueError) as error:
-            if "already" not in str(error):  # else it arrived before, and our record of it did not
-                raise KerfError(f"{address} did not take the job: {str(error).splitlines()[0]}") from error
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                client.submit_job(**request)
+            except (RuntimeError, ValueError) as error:
+                if "try again later" in str(error) and time.monotonic() < deadline:
+                    time.sleep(1.0)  # a head that has just come up has no agent yet that takes jobs
+                    continue
+                if "already" not in str(error):  # else it arrived before, and our record of it did not
+                    raise KerfError(f"{address} did not take the job: {str(error).splitlines()[0]}") from error
+            break
         found = local_cluster()
         ours = {"local_cluster": found.scratch} if found is not None and found.address == address else {}
         return {"address": address, "submission_id": request["submission_id"], **ours}

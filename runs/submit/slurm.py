@@ -1,0 +1,164 @@
+"""Slurm: an array of the aligned seeds, an array of the cells that wait for them, and a last job for the report.
+
+Every task does one unit, in a private Ray on its node's loopback address; nothing of it listens beyond the node. With
+`--nodes` above 1, one job runs the whole study on one Ray over all its nodes. All nodes must see the study's folder.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from lab.errors import KerfError
+from runs.arms import ResolvedArm
+from runs.store import ALIGNED, Store, Unit
+from runs.submit.backend import State, Texts, exit_state
+from runs.submit.job import Job
+from runs.submit.local import EXIT, kerf_words
+from runs.submit.logs import tail_folder
+from runs.submit.render import plain, render
+from runs.submit.unit import STOPPED
+from runs.submit.work import Work
+from runs.verdicts import has_passed
+
+NOTICE = 120
+"""Seconds before its time is up that a unit is told to stop."""
+
+PATIENCE = 60.0
+"""Seconds within which cancelled jobs must have gone."""
+
+SUBMIT = "submit.sh"
+REPORT = "report"
+
+
+class Slurm:
+    """Jobs under Slurm, through its own commands."""
+
+    def texts(self, job: Job, work: Work) -> Texts:
+        common = {
+            "name": job.id,
+            "cwd": job.cwd,
+            "cpus": job.options.get("cpus", 1),
+            "logs": job.next,
+            "exit_file": job.next / EXIT,
+            "directives": [
+                f"--{directive}={plain(f'--{option}', str(job.options[key]))}"
+                for directive, option, key in (
+                    ("mem", "memory", "memory"),
+                    ("time", "time", "time_limit"),
+                    ("partition", "partition", "partition"),
+                    ("account", "account", "account"),
+                )
+                if key in job.options
+            ],
+        }
+        kerf = kerf_words(job.options.get("python"))
+        command = [*kerf, *work.asked.words()]
+        nodes = job.options.get("nodes", 1)
+        if nodes > 1:
+            script = render(
+                "nodes.sbatch.j2", **common, part=REPORT, nodes=nodes, command=command, token=job.next / "token",
+                bin=Path(kerf[0]).parent,
+            )  # fmt: skip
+            return {f"{REPORT}.sbatch": script, SUBMIT: render("submit.sh.j2", folder=job.next, parts=[REPORT])}
+        texts = {}
+        parts = _parts(work)
+        for part, rows in parts.items():
+            manifest = job.next / f"{part}.tsv"
+            texts[manifest.name] = "".join(f"{folder}\t{unit.name}\n" for folder, unit in rows)
+            texts[f"{part}.sbatch"] = render(
+                "array.sbatch.j2", **common, part=part, rows=len(rows), manifest=manifest, kerf=kerf, notice=NOTICE,
+                stopped=STOPPED,
+            )  # fmt: skip
+        texts[f"{REPORT}.sbatch"] = render("command.sbatch.j2", **common, part=REPORT, command=command)
+        texts[SUBMIT] = render("submit.sh.j2", folder=job.next, parts=[*parts, REPORT])
+        return texts
+
+    def send(self, job: Job, work: Work) -> Mapping[str, str]:
+        from runs.study import prepare_study
+
+        _slurm("sinfo", "--version")
+        for folder, recipe in work.studies.items():
+            prepare_study(recipe, folder)
+        said = _slurm("/bin/sh", str(job.next / SUBMIT))
+        return dict(line.split() for line in said.splitlines())
+
+    def state(self, job: Job) -> State:
+        states = _queue(list(job.handle.values()))
+        if running := [state for state in states if state not in ("PENDING", "REQUEUED", "REQUEUE_HOLD")]:
+            return State("running", f"{len(running)} running, {len(states) - len(running)} waiting")
+        if states:
+            return State("waiting", f"{len(states)} waiting")
+        exited = job.sent / EXIT
+        if exited.is_file() and (code := exited.read_text().strip()):
+            return exit_state(int(code))
+        return (
+            State("stopped")
+            if job.was_stopped
+            else State("failed", "a part of it ended before the report: see its logs")
+        )
+
+    def logs(self, job: Job, follow: bool) -> Iterator[str]:
+        return tail_folder(job.sent, lambda: self.state(job).ended, follow)
+
+    def stop(self, job: Job) -> None:
+        jobs = list(job.handle.values())
+        _slurm("scancel", *jobs)
+        deadline = time.monotonic() + PATIENCE
+        while _queue(jobs):
+            if time.monotonic() > deadline:
+                raise KerfError(f"{job.id} was cancelled {PATIENCE:g} s ago and is still there")
+            time.sleep(0.5)
+
+
+def _parts(work: Work) -> dict[str, list[tuple[Path, Unit]]]:
+    """What is not done yet, in arrays of which each needs nothing but those before it."""
+    parts: dict[str, list[tuple[Path, Unit]]] = {}
+    for folder, recipe in work.studies.items():
+        store = Store(folder)
+        arms = recipe.resolve()
+        for seed in recipe.seed_numbers:
+            aligned = Unit(ALIGNED, seed)
+            if not store.finished(aligned):
+                parts.setdefault(ALIGNED, []).append((folder, aligned))
+            elif not has_passed(store, seed):
+                continue
+            for arm in recipe.arms:
+                if not store.finished(Unit(arm, seed)):
+                    parts.setdefault(_stage(arms, arm), []).append((folder, Unit(arm, seed)))
+    return {part: parts[part] for part in sorted(parts)}  # aligned, cells-1, cells-2: the order that they need
+
+
+def _stage(arms: Mapping[str, ResolvedArm], arm: str) -> str:
+    """Which array of cells an arm belongs to: the first, or the one after that of the arm that it is yoked to."""
+    stage, partner = 1, arms[arm].yoked_to
+    while partner is not None:
+        stage, partner = stage + 1, arms[partner].yoked_to
+    return f"cells-{stage}"
+
+
+def _queue(jobs: Sequence[str]) -> list[str]:
+    """The states of those of the jobs, and of the tasks of those arrays, that Slurm has not done with."""
+    try:
+        said = _slurm("squeue", "--noheader", "--array", "--format=%T", f"--jobs={','.join(jobs)}")
+    except KerfError as error:
+        if "Invalid job id" in str(error):  # all of them are done with, and forgotten
+            return []
+        raise
+    return said.split()
+
+
+def _slurm(*words: str) -> str:
+    """What one of Slurm's commands prints; raises `KerfError` if there is no Slurm here, or it refuses."""
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise KerfError(
+            f"there is no Slurm here ({words[0]} is not found): submit from a machine that has it"
+        ) from error
+    if done.returncode != 0:
+        said = done.stderr.strip().splitlines() or ["it says nothing"]
+        raise KerfError(f"Slurm refuses ({Path(words[0]).name}): {said[0]}")
+    return done.stdout

@@ -1,0 +1,112 @@
+"""One unit of a study by itself: for schedulers that give out work a piece at a time, to many machines at once.
+
+Any number of processes may each do a unit of one study, in a folder that all of them see; only `kerf run` itself needs
+the study alone. The records are those of `kerf run`.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Callable, Generator
+from pathlib import Path
+from types import FrameType
+from typing import cast
+
+from lab.errors import KerfError, unknown_name
+from runs import disk
+from runs.pool import cpus_needed, local_ray
+from runs.preflight import check_gpus
+from runs.recipe import Recipe, recipe_hash
+from runs.recipe_file import load_recipe
+from runs.store import ALIGNED, Store, Unit
+from runs.verdicts import has_passed
+
+DONE, STOPPED = 0, 75
+"""Exit codes: nothing is left to do of this unit; it was told to stop and should be begun again (EX_TEMPFAIL)."""
+
+LOCKS = ".locks"
+"""Folder within the study's that keeps two processes from doing one unit."""
+
+_NAME = re.compile(r"(?:cells/)?([^/]+)/seed-(\d{1,9})")
+
+
+def do_unit(root: Path, name: str, num_cpus: int, say: Callable[[str], None]) -> int:
+    """Do the unit called `name` of the study in `root`, unless it is done.
+
+    SIGUSR1 stops it after the iteration that it is in: the unit's generator is closed there.
+
+    Args:
+        root: The study's folder, which `runs.study.prepare_study` or `kerf run` has made.
+        name: `aligned/seed-0`, or `penalised/seed-0` with or without `cells/` before it.
+        num_cpus: CPUs that this process may use.
+        say: Takes a line a time.
+
+    Returns:
+        `DONE` or `STOPPED`. A cell whose agent did not pass the gate is done: it is left out.
+
+    Raises:
+        KerfError: if there is no such unit, what it needs is missing, or another process is at it or at the study.
+    """
+    store = Store(root)
+    found = store.manifest()
+    recipe = load_recipe(str(store.path / "recipe.yaml"))
+    if recipe_hash(recipe) != found["recipe_hash"]:
+        raise KerfError(f"{store.path / 'recipe.yaml'} is not the recipe of {store.path / 'study.json'}: put it back")
+    unit = _unit(recipe, name)
+    check_gpus(recipe)
+    locks = store.path / LOCKS
+    with disk.explained(store.path):
+        locks.mkdir(exist_ok=True)
+    with (
+        disk.held(store.path / ".lock", f"the study in {store.path}", shared=True),
+        disk.held(locks / unit.name.replace("/", "-"), f"{unit.name} in {store.path}"),
+    ):
+        if store.finished(unit, verify=True):
+            say(f"{unit.name} is done already")
+            return DONE
+        if unit.arm != ALIGNED and store.finished(Unit(ALIGNED, unit.seed)) and not has_passed(store, unit.seed):
+            say(f"{unit.name} is left out: the agent of seed {unit.seed} is not aligned")
+            return DONE
+        return _do(recipe, unit, store, num_cpus, say)
+
+
+def _do(recipe: Recipe, unit: Unit, store: Store, num_cpus: int, say: Callable[[str], None]) -> int:
+    from runs.cell import Progress, needs, run_unit
+
+    for needed in needs(recipe.resolve(), unit):
+        if not store.finished(needed):
+            raise KerfError(f"{unit.name} needs {needed.name}, which is missing: do that first")
+    told = False
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal told
+        told = True
+
+    before = signal.signal(signal.SIGUSR1, stop)
+    try:
+        with local_ray(max(num_cpus, cpus_needed(recipe, 1))):
+            progress = cast("Generator[Progress]", run_unit(recipe, unit, store, min(2, num_cpus)))
+            last = None
+            for last in progress:
+                if told and last.iteration < last.iterations:
+                    progress.close()
+                    say(f"{unit.name} stopped after iteration {last.iteration} of {last.iterations}")
+                    return STOPPED
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    say(f"{unit.name} done" + (f": {last.env_steps:,} steps in {last.seconds:.0f} s" if last else ""))
+    return DONE
+
+
+def _unit(recipe: Recipe, name: str) -> Unit:
+    matched = _NAME.fullmatch(name)
+    if matched is None:
+        raise KerfError(f"a unit is called aligned/seed-0 or cells/<arm>/seed-0, got {name!r}")
+    arm, seed = matched[1], int(matched[2])
+    if arm not in (ALIGNED, *recipe.arms):
+        raise unknown_name("arm", arm, (ALIGNED, *recipe.arms))
+    if seed not in recipe.seed_numbers:
+        seeds = recipe.seed_numbers
+        raise KerfError(f"{name}: the study's seeds are {min(seeds)} to {max(seeds)}")
+    return Unit(arm, seed)
