@@ -43,8 +43,8 @@ def joined(address: str | None, recipes: Sequence[Recipe], workers: int | None) 
             ray.init(address=found, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise KerfError(
-            f"--ray {address}: no Ray cluster lets us in at {found} ({str(error).splitlines()[0]}); its token is expected "
-            "in RAY_AUTH_TOKEN, or in the file that RAY_AUTH_TOKEN_PATH names, with RAY_AUTH_MODE=token"
+            f"--ray {address}: no Ray cluster lets us in at {found} ({str(error).splitlines()[0]}); its token is "
+            "expected in RAY_AUTH_TOKEN, or in the file that RAY_AUTH_TOKEN_PATH names, with RAY_AUTH_MODE=token"
         ) from error
     try:
         has = int(ray.cluster_resources().get("CPU", 0))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import shutil
+import os
 import signal
 import sys
-import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -29,13 +28,7 @@ def keep(folder: Path, num_nodes: int, cpus: int) -> None:
         "object_store_memory": OBJECT_STORE_BYTES,
         "dashboard_agent_listen_port": None,  # any that is free: by default all heads of a machine want the same one
     }
-    scratch = tempfile.mkdtemp(prefix="kerf-", dir="/tmp")  # sockets need short paths
-    head = {
-        "temp_dir": f"{scratch}/ray",  # below, for Ray opens its own folder to everybody
-        "include_dashboard": True,
-        "dashboard_host": LOOPBACK,
-        "dashboard_port": 0,
-    }
+    head = {"include_dashboard": True, "dashboard_host": LOOPBACK, "dashboard_port": 0}
     cluster = Cluster(initialize_head=True, head_node_args={**node, **head})
     try:
         for _ in range(num_nodes - 1):
@@ -46,13 +39,12 @@ def keep(folder: Path, num_nodes: int, cpus: int) -> None:
             "gcs": cluster.gcs_address,
             "nodes": num_nodes,
             "cpus": cpus,
-            "scratch": scratch,
+            "scratch": os.environ["RAY_TMPDIR"],
         }
         disk.write(folder / DESCRIPTION, json.dumps(described, indent=2, sort_keys=True).encode())
         told.wait()
     finally:
         cluster.shutdown()
-        shutil.rmtree(scratch, ignore_errors=True)  # `down` removes it again after the last process has ended
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import secrets
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,11 +83,15 @@ def up(num_nodes: int, cpus: int) -> LocalCluster:
         descriptor = os.open(folder / TOKEN, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_hex(32))
+    scratch = tempfile.mkdtemp(prefix="kerf-", dir="/tmp")  # sockets need short paths
     environment = {
         **{name: value for name, value in os.environ.items() if name not in _NOT_INHERITED},
         CLUSTER_MARK: str(folder),
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(folder / TOKEN),
+        # Ray's folder within, which it opens to everybody; and the address of this cluster, which Ray's jobs look for
+        # there: in the usual place they would find any cluster of this machine.
+        "RAY_TMPDIR": scratch,
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # else Ray turns a loopback address into the machine's outer one
     }
@@ -99,6 +104,7 @@ def up(num_nodes: int, cpus: int) -> LocalCluster:
     while (found := local_cluster()) is None:
         if keeper.poll() is not None or time.monotonic() > deadline:
             end_marked(CLUSTER_MARK, str(folder))
+            shutil.rmtree(scratch, ignore_errors=True)
             raise KerfError(f"the local cluster did not come up in {PATIENCE:g} s or ended: see {folder / 'log'}")
         time.sleep(0.2)
     return found

@@ -13,6 +13,8 @@ from pathlib import Path
 from types import FrameType
 from typing import cast
 
+from threadpoolctl import threadpool_limits
+
 from lab.errors import KerfError, unknown_name
 from runs import disk
 from runs.pool import cpus_needed, local_ray
@@ -72,8 +74,11 @@ def do_unit(root: Path, name: str, num_cpus: int, say: Callable[[str], None]) ->
 
 
 def _do(recipe: Recipe, unit: Unit, store: Store, num_cpus: int, say: Callable[[str], None]) -> int:
+    import torch
+
     from runs.cell import Progress, needs, run_unit
 
+    torch.set_num_threads(1)  # as a worker of `kerf run` has it: the number of threads decides the order of sums
     for needed in needs(recipe.resolve(), unit):
         if not store.finished(needed):
             raise KerfError(f"{unit.name} needs {needed.name}, which is missing: do that first")
@@ -85,7 +90,7 @@ def _do(recipe: Recipe, unit: Unit, store: Store, num_cpus: int, say: Callable[[
 
     before = signal.signal(signal.SIGUSR1, stop)
     try:
-        with local_ray(max(num_cpus, cpus_needed(recipe, 1))):
+        with local_ray(max(num_cpus, cpus_needed(recipe, 1))), threadpool_limits(1):
             progress = cast("Generator[Progress]", run_unit(recipe, unit, store, min(2, num_cpus)))
             last = None
             for last in progress:
