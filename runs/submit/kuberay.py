@@ -1,0 +1,156 @@
+"""Kubernetes with the KubeRay operator: one RayJob, whose Ray cluster comes and goes with it.
+
+The records go to a volume claim, mounted in every pod. KubeRay makes the token, and only its pods get it.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import shlex
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+
+from lab.errors import KerfError
+from runs.submit.backend import State, Texts, Word
+from runs.submit.job import Job
+from runs.submit.render import render
+from runs.submit.work import Work
+
+MANIFEST = "rayjob.yaml"
+SCHEMA = "rayjob.schema.json"
+
+MOUNT = PurePosixPath("/kerf")
+"""Where the volume claim is in every pod; what is below the working folder here is below it there."""
+
+RECIPE_MOUNT = PurePosixPath("/etc/kerf")
+
+KEEP_SECONDS = 600
+"""How long the pods stay after the end, so that logs can be looked at."""
+
+RETRIES = 2
+"""How often KubeRay begins anew, on a new cluster; the study goes on where it was."""
+
+WORDS: dict[str, Word] = {
+    "": "waiting",
+    "PENDING": "waiting",
+    "RUNNING": "running",
+    "SUCCEEDED": "done",
+    "FAILED": "failed",
+    "STOPPED": "stopped",
+}
+
+
+class KubeRay:
+    """Jobs under KubeRay, through kubectl and its current context."""
+
+    def texts(self, job: Job, work: Work) -> Texts:
+        options = job.options
+        for needed, why in (("image", "the image, built from the Dockerfile"), ("claim", "the volume of the records")):
+            if needed not in options:
+                raise KerfError(f"--{needed} is missing: kuberay needs {why}")
+        deadline = options.get("time_limit")
+        if deadline is not None and not deadline.isdecimal():
+            raise KerfError(f"--time must be seconds for kuberay, got {deadline!r}")
+        # MLflow's default, a database in the working folder, is nothing for a volume that several pods mount
+        asked = replace(work.asked, out=str(_there(job, work)), mlflow=work.asked.mlflow or None)
+        what = str(RECIPE_MOUNT / work.file_name) if work.content is not None else None
+        manifest = render(
+            "rayjob.yaml.j2",
+            job=job.id,
+            name=f"{job.id}-{len(job.attempts) + 1}",
+            namespace=options.get("namespace", "default"),
+            entrypoint=shlex.join(["kerf", *asked.words(what)]),
+            content=work.content,
+            file_name=work.file_name,
+            image=options["image"],
+            claim=options["claim"],
+            secret=options.get("secret"),
+            cpus=options.get("cpus", 2),
+            memory=options.get("memory", "4Gi"),
+            nodes=options.get("nodes", 1),
+            deadline=None if deadline is None else int(deadline),
+            keep_seconds=KEEP_SECONDS,
+            retries=RETRIES,
+            ray_version=importlib.metadata.version("ray"),
+            mount=str(MOUNT),
+            recipe_mount=str(RECIPE_MOUNT),
+        )
+        check_manifest(manifest)
+        return {MANIFEST: manifest}
+
+    def send(self, job: Job, work: Work) -> Mapping[str, str]:
+        del work
+        name, namespace = f"{job.id}-{len(job.attempts) + 1}", job.options.get("namespace", "default")
+        _kubectl("apply", "-f", str(job.next / MANIFEST))
+        return {"namespace": namespace, "rayjob": name}
+
+    def state(self, job: Job) -> State:
+        try:
+            found = json.loads(_kubectl(*_of(job), "get", "rayjob", job.handle["rayjob"], "-o", "json"))
+        except KerfError as error:
+            if "NotFound" in str(error):
+                return State("stopped") if job.was_stopped else State("lost", "the RayJob is no longer there")
+            raise
+        said = found.get("status", {})
+        if said.get("jobDeploymentStatus") == "Failed":
+            return State("failed", " ".join(filter(None, (said.get("reason"), said.get("message")))))
+        return State(WORDS[said.get("jobStatus", "")], said.get("jobDeploymentStatus", ""))
+
+    def logs(self, job: Job, follow: bool) -> Iterator[str]:
+        words = ["kubectl", *_of(job), "logs", f"job/{job.handle['rayjob']}", *(["--follow"] if follow else [])]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            yield from process.stdout
+            said = process.stderr.read().strip()
+        if process.returncode != 0:
+            raise KerfError(f"kubectl cannot show the log: {said.splitlines()[0] if said else process.returncode}")
+
+    def stop(self, job: Job) -> None:
+        _kubectl(*_of(job), "delete", "rayjob", job.handle["rayjob"], "--ignore-not-found", "--wait")
+
+
+def check_manifest(text: str) -> None:
+    """Hold every RayJob of a manifest against the schema; raises `KerfError` for what does not fit, or is unknown."""
+    from jsonschema import Draft202012Validator
+
+    schema = json.loads((files("runs.submit") / SCHEMA).read_text())
+    for document in yaml.safe_load_all(text):
+        if document["kind"] == "RayJob":
+            for error in Draft202012Validator(schema).iter_errors(document):
+                raise KerfError(f"the RayJob does not fit KubeRay's schema: {error.json_path[2:]}: {error.message}")
+
+
+def _there(job: Job, work: Work) -> PurePosixPath:
+    """Where a study's folder is on the volume."""
+    if work.asked.out is None:
+        raise KerfError("--out is missing: kuberay needs one folder for several studies or a sweep")
+    try:
+        return MOUNT / Path(work.asked.out).relative_to(job.cwd)
+    except ValueError as error:
+        raise KerfError(
+            f"--out must be below the working folder, for it becomes a folder of the volume, got {work.asked.out}"
+        ) from error
+
+
+def _of(job: Job) -> tuple[str, str]:
+    return "--namespace", job.handle["namespace"]
+
+
+def _kubectl(*words: str) -> str:
+    """What kubectl prints; raises `KerfError` if it is not there, or refuses."""
+    try:
+        done: Any = subprocess.run(["kubectl", *words], capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise KerfError("kubectl is not found: install it and give it a context that reaches your cluster") from error
+    if done.returncode != 0:
+        said = done.stderr.strip().splitlines() or ["it says nothing"]
+        raise KerfError(f"kubectl refuses: {said[-1]}")
+    return str(done.stdout)

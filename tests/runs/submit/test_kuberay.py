@@ -1,0 +1,170 @@
+"""Manifests for KubeRay: every one fits the schema, a misspelt field does not, and what cannot be sent is refused."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lab.errors import KerfError
+from runs.recipe_file import built_in_recipes
+from runs.submit.kuberay import check_manifest
+from tests.runs.submit.calls import kerf, refused
+
+ROOT = Path(__file__).parents[3]
+NEEDED = ("--to", "kuberay", "--image", "registry.example/kerf:1", "--claim", "records")
+
+pytestmark = pytest.mark.usefixtures("workplace")
+
+
+def manifest(*words: str) -> str:
+    printed = kerf("submit", *words, *NEEDED, "--dry-run")
+    head, _, text = printed.partition("\n")
+    assert head == "# ---- rayjob.yaml"
+    return text
+
+
+CASES = [
+    ["smoke"],
+    ["smoke", "--nodes", "3", "--cpus", "4", "--memory", "8Gi", "--time", "3600", "--namespace", "lab"],
+    ["smoke", "--secret", "tracking", "--mlflow", "http://mlflow:5000", "--set", "penalty=5"],
+    ["dilemma", "--out", "all"],
+    ["mine.yaml", "--nodes", "2"],
+]
+
+
+@pytest.mark.parametrize("words", CASES, ids=" ".join)
+def test_every_manifest_fits_the_schema(words, workplace):
+    (workplace / "mine.yaml").write_text(built_in_recipes()["smoke"].read_text())
+    text = manifest(*words)
+    check_manifest(text)
+    *others, job = yaml.safe_load_all(text)
+    assert job["spec"]["rayClusterSpec"]["rayVersion"] == importlib.metadata.version("ray")
+    assert job["spec"]["rayClusterSpec"]["authOptions"] == {"mode": "token"}
+    entry = shlex.split(job["spec"]["entrypoint"])
+    assert entry[:2] == ["kerf", "run"]
+    assert entry[entry.index("--out") + 1].startswith("/kerf/")
+    workers = job["spec"]["rayClusterSpec"].get("workerGroupSpecs", [])
+    assert (
+        sum(group["replicas"] for group in workers)
+        == int(words[words.index("--nodes") + 1] if "--nodes" in words else 1) - 1
+    )
+    if words[0] == "mine.yaml":
+        (recipe,) = others
+        assert recipe["data"] == {"mine.yaml": (workplace / "mine.yaml").read_text()}
+        assert entry[2] == "/etc/kerf/mine.yaml"
+    else:
+        assert others == []
+
+
+@pytest.mark.parametrize("words", CASES, ids=" ".join)
+def test_pods_are_what_kubernetes_knows(words, workplace):
+    kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed")
+    (workplace / "mine.yaml").write_text(built_in_recipes()["smoke"].read_text())
+    for document in yaml.safe_load_all(manifest(*words)):
+        known = [document]
+        if document["kind"] == "RayJob":
+            cluster = document["spec"]["rayClusterSpec"]
+            groups = [cluster["headGroupSpec"], *cluster.get("workerGroupSpecs", [])]
+            known = [
+                {"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"name": "x"}, "template": group["template"]}
+                for group in groups
+            ]
+        for one in known:
+            kubernetes_validate.validate(one, "1.32", strict=True)
+
+
+@pytest.mark.parametrize(
+    ("spelt", "misspelt"),
+    [
+        ("shutdownAfterJobFinishes", "shutdownAfterJobFinish"),
+        ("rayStartParams", "rayStartParam"),
+        ("authOptions", "authOption"),
+        ("claimName", "claim"),
+        ("volumeMounts", "volumeMount"),
+        ("allowPrivilegeEscalation", "allowPrivilegesEscalation"),
+        ("mode: token", "mode: tokens"),
+        ('memory: "4Gi"', 'memory: "4GB"'),
+        ("ray.io/v1", "ray.io/v2"),
+    ],
+)
+def test_a_misspelt_field_is_caught(spelt, misspelt):
+    text = manifest("smoke")
+    assert spelt in text
+    with pytest.raises(KerfError, match=r"does not fit KubeRay's schema"):
+        check_manifest(text.replace(spelt, misspelt))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--claim", "records"], "--image is missing"),
+        (["--image", "kerf"], "--claim is missing"),
+        ([*NEEDED[2:], "--time", "1:00:00"], "--time must be seconds for kuberay, got '1:00:00'"),
+        ([*NEEDED[2:], "--memory", "4 GB"], "'4 GB' does not match"),
+        ([*NEEDED[2:], "--namespace", "My_Lab"], "'My_Lab' does not match"),
+        ([*NEEDED[2:], "--out", "/elsewhere"], "--out must be below the working folder"),
+        ([*NEEDED[2:], "--address", "http://x"], "--address concerns ray only"),
+    ],
+)
+def test_mistakes_end_in_a_sentence(words, said):
+    assert said in refused("submit", "smoke", "--to", "kuberay", *words, "--dry-run")
+
+
+def test_several_studies_need_one_folder():
+    assert "--out is missing" in refused("submit", "dilemma", *NEEDED, "--dry-run")
+
+
+def test_without_kubectl_that_is_told(workplace, monkeypatch):
+    monkeypatch.setenv("PATH", str(workplace))
+    assert "kubectl is not found" in refused("submit", "smoke", *NEEDED)
+    assert "no jobs in" in kerf("jobs")
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
+def test_without_a_cluster_that_is_told(workplace, monkeypatch):
+    (workplace / "config").write_text(
+        "apiVersion: v1\nkind: Config\nclusters: [{name: x, cluster: {server: 'http://127.0.0.1:9'}}]\n"
+    )
+    monkeypatch.setenv("KUBECONFIG", str(workplace / "config"))
+    assert "kubectl refuses: " in refused("submit", "smoke", *NEEDED)
+    assert "no jobs in" in kerf("jobs")
+
+
+def test_the_tracking_password_of_the_environment_is_not_sent(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:canary-7@mlflow:5000")
+    sentence = refused("submit", "smoke", *NEEDED, "--dry-run")
+    assert "MLFLOW_TRACKING_URI holds a password" in sentence
+    assert "canary-7" not in sentence
+
+
+def test_the_image_has_the_ray_that_is_pinned_and_all_packages():
+    text = (ROOT / "Dockerfile").read_text()
+    (version,) = re.findall(r"^ARG RAY_VERSION=(.*)$", text, re.MULTILINE)
+    assert version == importlib.metadata.version("ray")
+    copied = set(re.findall(r"^COPY \S+ (.*) \S+$", text, re.MULTILINE))
+    assert {name for names in copied for name in names.split()} >= {
+        "lab",
+        "generators",
+        "agents",
+        "runs",
+        "constraints.txt",
+    }
+    ignored = (ROOT / ".dockerignore").read_text()
+    for name in {name for names in copied for name in names.split()}:
+        assert f"!{name}\n" in ignored
+        assert (ROOT / name).exists()
+
+
+def test_the_image_is_what_hadolint_accepts():
+    try:
+        done = subprocess.run(["hadolint", str(ROOT / "Dockerfile")], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("hadolint is not installed")
+    assert done.returncode == 0, done.stdout
