@@ -117,8 +117,11 @@ class Desk:
         """A line a study: how much of it is done, as far as its folder can be seen from here."""
         for folder, recipe in work_of(_asked(job), Path(job.cwd)).studies.items():
             total = len(recipe.seed_numbers) * (1 + len(recipe.arms))
-            done = len(Store(folder).units()) if folder.exists() else 0
-            yield f"{folder}: {done} of {total} units" + (", report written" if (folder / "table.txt").exists() else "")
+            if not folder.exists():
+                yield f"{folder}: not begun, or not to be seen from here"
+                continue
+            report = ", report written" if (folder / "table.txt").exists() else ""
+            yield f"{folder}: {len(Store(folder).units())} of {total} units{report}"
 
     def _send(self, job: Job, work: Work) -> Job:
         there = backend(job.to)

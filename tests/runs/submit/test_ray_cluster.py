@@ -119,7 +119,8 @@ def test_a_job_runs_on_it_with_the_records_of_kerf_run(place):
 
 
 def test_a_job_is_stopped_without_a_trace_and_resumed(place):
-    job_id = kerf("submit", "smoke", "--to", "ray", *SMALL, "--out", "again", "--no-mlflow").split()[0]
+    long = ["--set", "align.imitation.iterations=100000", "--out", "again", "--no-mlflow"]
+    job_id = kerf("submit", "smoke", "--to", "ray", *SMALL, *long).split()[0]
     folder = str(Jobs().folder(job_id))
     wait_for(lambda: any("_Worker" in " ".join(process.cmdline()) for process in marked(JOB_MARK, folder)), 60)
     assert "running" in kerf("status", job_id)
@@ -140,7 +141,7 @@ def test_no_token_is_written_anywhere(place, cluster, token):
 
 
 def test_when_it_goes_down_no_process_and_no_file_of_it_is_left(cluster):
-    (running,) = [job_id for job_id in Jobs().ids() if "running" in kerf("status", job_id)]
+    (running,) = [job_id for job_id in Jobs().ids() if "  done" not in kerf("status", job_id)]
     before = our_processes()
     assert "is down" in kerf("cluster", "down")
     assert our_processes() == []
