@@ -115,28 +115,26 @@ class Slurm:
 
 def _parts(work: Work) -> dict[str, list[tuple[Path, Unit]]]:
     """What is not done yet, in arrays of which each needs nothing but those before it."""
-    parts: dict[str, list[tuple[Path, Unit]]] = {}
+    parts: dict[int, list[tuple[Path, Unit]]] = {}  # by stage
     for folder, recipe in work.studies.items():
         store = Store(folder)
         arms = recipe.resolve()
         for seed in recipe.seed_numbers:
             aligned = Unit(ALIGNED, seed)
             if not store.finished(aligned):
-                parts.setdefault(ALIGNED, []).append((folder, aligned))
+                parts.setdefault(0, []).append((folder, aligned))
             elif not has_passed(store, seed):
                 continue
             for arm in recipe.arms:
                 if not store.finished(Unit(arm, seed)):
                     parts.setdefault(_stage(arms, arm), []).append((folder, Unit(arm, seed)))
-    return {part: parts[part] for part in sorted(parts)}  # aligned, cells-1, cells-2: the order that they need
+    return {f"cells-{stage}" if stage else ALIGNED: parts[stage] for stage in sorted(parts)}
 
 
-def _stage(arms: Mapping[str, ResolvedArm], arm: str) -> str:
-    """Which array of cells an arm belongs to: the first, or the one after that of the arm that it is yoked to."""
-    stage, partner = 1, arms[arm].yoked_to
-    while partner is not None:
-        stage, partner = stage + 1, arms[partner].yoked_to
-    return f"cells-{stage}"
+def _stage(arms: Mapping[str, ResolvedArm], arm: str) -> int:
+    """Which array of cells an arm belongs to: the first, or one after those of the arms that it needs."""
+    earlier = (arms[arm].yoked_to, arms[arm].after)
+    return 1 + max((_stage(arms, name) for name in earlier if name is not None), default=0)
 
 
 def _queue(jobs: Sequence[str]) -> list[str]:

@@ -56,6 +56,16 @@ def test_the_manifests_have_a_row_a_unit_and_yoked_cells_come_last(workplace):
         assert f"#SBATCH --array=0-{len(found) - 1}\n" in sent[name.replace(".tsv", ".sbatch")]
 
 
+def test_rounds_come_one_after_the_other():
+    sent = texts("arms-race", "--preset", "quick", "--to", "slurm")
+    rounds = [{row.split("/")[-2] for row in sent[f"cells-{stage}.tsv"].splitlines()} for stage in (1, 2, 3)]
+    assert rounds == [
+        {"continued-1", "round-1"},
+        {"continued-2", "round-2", "same-2"},
+        {"continued-3", "round-3", "same-3"},
+    ]
+
+
 @pytest.mark.parametrize("wrong", ["a b", "x;reboot", "x\n#SBATCH --uid=0", "$(id)"])
 def test_what_could_become_another_command_is_refused(wrong):
     words = ["submit", "smoke", "--to", "slurm", "--partition", wrong, "--dry-run"]
