@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -235,6 +235,37 @@ class KerfAlgorithm(PPO):
         self.num_iterations = state.get("num_iterations", self.num_iterations)
         if "source" in state and isinstance(self.source, _Stateful):
             self.source.set_state(state["source"])
+
+    def training_state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """All that decides how training goes on, without a pickle: arrays by name, and plain JSON values.
+
+        Between two iterations, that is: no scenario waits for its score. The learners of a group agree in it.
+        """
+        if not isinstance(self.source, _Stateful):
+            raise TypeError(f"{type(self.source).__name__} keeps no state that could be saved: it lacks get_state")
+        arrays = self._of_each_learner(lambda learner: learner.training_state())[0]
+        return arrays, {"num_iterations": self.num_iterations, "source": self.source.get_state()}
+
+    def load_training_state(self, arrays: Mapping[str, NDArray[Any]], plain: Mapping[str, Any]) -> None:
+        """Go on as the algorithm of the same config would have whose `training_state` this is.
+
+        Raises:
+            KerfError: if it is that of another network.
+            ValueError: if the source's state is that of another generator.
+        """
+        state = dict(arrays)
+        self._of_each_learner(lambda learner: learner.load_training_state(state))
+        self.source.set_state(plain["source"])
+        self.num_iterations = int(plain["num_iterations"])
+        self._show_weights()
+
+    def _of_each_learner(self, ask: Callable[[Any], Any]) -> list[Any]:
+        """What every learner answers; raises what one raised."""
+        answers = [answer.get() for answer in self.learner_group.foreach_learner(ask)]
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return answers
 
 
 def _batch(columns: Mapping[str, NDArray[Any]]) -> MultiAgentBatch:

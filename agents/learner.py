@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
 from ray.rllib.core import COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
@@ -17,11 +18,14 @@ from torch.optim.adam import adam
 from agents.gradient import losses, make_gradient
 from agents.latent import attacked, per_attack
 from agents.network import STATE_VALUE
+from lab.errors import KerfError
 
 if TYPE_CHECKING:
     from agents.config import KerfConfig
 
 SHUFFLE_GENERATOR = "shuffle_generator"
+ADAM = ("exp_avg", "exp_avg_sq", "step")
+"""What Adam keeps of each parameter."""
 _TINY = 1e-8  # keeps a batch of equal advantages finite
 
 
@@ -149,6 +153,39 @@ class KerfLearner(PPOTorchLearner):
         super().set_state(state)
         if SHUFFLE_GENERATOR in state:
             self._shuffles.set_state(torch.from_numpy(np.array(state[SHUFFLE_GENERATOR], np.uint8)))
+
+    def training_state(self) -> dict[str, NDArray[Any]]:
+        """All that decides how training goes on, by name: `weights/<parameter>`, Adam's `exp_avg/`, `exp_avg_sq/` and
+        `step/<parameter>` (none before the first update), and `shuffles`, the state of the generator that shuffles."""
+        ((_, optimizer),) = self.get_optimizers_for_module(DEFAULT_MODULE_ID)
+        state = {"shuffles": self._shuffles.get_state().numpy()}
+        for name, parameter in self._parameters():
+            tensors = {"weights": parameter.detach(), **optimizer.state.get(parameter, {})}
+            state |= {f"{kind}/{name}": tensor.cpu().numpy().copy() for kind, tensor in tensors.items()}
+        return state
+
+    def load_training_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on as the learner would have whose `training_state` this is.
+
+        Raises:
+            KerfError: unless it is that of a learner of the same network.
+        """
+        ((_, optimizer),) = self.get_optimizers_for_module(DEFAULT_MODULE_ID)
+        kinds = ("weights", *(ADAM if any(name.startswith("step/") for name in state) else ()))
+        expected = {"shuffles", *(f"{kind}/{name}" for kind in kinds for name, _ in self._parameters())}
+        if set(state) != expected:
+            raise KerfError(f"training state: expected {sorted(expected)}, got {sorted(state)}; of another network?")
+        optimizer.state.clear()
+        for name, parameter in self._parameters():
+            with torch.no_grad():
+                parameter.copy_(torch.from_numpy(np.array(state[f"weights/{name}"])))
+            moments = {kind: torch.from_numpy(np.array(state[f"{kind}/{name}"])) for kind in kinds[1:]}
+            if moments:
+                optimizer.state[parameter] = {kind: moment.to(self.device) for kind, moment in moments.items()}
+        self._shuffles.set_state(torch.from_numpy(np.array(state["shuffles"], np.uint8)))
+
+    def _parameters(self) -> list[tuple[str, torch.nn.Parameter]]:
+        return list(self.module[DEFAULT_MODULE_ID].unwrapped().network.named_parameters())
 
 
 def _forward(module: Any, observations: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -9,9 +9,11 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agents.algorithm import KerfAlgorithm
 from agents.config import KerfConfig
@@ -30,6 +32,7 @@ from lab.values import Battery
 from lab.world import World, natural
 from lab.worlds import get_world
 from runs.arms import ResolvedArm, before
+from runs.checkpoints import EVERY, Checkpoints, State
 from runs.doses import read_doses, write_doses
 from runs.exact_cell import align_exactly, train_exactly
 from runs.recipe import Recipe
@@ -54,6 +57,9 @@ REPORTED = {
 }  # fmt: skip
 """What goes into the training records of what the algorithm reports; a loss that is off is absent."""
 
+_NUMBERS: Mapping[str, type] = {"iteration": np.int64, "env_steps": np.int64, "value": np.float64}
+"""The columns of the training records that hold numbers."""
+
 DEFAULT_POLICY = "default_policy"
 """RLlib's name for the only policy."""
 
@@ -66,7 +72,8 @@ class Progress:
         unit: Which.
         iteration: Training iterations done, of `iterations`.
         env_steps: Steps of training played so far; gradient steps, where nothing is played.
-        seconds: Since the unit began.
+        seconds: Since the unit began, not counting the time between a kill and the next try.
+        note: What should be known besides; empty for nothing.
     """
 
     unit: Unit
@@ -74,6 +81,7 @@ class Progress:
     iterations: int
     env_steps: int
     seconds: float
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -107,15 +115,21 @@ def make_battery(recipe: Recipe, draw: int = 0) -> AnyBattery:
     return Battery(get_world(recipe.world), settings.scenarios_per_family, seed, settings.strengths)
 
 
-def run_unit(recipe: Recipe, unit: Unit, store: Store, num_threads: int = 1) -> Iterator[Progress]:
-    """Do a unit and publish its records. A cell needs what `needs` names in the store.
+def run_unit(
+    recipe: Recipe, unit: Unit, store: Store, num_threads: int = 1, checkpoint_every: float = EVERY
+) -> Iterator[Progress]:
+    """Do a unit, from its latest checkpoint if it has one, and publish its records. A cell needs what `needs` names in
+    the store.
 
-    Ray must have been initialised (RLlib asks for it). `num_threads` changes how long it takes and nothing else. Raises
-    `KerfError` if the unit is finished already.
+    Ray must have been initialised (RLlib asks for it). `num_threads` and `checkpoint_every` (seconds) change how long
+    it takes and nothing else. Raises `KerfError` if the unit is finished already.
     """
+    checkpoints = Checkpoints(store, unit, recipe, checkpoint_every)
     if unit.arm == ALIGNED:
-        return align(recipe, unit, store, num_threads)
-    return train_arm(recipe, recipe.resolve()[unit.arm], unit, store, num_threads)
+        yield from align(recipe, unit, store, num_threads, checkpoints)
+    else:
+        yield from train_arm(recipe, recipe.resolve()[unit.arm], unit, store, num_threads, checkpoints)
+    checkpoints.remove()
 
 
 def needs(arms: Mapping[str, ResolvedArm], unit: Unit) -> list[Unit]:
@@ -127,7 +141,9 @@ def needs(arms: Mapping[str, ResolvedArm], unit: Unit) -> list[Unit]:
     return [Unit(name, unit.seed) for name in (ALIGNED, arm.yoked_to, arm.after) if name is not None]
 
 
-def align(recipe: Recipe, unit: Unit, store: Store, num_threads: int = 1) -> Iterator[Progress]:
+def align(
+    recipe: Recipe, unit: Unit, store: Store, num_threads: int = 1, checkpoints: Checkpoints | None = None
+) -> Iterator[Progress]:
     """Train an agent until it should be aligned, and record whether it is: weights, measures, gate, noise floor."""
     world, battery = get_world(recipe.world), make_battery(recipe)
     with store.unit(unit) as folder:
@@ -137,7 +153,7 @@ def align(recipe: Recipe, unit: Unit, store: Store, num_threads: int = 1) -> Ite
         if recipe.exact is not None:
             policy = yield from align_exactly(recipe, unit.seed, log)
         else:
-            policy = yield from align_by_ppo(recipe, unit.seed, log, num_threads)
+            policy = yield from align_by_ppo(recipe, unit.seed, log, num_threads, checkpoints=checkpoints)
             advantages = _advantage_scale(recipe, policy, unit.seed)
             latent = _latent_scale(recipe, policy, unit.seed)
         scores = battery.measure(policy)
@@ -166,12 +182,21 @@ def align(recipe: Recipe, unit: Unit, store: Store, num_threads: int = 1) -> Ite
 
 
 def align_by_ppo(
-    recipe: Recipe, seed: int, log: Log, num_threads: int = 1, look: Callable[[KerfAlgorithm], None] | None = None
+    recipe: Recipe,
+    seed: int,
+    log: Log,
+    num_threads: int = 1,
+    look: Callable[[KerfAlgorithm], None] | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> Generator[Progress, None, TorchPolicy]:
     """Train an agent phase by phase, on the natural stream; `look` is shown the algorithm after each iteration."""
     world = get_world(recipe.world)
     policy: TorchPolicy | None = None
-    for name, phase in recipe.align.phases:
+    saved = yield from _resumed(log, checkpoints)
+    begun = saved["phase"][1]["index"] if saved else 0
+    for index, (name, phase) in enumerate(recipe.align.phases):
+        if index < begun:
+            continue
         config = KerfConfig().kerf(
             world=recipe.world,
             source=_natural(world),
@@ -181,17 +206,28 @@ def align_by_ppo(
             num_threads=num_threads,
         )
         with _built(config, policy) as algorithm:
-            for _ in range(phase.iterations):
+            if saved and index == begun:
+                algorithm.load_training_state(*saved["algorithm"])
+            while algorithm.num_iterations < phase.iterations:
                 progress = log.iteration(algorithm.train(), phase.training.num_scenarios * world.horizon)
                 if look is not None:
                     look(algorithm)
                 yield progress
+                if checkpoints is not None and algorithm.num_iterations < phase.iterations:
+                    checkpoints.offer(log.done, partial(_state, log, algorithm, phase=({}, {"index": index})))
             policy = algorithm.policy()
     assert policy is not None  # there are always two phases, if of no iterations
     return policy
 
 
-def train_arm(recipe: Recipe, arm: ResolvedArm, unit: Unit, store: Store, num_threads: int = 1) -> Iterator[Progress]:
+def train_arm(
+    recipe: Recipe,
+    arm: ResolvedArm,
+    unit: Unit,
+    store: Store,
+    num_threads: int = 1,
+    checkpoints: Checkpoints | None = None,
+) -> Iterator[Progress]:
     """Train one arm from its seed's aligned agent, or from where another arm ended, measuring on the way.
 
     Iterations and environment steps are counted from the aligned agent on.
@@ -203,9 +239,14 @@ def train_arm(recipe: Recipe, arm: ResolvedArm, unit: Unit, store: Store, num_th
     with store.unit(unit) as folder:
         log = Log(unit, recipe.iterations)
         measured = [Measured(0, 0, battery.measure(aligned))]
+        doses: list[NDArray[np.int64]] = []
 
         def measure(policy: Exportable) -> None:
             measured.append(Measured(log.done, log.env_steps, battery.measure(policy)))
+
+        def state() -> Mapping[str, State]:
+            rows = {"rows": [asdict(at) for at in measured]}
+            return _state(log, algorithm, measured=({}, rows), doses=({"doses": np.stack(doses)}, {}))
 
         policy: Exportable = aligned
         if arm.after is not None:
@@ -222,17 +263,23 @@ def train_arm(recipe: Recipe, arm: ResolvedArm, unit: Unit, store: Store, num_th
             assert isinstance(arm.training, TrainingSettings)
             found = store.read_json(origin, "gate")
             scales = Scales(found["advantage_scale"], found["latent_scale"])
-            doses = []
             config = arm_config(recipe, arm, unit.seed, aligned, scales, store, num_threads)
+            end = log.done + arm.iterations
+            saved = yield from _resumed(log, checkpoints)
             assert isinstance(policy, TorchPolicy)
             with _built(config, policy) as algorithm:
-                end = log.done + arm.iterations
+                if saved:
+                    algorithm.load_training_state(*saved["algorithm"])
+                    doses = list(saved["doses"][0]["doses"])
+                    measured = [Measured(**row) for row in saved["measured"][1]["rows"]]
                 while log.done < end:
                     yield log.iteration(algorithm.train(), arm.training.num_scenarios * world.horizon)
                     doses.append(algorithm.doses)
                     if log.done % recipe.measure_every == 0 or log.done == end:
                         policy = algorithm.policy()
                         measure(policy)
+                    if checkpoints is not None and log.done < end:
+                        checkpoints.offer(log.done, state)
             if arm.signed_penalty:
                 write_doses(folder, unit, doses, arm.signed_penalty)
         _publish(folder, policy, log, measured, battery)
@@ -286,6 +333,20 @@ def _built(config: KerfConfig, policy: TorchPolicy | None) -> Iterator[KerfAlgor
         algorithm.stop()
 
 
+def _resumed(log: Log, checkpoints: Checkpoints | None) -> Generator[Progress, None, Mapping[str, State] | None]:
+    """The unit's latest checkpoint, if there is one; the log goes on from it."""
+    saved = checkpoints.newest() if checkpoints is not None else None
+    if saved is not None:
+        log.load_state(*saved["log"])
+    if checkpoints is not None and checkpoints.told:
+        yield log.progress("; ".join(checkpoints.told))
+    return saved
+
+
+def _state(log: Log, algorithm: KerfAlgorithm, **others: State) -> Mapping[str, State]:
+    return {"log": log.state(), "algorithm": algorithm.training_state(), **others}
+
+
 class Log:
     """Counts what was trained and keeps what training reported of it."""
 
@@ -316,9 +377,26 @@ class Log:
                 row = (self.done, self.env_steps, f"{part}/{name}", float(report[name]))
                 for column, entry in zip(self.columns.values(), row, strict=True):
                     column.append(entry)
-        return Progress(
-            self.unit, self.done - self._earlier, self.iterations, self.env_steps, time.monotonic() - self._began
-        )
+        return self.progress()
+
+    def progress(self, note: str = "") -> Progress:
+        """How far the unit is now."""
+        seconds = time.monotonic() - self._began
+        return Progress(self.unit, self.done - self._earlier, self.iterations, self.env_steps, seconds, note)
+
+    def state(self) -> State:
+        """All of it, for a checkpoint."""
+        numbers: dict[str, NDArray[Any]] = {
+            name: np.array(self.columns[name], dtype) for name, dtype in _NUMBERS.items()
+        }
+        counts = {"done": self.done, "env_steps": self.env_steps, "seconds": time.monotonic() - self._began}
+        return numbers, {**counts, "metric": list(self.columns["metric"])}
+
+    def load_state(self, numbers: Mapping[str, NDArray[Any]], plain: Mapping[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self.columns |= {name: numbers[name].tolist() for name in _NUMBERS} | {"metric": list(plain["metric"])}
+        self.done, self.env_steps = plain["done"], plain["env_steps"]
+        self._began = time.monotonic() - plain["seconds"]
 
 
 def _advantage_scale(recipe: Recipe, policy: TorchPolicy, seed: int) -> float:

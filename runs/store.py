@@ -139,24 +139,9 @@ class Store(Folder):
         final = self.path / unit.name
         if final.exists():
             raise KerfError(f"{final} exists already: finished units are never overwritten")
-        partial = final.with_name(f"{final.name}{_PARTIAL}{secrets.token_hex(4)}")
         started, cpu_before = time.time(), time.process_time()
-        with disk.explained(self.path):
-            final.parent.mkdir(parents=True, exist_ok=True)
-            for leftover in final.parent.glob(f"{final.name}{_PARTIAL}*"):
-                shutil.rmtree(leftover)
-            partial.mkdir()
-            try:
-                folder = Folder(partial)
-                yield folder
-                files = {path.name: _fingerprint(path) for path in sorted(partial.iterdir())}
-                folder.write_json("done", {"unit": unit.name, "files": files})
-                for name in files:
-                    disk.flush(partial / name)
-                disk.flush(partial)
-                disk.publish(partial, final)
-            finally:
-                shutil.rmtree(partial, ignore_errors=True)  # a leftover does no harm: the next try removes it
+        with appearing(final, unit.name) as folder:
+            yield folder
         cpu_seconds = time.process_time() - cpu_before
         self.append_timing(
             {"unit": unit.name, "started": started, "seconds": time.time() - started, "cpu_seconds": cpu_seconds}
@@ -171,7 +156,7 @@ class Store(Folder):
         folder = self.path / unit.name
         if not folder.exists():
             return False
-        wrong = _damage(folder, verify)
+        wrong = damage(folder, verify)
         if wrong is not None:
             raise KerfError(f"{folder} is damaged: {wrong}; move it away and give the same command again to redo it")
         return True
@@ -208,6 +193,34 @@ class Store(Folder):
             except ValueError:
                 continue  # torn: wall times are no record, and the units they describe are checked by themselves
         return entries
+
+
+@contextmanager
+def appearing(final: Path, unit: str) -> Iterator[Folder]:
+    """A fresh folder to write into, which appears as `final` when the block ends; gone if the block raises.
+
+    `done.json`, written last, names the `unit` that the folder belongs to, and size and SHA-256 of each file.
+
+    Raises:
+        KerfError: if `final` was made meanwhile, or the disk does not let us write.
+    """
+    partial = final.with_name(f"{final.name}{_PARTIAL}{secrets.token_hex(4)}")
+    with disk.explained(final):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        for leftover in final.parent.glob(f"{final.name}{_PARTIAL}*"):
+            shutil.rmtree(leftover)
+        partial.mkdir()
+        try:
+            folder = Folder(partial)
+            yield folder
+            files = {path.name: _fingerprint(path) for path in sorted(partial.iterdir())}
+            folder.write_json("done", {"unit": unit, "files": files})
+            for name in files:
+                disk.flush(partial / name)
+            disk.flush(partial)
+            disk.publish(partial, final)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)  # a leftover does no harm: the next try removes it
 
 
 @contextmanager
@@ -321,18 +334,22 @@ def _fingerprint(path: Path) -> dict[str, Any]:
     return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
-def _damage(folder: Path, verify: bool) -> str | None:
-    """What is wrong with a published unit, in words; None if nothing is."""
+def damage(folder: Path, verify: bool) -> str | None:
+    """What is wrong with a folder that `appearing` made, in words; None if nothing is.
+
+    `verify` also compares the SHA-256 of every file.
+    """
     try:
         files = json.loads((folder / "done.json").read_text())["files"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        sizes = {name: int(expected["bytes"]) for name, expected in files.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"done.json cannot be read ({error})"
     for name, expected in files.items():
         path = folder / name
         if not path.is_file():
             return f"{name} is missing"
-        if path.stat().st_size != expected["bytes"]:
-            return f"{name} has {path.stat().st_size} bytes, expected {expected['bytes']}"
+        if path.stat().st_size != sizes[name]:
+            return f"{name} has {path.stat().st_size} bytes, expected {sizes[name]}"
         if verify and _fingerprint(path) != expected:
             return f"the SHA-256 of {name} is not the one in done.json"
     return None

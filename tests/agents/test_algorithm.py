@@ -160,6 +160,25 @@ def test_a_resumed_run_continues_bit_for_bit(tmp_path: Path, how: str) -> None:
     assert resumed.train()["num_env_steps_sampled_lifetime"] == algorithm.train()["num_env_steps_sampled_lifetime"]
 
 
+def test_a_plain_state_continues_bit_for_bit_in_an_algorithm_that_has_trained_otherwise() -> None:
+    changes = {"grader": ExPost(), "penalty": 1.0, "training": settings(advantage_scaling="batch")}
+    algorithm = config(**changes).build_algo()
+    at_first, (arrays, plain) = algorithm.training_state(), (train(algorithm, 3), algorithm.training_state())[1]
+    assert {name.partition("/")[0] for name in at_first[0]} == {"weights", "shuffles"}
+    assert {name.partition("/")[0] for name in arrays} == {"weights", "exp_avg", "exp_avg_sq", "step", "shuffles"}
+    expected = train(algorithm, 3)
+    other = config(**changes).build_algo()
+    train(other, 1)
+    other.load_training_state(arrays, plain)
+    assert same(train(other, 3), expected)
+    assert other.source.told == algorithm.source.told == 6
+    other.load_training_state(*at_first)
+    assert same(train(other, 6), expected)
+    del arrays["exp_avg/policy_head.bias"]
+    with pytest.raises(KerfError, match="training state: expected"):
+        other.load_training_state(arrays, plain)
+
+
 def test_going_back_in_a_live_algorithm_is_exact(tmp_path: Path) -> None:
     algorithm = config().build_algo()
     train(algorithm, 2)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from agents.algorithm import KerfAlgorithm
+from lab.errors import KerfError
 from lab.grader import ExPost
 from lab.world import natural
 from lab.worlds import get_world
@@ -114,7 +115,13 @@ def test_remote_learners_learn_and_resume(num_learners: int, tmp_path: Any) -> N
         assert same(train(local, 4), expected)
     algorithm.restore_from_path(path)
     assert same(algorithm.policy().weights(), first)
+    state = algorithm.training_state()
     assert same(train(algorithm, 2), expected)
+    algorithm.load_training_state(*state)
+    assert same(train(algorithm, 2), expected)
+    state[0].popitem()
+    with pytest.raises(KerfError, match="training state: expected"):
+        algorithm.load_training_state(*state)
     algorithm.stop()
 
 
