@@ -62,6 +62,12 @@ def main() -> None:
     metavar="ADDRESS",
     help="Do the work on this Ray cluster (auto: the one whose job this is), not in a private Ray; or $KERF_RAY.",
 )
+@click.option(
+    "--checkpoint-every",
+    type=click.FloatRange(min=0.0),
+    metavar="SECONDS",
+    help="How long a cell trains between two checkpoints; default 60; 0: one after every iteration.",
+)
 def run(
     recipe: str,
     preset: str | None,
@@ -73,6 +79,7 @@ def run(
     no_mlflow: bool,
     workers: int | None,
     ray_address: str | None,
+    checkpoint_every: float | None,
 ) -> None:
     """Run the study of RECIPE, a built-in recipe's name or a YAML file.
 
@@ -94,7 +101,10 @@ def run(
 
     tracking = None if no_mlflow else uri or default_uri()
     with joined(ray_address, list(loaded.values()), workers) as at_a_time:
-        codes = [run_study(asked, folders[name], tracking, at_a_time, terminal()) for name, asked in loaded.items()]
+        codes = [
+            run_study(asked, folders[name], tracking, at_a_time, terminal(), checkpoint_every)
+            for name, asked in loaded.items()
+        ]
     if len(loaded) > 1:
         from runs.report.across import across_table
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +26,13 @@ if TYPE_CHECKING:
     from runs.cell import Progress
 
 MAX_TRIES = 3
-"""Times that a unit is begun whose worker dies under it."""
+"""Times that a unit is begun from the same place: one that fails so often is set aside."""
+
+BACKOFF = 1.0
+"""Seconds before the second try; before the third it is four times as many."""
+
+PATIENCE = 60.0
+"""Seconds that units may wait for a worker's CPU before this is told."""
 
 LOOPBACK = "127.0.0.1"
 
@@ -53,6 +60,20 @@ class Failure:
     why: str
     traceback: str = ""
     disk: bool = False
+
+
+Work = Callable[[Recipe, Unit, Store, int], "Iterator[Progress]"]
+"""Does a unit with so many threads, and tells how far it is."""
+
+
+def train(
+    recipe: Recipe, unit: Unit, store: Store, num_threads: int, checkpoint_every: float | None = None
+) -> Iterator[Progress]:
+    """What workers do: `runs.cell.run_unit`, imported where it runs; a checkpoint every so many seconds."""
+    from runs.cell import run_unit
+    from runs.checkpoints import EVERY
+
+    return run_unit(recipe, unit, store, num_threads, EVERY if checkpoint_every is None else checkpoint_every)
 
 
 def cpus_needed(recipe: Recipe, num_workers: int) -> int:
@@ -104,17 +125,43 @@ def _sentence(error: RayTaskError) -> str:
 class _Worker:
     """Lives in a process of its own, so that imports and compiled kernels are paid for once."""
 
-    def __init__(self, recipe: Recipe, root: Path, work: Work[Any]) -> None:
+    def __init__(self, recipe: Recipe, root: Path, work: Work) -> None:
         import torch
 
         torch.set_num_threads(1)  # as many workers as cores; and one thread makes sums repeatable
         logging.getLogger("ray").setLevel(logging.ERROR)
         self._recipe, self._store, self._work = recipe, Store(root), work
 
-    def run(self, unit: Named, alone: bool) -> Iterator[Progress]:
+    def ready(self) -> None:
+        """Answers once it lives."""
+
+    def run(self, unit: Unit, alone: bool) -> Iterator[Progress]:
         # Two threads are the most that help, and one each is best where all cores have a unit.
         num_threads = min(2, os.cpu_count() or 1) if alone else 1
         yield from self._work(self._recipe, unit, self._store, num_threads)
+
+
+@dataclass
+class _Task:
+    """A unit that is to be done.
+
+    Attributes:
+        unit: Which.
+        tries: How often it was begun without getting on.
+        begun_at: The iteration that the latest try began at; -1 before it was heard of.
+        not_before: When it may be tried again, by the monotonic clock.
+    """
+
+    unit: Unit
+    tries: int = 0
+    begun_at: int = -1
+    not_before: float = 0.0
+
+
+def _paused(tasks: Sequence[_Task]) -> list[float]:
+    """For how many seconds they must not be tried yet; only those."""
+    now = time.monotonic()
+    return [task.not_before - now for task in tasks if task.not_before > now]
 
 
 @dataclass
@@ -122,24 +169,43 @@ class _Busy(Generic[U]):
     """A worker and what it is doing."""
 
     worker: Any
-    unit: U
-    tries: int
+    task: _Task
+    heard: bool = False
 
 
 class Pool(Generic[U]):
     """Does units as they become ready.
 
+    A unit whose worker dies or raises is tried again, on a new worker and from its latest checkpoint, after a pause
+    and after the others; one that fails `MAX_TRIES` times without getting on is set aside. A mistake of the user's
+    (`KerfError`) is not tried again. A worker that is lost with its node is replaced when there is a CPU for it.
+
     Args:
         recipe: The study's recipe.
         root: Folder of the study, seen by all workers.
-        num_workers: Units at a time. Ray must have been initialised with at least `cpus_needed` CPUs.
-        work: Does a unit.
+        num_workers: Units at a time. Ray must have been initialised with at least `cpus_needed` CPUs, on any number of
+            nodes.
+        work: What is done with a unit.
+        tell: Hears, in sentences, what goes wrong and is tried again.
     """
 
-    def __init__(self, recipe: Recipe, root: Path, num_workers: int, work: Work[U]) -> None:
-        self._recipe, self._root, self._work = recipe, root.absolute(), work
-        self._idle = [self._start() for _ in range(num_workers)]
-        self._busy: dict[Any, _Busy[U]] = {}
+    def __init__(
+        self,
+        recipe: Recipe,
+        root: Path,
+        num_workers: int,
+        work: Work = train,
+        tell: Callable[[str], None] = lambda sentence: None,
+    ) -> None:
+        self._recipe, self._root, self._work, self._tell = recipe, root.absolute(), work, tell
+        self._num_workers = num_workers
+        self._store = Store(self._root)
+        self._idle: list[Any] = []
+        self._busy: dict[Any, _Busy] = {}
+        self._starting: dict[Any, Any] = {}
+        self._dead_at_birth = 0
+        for _ in range(num_workers):
+            self._start()
 
     def run(
         self,
@@ -157,56 +223,139 @@ class Pool(Generic[U]):
             on_done: Hears that a unit is published, and names units that are not to be done after all.
 
         Returns:
-            The units that raised, with their reasons. Everything else was done, unless the disk failed one of them:
-            after that no further unit was begun.
+            The units that could not be done, with their reasons. Everything else was done, unless the disk failed one
+            of them: after that no further unit was begun.
         """
-        waiting, failures = list(units), list[Failure]()
+        waiting, failures = [_Task(unit) for unit in units], list[Failure]()
+        changed = True  # `lacks` reads the disk, and progress comes thousands of times
         while waiting or self._busy:
-            # No further than there are idle workers: `lacks` reads the disk, and progress comes thousands of times.
-            ready = list(islice((unit for unit in waiting if not lacks(unit)), len(self._idle)))
-            alone = len(ready) == 1 and not self._busy
-            for unit in ready:
-                waiting.remove(unit)
-                self._begin(self._idle.pop(), unit, 1, alone)
-            if not self._busy:  # what is left waits for units that failed
-                failures += [Failure(unit, f"it needs {lacks(unit)[0].name}, which is missing") for unit in waiting]
+            if changed and self._idle and not self._begin(waiting, lacks) and not self._busy and not _paused(waiting):
+                failures += [  # they wait for units that failed
+                    Failure(task.unit, f"it needs {lacks(task.unit)[0].name}, which is missing") for task in waiting
+                ]
                 break
-            (stream,), _ = ray.wait(list(self._busy), num_returns=1)
-            busy = self._busy[stream]
+            event = self._next_event(waiting)
+            changed = event is None
+            if event is None:
+                continue
+            if event in self._starting:
+                changed = True
+                why = self._started(event)
+                if why is not None and not (self._starting or self._busy or self._idle):
+                    failures += [Failure(task.unit, f"no worker can be started: {why}") for task in waiting]
+                    break
+                continue
+            busy = self._busy[event]
             try:
-                on_progress(ray.get(next(stream)))
+                progress = ray.get(next(event))
+                self._heard(busy, progress)
+                on_progress(progress)
                 continue
             except StopIteration:
-                self._idle.append(self._busy.pop(stream).worker)
-                dropped = on_done(busy.unit)
-                waiting = [unit for unit in waiting if unit not in dropped]
-            except RayTaskError as error:
-                self._idle.append(self._busy.pop(stream).worker)
-                disk = isinstance(error.cause, DiskError)
-                failures.append(Failure(busy.unit, _sentence(error), click.unstyle(str(error)), disk))
-                if disk:
+                done, failure = True, None
+                self._idle.append(self._busy.pop(event).worker)
+            except RayError as error:
+                del self._busy[event]
+                done, failure = self._failed(busy, error, waiting)
+            changed = True
+            if done:
+                dropped = on_done(busy.task.unit)
+                waiting = [task for task in waiting if task.unit not in dropped]
+            elif failure is not None:
+                failures.append(failure)
+                if failure.disk:
                     waiting = []  # each would train to its end, only to find the disk as it is now
-            except RayError as error:  # the worker itself is gone
-                del self._busy[stream]
-                self._replace(busy, str(error).splitlines()[0], failures)
         return failures
 
-    def _replace(self, busy: _Busy[U], why: str, failures: list[Failure]) -> None:
-        """A worker died: its unit begins again on a new one, unless it has cost `MAX_TRIES` workers."""
-        worker = self._start()
-        if busy.tries < MAX_TRIES:
-            self._begin(worker, busy.unit, busy.tries + 1, alone=not self._busy)
+    def _begin(self, waiting: list[_Task], lacks: Callable[[Unit], Sequence[Unit]]) -> bool:
+        """Give idle workers what is ready, and take it from `waiting`; whether there was anything."""
+        now = time.monotonic()
+        ready = (task for task in waiting if task.not_before <= now and not lacks(task.unit))
+        several = (
+            self._num_workers > 1 and not self._busy
+        )  # one more than there are idle workers tells whether it is alone
+        found = list(islice(ready, max(len(self._idle), 2 if several else 1)))
+        alone = len(found) == 1 and not self._busy
+        for task in found[: len(self._idle)]:
+            waiting.remove(task)
+            task.tries += 1
+            worker = self._idle.pop()
+            stream = worker.run.options(num_returns="streaming").remote(task.unit, alone)
+            self._busy[stream] = _Busy(worker, task)
+        return bool(found)
+
+    def _next_event(self, waiting: Sequence[_Task]) -> Any:
+        """A stream or a starting worker that has something to say; None if it is time to look what is ready."""
+        pauses = _paused(waiting)
+        heard = [*self._busy, *self._starting]
+        if not heard:
+            time.sleep(max(0.0, min(pauses)))
+            return None
+        if not self._busy and not self._idle:
+            pauses.append(PATIENCE)
+        answered, _ = ray.wait(heard, num_returns=1, timeout=min(pauses, default=None))
+        if answered:
+            return answered[0]
+        if not self._busy and not self._idle and not pauses[:-1]:
+            self._tell(f"no worker has got its CPUs for {PATIENCE:.0f} s; the cluster may be full")
+        return None
+
+    def _heard(self, busy: _Busy, progress: Progress) -> None:
+        """A try that begins further on than the one before it starts the count anew."""
+        if not busy.heard:
+            busy.heard = True
+            if -1 < busy.task.begun_at < progress.iteration:
+                busy.task.tries = 1
+            busy.task.begun_at = max(busy.task.begun_at, progress.iteration)
+
+    def _failed(self, busy: _Busy, error: RayError, waiting: list[_Task]) -> tuple[bool, Failure | None]:
+        """What comes of a unit whose worker raised or died: it was done all the same, is tried again, or failed."""
+        task = busy.task
+        raised = isinstance(error, RayTaskError)
+        cause = error.cause if raised else None
+        why = _sentence(error) if raised else f"its worker died: {str(error).splitlines()[0]}"
+        if isinstance(cause, KerfError):
+            self._idle.append(busy.worker)
         else:
-            self._idle.append(worker)
-            failures.append(Failure(busy.unit, f"its worker died {busy.tries} times: {why}"))
+            ray.kill(busy.worker)  # whatever made it fail may be in that process
+            self._start()
+        if not isinstance(cause, DiskError) and self._published(task.unit):
+            return True, None  # it died right after that, or a worker that was taken for dead did it
+        if not isinstance(cause, KerfError) and task.tries < MAX_TRIES:
+            pause = BACKOFF * 4.0 ** (task.tries - 1)
+            task.not_before = time.monotonic() + pause
+            waiting.append(task)  # after the others
+            self._tell(f"{task.unit.name}: {why}; try {task.tries + 1} of {MAX_TRIES} in {pause:g} s")
+            return False, None
+        if not isinstance(cause, KerfError):
+            why = f"set aside after {task.tries} tries: {why}"
+        return False, Failure(task.unit, why, click.unstyle(str(error)) if raised else "", isinstance(cause, DiskError))
 
-    def _begin(self, worker: Any, unit: U, tries: int, alone: bool) -> None:
-        stream = worker.run.options(num_returns="streaming").remote(unit, alone)
-        self._busy[stream] = _Busy(worker, unit, tries)
+    def _published(self, unit: Unit) -> bool:
+        try:
+            return self._store.finished(unit)
+        except KerfError:  # something is in its place
+            return False
 
-    def _start(self) -> Any:
+    def _start(self) -> None:
+        """Ask for a worker: it is idle once it lives."""
         # Its own learner's; remote learners ask for theirs themselves.
         local = [of.num_gpus_per_learner for of in self._recipe.trainings if of.num_learners == 0]
-        return ray.remote(num_cpus=1, num_gpus=max(local, default=0))(_Worker).remote(
-            self._recipe, self._root, self._work
-        )
+        actor = ray.remote(num_cpus=1, num_gpus=max(local, default=0), scheduling_strategy="SPREAD")(_Worker)
+        worker = actor.remote(self._recipe, self._root, self._work)
+        self._starting[worker.ready.remote()] = worker
+
+    def _started(self, answer: Any) -> str | None:
+        """A worker that was asked for lives, or could not be started: then another one is asked for, unless that
+        happened too often in a row. Why it could not, if so."""
+        worker = self._starting.pop(answer)
+        try:
+            ray.get(answer)
+        except RayError as error:
+            self._dead_at_birth += 1
+            if self._dead_at_birth < MAX_TRIES * self._num_workers:
+                self._start()
+            return str(error).splitlines()[0]
+        self._dead_at_birth = 0
+        self._idle.append(worker)
+        return None

@@ -8,6 +8,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,14 @@ DONE, FAILED, NOT_ALIGNED = 0, 1, 3
 VERSIONED = ("kerf-lab", "ray", "torch", "gymnasium", "numpy", "numba", "scipy", "pyarrow")
 
 
-def run_study(recipe: Recipe, out: Path, tracking: str | None, workers: int | None, console: Console) -> int:
+def run_study(
+    recipe: Recipe,
+    out: Path,
+    tracking: str | None,
+    workers: int | None,
+    console: Console,
+    checkpoint_every: float | None = None,
+) -> int:
     """Run or continue the study of `recipe` in `out`, and print its report.
 
     Args:
@@ -40,6 +48,7 @@ def run_study(recipe: Recipe, out: Path, tracking: str | None, workers: int | No
         tracking: MLflow tracking URI, or None for records on disk only.
         workers: Units at a time; None: one a core.
         console: Where progress and report go.
+        checkpoint_every: Seconds between two checkpoints of a unit; None: `runs.checkpoints.EVERY`.
 
     Returns:
         `DONE`, `FAILED` or `NOT_ALIGNED`.
@@ -53,7 +62,7 @@ def run_study(recipe: Recipe, out: Path, tracking: str | None, workers: int | No
     battery = make_battery(recipe)
     with open_study(out, manifest(recipe, battery)) as store:
         _write_once(store, recipe, battery)
-        return _Study(recipe, store, tracking, workers or os.cpu_count() or 1, console).run()
+        return _Study(recipe, store, tracking, workers or os.cpu_count() or 1, console, checkpoint_every).run()
 
 
 def prepare_study(recipe: Recipe, out: Path) -> None:
@@ -120,9 +129,17 @@ def _write_once(store: Store, recipe: Recipe, battery: AnyBattery) -> None:
 class _Study:
     """One execution of a study whose folder is open."""
 
-    def __init__(self, recipe: Recipe, store: Store, tracking: str | None, workers: int, console: Console) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        store: Store,
+        tracking: str | None,
+        workers: int,
+        console: Console,
+        checkpoint_every: float | None,
+    ) -> None:
         self._recipe, self._store, self._console = recipe, store, console
-        self._tracking, self._num_workers = tracking, workers
+        self._tracking, self._num_workers, self._checkpoint_every = tracking, workers, checkpoint_every
 
     def run(self) -> int:
         from runs.tracking import Mirror, ui_command
@@ -158,8 +175,8 @@ class _Study:
         todo = [unit for unit in (*aligned, *cells) if unit not in finished and unit.seed not in barred]
         if not todo:
             return self._gate_code()
-        from runs.cell import needs, run_unit
-        from runs.pool import Pool, cpus_needed, local_ray
+        from runs.cell import needs
+        from runs.pool import Pool, cpus_needed, local_ray, train
         from runs.progress import Display
 
         arms = self._recipe.resolve()
@@ -181,7 +198,8 @@ class _Study:
                 display.dropped(dropped)
                 return dropped
 
-            failures = Pool(self._recipe, self._store.path, workers, run_unit).run(
+            work = partial(train, checkpoint_every=self._checkpoint_every)
+            failures = Pool(self._recipe, self._store.path, workers, work, self._warn).run(
                 todo,
                 lambda unit: [needed for needed in needs(arms, unit) if not self._store.finished(needed)],
                 display.progress,
@@ -240,6 +258,10 @@ class _Study:
         self._console.print()
         self._console.print(write_attack_report(self._store, self._recipe, seeds))
         return True
+
+    def _warn(self, line: str) -> None:
+        self._say(f"warning: {line}")
+        self._store.append_timing({"warning": line, "at": time.time()})
 
     def _say(self, line: str) -> None:
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
