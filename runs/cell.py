@@ -36,6 +36,7 @@ from runs.checkpoints import EVERY, Checkpoints, State
 from runs.doses import read_doses, write_doses
 from runs.exact_cell import align_exactly, train_exactly
 from runs.recipe import Recipe
+from runs.remote import remote_of
 from runs.schema import MEASURES
 from runs.store import ALIGNED, Folder, Store, Unit
 
@@ -124,11 +125,17 @@ def run_unit(
     Ray must have been initialised (RLlib asks for it). `num_threads` and `checkpoint_every` (seconds) change how long
     it takes and nothing else. Raises `KerfError` if the unit is finished already.
     """
+    remote = remote_of(store.path)
+    if remote is not None:
+        for needed in needs(recipe.resolve(), unit):
+            remote.pull_unit(needed)
     checkpoints = Checkpoints(store, unit, recipe, checkpoint_every)
     if unit.arm == ALIGNED:
         yield from align(recipe, unit, store, num_threads, checkpoints)
     else:
         yield from train_arm(recipe, recipe.resolve()[unit.arm], unit, store, num_threads, checkpoints)
+    if remote is not None:
+        remote.push_unit(unit)
     checkpoints.remove()
 
 

@@ -4,7 +4,8 @@
     checkpoints/<unit>/<iterations>.damaged-*/    one that is not as it was written, set aside
 
 They lie outside the unit's folder and are removed when that is published: where they fall changes no record. The two
-latest are kept, so that one that was damaged leaves the one before. No pickle: arrays are safetensors, all else JSON.
+latest are kept, so that one that was damaged leaves the one before; those of a study that is kept elsewhere
+(`runs.remote`) are sent there too. No pickle: arrays are safetensors, all else JSON.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from safetensors.numpy import load, save
 
 from runs.disk import explained
 from runs.recipe import Recipe, recipe_hash
+from runs.remote import remote_of
 from runs.store import Store, Unit, appearing, damage
 from runs.study import VERSIONED, revision
 
@@ -59,6 +61,8 @@ class Checkpoints:
         self.path = store.path / FOLDER / unit.name
         self.told: list[str] = []
         self._store, self._unit, self._every = store, unit, every
+        self._name = f"{FOLDER}/{unit.name}"
+        self._remote = remote_of(store.path)
         self._made_by = {"unit": unit.name, "recipe_hash": recipe_hash(recipe), **_code()}
         self._latest = time.monotonic()
 
@@ -69,6 +73,8 @@ class Checkpoints:
         """
         for torn in self.path.glob("*.partial-*"):
             shutil.rmtree(torn, ignore_errors=True)
+        if self._remote is not None:
+            self._remote.pull_checkpoints(self._name)
         for folder in reversed(self._folders()):
             wrong = damage(folder, verify=True)
             if wrong is not None:
@@ -78,7 +84,7 @@ class Checkpoints:
             if kept["made_by"] != self._made_by:
                 odd = sorted(key for key in kept["made_by"] if kept["made_by"][key] != self._made_by.get(key))
                 self._tell(f"checkpoint {folder} is of another {', '.join(odd)} and was removed")
-                shutil.rmtree(folder)
+                self._drop(folder)
                 continue
             arrays = load((folder / "arrays.safetensors").read_bytes())
             self.told.append(f"goes on after {int(folder.name)} iterations")
@@ -110,12 +116,16 @@ class Checkpoints:
             with appearing(final, self._unit.name) as folder:
                 folder.write_bytes("arrays.safetensors", save(arrays))
                 folder.write_text("state.json", json.dumps({"made_by": self._made_by, "parts": plain}))
+            if self._remote is not None:
+                self._remote.push_folder(f"{self._name}/{final.name}")
         for older in self._folders()[:-KEPT]:
-            shutil.rmtree(older, ignore_errors=True)
+            self._drop(older)
         self._latest = time.monotonic()
 
     def remove(self) -> None:
         """Remove all that are not damaged, and the folder with them if nothing else is in it."""
+        if self._remote is not None:
+            self._remote.remove(self._name)
         for folder in self.path.glob("*"):
             if ".damaged-" not in folder.name:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -129,10 +139,16 @@ class Checkpoints:
         """Those that there are, oldest first."""
         return sorted(path for path in self.path.glob("*") if _NUMBERED.fullmatch(path.name))
 
+    def _drop(self, folder: Path) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        if self._remote is not None:
+            self._remote.remove(f"{self._name}/{folder.name}")
+
     def _set_aside(self, folder: Path, wrong: str) -> None:
         aside = folder.with_name(f"{folder.name}.damaged-{secrets.token_hex(4)}")
         with explained(folder):
             folder.rename(aside)
+        self._drop(folder)  # elsewhere, too
         self._tell(f"checkpoint {folder} is damaged ({wrong}): it is now {aside.name}, and the one before is used")
 
     def _tell(self, sentence: str) -> None:

@@ -11,6 +11,7 @@ import click
 from lab.errors import KerfError
 from runs.cluster.commands import cluster
 from runs.options import asks_for_a_recipe, to_mlflow
+from runs.study_folder import StudyFolder
 from runs.submit.commands import COMMANDS
 
 if TYPE_CHECKING:
@@ -87,12 +88,14 @@ def run(
     """
     from runs.preflight import check_out
     from runs.recipe_file import load_recipes
+    from runs.remote import pull
 
     if uri is not None and no_mlflow:
         raise KerfError("--mlflow and --no-mlflow exclude each other")
     loaded = load_recipes(recipe, preset, sets, seeds, variant)
     folders = study_folders(loaded, preset, sets, seeds, out)
     for name, asked in loaded.items():
+        pull(folders[name])
         check_out(folders[name], asked)
 
     from runs.cluster.joined import joined
@@ -149,7 +152,7 @@ def recipes() -> None:
 
 
 @main.command()
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=StudyFolder(pull=True))
 def show(out: Path) -> None:
     """Print the table of the study in OUT again, from its records alone."""
     from runs.store import Store
@@ -165,7 +168,7 @@ def show(out: Path) -> None:
 
 
 @main.command()
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=StudyFolder(pull=True))
 @click.option(
     "--situations",
     type=click.IntRange(min=1),
@@ -181,6 +184,7 @@ def exact(out: Path, situations: int | None, arms: tuple[str, ...], by_seed: boo
     """
     from runs.exact import SITUATIONS, examine
     from runs.exact.table import ExactReport, write
+    from runs.remote import push
     from runs.store import Store
 
     store = Store(out)
@@ -189,10 +193,11 @@ def exact(out: Path, situations: int | None, arms: tuple[str, ...], by_seed: boo
         found = examine(store, situations or SITUATIONS, arms, status.update)
     console.print(ExactReport(found, by_seed))
     write(store, found)
+    push(out)
 
 
 @main.command()
-@click.argument("target", type=click.Path(path_type=Path))
+@click.argument("target", type=StudyFolder(pull=True))
 @click.option("--generator", "generators", multiple=True, metavar="KIND", help="Who attacks; default illuminate.")
 @click.option(
     "--strength", "strengths", multiple=True, type=click.FloatRange(0, 1), metavar="S", help="In [0, 1]; default 1."
@@ -231,7 +236,7 @@ def attack(batch: int | None, uri: str | None, no_mlflow: bool, **asked: Any) ->
 
 
 @main.command()
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=StudyFolder(pull=True))
 @to_mlflow
 def sync(out: Path, uri: str | None) -> None:
     """Bring MLflow up to date with the records in OUT."""

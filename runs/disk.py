@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import secrets
+import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -12,6 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lab.errors import KerfError
+
+PARTIAL = ".partial-"
+"""What follows a folder's name while it is written."""
 
 _REMEDY = {
     errno.ENOSPC: "free some room",
@@ -77,6 +82,24 @@ def flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def whole(final: Path) -> Iterator[Path]:
+    """A fresh folder to put files into, which appears as `final`, flushed, when the block ends; gone if it raises."""
+    partial = final.with_name(f"{final.name}{PARTIAL}{secrets.token_hex(4)}")
+    final.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in final.parent.glob(f"{final.name}{PARTIAL}*"):
+        shutil.rmtree(leftover)
+    partial.mkdir()
+    try:
+        yield partial
+        for path in partial.iterdir():
+            flush(path)
+        flush(partial)
+        publish(partial, final)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)  # a leftover does no harm: the next try removes it
 
 
 def publish(partial: Path, final: Path) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import click
+
+from runs.study_folder import StudyFolder
 
 
 def asks_for_a_recipe(command: Callable[..., None]) -> Callable[..., None]:
     """The arguments that name a recipe and change it."""
     for decorate in (
-        click.option("--out", type=click.Path(path_type=Path), help="Folder of the study; default: under out/."),
+        click.option(
+            "--out", type=StudyFolder(), help="Folder or address (s3://bucket/name) of the study; default: under out/."
+        ),
         click.option("--set", "sets", multiple=True, metavar="FIELD=VALUE", help="Change a field, e.g. penalty=5."),
         click.option("--seeds", type=int, metavar="N", help="Number of seeds."),
         click.option("--preset", metavar="NAME", help="One of the recipe's presets, e.g. quick."),

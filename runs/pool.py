@@ -67,12 +67,23 @@ Work = Callable[[Recipe, Unit, Store, int], "Iterator[Progress]"]
 
 
 def train(
-    recipe: Recipe, unit: Unit, store: Store, num_threads: int, checkpoint_every: float | None = None
+    recipe: Recipe,
+    unit: Unit,
+    store: Store,
+    num_threads: int,
+    checkpoint_every: float | None = None,
+    address: str | None = None,
 ) -> Iterator[Progress]:
-    """What workers do: `runs.cell.run_unit`, imported where it runs; a checkpoint every so many seconds."""
+    """What workers do: `runs.cell.run_unit`, imported where it runs; a checkpoint every so many seconds.
+
+    `address` is where the study is kept, if elsewhere: a worker on another machine has a folder of its own for it.
+    """
     from runs.cell import run_unit
     from runs.checkpoints import EVERY
+    from runs.remote import mark
 
+    if address is not None:
+        mark(store.path, address)
     return run_unit(recipe, unit, store, num_threads, EVERY if checkpoint_every is None else checkpoint_every)
 
 

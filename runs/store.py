@@ -20,8 +20,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import secrets
-import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -46,7 +44,6 @@ REQUIRED = ("name", *IDENTITY, "seeds", "arms")
 """Entries that every manifest has: the recipe's name, the hashes, the list of seeds, settings by arm."""
 
 _NAME = re.compile(r"[a-z0-9_@][a-z0-9_.@-]*")
-_PARTIAL = ".partial-"
 
 
 @dataclass(frozen=True, order=True)
@@ -204,23 +201,11 @@ def appearing(final: Path, unit: str) -> Iterator[Folder]:
     Raises:
         KerfError: if `final` was made meanwhile, or the disk does not let us write.
     """
-    partial = final.with_name(f"{final.name}{_PARTIAL}{secrets.token_hex(4)}")
-    with disk.explained(final):
-        final.parent.mkdir(parents=True, exist_ok=True)
-        for leftover in final.parent.glob(f"{final.name}{_PARTIAL}*"):
-            shutil.rmtree(leftover)
-        partial.mkdir()
-        try:
-            folder = Folder(partial)
-            yield folder
-            files = {path.name: _fingerprint(path) for path in sorted(partial.iterdir())}
-            folder.write_json("done", {"unit": unit, "files": files})
-            for name in files:
-                disk.flush(partial / name)
-            disk.flush(partial)
-            disk.publish(partial, final)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)  # a leftover does no harm: the next try removes it
+    with disk.explained(final), disk.whole(final) as partial:
+        folder = Folder(partial)
+        yield folder
+        files = {path.name: _fingerprint(path) for path in sorted(partial.iterdir())}
+        folder.write_json("done", {"unit": unit, "files": files})
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from lab.scenario import ScenarioSpace
 from runs.disk import DiskError
 from runs.preflight import check_gpus
 from runs.recipe import Recipe, recipe_hash, resolved_recipe
+from runs.remote import push, remote_of
 from runs.store import ALIGNED, Store, Unit, open_study
 from runs.verdicts import has_passed, instead_of_table, not_aligned
 
@@ -62,6 +63,7 @@ def run_study(
     battery = make_battery(recipe)
     with open_study(out, manifest(recipe, battery)) as store:
         _write_once(store, recipe, battery)
+        push(store.path)  # before anything expensive: whether it can be written
         return _Study(recipe, store, tracking, workers or os.cpu_count() or 1, console, checkpoint_every).run()
 
 
@@ -156,12 +158,15 @@ class _Study:
             if code != FAILED and self._recipe.fresh is not None and not self._attack(mirror):
                 code = FAILED
             self._store.append_timing({"study": self._recipe.name, "started": began, "seconds": time.time() - began})
+            push(self._store.path)
         except DiskError as error:
             code = FAILED
             self._say(f"failed: {error}")
         finally:
             mirrored = mirror.close() if mirror else False
         self._say(f"\nrecords   {self._store.path}")
+        if (remote := remote_of(self._store.path)) is not None:
+            self._say(f"kept at   {remote.address}")
         if mirrored and self._tracking is not None:
             self._say(f"mlflow    {ui_command(self._tracking)}")
         return code
@@ -188,6 +193,8 @@ class _Study:
         with local_ray(cpus_needed(self._recipe, workers)), Display(self._console, iterations) as display:
 
             def on_done(unit: Unit) -> list[Unit]:
+                if remote is not None:
+                    remote.pull_unit(unit)  # a worker on another machine has published it
                 mirror()
                 if unit.arm != ALIGNED:
                     display.finished(unit)
@@ -198,7 +205,9 @@ class _Study:
                 display.dropped(dropped)
                 return dropped
 
-            work = partial(train, checkpoint_every=self._checkpoint_every)
+            remote = remote_of(self._store.path)
+            address = None if remote is None else remote.address
+            work = partial(train, checkpoint_every=self._checkpoint_every, address=address)
             failures = Pool(self._recipe, self._store.path, workers, work, self._warn).run(
                 todo,
                 lambda unit: [needed for needed in needs(arms, unit) if not self._store.finished(needed)],

@@ -191,7 +191,7 @@ def test_mlflow_out_of_reach_costs_one_warning_and_sync_gives_the_same_runs(smok
 def test_killed_at_any_moment_the_same_command_finishes_with_the_same_records(smoke, tmp_path):
     """Kills the whole process group at random moments until the study is done, then compares all records."""
     out = tmp_path / "s"
-    command = [str(KERF), "run", "smoke", "--no-mlflow", "--workers", "2", "--out", str(out)]
+    command = [str(KERF), "run", "smoke", "--no-mlflow", "--workers", "2", "--out", str(out), "--checkpoint-every", "0"]
     moments = random.Random(20_261)
     kills = 0
     finished: dict[str, int] = {}

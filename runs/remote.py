@@ -1,0 +1,227 @@
+"""A study that is kept elsewhere, at an address such as `s3://bucket/study`, through fsspec.
+
+All work is done in a folder on this machine, `out/remote/<scheme>/<path>`, whose file `.remote` holds the address, and
+all that reads records reads them there. What is published goes to the address too, whole: `done.json`, with the
+checksums of the rest, goes last, so an upload that was torn is as good as none. What is missing here is fetched.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from lab.errors import KerfError
+from runs.disk import DiskError, explained, whole, write
+from runs.store import ALIGNED, Unit, damage
+
+MARK = ".remote"
+TRIES = 3
+PAUSE = 1.0
+"""Seconds before the second try of a transfer; before the third it is four times as many."""
+
+_OWN = {"timing.jsonl"}
+"""Files of the study's folder of which the one here counts, if there is one."""
+
+
+def pull(folder: Path) -> None:
+    """Fetch what is missing in `folder`, if it stands for a place elsewhere; raises as `Remote.pull`."""
+    remote = remote_of(folder)
+    if remote is not None:
+        remote.pull()
+
+
+def working_folder(address: str) -> Path:
+    """The folder on this machine that stands for `address`; made if need be.
+
+    Raises:
+        KerfError: for an address without a place in it.
+    """
+    parts = urlsplit(address)
+    place = [part for part in f"{parts.netloc}{parts.path}".split("/") if part]
+    if not place or parts.query or parts.fragment or any(part in (".", "..") for part in place):
+        raise KerfError(f"--out: expected a folder or an address like s3://bucket/study, got {address!r}")
+    root = Path("out", "remote", parts.scheme, *place)
+    mark(root, address)
+    return root
+
+
+def mark(root: Path, address: str) -> None:
+    """Have `root` stand for `address`."""
+    with explained(root):
+        root.mkdir(parents=True, exist_ok=True)
+        if not (root / MARK).exists():
+            write(root / MARK, address.rstrip("/").encode())
+
+
+def remote_of(root: Path) -> Remote | None:
+    """What `root`, or a folder above it, stands for; None if it stands for itself."""
+    root = root.absolute()
+    for folder in (root, *root.parents):
+        if (folder / MARK).is_file():
+            below = root.relative_to(folder).as_posix()
+            address = (folder / MARK).read_text()
+            return Remote(root, address if below == "." else f"{address}/{below}")
+    return None
+
+
+def push(folder: Path) -> None:
+    """Send what `folder` holds, if it stands for a place elsewhere; raises as `Remote.push`."""
+    remote = remote_of(folder)
+    if remote is not None:
+        remote.push()
+
+
+class Remote:
+    """The place elsewhere that the folder `root` stands for.
+
+    Every method raises `DiskError` if the place cannot be reached, after some tries.
+
+    Args:
+        root: The folder here.
+        address: The place, as fsspec understands it.
+    """
+
+    def __init__(self, root: Path, address: str) -> None:
+        self.root, self.address = root, address
+        try:
+            from fsspec.core import url_to_fs
+
+            # What others wrote a moment ago must be seen.
+            self._fs, self._base = url_to_fs(address, use_listings_cache=False, skip_instance_cache=True)
+        except ImportError as error:
+            raise KerfError(f"{address}: {error}; for s3:// it is pip install 'kerf-lab[s3]'") from error
+        except ValueError as error:
+            raise KerfError(
+                f"{address}: expected an address that fsspec knows, such as s3://..., got {error}"
+            ) from error
+        if hasattr(self._fs, "auto_mkdir"):  # a file system with real folders; makedirs would also make buckets
+            self._fs.auto_mkdir = True
+
+    def pull(self) -> None:
+        """Fetch the units and other records that are missing here.
+
+        Raises:
+            KerfError: if the folder here holds another study than the place, or something there is damaged.
+        """
+        there = self._files()
+        own = self.root / "study.json"
+        if (
+            "study.json" in there
+            and own.exists()
+            and _recipe_hash(own.read_bytes()) != _recipe_hash(self._read("study.json"))
+        ):
+            raise KerfError(f"{self.root} is of another study than {self.address}, which it stands for: remove it")
+        for name in sorted(there):
+            if "/" not in name and not (name in _OWN and (self.root / name).exists()):
+                content = self._read(name)
+                with explained(self.root):
+                    write(self.root / name, content)
+        for name in sorted(there):
+            folder, _, last = name.rpartition("/")
+            if last == "done.json" and folder.partition("/")[0] in (ALIGNED, "cells"):
+                self._pull_folder(folder, there)
+
+    def pull_unit(self, unit: Unit) -> None:
+        """Fetch a unit, if it is missing here and published there; raises as `pull`."""
+        if not (self.root / unit.name).exists():
+            self._pull_folder(unit.name, self._files(unit.name))
+
+    def pull_checkpoints(self, name: str) -> None:
+        """Fetch the checkpoints in the folder `name` that are missing here, as they are."""
+        there = self._files(name)
+        for done in sorted(file for file in there if file.endswith("/done.json")):
+            self._pull_folder(done.removesuffix("/done.json"), there, verify=False)
+
+    def push(self) -> None:
+        """Send the records that are not a unit's, and the units that are missing there; raises as `push_unit`."""
+        there = self._files()
+        for path in sorted(self.root.iterdir()):
+            if path.is_file() and not path.name.startswith("."):
+                self._write(path.name, path)
+        for done in sorted(
+            [*self.root.glob(f"{ALIGNED}/seed-*/done.json"), *self.root.glob("cells/*/seed-*/done.json")]
+        ):
+            if done.relative_to(self.root).as_posix() not in there:
+                self.push_folder(done.parent.relative_to(self.root).as_posix())
+
+    def push_unit(self, unit: Unit) -> None:
+        """Send a published unit, unless it is there.
+
+        Raises:
+            KerfError: if another version of it is there.
+        """
+        if f"{unit.name}/done.json" in self._files(unit.name):
+            found = self._read(f"{unit.name}/done.json")
+            if found == (self.root / unit.name / "done.json").read_bytes():
+                return
+            if _is_json(found):  # else it was torn
+                raise KerfError(f"{self.address}/{unit.name} is not what is in {self.root}: move one of them away")
+        self.push_folder(unit.name)
+
+    def push_folder(self, name: str) -> None:
+        """Send a folder, `done.json` last."""
+        for path in sorted((self.root / name).iterdir(), key=lambda path: (path.name == "done.json", path.name)):
+            self._write(f"{name}/{path.name}", path)
+
+    def remove(self, name: str) -> None:
+        """Remove a folder there, if it is there."""
+
+        def remove() -> None:
+            if self._fs.exists(f"{self._base}/{name}"):
+                self._fs.rm(f"{self._base}/{name}", recursive=True)
+
+        self._tried(remove)
+
+    def _pull_folder(self, name: str, there: set[str], verify: bool = True) -> None:
+        final = self.root / name
+        if final.exists() or f"{name}/done.json" not in there or not _is_json(self._read(f"{name}/done.json")):
+            return
+        with explained(final), whole(final) as partial:
+            for file in sorted(file for file in there if file.startswith(f"{name}/")):
+                write(partial / file.removeprefix(f"{name}/"), self._read(file))
+            wrong = damage(partial, verify=True) if verify else None
+            if wrong is not None:
+                raise KerfError(f"{self.address}/{name} is damaged: {wrong}; remove it there to have it done again")
+
+    def _files(self, below: str = "") -> set[str]:
+        """The files there, in the folder `below`, by their names relative to the address."""
+        found = self._tried(lambda: self._fs.find(f"{self._base}/{below}".rstrip("/")))
+        return {name.removeprefix(f"{self._base}/") for name in found}
+
+    def _read(self, name: str) -> bytes:
+        content: bytes = self._tried(lambda: self._fs.cat_file(f"{self._base}/{name}"))
+        return content
+
+    def _write(self, name: str, path: Path) -> None:
+        content = path.read_bytes()
+        self._tried(lambda: self._fs.pipe_file(f"{self._base}/{name}", content))
+
+    def _tried(self, transfer: Callable[[], Any]) -> Any:
+        """What `transfer` gives; tried again after pauses, for networks have their moments."""
+        for attempt in range(TRIES):
+            try:
+                return transfer()
+            except Exception as error:  # each file system has its own
+                if attempt == TRIES - 1 or isinstance(error, FileNotFoundError | PermissionError):
+                    raise DiskError(
+                        f"{self.address} cannot be used ({type(error).__name__}: {error}); see to the address, and "
+                        f"that you may write there, then give the same command again (the records so far: {self.root})"
+                    ) from error
+                time.sleep(PAUSE * 4.0**attempt)
+        raise AssertionError("unreachable")
+
+
+def _recipe_hash(manifest: bytes) -> Any:
+    return json.loads(manifest)["recipe_hash"]
+
+
+def _is_json(content: bytes) -> bool:
+    try:
+        json.loads(content)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,190 @@
+"""A study that is kept elsewhere: in a real S3 server on this machine, and in what fsspec takes for elsewhere."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fsspec.core import url_to_fs
+from moto.server import ThreadedMotoServer
+
+from lab.errors import KerfError
+from runs.disk import DiskError
+from runs.remote import Remote, mark, remote_of, working_folder
+from runs.store import ALIGNED, Store, Unit
+from runs.study import DONE
+from tests.runs.test_study import records
+
+KERF = Path(sys.executable).with_name("kerf")
+UNIT = Unit("penalised", 0)
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    """A study's folder with two units, as far as they matter."""
+    store = Store(tmp_path / "here")
+    store.path.mkdir()
+    store.write_json("study", {"recipe_hash": "1", "name": "x"})
+    for unit in (Unit(ALIGNED, 0), UNIT):
+        with store.unit(unit) as folder:
+            folder.write_text("a.txt", unit.name)
+            folder.write_bytes("b.bin", bytes(1000))
+    return store.path
+
+
+def elsewhere(tmp_path: Path, name: str = "here") -> Remote:
+    """The place that a folder stands for."""
+    mark(tmp_path / name, f"file://{tmp_path}/there/")
+    remote = remote_of(tmp_path / name)
+    assert remote is not None
+    return remote
+
+
+def test_what_was_sent_comes_back_and_only_what_is_missing_is_sent(here, tmp_path):
+    remote = elsewhere(tmp_path)
+    remote.push()
+    assert records(tmp_path / "there") == {name: digest for name, digest in records(here).items() if name != ".remote"}
+    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "there" / UNIT.name).iterdir()}
+    remote.push()
+    remote.push_unit(UNIT)
+    assert stamps == {path: path.stat().st_mtime_ns for path in (tmp_path / "there" / UNIT.name).iterdir()}
+    elsewhere(tmp_path, "other").pull()
+    assert records(tmp_path / "other") == records(here)
+    assert Store(tmp_path / "other").units(verify=True) == [Unit(ALIGNED, 0), UNIT]
+
+
+def test_a_torn_upload_is_as_good_as_none_and_a_damaged_one_is_named(here, tmp_path):
+    remote, there = elsewhere(tmp_path), tmp_path / "there" / UNIT.name
+    remote.push()
+    done = (there / "done.json").read_bytes()
+    for torn in (None, done[:-20]):
+        (there / "done.json").unlink() if torn is None else (there / "done.json").write_bytes(torn)
+        other = elsewhere(tmp_path, f"other-{torn is None}")
+        other.pull()
+        assert Store(other.root).units() == [Unit(ALIGNED, 0)]
+        remote.push_unit(UNIT)
+        assert (there / "done.json").read_bytes() == done
+    (there / "b.bin").write_bytes(b"\1" + bytes(999))
+    other = elsewhere(tmp_path, "third")
+    with pytest.raises(KerfError, match=r"there/cells/penalised/seed-0 is damaged: the SHA-256 of b.bin .* remove it"):
+        other.pull_unit(UNIT)
+    assert not (other.root / UNIT.name).exists()
+
+
+def test_other_records_and_other_studies_are_refused(here, tmp_path):
+    elsewhere(tmp_path).push()
+    Store(tmp_path / "other").path.mkdir()
+    Store(tmp_path / "other").write_json("study", {"recipe_hash": "2", "name": "y"})
+    with pytest.raises(KerfError, match="is of another study than file://"):
+        elsewhere(tmp_path, "other").pull()
+    with Store(tmp_path / "third").unit(UNIT) as folder:
+        folder.write_text("a.txt", "something else")
+    with pytest.raises(KerfError, match="is not what is in"):
+        elsewhere(tmp_path, "third").push_unit(UNIT)
+
+
+def test_a_variant_is_kept_below_the_address(tmp_path):
+    mark(tmp_path / "many", "memory://kept/here/")
+    remote = remote_of(tmp_path / "many" / "one")
+    assert remote is not None
+    assert (remote.address, remote.root) == ("memory://kept/here/one", tmp_path / "many" / "one")
+    assert remote_of(tmp_path) is None
+
+
+@pytest.mark.parametrize("address", ["s3://", "s3:///", "s3://bucket/../other", "s3://bucket/x?version=1"])
+def test_an_address_without_a_place_is_refused(address, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(KerfError, match="expected a folder or an address like s3://bucket/study, got"):
+        working_folder(address)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_scheme_that_nobody_knows_and_a_place_that_is_not_there_are_explained(here, tmp_path):
+    with pytest.raises(KerfError, match="expected an address that fsspec knows"):
+        Remote(here, "nowhere://x/y")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DiskError, match=r"file:///.* cannot be used \(NotADirectoryError: .*the records so far"):
+        Remote(here, f"file://{tmp_path}/file/below").push()
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a bucket in a server of its own."""
+    import s3fs
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    s3fs.S3FileSystem(skip_instance_cache=True).mkdir("kept")
+    yield "s3://kept"
+    server.stop()
+
+
+def names(address: str) -> set[str]:
+    """What is kept at an address."""
+    fs, base = url_to_fs(address, use_listings_cache=False, skip_instance_cache=True)
+    return {name.removeprefix(f"{base}/") for name in fs.find(base)}
+
+
+@pytest.mark.slow
+def test_a_study_in_s3_is_killed_and_continued_on_another_machine_with_the_records_of_a_local_one(s3, tmp_path):
+    address = f"{s3}/deep/smoke"
+    sets = ("arms={frozen: null}", "iterations=8", "measure_every=4")
+    options = ["--seeds", "1", "--no-mlflow", "--checkpoint-every", "0"]
+    options += [word for text in sets for word in ("--set", text)]
+
+    def begin(machine: str, out: str, workers: int) -> subprocess.Popen[str]:
+        (tmp_path / machine).mkdir(exist_ok=True)
+        return subprocess.Popen(
+            [KERF, "run", "smoke", "--out", out, "--workers", str(workers), *options], cwd=tmp_path / machine,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        )  # fmt: skip
+
+    first = begin("first", address, 1)
+    deadline = time.monotonic() + 200.0
+    try:
+        while time.monotonic() < deadline and first.poll() is None:
+            found = names(address)
+            if "aligned/seed-0/done.json" in found and any(name.startswith("checkpoints/cells/") for name in found):
+                break
+            time.sleep(0.05)
+    finally:
+        os.killpg(first.pid, signal.SIGKILL)
+        output, _ = first.communicate()
+    kept = {name for name in names(address) if name.endswith("done.json")}
+    assert any(name.startswith("checkpoints/cells/") for name in kept), output
+    shutil.rmtree(tmp_path / "first")
+
+    second = begin("second", address, 2)
+    output, _ = second.communicate(timeout=300)
+    assert second.returncode == DONE, output
+    assert "are done already" in output
+    assert "goes on after" in output
+    assert f"kept at   {address}" in output
+    local = begin("local", "study", 2)
+    output, _ = local.communicate(timeout=300)
+    assert local.returncode == DONE, output
+
+    expected = records(tmp_path / "local" / "study")
+    fs, base = url_to_fs(address, skip_instance_cache=True)
+    assert names(address) == {*expected, "timing.jsonl"}, "checkpoints are gone, all else is there"
+    for name in expected:
+        assert fs.cat_file(f"{base}/{name}") == (tmp_path / "local" / "study" / name).read_bytes(), name
+    (tmp_path / "third").mkdir()
+    shown = subprocess.run([KERF, "show", address], cwd=tmp_path / "third", capture_output=True, text=True, check=True)
+    table = (tmp_path / "local" / "study" / "table.txt").read_text()
+    assert [line.rstrip() for line in shown.stdout.splitlines()] == table.splitlines()
