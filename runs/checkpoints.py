@@ -17,7 +17,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -126,14 +126,7 @@ class Checkpoints:
         """Remove all that are not damaged, and the folder with them if nothing else is in it."""
         if self._remote is not None:
             self._remote.remove(self._name)
-        for folder in self.path.glob("*"):
-            if ".damaged-" not in folder.name:
-                shutil.rmtree(folder, ignore_errors=True)
-        for empty in (self.path, *self.path.parents[: len(Path(self._unit.name).parts)]):
-            try:
-                empty.rmdir()
-            except OSError:  # in use, or gone
-                break
+        _remove(self.path, self._unit)
 
     def _folders(self) -> list[Path]:
         """Those that there are, oldest first."""
@@ -154,6 +147,27 @@ class Checkpoints:
     def _tell(self, sentence: str) -> None:
         self.told.append(sentence)
         self._store.append_timing({"unit": self._unit.name, "checkpoint": sentence, "at": time.time()})
+
+
+def clear(store: Store, finished: Iterable[Unit]) -> None:
+    """Remove the checkpoints of units that were published and whose process died before it could."""
+    remote = remote_of(store.path)
+    there = remote.files(FOLDER) if remote is not None else set()
+    for unit in finished:
+        if remote is not None and any(name.startswith(f"{FOLDER}/{unit.name}/") for name in there):
+            remote.remove(f"{FOLDER}/{unit.name}")
+        _remove(store.path / FOLDER / unit.name, unit)
+
+
+def _remove(path: Path, unit: Unit) -> None:
+    for folder in path.glob("*"):
+        if ".damaged-" not in folder.name:
+            shutil.rmtree(folder, ignore_errors=True)
+    for empty in (path, *path.parents[: len(Path(unit.name).parts)]):
+        try:
+            empty.rmdir()
+        except OSError:  # in use, or gone
+            break
 
 
 @functools.cache

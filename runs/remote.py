@@ -107,7 +107,7 @@ class Remote:
         Raises:
             KerfError: if the folder here holds another study than the place, or something there is damaged.
         """
-        there = self._files()
+        there = self.files()
         own = self.root / "study.json"
         if (
             "study.json" in there
@@ -128,17 +128,17 @@ class Remote:
     def pull_unit(self, unit: Unit) -> None:
         """Fetch a unit, if it is missing here and published there; raises as `pull`."""
         if not (self.root / unit.name).exists():
-            self._pull_folder(unit.name, self._files(unit.name))
+            self._pull_folder(unit.name, self.files(unit.name))
 
     def pull_checkpoints(self, name: str) -> None:
         """Fetch the checkpoints in the folder `name` that are missing here, as they are."""
-        there = self._files(name)
+        there = self.files(name)
         for done in sorted(file for file in there if file.endswith("/done.json")):
             self._pull_folder(done.removesuffix("/done.json"), there, verify=False)
 
     def push(self) -> None:
         """Send the records that are not a unit's, and the units that are missing there; raises as `push_unit`."""
-        there = self._files()
+        there = self.files()
         for path in sorted(self.root.iterdir()):
             if path.is_file() and not path.name.startswith("."):
                 self._write(path.name, path)
@@ -154,7 +154,7 @@ class Remote:
         Raises:
             KerfError: if another version of it is there.
         """
-        if f"{unit.name}/done.json" in self._files(unit.name):
+        if f"{unit.name}/done.json" in self.files(unit.name):
             found = self._read(f"{unit.name}/done.json")
             if found == (self.root / unit.name / "done.json").read_bytes():
                 return
@@ -187,7 +187,7 @@ class Remote:
             if wrong is not None:
                 raise KerfError(f"{self.address}/{name} is damaged: {wrong}; remove it there to have it done again")
 
-    def _files(self, below: str = "") -> set[str]:
+    def files(self, below: str = "") -> set[str]:
         """The files there, in the folder `below`, by their names relative to the address."""
         found = self._tried(lambda: self._fs.find(f"{self._base}/{below}".rstrip("/")))
         return {name.removeprefix(f"{self._base}/") for name in found}

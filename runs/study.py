@@ -144,6 +144,7 @@ class _Study:
         self._tracking, self._num_workers, self._checkpoint_every = tracking, workers, checkpoint_every
 
     def run(self) -> int:
+        from runs.checkpoints import clear
         from runs.tracking import Mirror, ui_command
 
         began = time.time()
@@ -153,6 +154,7 @@ class _Study:
         code = FAILED
         try:
             code = self._units(mirror.unit_finished if mirror else lambda: None)
+            clear(self._store, self._store.units())
             if code != FAILED:
                 self._report()
             if code != FAILED and self._recipe.fresh is not None and not self._attack(mirror):

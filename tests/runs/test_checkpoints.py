@@ -7,8 +7,10 @@ import json
 import resource
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -17,7 +19,7 @@ import numpy as np
 import pytest
 
 from runs.cell import run_unit
-from runs.checkpoints import Checkpoints
+from runs.checkpoints import EVERY, Checkpoints, clear
 from runs.disk import DiskError
 from runs.pool import local_ray
 from runs.recipe_file import load_recipe
@@ -228,6 +230,28 @@ def test_what_a_kill_left_of_a_checkpoint_is_cleared_away(tmp_path):
     (checkpoints.path / "000000002.partial-0a0b0c0d").mkdir()
     assert same(kept(tmp_path).newest(), 1)
     assert [path.name for path in checkpoints.path.iterdir()] == ["000000001"]
+
+
+def test_those_of_a_finished_unit_are_cleared_away_and_no_others(tmp_path):
+    kept(tmp_path, 1)
+    Checkpoints(Store(tmp_path), Unit("sham", 0), SMOKE, every=0.0).keep(1, parts(1))
+    clear(Store(tmp_path), [Unit("penalised", 0), Unit("yoked", 3)])
+    assert [path.name for path in (tmp_path / "checkpoints" / "cells").iterdir()] == ["sham"]
+
+
+def test_a_checkpoint_takes_less_than_a_fiftieth_of_the_time_between_two(tmp_path):
+    """That of a long cell: the usual network, a hundred thousand rows of its log, an adversary's full memory."""
+    rng = np.random.default_rng(0)
+    weights = {f"{kind}/{layer}": rng.random((64, 64), np.float32) for kind in ("w", "m", "v") for layer in range(4)}
+    log = {name: rng.random(100_000) for name in ("iteration", "env_steps", "value")}
+    memory = {"slots": rng.integers(0, 9, (4096, 40)).tolist(), "score": rng.random(4096).tolist()}
+    state = {"algorithm": (weights, memory), "log": (log, {"metric": ["sample/elicited"] * 100_000})}
+    checkpoints, seconds = kept(tmp_path), []
+    for iteration in range(5):
+        began = time.perf_counter()
+        checkpoints.keep(iteration, state)
+        seconds.append(time.perf_counter() - began)
+    assert statistics.median(seconds) < EVERY / 50
 
 
 def test_a_full_disk_is_explained_and_the_one_before_stays(tmp_path):

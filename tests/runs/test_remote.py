@@ -8,15 +8,19 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fsspec.core import url_to_fs
 from moto.server import ThreadedMotoServer
 
 from lab.errors import KerfError
+from runs.checkpoints import Checkpoints
 from runs.disk import DiskError
+from runs.recipe_file import load_recipe
 from runs.remote import Remote, mark, remote_of, working_folder
 from runs.store import ALIGNED, Store, Unit
 from runs.study import DONE
@@ -129,6 +133,8 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         "AWS_DEFAULT_REGION": "us-east-1",
     }.items():
         monkeypatch.setenv(name, value)
+    # what servers of one process keep, they share
+    urllib.request.urlopen(urllib.request.Request(f"http://{host}:{port}/moto-api/reset", method="POST")).close()
     s3fs.S3FileSystem(skip_instance_cache=True).mkdir("kept")
     yield "s3://kept"
     server.stop()
@@ -138,6 +144,30 @@ def names(address: str) -> set[str]:
     """What is kept at an address."""
     fs, base = url_to_fs(address, use_listings_cache=False, skip_instance_cache=True)
     return {name.removeprefix(f"{base}/") for name in fs.find(base)}
+
+
+def test_a_bucket_that_is_not_there_and_a_package_that_is_not_installed_are_explained(s3, here):
+    with pytest.raises(DiskError, match=r"s3://absent/x cannot be used \(FileNotFoundError: .*bucket"):
+        Remote(here, "s3://absent/x").push()
+    with pytest.raises(KerfError, match=r"gs://b/x: .*gcsfs.*; for s3:// it is pip install 'kerf-lab\[s3\]'"):
+        Remote(here, "gs://b/x")
+
+
+def test_checkpoints_are_sent_fetched_elsewhere_and_removed(s3, here, tmp_path):
+    mark(here, f"{s3}/x")
+    first = Checkpoints(Store(here), UNIT, load_recipe("smoke"), every=0.0)
+    for iteration in (1, 2, 3):
+        first.keep(iteration, {"part": ({"a": np.arange(3)}, {"iteration": iteration})})
+    mark(tmp_path / "other", f"{s3}/x")
+    other = Checkpoints(Store(tmp_path / "other"), UNIT, load_recipe("smoke"))
+    found = other.newest()
+    assert found is not None
+    assert found["part"][1] == {"iteration": 3}
+    (other.path / "000000003" / "state.json").write_text("")
+    assert other.newest()["part"][1] == {"iteration": 2}, "the damaged one is not fetched again"
+    assert not any("000000003" in name for name in names(f"{s3}/x"))
+    other.remove()
+    assert names(f"{s3}/x") == set()
 
 
 @pytest.mark.slow
