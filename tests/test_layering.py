@@ -65,6 +65,7 @@ def test_imports_point_one_way(path: Path) -> None:
         ("ray", ("agents/", "runs/", "generators/distributed.py")),
         ("torch", ("agents/", "runs/", "generators/learned.py")),
         ("mlflow", ("runs/tracking",)),
+        ("fsspec", ("runs/remote.py",)),
     ],
 )
 def test_heavy_libraries_stay_where_they_belong(module: str, allowed: tuple[str, ...]) -> None:
