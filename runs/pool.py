@@ -20,7 +20,7 @@ from ray.exceptions import RayError, RayTaskError
 from lab.errors import KerfError
 from runs.disk import DiskError
 from runs.recipe import Recipe
-from runs.store import Named, Store
+from runs.store import Named, Store, Unit
 
 if TYPE_CHECKING:
     from runs.cell import Progress
@@ -42,7 +42,7 @@ OBJECT_STORE_BYTES = 128 * 2**20
 U = TypeVar("U", bound=Named)
 
 Work = Callable[[Recipe, U, Store, int], "Iterator[Progress]"]
-"""Does one unit of a recipe's study and publishes its records; the last argument is the number of threads."""
+"""Does a unit with so many threads, publishes its records, and tells how far it is."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,6 @@ class Failure:
     why: str
     traceback: str = ""
     disk: bool = False
-
-
-Work = Callable[[Recipe, Unit, Store, int], "Iterator[Progress]"]
-"""Does a unit with so many threads, and tells how far it is."""
 
 
 def train(
@@ -136,7 +132,7 @@ def _sentence(error: RayTaskError) -> str:
 class _Worker:
     """Lives in a process of its own, so that imports and compiled kernels are paid for once."""
 
-    def __init__(self, recipe: Recipe, root: Path, work: Work) -> None:
+    def __init__(self, recipe: Recipe, root: Path, work: Work[Any]) -> None:
         import torch
 
         torch.set_num_threads(1)  # as many workers as cores; and one thread makes sums repeatable
@@ -146,14 +142,14 @@ class _Worker:
     def ready(self) -> None:
         """Answers once it lives."""
 
-    def run(self, unit: Unit, alone: bool) -> Iterator[Progress]:
+    def run(self, unit: Named, alone: bool) -> Iterator[Progress]:
         # Two threads are the most that help, and one each is best where all cores have a unit.
         num_threads = min(2, os.cpu_count() or 1) if alone else 1
         yield from self._work(self._recipe, unit, self._store, num_threads)
 
 
 @dataclass
-class _Task:
+class _Task(Generic[U]):
     """A unit that is to be done.
 
     Attributes:
@@ -163,13 +159,13 @@ class _Task:
         not_before: When it may be tried again, by the monotonic clock.
     """
 
-    unit: Unit
+    unit: U
     tries: int = 0
     begun_at: int = -1
     not_before: float = 0.0
 
 
-def _paused(tasks: Sequence[_Task]) -> list[float]:
+def _paused(tasks: Sequence[_Task[Any]]) -> list[float]:
     """For how many seconds they must not be tried yet; only those."""
     now = time.monotonic()
     return [task.not_before - now for task in tasks if task.not_before > now]
@@ -180,7 +176,7 @@ class _Busy(Generic[U]):
     """A worker and what it is doing."""
 
     worker: Any
-    task: _Task
+    task: _Task[U]
     heard: bool = False
 
 
@@ -205,14 +201,14 @@ class Pool(Generic[U]):
         recipe: Recipe,
         root: Path,
         num_workers: int,
-        work: Work = train,
+        work: Work[U],
         tell: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self._recipe, self._root, self._work, self._tell = recipe, root.absolute(), work, tell
         self._num_workers = num_workers
         self._store = Store(self._root)
         self._idle: list[Any] = []
-        self._busy: dict[Any, _Busy] = {}
+        self._busy: dict[Any, _Busy[U]] = {}
         self._starting: dict[Any, Any] = {}
         self._dead_at_birth = 0
         for _ in range(num_workers):
@@ -278,7 +274,7 @@ class Pool(Generic[U]):
                     waiting = []  # each would train to its end, only to find the disk as it is now
         return failures
 
-    def _begin(self, waiting: list[_Task], lacks: Callable[[Unit], Sequence[Unit]]) -> bool:
+    def _begin(self, waiting: list[_Task[U]], lacks: Callable[[U], Sequence[U]]) -> bool:
         """Give idle workers what is ready, and take it from `waiting`; whether there was anything."""
         now = time.monotonic()
         ready = (task for task in waiting if task.not_before <= now and not lacks(task.unit))
@@ -295,7 +291,7 @@ class Pool(Generic[U]):
             self._busy[stream] = _Busy(worker, task)
         return bool(found)
 
-    def _next_event(self, waiting: Sequence[_Task]) -> Any:
+    def _next_event(self, waiting: Sequence[_Task[U]]) -> Any:
         """A stream or a starting worker that has something to say; None if it is time to look what is ready."""
         pauses = _paused(waiting)
         heard = [*self._busy, *self._starting]
@@ -311,7 +307,7 @@ class Pool(Generic[U]):
             self._tell(f"no worker has got its CPUs for {PATIENCE:.0f} s; the cluster may be full")
         return None
 
-    def _heard(self, busy: _Busy, progress: Progress) -> None:
+    def _heard(self, busy: _Busy[U], progress: Progress) -> None:
         """A try that begins further on than the one before it starts the count anew."""
         if not busy.heard:
             busy.heard = True
@@ -319,7 +315,7 @@ class Pool(Generic[U]):
                 busy.task.tries = 1
             busy.task.begun_at = max(busy.task.begun_at, progress.iteration)
 
-    def _failed(self, busy: _Busy, error: RayError, waiting: list[_Task]) -> tuple[bool, Failure | None]:
+    def _failed(self, busy: _Busy[U], error: RayError, waiting: list[_Task[U]]) -> tuple[bool, Failure | None]:
         """What comes of a unit whose worker raised or died: it was done all the same, is tried again, or failed."""
         task = busy.task
         raised = isinstance(error, RayTaskError)
@@ -342,7 +338,7 @@ class Pool(Generic[U]):
             why = f"set aside after {task.tries} tries: {why}"
         return False, Failure(task.unit, why, click.unstyle(str(error)) if raised else "", isinstance(cause, DiskError))
 
-    def _published(self, unit: Unit) -> bool:
+    def _published(self, unit: U) -> bool:
         try:
             return self._store.finished(unit)
         except KerfError:  # something is in its place

@@ -122,7 +122,7 @@ class Remote:
                     write(self.root / name, content)
         for name in sorted(there):
             folder, _, last = name.rpartition("/")
-            if last == "done.json" and folder.partition("/")[0] in (ALIGNED, "cells"):
+            if last == "done.json" and folder.partition("/")[0] in (ALIGNED, "cells", "attacks"):
                 self._pull_folder(folder, there)
 
     def pull_unit(self, unit: Unit) -> None:
@@ -142,9 +142,8 @@ class Remote:
         for path in sorted(self.root.iterdir()):
             if path.is_file() and not path.name.startswith("."):
                 self._write(path.name, path)
-        for done in sorted(
-            [*self.root.glob(f"{ALIGNED}/seed-*/done.json"), *self.root.glob("cells/*/seed-*/done.json")]
-        ):
+        folders = (f"{ALIGNED}/seed-*", "cells/*/seed-*", "attacks/*/seed-*/*/*")
+        for done in sorted(found for folder in folders for found in self.root.glob(f"{folder}/done.json")):
             if done.relative_to(self.root).as_posix() not in there:
                 self.push_folder(done.parent.relative_to(self.root).as_posix())
 

@@ -32,6 +32,7 @@ from runs.attacks.table import write_attack_report
 from runs.attacks.target import asked_arms, policy_stem, study_of
 from runs.disk import held
 from runs.recipe_file import load_recipe
+from runs.remote import push
 from runs.store import Store, Unit
 from runs.verdicts import finished_seeds
 
@@ -137,6 +138,7 @@ def _attack_study(asked: Asked, store: Store, units: Sequence[Unit], console: Co
     with held(store.path / ".attacks.lock", f"attacks on {store.path}"):
         complete = attack_all(recipe, store, attacks, agents, asked.workers, console, pictures=pictures)
         report = write_attack_report(store, recipe, seeds, asked.arms)
+        push(store.path)
     if not complete:
         return FAILED
     folders = [store.path / AttackUnit(agent, attack).name for agent in agents for attack in attacks]

@@ -70,7 +70,7 @@ def attack_all(
 
     with local_ray(num_workers):
         work = functools.partial(attack_unit, pictures=pictures)
-        failures = Pool(recipe, store.path, num_workers, work).run(
+        failures = Pool(recipe, store.path, num_workers, work, lambda why: say(f"warning: {why}")).run(
             todo, lambda unit: (), lambda progress: None, published
         )
     for failure in failures:
