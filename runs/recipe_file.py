@@ -75,17 +75,17 @@ def load_recipes(
     loaded = {}
     for key, base in bases.items():
         where = f"{path_or_name}, variants.{key}" if key else path_or_name
-        _checked(base, where)
+        checked(base, where)
         for name, patch in presets.items():
-            _checked(merge(base, patch), f"{path_or_name}, presets.{name}{f' of variants.{key}' if key else ''}")
+            checked(merge(base, patch), f"{path_or_name}, presets.{name}{f' of variants.{key}' if key else ''}")
         if variant is not None and key != variant:
             continue
         asked = base if preset is None else merge(base, presets[preset])
         for text in sets:
-            asked = merge(asked, _patch(asked, text))
+            asked = merge(asked, set_patch(asked, text))
         if seeds is not None:
             asked = merge(asked, {"seeds": seeds})
-        loaded[key] = _checked(asked, where)
+        loaded[key] = checked(asked, where)
     return loaded
 
 
@@ -153,7 +153,7 @@ def merge(base: Mapping[str, Any], patch: Mapping[str, Any]) -> Plain:
     return merged
 
 
-def _patch(plain: Plain, text: str) -> Plain:
+def set_patch(plain: Plain, text: str) -> Plain:
     """The merge patch that `a.b=value` means; a key that holds dots is found if it is there already."""
     path, equals, value = text.partition("=")
     parts = path.strip().split(".")
@@ -177,7 +177,7 @@ def _patch(plain: Plain, text: str) -> Plain:
     return patch
 
 
-def _checked(plain: Plain, where: str) -> Recipe:
+def checked(plain: Plain, where: str) -> Recipe:
     """Strict validation of JSON: text is no number and `true` is no 1, while a list is a fine tuple."""
     try:
         recipe = Recipe.model_validate_json(json.dumps(plain), strict=True)

@@ -1,0 +1,99 @@
+"""The cells that a trial needs, named by what they are: equal settings are one cell, in whatever trials they occur."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from generators.registry import make_generator
+from lab.errors import KerfError
+from lab.worlds import get_world
+from runs.recipe import Recipe
+from runs.store import Folder, Store
+from runs.sweep.over import PENALTY, STRENGTH
+from runs.sweep.spec import SweepSpec, with_settings
+
+DIGITS = 10
+"""Hexadecimal digits of a cell's hash in its name: two of a thousand cells get the same once in two million sweeps,
+and are then refused."""
+
+FOLDER = "arms"
+"""Folder of a sweep that says what each of its cells' names means."""
+
+
+@dataclass(frozen=True)
+class SweptArm:
+    """An arm at certain settings.
+
+    Attributes:
+        name: `<arm>-<hash>`; what its cells' folder is called.
+        arm: Its arm in the base recipe.
+        settings: What is changed in the base recipe: path -> value.
+        facts: All that decides its cells besides seed and base recipe, as plain JSON values; what is hashed.
+    """
+
+    name: str
+    arm: str
+    settings: Mapping[str, float]
+    facts: Mapping[str, Any]
+
+
+def swept_arm(recipe: Recipe, arm: str, settings: Mapping[str, float]) -> SweptArm:
+    """`arm` of `recipe` with `settings`.
+
+    Raises:
+        KerfError: if the recipe does not take them.
+    """
+    changed = with_settings(recipe, settings)
+    resolved = changed.resolve()[arm]
+    facts = {
+        "arm": resolved.model_dump(mode="json", exclude={"name"}),
+        "iterations": changed.iterations,
+        "measure_every": changed.measure_every,
+        "design": None if changed.design is None else dict(sorted(changed.design.items())),
+    }
+    canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    digest = hashlib.sha256(canonical.encode()).hexdigest()[:DIGITS]
+    return SweptArm(f"{arm}-{digest}", arm, dict(settings), facts)
+
+
+def trial_arms(recipe: Recipe, spec: SweepSpec, settings: Mapping[str, float]) -> tuple[SweptArm, SweptArm]:
+    """The swept arm and its control in the trial of `settings`.
+
+    A control that never sees a forgery and is never penalised has neither strength nor penalty: it is one cell a seed
+    for the whole sweep.
+    """
+    resolved = recipe.resolve()[spec.control]
+    mix = make_generator(get_world(recipe.world), resolved.generator, resolved.replay).mix()
+    heeded = dict(settings)
+    if mix is not None and mix.natural == 1.0 and not resolved.signed_penalty:
+        heeded = {path: value for path, value in settings.items() if path not in (STRENGTH, PENALTY)}
+    return swept_arm(recipe, spec.arm, settings), swept_arm(recipe, spec.control, heeded)
+
+
+def record(store: Store, arm: SweptArm) -> None:
+    """Write down what the name of `arm` means, if it is not written down yet.
+
+    Raises:
+        KerfError: if the name means something else already.
+    """
+    path = store.path / FOLDER / f"{arm.name}.json"
+    plain = {"arm": arm.arm, "settings": dict(arm.settings), "facts": arm.facts}
+    if path.exists():
+        if json.loads(path.read_bytes())["facts"] != arm.facts:
+            raise KerfError(f"{path} is about other settings than were asked for now; give --out another folder")
+        return
+    path.parent.mkdir(exist_ok=True)
+    Folder(path.parent).write_json(arm.name, plain)
+
+
+def cell_recipe(recipe: Recipe, store: Store, name: str) -> Recipe:
+    """The base recipe with the one arm `name`, as `record` wrote it down."""
+    plain = json.loads((store.path / FOLDER / f"{name}.json").read_bytes())
+    changed = with_settings(recipe, plain["settings"])
+    arm = changed.arms[plain["arm"]]
+    kind = arm.kind or plain["arm"]
+    return changed.model_copy(update={"arms": {name: arm.model_copy(update={"kind": kind})}})

@@ -1,0 +1,264 @@
+"""What a sweep is asked to do, complete and checked against its recipe before anything expensive starts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from agents.settings import Settings
+from lab.errors import KerfError, unknown_name
+from lab.worlds import get_world
+from runs.recipe import Recipe, known_metrics, recipe_hash
+from runs.recipe_file import merge, set_patch
+from runs.sentences import refusal
+from runs.sweep.over import PENALTY, STRENGTH, Axis
+
+Mode = Literal["dose", "pareto", "threshold"]
+Sampler = Literal["gp", "tpe", "nsga2", "random"]
+Count = Annotated[int, Field(ge=1, le=100_000)]
+
+ROBUSTNESS, COLLATERAL = "robustness", "collateral"
+"""Metrics of a sweep's own: how far leaves on false emergencies have fallen, and what the untouched values have changed
+by on average."""
+
+MANY_TRIALS = 100
+"""Up to as many trials a Gaussian process proposes better ones than it costs; above, `tpe`."""
+
+AIMED_AT = "discernment"
+"""The value whose behaviour the penalty asks for: not to leave on emergencies that a tell shows to be false."""
+
+
+class Bound(Settings):
+    """A metric and a change of it."""
+
+    metric: str
+    """The metric, e.g. `value/care` or `collateral`."""
+
+    change: float
+    """The change against the control, negative for a loss."""
+
+
+class SweepSpec(Settings):
+    """A sweep, with nothing left to inherit."""
+
+    mode: Mode
+    """`dose`: a grid, fitted by monotone curves; `pareto`: robustness against collateral; `threshold`: where a metric
+    has come to a limit."""
+
+    arm: str
+    """The arm whose settings are swept."""
+
+    control: str
+    """The arm whose change is subtracted: the recipe's control."""
+
+    over: tuple[Axis, ...]
+    """What is swept."""
+
+    limit: Bound | None = None
+    """The change that is asked for (`threshold`), and drawn as a contour (`dose`)."""
+
+    floors: tuple[Bound, ...] = ()
+    """Changes below which a trial does not count (`pareto`)."""
+
+    yardstick: float
+    """The strength of the false emergencies on which robustness is measured: the same in all trials."""
+
+    untouched: tuple[str, ...]
+    """Values over which collateral is averaged: all but `discernment`, which the penalty asks for."""
+
+    points: Count = 6
+    """Doses that a range begins with (`threshold`)."""
+
+    refine: Annotated[int, Field(ge=0, le=30)] = 3
+    """Rounds of bisection after them (`threshold`)."""
+
+    batch: Count = 4
+    """Trials that are proposed together (`pareto`): part of what decides the records, unlike the number of workers."""
+
+    sampler: Sampler = "gp"
+    """What proposes trials (`pareto`)."""
+
+    sampler_seed: Annotated[int, Field(ge=0)] = 0
+    """Its seed."""
+
+    held_out: Annotated[int, Field(ge=0, le=1000)] = 0
+    """Further seeds, after the recipe's, on which the front is measured again (`pareto`)."""
+
+    trials: Count = 60
+    """Trials in all (`pareto`). A sweep that is done can be given more."""
+
+    @property
+    def metrics(self) -> list[str]:
+        """Metrics that this sweep asks about by name."""
+        asked = [ROBUSTNESS, COLLATERAL, *([self.limit.metric] if self.limit else []), *(f.metric for f in self.floors)]
+        return list(dict.fromkeys(asked))
+
+    def digest(self, recipe: Recipe) -> str:
+        """SHA-256 (hex) of recipe and sweep, without the number of trials."""
+        plain = [recipe_hash(recipe), self.model_dump(mode="json", exclude={"trials"})]
+        return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+def resolve_spec(
+    recipe: Recipe,
+    mode: Mode,
+    axes: Sequence[Axis],
+    arm: str,
+    limit: str | None = None,
+    floors: Sequence[str] = (),
+    sampler: Sampler | None = None,
+    **settings: Any,
+) -> SweepSpec:
+    """The sweep of `recipe` that was asked for.
+
+    Args:
+        recipe: The base, with the control arm and the swept arm among its arms.
+        mode: Which kind of sweep.
+        axes: What is swept.
+        arm: The swept arm.
+        limit: `METRIC=CHANGE`, the metric in full or a value's name.
+        floors: The same.
+        sampler: None: `gp`, or `tpe` above `MANY_TRIALS` trials.
+        settings: Fields of `SweepSpec` that were said.
+
+    Raises:
+        KerfError: for whatever cannot be swept, or makes no sense in this mode.
+    """
+    if arm not in recipe.arms:
+        raise KerfError(f"--arm: {unknown_name('arm', arm, recipe.arms)}")
+    resolved = recipe.resolve()
+    if not resolved[arm].train or resolved[arm].yoked_to is not None:
+        why = "does not train" if not resolved[arm].train else f"is yoked to {resolved[arm].yoked_to!r}"
+        raise KerfError(f"--arm: expected an arm that can be swept by itself, got {arm!r}, which {why}")
+    control = recipe.control_arm
+    if control is None or control == arm or resolved[control].yoked_to is not None:
+        raise KerfError(
+            f"a sweep needs a control arm besides {arm!r}, and recipe {recipe.name!r} has {control!r}: set `control` to "
+            "an arm that just trains on"
+        )
+    if len({axis.path for axis in axes}) < len(axes):
+        raise KerfError("--over: expected each setting once")
+    most = {"dose": 2, "threshold": 1, "pareto": 20}[mode]
+    if not 1 <= len(axes) <= most:
+        raise KerfError(
+            f"a {mode} sweep is over {'1' if most == 1 else f'1 to {most}'} settings (--over), got {len(axes)}"
+        )
+    over = tuple(_grid_with_zero(axis) for axis in axes) if mode == "dose" else tuple(axes)
+    given = {name: value for name, value in settings.items() if value is not None}
+    if mode == "threshold" and limit is None:
+        raise KerfError("a threshold sweep needs a limit, e.g. --limit care=-0.1")
+    world = get_world(recipe.world)
+    metrics = [*known_metrics(world, recipe.battery), "competence", ROBUSTNESS, COLLATERAL]
+    swept = [axis.ends[1] for axis in over if axis.path == STRENGTH]
+    given.setdefault("yardstick", swept[0] if swept else resolved[arm].generator.strength)
+    if mode == "pareto":
+        given["sampler"] = sampler or ("gp" if given.get("trials", 60) <= MANY_TRIALS else "tpe")
+        given.setdefault("held_out", recipe.seeds)
+    try:
+        spec = SweepSpec(
+            mode=mode,
+            arm=arm,
+            control=control,
+            over=over,
+            limit=None if limit is None else _bound(limit, "--limit", metrics),
+            floors=tuple(_bound(floor, "--floor", metrics) for floor in floors),
+            untouched=tuple(value.name for value in world.values if not value.skill and value.name != AIMED_AT),
+            **given,
+        )
+    except ValidationError as error:
+        raise KerfError(f"sweep: {refusal(error, SweepSpec)}") from error
+    if spec.limit is not None and spec.limit.change == 0:
+        raise KerfError("--limit: the change must not be 0, for no change is where every dose begins")
+    for axis in over:
+        _check_axis(recipe, arm, axis)
+    return spec
+
+
+def with_settings(recipe: Recipe, settings: Mapping[str, float]) -> Recipe:
+    """The recipe with settings, by path, set to values.
+
+    Raises:
+        KerfError: for a path that is none, or a value that it does not take.
+    """
+    plain: dict[str, Any] = recipe.model_dump(mode="json", exclude_unset=True)
+    for path, value in settings.items():
+        number = int(value) if float(value).is_integer() else value
+        plain = merge(plain, set_patch(plain, f"{path}={json.dumps(number)}"))
+    try:
+        return Recipe.model_validate_json(json.dumps(plain), strict=True)
+    except ValidationError as error:
+        raise refusal(error, Recipe) from error
+
+
+def _check_axis(recipe: Recipe, arm: str, axis: Axis) -> None:
+    """Refuse what is no setting, what the arm does not heed, and what alignment or battery depend on."""
+    made = []
+    for value in axis.values or axis.ends:
+        try:
+            made.append(with_settings(recipe, {axis.path: value}))
+        except KerfError as error:
+            raise KerfError(f"over {axis.name}: {error}") from error
+    shared = {_aligned_by(changed) for changed in made}
+    if len(shared) > 1:
+        raise KerfError(
+            f"over {axis.name}: all trials share one aligned agent a seed and one battery, which {axis.path} would "
+            "change; sweep a setting of the arm, or run a study for each value"
+        )
+    trained = {changed.resolve()[arm].model_dump_json() + _beside_arm(changed) for changed in made}
+    if len(made) > 1 and len(trained) < len(made):
+        raise KerfError(
+            f"over {axis.name}: arm {arm!r} is the same at {axis.path} = {made and axis.ends[0]:g} and "
+            f"{axis.ends[1]:g}, for it says otherwise itself; sweep arms.{arm}.{axis.name} or another arm"
+        )
+
+
+def _aligned_by(recipe: Recipe) -> str:
+    """All that the aligned agents and the battery depend on, as text."""
+    plain = recipe.model_dump(
+        mode="json",
+        exclude={
+            *("name", "about", "arms", "control", "uncontrolled", "primaries", "iterations", "measure_every"),
+            *("penalty", "strength", "design"),
+            *({"exact"} if recipe.exact is None else {"align"}),
+        },
+    )
+    # How arms train is theirs; the frozen scale of advantages is measured as the base recipe says.
+    plain.pop("training")
+    if recipe.exact is not None:
+        del plain["exact"]["training"], plain["exact"]["table"]
+    return json.dumps(plain, sort_keys=True)
+
+
+def _beside_arm(recipe: Recipe) -> str:
+    """What a cell depends on besides its arm's settings, as far as it can be swept."""
+    return json.dumps([recipe.iterations, recipe.measure_every, recipe.design and dict(recipe.design)])
+
+
+def _grid_with_zero(axis: Axis) -> Axis:
+    if axis.values is None:
+        low, high = axis.ends
+        raise KerfError(
+            f"over {axis.name}: a dose sweep is over a grid or a list, got the range {low:g} to {high:g}; give a step "
+            f"({low:g}:{high:g}:{(high - low) / 10:g}) or a list"
+        )
+    return axis.with_zero() if axis.path in (STRENGTH, PENALTY) else axis
+
+
+def _bound(text: str, option: str, metrics: Sequence[str]) -> Bound:
+    """`METRIC=CHANGE`; a value may go by its name alone."""
+    name, equals, change = (part.strip() for part in text.partition("="))
+    if not equals:
+        raise KerfError(f"{option} {text}: expected METRIC=CHANGE, e.g. {option} care=-0.1")
+    try:
+        number = float(change)
+    except ValueError:
+        raise KerfError(f"{option} {text}: expected a number after {name!r}, got {change!r}") from None
+    for metric in (name, f"value/{name}", f"skill/{name}", f"utility/{name}"):
+        if metric in metrics:
+            return Bound(metric=metric, change=number)
+    values = [metric.removeprefix("value/") for metric in metrics if metric.startswith("value/")]
+    raise KerfError(f"{option}: {unknown_name('metric', name, [*values, ROBUSTNESS, COLLATERAL, 'utility/ideal'])}")
