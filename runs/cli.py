@@ -13,6 +13,7 @@ from runs.cluster.commands import cluster
 from runs.options import asks_for_a_recipe, to_mlflow
 from runs.study_folder import StudyFolder
 from runs.submit.commands import COMMANDS
+from runs.sweep.command import sweep
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -49,6 +50,9 @@ class Commands(click.Group):
 @click.version_option(package_name="kerf-lab", prog_name="kerf", message="%(prog)s %(version)s")
 def main() -> None:
     """An adversarial-training side-effects lab: what else did the penalty change?"""
+
+
+main.add_command(sweep)
 
 
 @main.command()

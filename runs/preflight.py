@@ -18,8 +18,17 @@ def check_out(out: Path, recipe: Recipe) -> None:
     """Refuse an output folder that cannot take the study.
 
     Raises:
-        KerfError: if the folder cannot be made or written, its disk lacks room, or it holds a study of
-            another recipe or other files.
+        KerfError: as `check_room`, and if it holds a study of another recipe or other files.
+    """
+    check_room(out)
+    refuse_other_study(Store(out), {"name": recipe.name, "recipe_hash": recipe_hash(recipe)})
+
+
+def check_room(out: Path) -> None:
+    """Refuse an output folder that nothing can be written to.
+
+    Raises:
+        KerfError: if the folder cannot be made or written, or its disk lacks room.
     """
     nearest = _nearest(out)
     try:
@@ -35,7 +44,6 @@ def check_out(out: Path, recipe: Recipe) -> None:
             f"{out}: {room // 2**20} MiB are free on its disk, expected at least {ROOM // 2**20} MiB; "
             "free some room or give --out another folder"
         )
-    refuse_other_study(Store(out), {"name": recipe.name, "recipe_hash": recipe_hash(recipe)})
 
 
 def check_gpus(recipe: Recipe) -> None:

@@ -62,7 +62,7 @@ def run_study(
     check_gpus(recipe)
     battery = make_battery(recipe)
     with open_study(out, manifest(recipe, battery)) as store:
-        _write_once(store, recipe, battery)
+        write_once(store, recipe, battery)
         push(store.path)  # before anything expensive: whether it can be written
         return _Study(recipe, store, tracking, workers or os.cpu_count() or 1, console, checkpoint_every).run()
 
@@ -77,7 +77,7 @@ def prepare_study(recipe: Recipe, out: Path) -> None:
 
     battery = make_battery(recipe)
     with open_study(out, manifest(recipe, battery)) as store:
-        _write_once(store, recipe, battery)
+        write_once(store, recipe, battery)
 
 
 def manifest(recipe: Recipe, battery: AnyBattery) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def revision(checkout: Path) -> str | None:
         return None  # installed without its history
 
 
-def _write_once(store: Store, recipe: Recipe, battery: AnyBattery) -> None:
+def write_once(store: Store, recipe: Recipe, battery: AnyBattery) -> None:
     if not (store.path / "recipe.yaml").exists():
         plain = recipe.model_dump(mode="json", exclude_unset=True)
         store.write_text("recipe.yaml", yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))

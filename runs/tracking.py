@@ -81,7 +81,7 @@ def sync(root: str | Path, uri: str, running: bool = False) -> int:
     """
     store = Store(root)
     manifest = store.manifest()
-    with disk.held(store.path / ".mirror.lock", f"mirroring {store.path}", patience=60.0), _explained(store.path, uri):
+    with disk.held(store.path / ".mirror.lock", f"mirroring {store.path}", patience=60.0), explained(store.path, uri):
         writer = _Writer(store, manifest, uri)
         written = writer.write_study(running)
         for unit in store.units():
@@ -102,11 +102,11 @@ def sync_policy(root: Path, policy: Mapping[str, str], folders: Sequence[Path], 
     Raises:
         KerfError: if MLflow cannot be written.
     """
-    with _explained(root, uri):
+    with explained(root, uri):
         from mlflow import MlflowClient
 
         client = MlflowClient(tracking_uri=uri)
-        experiment = _experiment(client, ATTACKS, uri)
+        experiment = experiment(client, ATTACKS, uri)
         found = client.search_runs([experiment], f"params.sha256 = '{policy['sha256']}'")
         if found:
             run = found[0].info.run_id
@@ -180,7 +180,7 @@ class _Writer:
 
         self.store, self.manifest = store, manifest
         self.client = MlflowClient(tracking_uri=uri)
-        self.experiment = _experiment(self.client, manifest["name"], uri)
+        self.experiment = experiment(self.client, manifest["name"], uri)
         self.study = hashlib.sha256((store.path / "study.json").read_bytes()).hexdigest()[:16]
         self.spans = {e["unit"]: (e["started"], e["started"] + e["seconds"]) for e in store.timing() if "unit" in e}
         self.parent = ""
@@ -311,7 +311,7 @@ def _log_attacks(client: Any, run: str, folders: Sequence[Path]) -> None:
         client.log_batch(run, metrics=metrics[start : start + _BATCH])
 
 
-def _experiment(client: Any, name: str, uri: str) -> str:
+def experiment(client: Any, name: str, uri: str) -> str:
     """The id of the experiment `name`; created if need be, with artifacts beside the database if that is SQLite."""
     from mlflow.exceptions import MlflowException
 
@@ -336,7 +336,7 @@ def _experiment(client: Any, name: str, uri: str) -> str:
 
 
 @contextmanager
-def _explained(root: Path, uri: str) -> Iterator[None]:
+def explained(root: Path, uri: str) -> Iterator[None]:
     """Sets MLflow up for `uri`, and turns what it raises into one sentence."""
     for key, value in _ENVIRONMENT.items():
         os.environ.setdefault(key, value)

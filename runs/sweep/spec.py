@@ -137,8 +137,8 @@ def resolve_spec(
     control = recipe.control_arm
     if control is None or control == arm or resolved[control].yoked_to is not None:
         raise KerfError(
-            f"a sweep needs a control arm besides {arm!r}, and recipe {recipe.name!r} has {control!r}: set `control` to "
-            "an arm that just trains on"
+            f"a sweep needs a control arm besides {arm!r}, and recipe {recipe.name!r} has {control!r}: set `control` "
+            "to an arm that just trains on"
         )
     if len({axis.path for axis in axes}) < len(axes):
         raise KerfError("--over: expected each setting once")

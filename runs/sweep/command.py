@@ -1,0 +1,174 @@
+"""The commands `kerf sweep dose`, `pareto`, `threshold` and `run`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from runs.recipe import Recipe
+    from runs.sweep.spec import SweepSpec
+
+ARM = "penalised"
+"""The arm that is swept unless another is named."""
+
+
+def asks_where(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of every sweep that change no record."""
+    for decorate in (
+        click.option(
+            "--workers", type=click.IntRange(min=1), metavar="N", help="Cells at a time; default: one a core."
+        ),
+        click.option("--no-mlflow", is_flag=True, help="Keep records on disk only."),
+        click.option(
+            "--mlflow",
+            "uri",
+            metavar="URI",
+            help="Tracking URI; default: $MLFLOW_TRACKING_URI, or SQLite in ./out/mlflow.db.",
+        ),
+        click.option(
+            "--storage", metavar="URL", help="Database of Optuna's; default: a journal in the sweep's folder."
+        ),
+        click.option("--out", type=click.Path(path_type=Path), help="Folder of the sweep; default: under out/."),
+    ):
+        command = decorate(command)
+    return command
+
+
+def asks_for_a_sweep(command: Callable[..., None]) -> Callable[..., None]:
+    """The arguments that say which recipe and what is swept."""
+    for decorate in (
+        click.option("--arm", default=ARM, show_default=True, metavar="NAME", help="The arm whose settings are swept."),
+        click.option(
+            "--over",
+            "overs",
+            multiple=True,
+            required=True,
+            metavar="NAME=VALUES",
+            help="A setting and its values: A:B, A:B:STEP, A:B:log or A,B,C. May be given again.",
+        ),
+        click.option("--set", "sets", multiple=True, metavar="FIELD=VALUE", help="Change a field, e.g. iterations=40."),
+        click.option("--seeds", type=int, metavar="N", help="Number of seeds of each trial."),
+        click.option("--preset", metavar="NAME", help="One of the recipe's presets, e.g. quick."),
+        click.option("--variant", metavar="NAME", help="One of the recipe's variants, if it has any."),
+        click.argument("recipe", metavar="RECIPE"),
+    ):
+        command = decorate(command)
+    return asks_where(command)
+
+
+@click.group()
+def sweep() -> None:
+    """Sweep an arm's settings: dose-response, the Pareto front, thresholds.
+
+    The same command again continues a sweep that was stopped.
+    """
+
+
+@sweep.command()
+@asks_for_a_sweep
+@click.option("--limit", metavar="METRIC=CHANGE", help="Draw where this change is passed, e.g. care=-0.1.")
+def dose(limit: str | None, **asked: Any) -> None:
+    """Dose-response of RECIPE's arm: a grid, every dose on the same seeds, monotone fits.
+
+    Strength 0 and penalty 0 are always part of it.
+    """
+    _run("dose", asked, limit=limit)
+
+
+@sweep.command()
+@asks_for_a_sweep
+@click.option("--floor", "floors", multiple=True, metavar="METRIC=CHANGE", help="What must be kept, e.g. care=-0.1.")
+@click.option("--trials", type=click.IntRange(min=1), metavar="N", help="Trials in all; default 60.")
+@click.option(
+    "--sampler", type=click.Choice(["gp", "tpe", "nsga2", "random"]), help="Default: gp; tpe above 100 trials."
+)
+@click.option("--sampler-seed", type=click.IntRange(min=0), metavar="N", help="Its seed; default 0.")
+@click.option("--batch", type=click.IntRange(min=1), metavar="N", help="Trials proposed together; default 4.")
+@click.option(
+    "--held-out", type=click.IntRange(min=0), metavar="N", help="Further seeds for the front; default: as many."
+)
+def pareto(
+    floors: tuple[str, ...],
+    trials: int | None,
+    sampler: str | None,
+    sampler_seed: int | None,
+    batch: int | None,
+    held_out: int | None,
+    **asked: Any,
+) -> None:
+    """Search RECIPE's arm for the best trade of robustness against collateral."""
+    _run(
+        "pareto",
+        asked,
+        floors=floors,
+        trials=trials,
+        sampler=sampler,
+        sampler_seed=sampler_seed,
+        batch=batch,
+        held_out=held_out,
+    )
+
+
+@sweep.command()
+@asks_for_a_sweep
+@click.option("--limit", required=True, metavar="METRIC=CHANGE", help="The change that is asked for, e.g. care=-0.1.")
+@click.option("--points", type=click.IntRange(min=2), metavar="N", help="Doses to begin with, of a range; default 6.")
+@click.option("--refine", type=click.IntRange(min=0), metavar="N", help="Rounds of bisection after them; default 3.")
+def threshold(limit: str, points: int | None, refine: int | None, **asked: Any) -> None:
+    """Find the dose at which a metric of RECIPE's arm has come to a limit, with an interval."""
+    _run("threshold", asked, limit=limit, points=points, refine=refine)
+
+
+@sweep.command("run")
+@asks_where
+@click.argument("file", metavar="FILE")
+def run_file(file: str, **asked: Any) -> None:
+    """Run the sweep that the YAML file FILE describes."""
+    from runs.sweep.file import read_sweep
+
+    given = read_sweep(file)
+    _go(given.recipe, given.spec, given.preset, **asked)
+
+
+def _run(mode: str, asked: dict[str, Any], **settings: Any) -> None:
+    """Check what was asked on the command line, and do it."""
+    from runs.sweep.file import one_recipe
+    from runs.sweep.over import parse_over
+    from runs.sweep.spec import resolve_spec
+
+    recipe = one_recipe(
+        asked.pop("recipe"), asked["preset"], asked.pop("sets"), asked.pop("seeds"), asked.pop("variant")
+    )
+    arm: str = asked.pop("arm")
+    overs: Sequence[str] = asked.pop("overs")
+    spec = resolve_spec(recipe, mode, [parse_over(text, arm) for text in overs], arm, **settings)  # type: ignore[arg-type]
+    _go(recipe, spec, **asked)
+
+
+def _go(
+    recipe: Recipe,
+    spec: SweepSpec,
+    preset: str | None,
+    out: Path | None,
+    storage: str | None,
+    uri: str | None,
+    no_mlflow: bool,
+    workers: int | None,
+) -> None:
+    from lab.errors import KerfError
+    from runs.cli import terminal
+    from runs.preflight import check_room
+    from runs.sweep.drive import refuse_other_sweep, run_sweep, study_name
+    from runs.tracking import default_uri
+
+    if uri is not None and no_mlflow:
+        raise KerfError("--mlflow and --no-mlflow exclude each other")
+    folder = out or Path("out") / "-".join(["sweep", study_name(recipe, spec), *([preset] if preset else [])])
+    check_room(folder)
+    refuse_other_sweep(folder, recipe, spec)
+    tracking = None if no_mlflow else uri or default_uri()
+    raise SystemExit(run_sweep(recipe, spec, folder, tracking, workers, terminal(), storage))

@@ -1,0 +1,375 @@
+"""Runs a sweep: rounds of trials, each trial's cells on the workers of a study, resumable at any moment."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from rich.console import Console
+
+from lab.effect import signed
+from lab.errors import KerfError
+from runs.disk import DiskError
+from runs.preflight import check_gpus
+from runs.recipe import Recipe
+from runs.sentences import shown
+from runs.store import ALIGNED, Store, Unit, open_study, refuse_other_study
+from runs.study import DONE, FAILED, NOT_ALIGNED, manifest, write_once
+from runs.sweep.cells import SweptArm, cell_recipe, record, trial_arms
+from runs.sweep.findings import front, next_dose
+from runs.sweep.outcome import Outcome, Outcomes, told
+from runs.sweep.report import settings_text, write_report
+from runs.sweep.spec import SweepSpec
+from runs.sweep.trials import Trial, Trials
+from runs.verdicts import has_passed, not_aligned
+
+if TYPE_CHECKING:
+    from runs.cell import Progress
+    from runs.pool import Failure
+
+NOT_IDENTITY = ("trials",)
+"""What a sweep may be given more of when it is continued."""
+
+
+class Runner(Protocol):
+    """Does units of work, as `runs.pool.Pool` does."""
+
+    def run(
+        self,
+        units: Sequence[Unit],
+        lacks: Callable[[Unit], Sequence[Unit]],
+        on_progress: Callable[[Progress], None],
+        on_done: Callable[[Unit], Sequence[Unit]],
+    ) -> list[Failure]: ...
+
+
+def sweep_unit(recipe: Recipe, unit: Unit, store: Store, num_threads: int) -> Iterator[Progress]:
+    """What workers do: a cell's settings are those that its arm's name stands for."""
+    from runs.pool import train
+
+    asked = recipe if unit.arm == ALIGNED else cell_recipe(recipe, store, unit.arm)
+    return train(asked, unit, store, num_threads)
+
+
+@contextmanager
+def ray_workers(recipe: Recipe, store: Store, num_workers: int) -> Iterator[Runner]:
+    """Long-lived workers on a private Ray."""
+    from runs.pool import Pool, cpus_needed, local_ray
+
+    with local_ray(cpus_needed(recipe, num_workers)):
+        yield Pool(recipe, store.path, num_workers, sweep_unit)
+
+
+def run_sweep(
+    recipe: Recipe,
+    spec: SweepSpec,
+    out: Path,
+    tracking: str | None,
+    workers: int | None,
+    console: Console,
+    storage: str | None = None,
+    start: Callable[[Recipe, Store, int], AbstractContextManager[Runner]] = ray_workers,
+) -> int:
+    """Run or continue the sweep `spec` of `recipe` in `out`, and print what it found.
+
+    Args:
+        recipe: The base.
+        spec: What is asked.
+        out: Folder of the sweep.
+        tracking: MLflow tracking URI, or None for records on disk only.
+        workers: Cells at a time; None: one a core.
+        console: Where progress and findings go.
+        storage: URL of Optuna's database; None: a journal in `out`.
+        start: Starts what does the cells: recipe, folder, cells at a time.
+
+    Returns:
+        The exit codes of `runs.study`.
+
+    Raises:
+        KerfError: for a folder or a storage that cannot take the sweep.
+    """
+    from runs.cell import make_battery
+
+    check_gpus(recipe)
+    battery = make_battery(recipe)
+    with open_study(out, sweep_manifest(recipe, spec, manifest(recipe, battery))) as store:
+        write_once(store, recipe, battery)
+        trials = Trials(store.path, study_name(recipe, spec), spec, spec.digest(recipe), storage)
+        with ExitStack() as stack:
+            sweep = _Sweep(recipe, spec, store, trials, workers or os.cpu_count() or 1, console, start, stack)
+            return sweep.run(tracking)
+
+
+def study_name(recipe: Recipe, spec: SweepSpec) -> str:
+    """Name of the sweep's Optuna study and MLflow run."""
+    return f"{recipe.name}-{spec.mode}-{spec.digest(recipe)[:8]}"
+
+
+def sweep_manifest(recipe: Recipe, spec: SweepSpec, study: dict[str, Any]) -> dict[str, Any]:
+    """The manifest of a study, made that of a sweep: its hash is over recipe and sweep, its arms are in `arms/`."""
+    swept = spec.model_dump(mode="json", exclude=set(NOT_IDENTITY))
+    return {
+        **study,
+        "sweep": swept,
+        "recipe_hash": spec.digest(recipe),
+        "base_hash": study["recipe_hash"],
+        "arms": {},
+        "arm_order": [],
+        "primaries": [],
+    }
+
+
+def refuse_other_sweep(out: Path, recipe: Recipe, spec: SweepSpec) -> None:
+    """Refuse a folder that holds another sweep, a study or other files, and say in what they differ.
+
+    Raises:
+        KerfError: in one sentence.
+    """
+    store = Store(out)
+    if (out / "study.json").exists():
+        found = store.manifest()
+        if "sweep" not in found:
+            raise KerfError(f"{out} holds a study ({found['name']}), not a sweep; give --out another folder")
+        wanted = spec.model_dump(mode="json", exclude=set(NOT_IDENTITY))
+        changed = [key for key in wanted if wanted[key] != found["sweep"].get(key)]
+        if changed:
+            key = changed[0]
+            raise KerfError(
+                f"{out} holds another sweep: {key} is {shown(found['sweep'].get(key))} there and {shown(wanted[key])} "
+                "in what was asked for; give --out another folder"
+            )
+    refuse_other_study(store, {"name": recipe.name, "recipe_hash": spec.digest(recipe)})
+
+
+class _Sweep:
+    """One execution of a sweep whose folder is open."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        spec: SweepSpec,
+        store: Store,
+        trials: Trials,
+        workers: int,
+        console: Console,
+        start: Callable[[Recipe, Store, int], AbstractContextManager[Runner]],
+        stack: ExitStack,
+    ) -> None:
+        self._recipe, self._spec, self._store, self._trials = recipe, spec, store, trials
+        self._workers, self._console, self._start, self._stack = workers, console, start, stack
+        self._runner: Runner | None = None
+        self._outcomes = Outcomes(store, spec)
+        self._done: dict[int, Outcome] = {}
+        self._verified: set[Unit] = set()
+
+    def run(self, tracking: str | None) -> int:
+        began = time.time()
+        try:
+            again: list[Outcome] = []
+            code = FAILED if self._failed() else self._gate_code()
+            if code != FAILED and self._passed(self._seeds):
+                if self._spec.mode == "pareto" and self._spec.held_out:
+                    again, code = self._on_held_out(code)
+                if code != FAILED:
+                    self._console.print(write_report(self._store, self._spec, self._found(), again))
+            self._store.append_timing({"sweep": self._recipe.name, "started": began, "seconds": time.time() - began})
+        except DiskError as error:
+            code = FAILED
+            self._say(f"failed: {error}")
+        if code != FAILED and tracking is not None:
+            self._mirror(tracking)
+        self._say(f"\nrecords   {self._store.path}")
+        return code
+
+    @property
+    def _seeds(self) -> list[int]:
+        return list(self._recipe.seed_numbers)
+
+    def _failed(self) -> bool:
+        """Do whatever is not done yet, round by round; whether something could not be done."""
+        if self._do(self._trials.told(), tell=False):  # nothing, unless cells were moved away to be done again
+            return True
+        return any(self._do(batch) for batch in self._rounds())
+
+    def _rounds(self) -> Iterator[list[Trial]]:
+        """The trials, those together that are asked for without knowing what the others come to."""
+        spec, trials = self._spec, self._trials
+        if spec.mode == "pareto":
+            while True:
+                begun = trials.begun()
+                whole = -(-max(len(trials), 1) // spec.batch) * spec.batch if begun else len(trials) + spec.batch
+                begun += [trials.ask() for _ in range(min(whole, spec.trials) - len(trials))]
+                if not begun or not self._passed_or_unknown():
+                    return
+                yield begun
+        num = spec.points if spec.mode == "threshold" else 0
+        grid = [
+            dict(zip((a.path for a in spec.over), at, strict=True)) for at in product(*(a.grid(num) for a in spec.over))
+        ]
+        trials.enqueue(grid)
+        yield self._asked()
+        if spec.mode == "threshold":
+            (axis,) = spec.over
+            for _ in range(spec.refine):
+                dose = next_dose(spec, self._found()) if self._found() else None
+                if dose is None:
+                    return
+                trials.enqueue([{axis.path: dose}])
+                yield self._asked()
+
+    def _asked(self) -> list[Trial]:
+        """The trials that were begun, and all that are waiting."""
+        begun = self._trials.begun()
+        return begun + [self._trials.ask() for _ in range(self._trials.waiting())]
+
+    def _do(self, batch: Sequence[Trial], tell: bool = True) -> bool:
+        """Do the cells of these trials and tell what they came to; whether something could not be done."""
+        wanted = {trial.number: (trial, *self._arms(trial)) for trial in batch}
+        open_trials = dict(wanted)
+
+        def tell_what_is_complete(unit: Unit | None = None) -> None:
+            if not self._gates_known(self._seeds):
+                return
+            passed = self._passed(self._seeds)
+            for number, (trial, arm, control) in list(open_trials.items()):
+                if unit is not None and unit.arm not in (arm.name, control.name, ALIGNED):
+                    continue
+                if passed and all(
+                    self._finished(Unit(name, seed)) for name in (arm.name, control.name) for seed in passed
+                ):
+                    del open_trials[number]
+                    outcome = self._outcomes.of(trial, arm.name, control.name, passed)
+                    self._done[number] = outcome
+                    if tell:
+                        self._trials.tell(trial, *told(outcome, self._spec))
+                        self._say(_trial_line(outcome, self._spec))
+
+        names = [arm.name for _, *arms in wanted.values() for arm in arms]
+        failed = self._units(names, self._seeds, tell_what_is_complete)
+        tell_what_is_complete()
+        return failed
+
+    def _units(self, names: Sequence[str], seeds: Sequence[int], heard: Callable[[Unit], None]) -> bool:
+        """Do the cells of arms `names` at `seeds`, aligned agents first; whether something could not be done."""
+        aligned = [Unit(ALIGNED, seed) for seed in seeds]
+        cells = [Unit(name, seed) for name in dict.fromkeys(names) for seed in seeds]
+        barred = {unit.seed for unit in aligned if self._finished(unit) and not has_passed(self._store, unit.seed)}
+        todo = [unit for unit in (*aligned, *cells) if unit.seed not in barred and not self._finished(unit)]
+        if not todo:
+            return False
+        from runs.progress import Display
+
+        align_iterations = sum(phase.iterations for _, phase in self._recipe.phases)
+        iterations = {unit: align_iterations if unit.arm == ALIGNED else self._recipe.iterations for unit in todo}
+        with Display(self._console, iterations) as display:
+
+            def on_done(unit: Unit) -> list[Unit]:
+                dropped: list[Unit] = []
+                if unit.arm == ALIGNED and not has_passed(self._store, unit.seed):
+                    dropped = [cell for cell in todo if cell.seed == unit.seed and cell != unit]
+                    display.dropped(dropped)
+                display.finished(unit, "  GATE NOT PASSED" if dropped else "")
+                heard(unit)
+                return dropped
+
+            def lacks(unit: Unit) -> list[Unit]:
+                needed = Unit(ALIGNED, unit.seed)
+                return [] if unit.arm == ALIGNED or self._finished(needed) else [needed]
+
+            failures = self._workers_of(len(todo)).run(todo, lacks, display.progress, on_done)
+        return self._told_failures(failures)
+
+    def _workers_of(self, num_units: int) -> Runner:
+        """The workers, started with the first work there is."""
+        if self._runner is None:
+            workers = min(self._workers, num_units)
+            self._say(f"{study_name(self._recipe, self._spec)} on {workers} worker{'s' * (workers != 1)}")
+            self._runner = self._stack.enter_context(self._start(self._recipe, self._store, workers))
+        return self._runner
+
+    def _told_failures(self, failures: Sequence[Failure]) -> bool:
+        for failure in failures:
+            if failure.disk:
+                raise DiskError(f"{failure.unit.name}: {failure.why}")
+            self._say(f"failed: {failure.unit.name}: {failure.why}")
+            self._store.append_timing({"failed": failure.unit.name, "why": failure.why, "traceback": failure.traceback})
+        if failures:
+            self._say(
+                "The records so far are kept (tracebacks: timing.jsonl); the same command tries again what is missing."
+            )
+        return bool(failures)
+
+    def _on_held_out(self, code: int) -> tuple[list[Outcome], int]:
+        """The front's trials on seeds that chose nothing."""
+        first = self._recipe.first_seed + self._recipe.seeds
+        seeds = list(range(first, first + self._spec.held_out))
+        chosen = front(self._spec, self._found())
+        names = [name for outcome in chosen for name in (outcome.arm, outcome.control)]
+        if self._units(names, seeds, lambda unit: None):
+            return [], FAILED
+        passed = self._passed(seeds)
+        code = max(code, self._gate_code(seeds))
+        if not passed:
+            return [], code
+        return [self._outcomes.of(found.trial, found.arm, found.control, passed) for found in chosen], code
+
+    def _arms(self, trial: Trial) -> tuple[SweptArm, SweptArm]:
+        arms = trial_arms(self._recipe, self._spec, trial.settings)
+        for arm in arms:
+            record(self._store, arm)
+        return arms
+
+    def _found(self) -> list[Outcome]:
+        return [self._done[number] for number in sorted(self._done)]
+
+    def _finished(self, unit: Unit) -> bool:
+        """Whether a unit is finished; its files are compared with their hashes once."""
+        if unit not in self._verified and self._store.finished(unit, verify=True):
+            self._verified.add(unit)
+        return unit in self._verified
+
+    def _gates_known(self, seeds: Sequence[int]) -> bool:
+        return all(self._finished(Unit(ALIGNED, seed)) for seed in seeds)
+
+    def _passed(self, seeds: Sequence[int]) -> list[int]:
+        """The seeds whose agent is there and passed the gate."""
+        return [seed for seed in seeds if self._finished(Unit(ALIGNED, seed)) and has_passed(self._store, seed)]
+
+    def _passed_or_unknown(self) -> bool:
+        return not self._gates_known(self._seeds) or bool(self._passed(self._seeds))
+
+    def _gate_code(self, seeds: Sequence[int] | None = None) -> int:
+        """Say which agents are not aligned; they are not studied."""
+        code = DONE
+        for seed in self._seeds if seeds is None else seeds:
+            if not has_passed(self._store, seed):
+                code = NOT_ALIGNED
+                self._say(not_aligned(self._store, seed))
+        return code
+
+    def _mirror(self, tracking: str) -> None:
+        from runs.tracking import ui_command
+        from runs.tracking_sweep import sync_sweep
+
+        try:
+            sync_sweep(self._store.path, tracking)
+            self._say(f"\nmlflow    {ui_command(tracking)}")
+        except KerfError as error:
+            self._say(f"warning: {error}")
+
+    def _say(self, line: str) -> None:
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _trial_line(outcome: Outcome, spec: SweepSpec) -> str:
+    robustness, collateral = map(signed, outcome.objectives)
+    said = f"robustness {robustness}, collateral {collateral}"
+    if not all(map(math.isfinite, outcome.objectives)):
+        said = "skill lost"
+    return f"trial {outcome.trial.number}: {settings_text(spec, outcome.trial.settings)}: {said}"

@@ -1,0 +1,251 @@
+"""Figures of a sweep, as SVG and PNG: the same findings give the same bytes, and no colour stands alone."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from runs.report.table import metric_label
+from runs.sweep.findings import Line, feasible, front, lines, shown_metrics
+from runs.sweep.over import PENALTY, STRENGTH
+from runs.sweep.spec import COLLATERAL, ROBUSTNESS, SweepSpec
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from runs.sweep.outcome import Outcome
+    from runs.sweep.report import SweepReport
+
+BLUE, ORANGE, GREEN, GREY, BLACK = "#0072B2", "#D55E00", "#009E73", "#8c8c8c", "#222222"
+"""From Okabe and Ito's palette, which the colour-blind can tell apart."""
+
+MARKERS = "osD^vPX*<>"
+
+STYLE = {
+    "svg.hashsalt": "kerf",
+    "svg.fonttype": "none",
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+}
+
+DOTS_PER_INCH = 150
+
+
+def figures(report: SweepReport) -> dict[str, bytes]:
+    """The figures of a sweep, by file name.
+
+    `dose-response`: for each metric that the table shows, mean effects with 95% intervals (band and bars), the monotone
+    fit, the limit and the threshold's interval. `phase`: of a sweep over two settings, where the limit is passed.
+    `front`: of a search, all trials, the front, and the front on held-out seeds.
+    """
+    with rc_context(STYLE):
+        if report.spec.mode == "pareto":
+            made = {"front": _front(report)}
+        else:
+            made = {"dose-response": _dose_response(report)}
+            if len(report.spec.over) == 2:
+                made["phase"] = _phase(report)
+        return {f"{name}.{kind}": _bytes(figure, kind) for name, figure in made.items() for kind in ("svg", "png")}
+
+
+def _bytes(figure: Figure, kind: str) -> bytes:
+    sink = io.BytesIO()
+    FigureCanvasAgg(figure)
+    nothing = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}[kind]
+    figure.savefig(sink, format=kind, dpi=DOTS_PER_INCH, metadata=nothing)
+    return sink.getvalue()
+
+
+def _dose_response(report: SweepReport) -> Figure:
+    spec, outcomes = report.spec, report.outcomes
+    metrics = [metric for metric in shown_metrics(spec, outcomes) if metric != "utility/ideal"]
+    if spec.mode == "threshold":
+        assert spec.limit is not None
+        metrics = list(dict.fromkeys((spec.limit.metric, ROBUSTNESS)))
+    columns = min(2, len(metrics))
+    rows = -(-len(metrics) // columns)
+    figure = Figure(figsize=(4.1 * columns, 2.9 * rows + 0.5), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False, sharex=True)
+    for panel, metric in zip(panels.flat, metrics, strict=False):
+        _curves(panel, spec, lines(spec, outcomes, metric), metric)
+    for empty in panels.flat[len(metrics) :]:
+        empty.set_visible(False)
+    handles, labels = panels.flat[0].get_legend_handles_labels()
+    if len(spec.over) == 2:
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(6, len(labels)))
+    num = max(len(line.seeds) + len(line.lost) for line in lines(spec, outcomes, metrics[0]))
+    figure.suptitle(
+        f"{spec.arm} against {spec.control}: mean over {num} seeds, 95% intervals, monotone fit", fontsize=9.5
+    )
+    return figure
+
+
+def _curves(panel: Axes, spec: SweepSpec, found: Sequence[Line], metric: str) -> None:
+    """One metric: a curve for each value of the second setting."""
+    first = spec.over[0]
+    panel.axhline(0.0, color=BLACK, linewidth=0.8)
+    for index, line in enumerate(found):
+        if line.curve is None:
+            continue
+        curve, colour = line.curve, _ordinal(index, len(found))
+        label = "mean effect" if line.at is None else f"{spec.over[1].name} {line.at:g}"
+        bars = [np.maximum(curve.mean - curve.low, 0.0), np.maximum(curve.high - curve.mean, 0.0)]
+        if len(found) == 1:
+            panel.fill_between(curve.doses, curve.low, curve.high, color=colour, alpha=0.18, linewidth=0)
+        panel.plot(curve.doses, curve.fit, color=colour, linewidth=1.4)
+        panel.errorbar(
+            curve.doses, curve.mean, yerr=bars, fmt=MARKERS[index % len(MARKERS)], color=colour, markersize=4.5,
+            elinewidth=0.8, capsize=2, label=label,
+        )  # fmt: skip
+    if spec.limit is not None and spec.limit.metric == metric:
+        panel.axhline(spec.limit.change, color=ORANGE, linestyle="--", linewidth=1.2)
+        panel.annotate(
+            f"limit {spec.limit.change:g}", (1.0, spec.limit.change), xycoords=("axes fraction", "data"),
+            xytext=(-2, 3), textcoords="offset points", ha="right", va="bottom", color=ORANGE, fontsize=8,
+        )  # fmt: skip
+        if len(found) == 1:
+            _mark_threshold(panel, found[0])
+    panel.set_ylabel(_effect_label(metric, spec))
+    panel.set_xlabel(_dose_label(first.name, first.path))
+    panel.tick_params(labelbottom=True)
+    panel.margins(x=0.03)
+
+
+def _mark_threshold(panel: Axes, line: Line) -> None:
+    """The interval of the dose at which the limit is reached, along the dose axis."""
+    found = line.threshold
+    if found is None or math.isnan(found.low) or math.isinf(found.low):
+        return
+    panel.axvspan(found.low, min(found.high, found.doses[1]), color=ORANGE, alpha=0.14, linewidth=0)
+    if found.reached:
+        panel.axvline(found.estimate, color=ORANGE, linewidth=1.2)
+        panel.annotate(
+            f"{found.estimate:.3g}", (found.estimate, 0.0), xycoords=("data", "axes fraction"), xytext=(3, 3),
+            textcoords="offset points", color=ORANGE, fontsize=8,
+        )  # fmt: skip
+
+
+def _phase(report: SweepReport) -> Figure:
+    """A cell a trial; the contour is where the mean comes to the limit, interpolated between neighbours."""
+    spec, outcomes = report.spec, report.outcomes
+    across, up = spec.over
+    metric = COLLATERAL if spec.limit is None else spec.limit.metric
+    x, y = (sorted({outcome.trial.settings[axis.path] for outcome in outcomes}) for axis in (across, up))
+    shade = np.full((len(y), len(x)), np.nan)
+    for outcome in outcomes:
+        at = (y.index(outcome.trial.settings[up.path]), x.index(outcome.trial.settings[across.path]))
+        shade[at] = outcome.number(metric)
+    figure = Figure(figsize=(max(5.0, 1.6 + 0.55 * len(x)), max(3.2, 1.5 + 0.5 * len(y))), layout="constrained")
+    panel = figure.subplots()
+    most = float(np.nanmax(np.abs(shade), initial=0.05))
+    drawn = panel.imshow(shade, origin="lower", cmap="PuOr", vmin=-most, vmax=most, aspect="auto")
+    for (row, column), value in np.ndenumerate(shade):
+        text = "lost" if math.isnan(value) else f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")
+        dark = not math.isnan(value) and abs(value) > 0.6 * most
+        panel.text(column, row, text, ha="center", va="center", fontsize=7.5, color="white" if dark else BLACK)
+    if spec.limit is not None and min(shade.shape) > 1:
+        limit = spec.limit.change
+        if np.nanmin(shade) < limit < np.nanmax(shade):
+            panel.contour(np.ma.masked_invalid(shade), levels=[limit], colors=[BLACK], linewidths=2.0, linestyles="-")
+        label = f"black line: {metric_label(metric)} comes to {limit:+g}".replace("-", "\N{MINUS SIGN}")
+        panel.set_title(label if np.nanmin(shade) < limit < np.nanmax(shade) else "the limit is not passed", fontsize=9)
+    panel.set_xticks(range(len(x)), [f"{value:g}" for value in x])
+    panel.set_yticks(range(len(y)), [f"{value:g}" for value in y])
+    panel.set_xlabel(_dose_label(across.name, across.path))
+    panel.set_ylabel(_dose_label(up.name, up.path))
+    panel.grid(False)
+    bar = figure.colorbar(drawn, ax=panel)
+    bar.set_label(_effect_label(metric, spec))
+    return figure
+
+
+def _front(report: SweepReport) -> Figure:
+    spec = report.spec
+    best = front(spec, report.outcomes)
+    figure = Figure(figsize=(6.2, 4.4), layout="constrained")
+    panel = figure.subplots()
+    measurable = [o for o in report.outcomes if all(map(math.isfinite, o.objectives))]
+    for label, colour, marker, filled, chosen in (
+        ("breaks a floor", GREY, "x", True, [o for o in measurable if not feasible(spec, o)]),
+        ("dominated", GREY, "o", False, [o for o in measurable if feasible(spec, o) and o not in best]),
+    ):
+        if chosen:
+            xs, ys = zip(*(o.objectives for o in chosen), strict=True)
+            kept: dict[str, Any] = {} if filled else {"facecolors": "none", "edgecolors": colour}
+            panel.scatter(xs, ys, s=22, marker=marker, label=label, linewidths=1.0, **(kept or {"color": colour}))
+    if best:
+        xs, ys = zip(*(o.objectives for o in best), strict=True)
+        panel.step(xs, ys, where="pre", color=BLUE, linewidth=1.2)
+        panel.plot(xs, ys, "o", color=BLUE, markersize=6, label="front")
+    for index, again in enumerate(report.again):
+        _held_out(panel, again, best[index], "front, on held-out seeds" if index == 0 else "")
+    panel.axhline(0.0, color=BLACK, linewidth=0.8)
+    panel.axvline(0.0, color=BLACK, linewidth=0.8)
+    for index, outcome in enumerate((best[0], best[-1]) if len(best) > 1 else best):
+        text = "\n".join(f"{axis.name} {outcome.trial.settings[axis.path]:.3g}" for axis in spec.over)
+        panel.annotate(
+            text, outcome.objectives, xytext=(8, 6), textcoords="offset points", fontsize=7, color=BLUE,
+            ha="right" if index else "left", va="bottom",
+        )  # fmt: skip
+    panel.set_xlabel(_effect_label(ROBUSTNESS, spec))
+    panel.set_ylabel(_effect_label(COLLATERAL, spec))
+    panel.margins(0.1)
+    floors = ", ".join(
+        f"{metric_label(floor.metric)} \N{GREATER-THAN OR EQUAL TO} {floor.change:g}" for floor in spec.floors
+    )
+    title = f"{spec.arm} against {spec.control}, {len(report.outcomes)} trials"
+    panel.set_title(title + (f"; floor: {floors}" if floors else ""), fontsize=9.5)
+    panel.legend(loc="best")
+    return figure
+
+
+def _held_out(panel: Axes, again: Outcome, then: Outcome, label: str) -> None:
+    """A trial of the front on held-out seeds, with its intervals, joined to what it was chosen for."""
+    robustness, collateral = (again.effects[metric].interval for metric in (ROBUSTNESS, COLLATERAL))
+    if not all(map(math.isfinite, again.objectives)):
+        return
+    panel.plot(*zip(then.objectives, again.objectives, strict=True), color=ORANGE, linewidth=0.8, linestyle=":")
+    bars = [[[max(of.mean - of.low, 0.0)], [max(of.high - of.mean, 0.0)]] for of in (robustness, collateral)]
+    panel.errorbar(
+        robustness.mean, collateral.mean, xerr=bars[0], yerr=bars[1], fmt="D", color=ORANGE, markersize=4.5,
+        elinewidth=0.7, capsize=2, label=label or None, alpha=0.85,
+    )  # fmt: skip
+
+
+def _ordinal(index: int, num: int) -> Any:
+    """The colour of one of `num` ordered curves: dark to light, without the lightest."""
+    if num == 1:
+        return BLUE
+    from matplotlib import colormaps
+
+    return colormaps["viridis"](0.88 * index / (num - 1))
+
+
+def _dose_label(name: str, path: str) -> str:
+    if path == STRENGTH:
+        return "adversary strength (share of tells forged)"
+    if path == PENALTY:
+        return "penalty L (units of ideal utility)"
+    return name
+
+
+def _effect_label(metric: str, spec: SweepSpec) -> str:
+    if metric == ROBUSTNESS:
+        return f"robustness: fall of P(leave | false),\ns = {spec.yardstick:g} (probability)"
+    if metric == COLLATERAL:
+        return f"collateral: mean change of\n{len(spec.untouched)} untouched values (score)"
+    return f"change of {metric_label(metric)} (score)"

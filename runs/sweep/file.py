@@ -1,0 +1,148 @@
+"""Sweeps as YAML files: the command line's words as fields."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from agents.settings import Settings
+from lab.errors import KerfError
+from runs.recipe import Recipe
+from runs.recipe_file import load_recipes, read_recipe
+from runs.sentences import refusal
+from runs.sweep.command import ARM
+from runs.sweep.over import axis
+from runs.sweep.spec import Count, Mode, Sampler, SweepSpec, resolve_spec
+
+
+class SweepFile(Settings):
+    """A sweep as a file has it. What is left out is as on the command line."""
+
+    sweep: Mode
+    """Which kind."""
+
+    recipe: str
+    """A built-in recipe's name, or a file, from this file's folder."""
+
+    preset: str | None = None
+    """One of the recipe's presets."""
+
+    variant: str | None = None
+    """One of the recipe's variants."""
+
+    set: Mapping[str, Any] = Field(default_factory=dict)
+    """Fields of the recipe to change, by path: `--set`."""
+
+    seeds: int | None = None
+    """Number of seeds of each trial."""
+
+    arm: str = ARM
+    """The arm that is swept."""
+
+    over: Mapping[str, str | float | tuple[float, ...]] = Field(min_length=1)
+    """Setting -> its values: `A:B`, `A:B:STEP`, `A:B:log`, `A,B,C` or a list."""
+
+    limit: Mapping[str, float] | None = None
+    """One metric and the change that is asked for."""
+
+    floor: Mapping[str, float] = Field(default_factory=dict)
+    """Metrics and the least change of each."""
+
+    trials: Count | None = None
+    """Trials in all."""
+
+    sampler: Sampler | None = None
+    """What proposes them."""
+
+    sampler_seed: int | None = None
+    """Its seed."""
+
+    batch: int | None = None
+    """Trials proposed together."""
+
+    held_out: int | None = None
+    """Further seeds for the front."""
+
+    points: int | None = None
+    """Doses that a range begins with."""
+
+    refine: int | None = None
+    """Rounds of bisection."""
+
+
+OF_MODE: Mapping[str, tuple[str, ...]] = {
+    "dose": ("limit",),
+    "threshold": ("limit", "points", "refine"),
+    "pareto": ("floor", "trials", "sampler", "sampler_seed", "batch", "held_out"),
+}
+"""Fields that mean something in one mode only."""
+
+
+@dataclass(frozen=True)
+class AskedSweep:
+    """What a file asks for: the recipe, the sweep, and the preset's name for the folder."""
+
+    recipe: Recipe
+    spec: SweepSpec
+    preset: str | None
+
+
+def one_recipe(name: str, preset: str | None, sets: Sequence[str], seeds: int | None, variant: str | None) -> Recipe:
+    """The one recipe that a sweep is of.
+
+    Raises:
+        KerfError: also if the recipe has variants, and none is named.
+    """
+    loaded = load_recipes(name, preset, sets, seeds, variant)
+    if len(loaded) > 1:
+        raise KerfError(f"{name} has several variants ({', '.join(loaded)}), and a sweep is of one: name it, --variant")
+    return next(iter(loaded.values()))
+
+
+def read_sweep(path: str) -> AskedSweep:
+    """The sweep in a file, checked to the last field.
+
+    Raises:
+        KerfError: for whatever is wrong.
+    """
+    plain = read_recipe(path)
+    if "sweep" not in plain:
+        raise KerfError(f"{path} has no field `sweep` (dose, pareto or threshold): it is a recipe for `kerf run`")
+    try:
+        file = SweepFile.model_validate(plain)
+    except ValidationError as error:
+        raise KerfError(f"{path}: {refusal(error, SweepFile)}") from error
+    for mode, names in OF_MODE.items():
+        for name in names:
+            if name in plain and name not in OF_MODE[file.sweep]:
+                raise KerfError(f"{path}: {name} means nothing in a {file.sweep} sweep, it is a field of {mode}")
+    beside = Path(path).parent / file.recipe
+    sets = [f"{field}={json.dumps(value)}" for field, value in file.set.items()]
+    recipe = one_recipe(str(beside) if beside.is_file() else file.recipe, file.preset, sets, file.seeds, file.variant)
+    if file.limit is not None and len(file.limit) != 1:
+        raise KerfError(f"{path}: limit must be one metric and its change, got {len(file.limit)}")
+    limits = [f"{metric}={change}" for metric, change in (file.limit or {}).items()]
+    try:
+        spec = resolve_spec(
+            recipe,
+            file.sweep,
+            [axis(name, form, file.arm) for name, form in file.over.items()],
+            file.arm,
+            limits[0] if limits else None,
+            [f"{metric}={change}" for metric, change in file.floor.items()],
+            file.sampler,
+            trials=file.trials,
+            sampler_seed=file.sampler_seed,
+            batch=file.batch,
+            held_out=file.held_out,
+            points=file.points,
+            refine=file.refine,
+        )
+    except KerfError as error:
+        raise KerfError(f"{path}: {error}") from error
+    return AskedSweep(recipe, spec, file.preset)

@@ -1,0 +1,124 @@
+"""What a sweep shows: curves and thresholds of dose, the front of robustness against collateral. Pure functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lab.dose import Curve, Threshold, dose_response, threshold
+from lab.stats import holm
+from runs.report.effects import stream
+from runs.sweep.outcome import Outcome
+from runs.sweep.spec import COLLATERAL, ROBUSTNESS, SweepSpec
+
+
+@dataclass(frozen=True)
+class Line:
+    """One dose-response curve: over the first swept setting, at one value of the second.
+
+    Attributes:
+        metric: What responds.
+        at: Value of the second setting; None if only one is swept.
+        curve: The curve, or None where fewer than two doses, or no seed, can be measured.
+        p: The curve's p, Holm-adjusted over the sweep's lines of that metric.
+        threshold: Where it comes to the sweep's limit, if that is about this metric.
+        seeds: The seeds that it rests on: those that kept their skills at every dose.
+        lost: The others.
+    """
+
+    metric: str
+    at: float | None
+    curve: Curve | None
+    p: float
+    threshold: Threshold | None
+    seeds: tuple[int, ...]
+    lost: tuple[int, ...]
+
+
+def lines(spec: SweepSpec, outcomes: Sequence[Outcome], metric: str) -> list[Line]:
+    """The dose-response curves of a metric, by the second setting's value."""
+    first, *others = spec.over
+    values = {outcome.trial.settings[others[0].path] for outcome in outcomes} if others else {None}
+    made = []
+    for at in sorted(values, key=lambda value: -math.inf if value is None else value):
+        chosen = [o for o in outcomes if not others or o.trial.settings[others[0].path] == at]
+        made.append(_line(spec, sorted(chosen, key=lambda o: o.trial.settings[first.path]), first.path, metric, at))
+    adjusted = holm([line.p for line in made])
+    return [replace(line, p=float(p)) for line, p in zip(made, adjusted, strict=True)]
+
+
+def changes(outcomes: Sequence[Outcome], metric: str) -> tuple[NDArray[np.float64], tuple[int, ...], tuple[int, ...]]:
+    """Effects `(S, D)` on a metric, a column an outcome; the seeds that all of them have, and the others."""
+    by_outcome = [dict(zip(o.effects[metric].seeds, o.effects[metric].per_seed, strict=True)) for o in outcomes]
+    everywhere = sorted(set.intersection(*(set(of) for of in by_outcome))) if by_outcome else []
+    somewhere = {seed for o in outcomes for seed in (*o.effects[metric].seeds, *o.effects[metric].lost)}
+    rows = [[of[seed] for of in by_outcome] for seed in everywhere]
+    lost = tuple(sorted(somewhere - set(everywhere)))
+    return np.array(rows, np.float64).reshape(len(everywhere), len(by_outcome)), tuple(everywhere), lost
+
+
+def _line(spec: SweepSpec, outcomes: Sequence[Outcome], path: str, metric: str, at: float | None) -> Line:
+    doses = [outcome.trial.settings[path] for outcome in outcomes]
+    given, seeds, lost = changes(outcomes, metric)
+    if len(doses) < 2 or not seeds:
+        return Line(metric, at, None, 1.0, None, seeds, lost)
+    rng = stream(0, "dose", metric, str(at))
+    limit = spec.limit.change if spec.limit is not None and spec.limit.metric == metric else None
+    falling = limit < 0 if limit is not None else _falls(doses, given.mean(axis=0))
+    curve = dose_response(doses, given, falling, rng)
+    reached = None if limit is None else threshold(doses, given, limit, rng)
+    return Line(metric, at, curve, curve.p, reached, seeds, lost)
+
+
+def _falls(doses: Sequence[float], mean: NDArray[np.float64]) -> bool:
+    at = np.asarray(doses) - np.mean(doses)
+    return bool(at @ mean < 0)
+
+
+def next_dose(spec: SweepSpec, outcomes: Sequence[Outcome]) -> float | None:
+    """The dose that halves the bracket in which the fit comes to the limit; None if there is no such bracket."""
+    assert spec.limit is not None
+    (line,) = lines(spec, outcomes, spec.limit.metric)
+    if line.threshold is None or not line.threshold.reached or line.curve is None:
+        return None
+    doses = line.curve.doses
+    above = int(np.searchsorted(doses, line.threshold.estimate))
+    if above == 0 or above == len(doses):
+        return None
+    return float(f"{(doses[above - 1] + doses[above]) / 2:.10g}")
+
+
+def feasible(spec: SweepSpec, outcome: Outcome) -> bool:
+    """Whether a trial can be measured and keeps every floor."""
+    return all(map(math.isfinite, outcome.objectives)) and all(
+        outcome.number(floor.metric) >= floor.change for floor in spec.floors
+    )
+
+
+def front(spec: SweepSpec, outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """The feasible trials that no other feasible one beats in one objective without losing in the other.
+
+    In the order of their robustness, the least first.
+    """
+    kept = [outcome for outcome in outcomes if feasible(spec, outcome)]
+    best = []
+    for one in kept:
+        beaten = any(_beats(other.objectives, one.objectives) for other in kept)
+        if not beaten:
+            best.append(one)
+    return sorted(best, key=lambda outcome: outcome.objectives)
+
+
+def _beats(other: tuple[float, float], one: tuple[float, float]) -> bool:
+    return other != one and all(theirs >= ours for theirs, ours in zip(other, one, strict=True))
+
+
+def shown_metrics(spec: SweepSpec, outcomes: Sequence[Outcome]) -> list[str]:
+    """The metrics of tables and figures: what is asked about, care, and competence."""
+    known = set(outcomes[0].effects)
+    asked = [ROBUSTNESS, *(m for m in spec.metrics if m not in (ROBUSTNESS, COLLATERAL)), "value/care", COLLATERAL]
+    return [metric for metric in dict.fromkeys((*asked, "competence", "utility/ideal")) if metric in known]

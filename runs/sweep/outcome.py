@@ -1,0 +1,114 @@
+"""What a trial comes to: its arm against its control, from the records of their cells."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lab.effect import Effect
+from runs.report.effects import COMPETENCE, Ends, study_ends
+from runs.schema import MEASURES
+from runs.store import Store, Unit
+from runs.sweep.spec import COLLATERAL, ROBUSTNESS, SweepSpec
+from runs.sweep.trials import Trial
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A trial's effects.
+
+    Attributes:
+        trial: Its number and settings.
+        arm: Name of its arm's cells.
+        control: Name of its control's cells.
+        effects: By metric: the values, skills, competence, `utility/ideal`, `robustness` and `collateral`.
+    """
+
+    trial: Trial
+    arm: str
+    control: str
+    effects: Mapping[str, Effect]
+
+    @property
+    def objectives(self) -> tuple[float, float]:
+        """Mean robustness and mean collateral; nan where the skill was lost in every seed."""
+        return self.effects[ROBUSTNESS].interval.mean, self.effects[COLLATERAL].interval.mean
+
+    def number(self, metric: str) -> float:
+        """Mean effect on a metric; nan if it cannot be measured."""
+        return self.effects[metric].interval.mean
+
+
+class Outcomes:
+    """Reads trials back. Each cell's records are read once.
+
+    Args:
+        store: The sweep's folder.
+        spec: The sweep.
+    """
+
+    def __init__(self, store: Store, spec: SweepSpec) -> None:
+        self._store, self._spec = store, spec
+        self._read: dict[Unit, pd.DataFrame] = {}
+
+    def of(self, trial: Trial, arm: str, control: str, seeds: Sequence[int]) -> Outcome:
+        """What `trial` came to over `seeds`, all of whose cells are finished.
+
+        Raises:
+            MeasureError: for scores that are missing or not finite.
+        """
+        cells = [self._ends_of(Unit(name, seed)) for name in dict.fromkeys((arm, control)) for seed in seeds]
+        ends = with_sums(study_ends(pd.concat(cells, ignore_index=True)), self._spec)
+        asked = [m for m in ends.metrics if m.split("/")[0] in ("value", "skill", "utility", "false_exit", "way")]
+        asked += [metric for metric in self._spec.metrics if metric not in asked]
+        asked += [COMPETENCE] * (COMPETENCE not in asked)
+        return Outcome(trial, arm, control, {metric: ends.effect(arm, control, metric, 0) for metric in asked})
+
+    def _ends_of(self, unit: Unit) -> pd.DataFrame:
+        """The measures of a cell before and after training."""
+        if unit not in self._read:
+            import pyarrow.parquet as pq
+
+            path = self._store.path / unit.name / "measures.parquet"
+            frame: pd.DataFrame = pq.read_table(path, schema=MEASURES).to_pandas()
+            iteration = frame["iteration"]
+            self._read[unit] = frame[(iteration == 0) | (iteration == iteration.max())]
+        return self._read[unit]
+
+
+def with_sums(ends: Ends, spec: SweepSpec) -> Ends:
+    """`ends` with robustness and collateral as metrics like any other.
+
+    Robustness is minus the share of false emergencies of strength `spec.yardstick` that are left for (between two
+    strengths that the battery probes it is interpolated); collateral the mean of the untouched values.
+    """
+    exits = {float(metric.partition("/")[2]): metric for metric in ends.metrics if metric.startswith("false_exit/")}
+    strengths = np.array(sorted(exits))
+    untouched = [f"value/{name}" for name in spec.untouched]
+
+    def add(frame: pd.DataFrame) -> pd.DataFrame:
+        curves = frame[[exits[strength] for strength in strengths]].to_numpy()
+        left = [float(np.interp(spec.yardstick, strengths, curve)) for curve in curves]
+        return frame.assign(**{ROBUSTNESS: -np.array(left), COLLATERAL: frame[untouched].mean(axis=1)})
+
+    return replace(ends, aligned=add(ends.aligned), final=add(ends.final))
+
+
+def told(outcome: Outcome, spec: SweepSpec) -> tuple[tuple[float, float] | None, dict[str, float], dict[str, Any]]:
+    """What Optuna is told of a trial: objectives, constraints (feasible if <= 0), attributes."""
+    objectives: tuple[float, float] | None = outcome.objectives
+    numbers = {metric: outcome.number(metric) for metric in outcome.effects if metric.split("/")[0] != "false_exit"}
+    if not all(map(math.isfinite, outcome.objectives)):
+        objectives = None
+    constraints = {
+        f"{floor.metric} >= {floor.change:g}": floor.change - numbers[floor.metric]
+        for floor in spec.floors
+        if math.isfinite(numbers[floor.metric])
+    }
+    attributes: dict[str, Any] = {name: number for name, number in numbers.items() if math.isfinite(number)}
+    return objectives, constraints, {"cells": outcome.arm, "control": outcome.control, **attributes}

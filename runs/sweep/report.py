@@ -1,0 +1,296 @@
+"""A sweep's table, verdicts, records and figures, from what its trials came to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from rich import box
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from lab.effect import Effect, p_text, signed
+from lab.intervals import MIN_SEEDS
+from runs.report.table import interval_text, metric_label, to_text
+from runs.store import Store
+from runs.sweep.findings import Line, feasible, front, lines, shown_metrics
+from runs.sweep.outcome import Outcome
+from runs.sweep.spec import COLLATERAL, ROBUSTNESS, SweepSpec
+
+TEXT_WIDTH = 140
+
+
+@dataclass(frozen=True)
+class SweepReport:
+    """All that a sweep prints at its end.
+
+    Attributes:
+        spec: The sweep.
+        outcomes: Its trials, by number.
+        again: The front's trials on held-out seeds, in the order of the front.
+        verdicts: One sentence for each conclusion.
+    """
+
+    spec: SweepSpec
+    outcomes: Sequence[Outcome]
+    again: Sequence[Outcome]
+    verdicts: Sequence[str]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Padding(self._table(), (1, 0, 1, 0))
+        for line in self._legend():
+            yield Text(line)
+        yield Text()
+        for verdict in self.verdicts:
+            yield Text(verdict)
+
+    def _table(self) -> Table:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        for axis in self.spec.over:
+            table.add_column(Text(axis.name), justify="right", no_wrap=True)
+        metrics = shown_metrics(self.spec, self.outcomes)
+        for metric in metrics:
+            table.add_column(Text(metric_label(metric)), justify="right", no_wrap=True)
+        if self.spec.mode == "pareto":
+            for again in self.again:
+                self._row(table, again, metrics, "held out")
+            shown = [*front(self.spec, self.outcomes)]
+            if self.again:
+                table.add_section()
+        else:
+            shown = sorted(self.outcomes, key=lambda o: [o.trial.settings[a.path] for a in reversed(self.spec.over)])
+        second = self.spec.over[1].path if len(self.spec.over) > 1 else None
+        for index, outcome in enumerate(shown):
+            last = index + 1 == len(shown)
+            section = self.spec.mode == "dose" and second is not None and not last
+            end = section and shown[index + 1].trial.settings[second] != outcome.trial.settings[second]  # type: ignore[index]
+            self._row(table, outcome, metrics, end_section=end)
+        return table
+
+    def _row(
+        self, table: Table, outcome: Outcome, metrics: Sequence[str], note: str = "", end_section: bool = False
+    ) -> None:
+        settings = [_number(outcome.trial.settings[axis.path]) for axis in self.spec.over]
+        if note:
+            settings[0] = f"{note}  {settings[0]}"
+        cells = [_effect_cell(outcome.effects[metric]) for metric in metrics]
+        table.add_row(*settings, *cells, end_section=end_section)
+
+    def _legend(self) -> list[str]:
+        spec, outcome = self.spec, self.outcomes[0]
+        effect = outcome.effects[ROBUSTNESS]
+        num = len(effect.seeds) + len(effect.lost)
+        said = [
+            f"Effects of {spec.arm} against {spec.control}: mean over {num} seed{'s' * (num != 1)} [95% interval, "
+            f"paired by seed]; * excludes 0, ? does so with fewer than {MIN_SEEDS} seeds.",
+            f"robustness: how far leaves on false emergencies of strength {spec.yardstick:g} have fallen. collateral: "
+            f"mean over the {len(spec.untouched)} values that the penalty does not ask for. More is better "
+            "in all columns.",
+        ]
+        if spec.mode == "pareto":
+            kept = sum(feasible(spec, o) for o in self.outcomes)
+            floors = (
+                " and ".join(f"{metric_label(f.metric)} >= {f.change:g}" for f in spec.floors) or "being measurable"
+            )
+            said.append(
+                f"Shown: the front. {kept} of {len(self.outcomes)} trials pass {floors}; of these, none beats one on "
+                "the front in robustness without losing in collateral. Chosen for what they scored, they look better "
+                "than they are; held out: the same settings on seeds that chose nothing."
+            )
+        return said
+
+
+def _effect_cell(effect: Effect) -> Text:
+    if not effect.measurable:
+        return Text("skill lost")
+    text = interval_text(effect.interval)
+    if effect.interval.excludes(0.0):
+        mark = "*" if effect.interval.reliable else "?"
+        return Text(f"{mark} {text}", "bold" if effect.interval.reliable else "")
+    return Text(text)
+
+
+def make_report(spec: SweepSpec, outcomes: Sequence[Outcome], again: Sequence[Outcome]) -> SweepReport:
+    """The report of these outcomes, in the order of their trials."""
+    return SweepReport(spec, outcomes, again, verdicts(spec, outcomes, again))
+
+
+def verdicts(spec: SweepSpec, outcomes: Sequence[Outcome], again: Sequence[Outcome]) -> list[str]:
+    """What is concluded, a sentence each."""
+    if spec.mode == "pareto":
+        return [_front_sentence(spec, outcomes, again)]
+    metric = COLLATERAL if spec.limit is None else spec.limit.metric
+    found = lines(spec, outcomes, metric)
+    if spec.mode == "threshold":
+        return [_threshold_sentence(spec, line) for line in found]
+    said = [_dose_sentence(spec, line, len(found)) for line in found]
+    if spec.limit is not None:
+        said += [_threshold_sentence(spec, line) for line in found]
+    return said
+
+
+def _dose_sentence(spec: SweepSpec, line: Line, num: int) -> str:
+    what, where = metric_label(line.metric), _at(spec, line)
+    if line.curve is None:
+        return f"{what}{where} cannot be measured: no seed kept its skills at every dose."
+    dose, slope = spec.over[0].name, line.curve.slope
+    bounds = f" [{signed(slope.low, 3)}, {signed(slope.high, 3)}]" if slope.bounded else ""
+    adjusted = f", Holm over {num}" if num > 1 else ""
+    claim = f"p {p_text(line.p)}{adjusted}"
+    if line.p < 0.05:
+        verb = "falls" if slope.mean < 0 else "rises"
+        text = f"{what} {verb} with {dose}{where}"
+    else:
+        text = f"{what} is not shown to change with {dose}{where}"
+    return f"{text}: {signed(slope.mean, 3)}{bounds} a unit ({claim}, {_seeds(line)})."
+
+
+def _threshold_sentence(spec: SweepSpec, line: Line) -> str:
+    assert spec.limit is not None
+    what, where, dose = metric_label(line.metric), _at(spec, line), spec.over[0].name
+    found, curve = line.threshold, line.curve
+    if found is None or curve is None:
+        return f"{what}{where} cannot be measured: no seed kept its skills at every dose."
+    change = f"{'lost' if found.limit < 0 else 'gained'} {abs(found.limit):g}"
+    if not found.reached:
+        end = f"{signed(float(curve.mean[-1]))} [{signed(float(curve.low[-1]))}, {signed(float(curve.high[-1]))}]"
+        sentence = f"{what} has not {change} up to {dose} {found.doses[1]:g}{where}: there it has changed by {end}"
+        if math.isfinite(found.low):
+            sentence += f", and the loss may have come to that from {dose} {found.low:.3g} on"
+    else:
+        high = f"{found.high:.3g}" if math.isfinite(found.high) else f"beyond {found.doses[1]:g}"
+        sentence = f"{what} has {change} at {dose} {found.estimate:.3g}{where}"
+        sentence += ", no interval" if math.isnan(found.low) else f", 95% interval {found.low:.3g} to {high}"
+    warned = "" if found.reliable else f"; with fewer than {MIN_SEEDS} seeds no interval is to be relied on"
+    return f"{sentence} ({_seeds(line)}{warned})."
+
+
+def _front_sentence(spec: SweepSpec, outcomes: Sequence[Outcome], again: Sequence[Outcome]) -> str:
+    found = front(spec, outcomes)
+    if not found:
+        return (
+            f"None of {len(outcomes)} trials passes the floors, so there is no front; lower a floor, or widen a range."
+        )
+    ends = " to ".join(
+        f"robustness {signed(o.objectives[0])} at collateral {signed(o.objectives[1])} "
+        f"({settings_text(spec, o.trial.settings)})"
+        for o in (found if len(found) == 1 else (found[0], found[-1]))
+    )
+    sentence = f"The front has {len(found)} of {len(outcomes)} trials: {ends}."
+    if again:
+        kept = sum(feasible(spec, o) for o in again)
+        losses = [now.objectives[0] - then.objectives[0] for now, then in zip(again, found, strict=True)]
+        mean = sum(losses) / len(losses)
+        sentence += (
+            f" On held-out seeds {kept} of {len(again)} still pass, and their robustness differs by {signed(mean)} on "
+            "average from what they were chosen for."
+        )
+    return sentence
+
+
+def _at(spec: SweepSpec, line: Line) -> str:
+    return "" if line.at is None else f" at {spec.over[1].name} {line.at:g}"
+
+
+def _seeds(line: Line) -> str:
+    left_out = f", seeds {list(line.lost)} left out: skill lost" if line.lost else ""
+    return f"{len(line.seeds)} seed{'s' * (len(line.seeds) != 1)}{left_out}"
+
+
+def settings_text(spec: SweepSpec, settings: Mapping[str, float]) -> str:
+    """`strength 0.3, penalty 4`."""
+    return ", ".join(f"{axis.name} {_number(settings[axis.path])}" for axis in spec.over)
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}"
+
+
+def write_report(
+    store: Store, spec: SweepSpec, outcomes: Sequence[Outcome], again: Sequence[Outcome] = ()
+) -> SweepReport:
+    """Make the report and write its records and figures: `trials.parquet`, `changes.parquet`, `findings.json`,
+    `*.svg`, `*.png`, and last `table.txt`."""
+    from runs.sweep.figures import figures
+
+    report = make_report(spec, outcomes, again)
+    frames = [_rows(spec, outcome, False) for outcome in outcomes] + [_rows(spec, outcome, True) for outcome in again]
+    store.write_table("trials", pd.DataFrame([row for rows in frames for row in rows]))
+    store.write_table("changes", pd.DataFrame(_changes(outcomes, False) + _changes(again, True)))
+    store.write_json("findings", findings(report))
+    for name, data in figures(report).items():
+        store.write_bytes(name, data)
+    store.write_text("table.txt", to_text(report, TEXT_WIDTH))
+    return report
+
+
+def findings(report: SweepReport) -> dict[str, Any]:
+    """Verdicts, curves, thresholds and front as plain JSON values; null for what is not a finite number."""
+    spec = report.spec
+    plain: dict[str, Any] = {
+        "sweep": spec.model_dump(mode="json", exclude={"trials"}),
+        "verdicts": list(report.verdicts),
+    }
+    if spec.mode == "pareto":
+        plain["front"] = [outcome.trial.number for outcome in front(spec, report.outcomes)]
+        return plain
+    plain["lines"] = [
+        {
+            "metric": metric,
+            "at": line.at,
+            "seeds": list(line.seeds),
+            "lost": list(line.lost),
+            "p": line.p,
+            "curve": None
+            if line.curve is None
+            else {
+                name: [_finite(number) for number in getattr(line.curve, name).tolist()]
+                for name in ("doses", "mean", "low", "high", "fit")
+            },
+            "threshold": None
+            if line.threshold is None
+            else {name: _finite(getattr(line.threshold, name)) for name in ("limit", "estimate", "low", "high")},
+        }
+        for metric in shown_metrics(spec, report.outcomes)
+        for line in lines(spec, report.outcomes, metric)
+    ]
+    return plain
+
+
+def _rows(spec: SweepSpec, outcome: Outcome, held_out: bool) -> list[dict[str, Any]]:
+    settings = {axis.name: outcome.trial.settings[axis.path] for axis in spec.over}
+    return [
+        {
+            "trial": outcome.trial.number,
+            **settings,
+            "held_out": held_out,
+            "arm": outcome.arm,
+            "control": outcome.control,
+            "metric": metric,
+            "mean": effect.interval.mean,
+            "low": effect.interval.low,
+            "high": effect.interval.high,
+            "num_seeds": effect.interval.num,
+            "lost": len(effect.lost),
+            "p": effect.p,
+        }
+        for metric, effect in sorted(outcome.effects.items())
+    ]
+
+
+def _changes(outcomes: Sequence[Outcome], held_out: bool) -> list[dict[str, Any]]:
+    return [
+        {"trial": outcome.trial.number, "held_out": held_out, "metric": metric, "seed": seed, "effect": number}
+        for outcome in outcomes
+        for metric, effect in sorted(outcome.effects.items())
+        for seed, number in zip(effect.seeds, effect.per_seed, strict=True)
+    ]
+
+
+def _finite(number: float) -> float | None:
+    return float(number) if math.isfinite(number) else None
