@@ -28,7 +28,7 @@ BLUE, ORANGE, GREEN, GREY, BLACK = "#0072B2", "#D55E00", "#009E73", "#8c8c8c", "
 
 MARKERS = "osD^vPX*<>"
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.hashsalt": "kerf",
     "svg.fonttype": "none",
     "font.family": "DejaVu Sans",
@@ -43,6 +43,12 @@ STYLE = {
 }
 
 DOTS_PER_INCH = 150
+
+DODGE = 0.03
+"""How far the curves of one panel stand apart, as a share of the doses' range: so that none hides another."""
+
+LEAST_RANGE = 0.05
+"""An axis of effects reaches at least so far to either side of 0: what counts as no effect is not blown up."""
 
 
 def figures(report: SweepReport) -> dict[str, bytes]:
@@ -98,18 +104,20 @@ def _curves(panel: Axes, spec: SweepSpec, found: Sequence[Line], metric: str) ->
     """One metric: a curve for each value of the second setting."""
     first = spec.over[0]
     panel.axhline(0.0, color=BLACK, linewidth=0.8)
+    span = first.ends[1] - first.ends[0]
     for index, line in enumerate(found):
         if line.curve is None:
             continue
         curve, colour = line.curve, _ordinal(index, len(found))
+        beside = (index - (len(found) - 1) / 2) * DODGE * span / max(1, len(found) - 1)
         label = "mean effect" if line.at is None else f"{spec.over[1].name} {line.at:g}"
         bars = [np.maximum(curve.mean - curve.low, 0.0), np.maximum(curve.high - curve.mean, 0.0)]
         if len(found) == 1:
             panel.fill_between(curve.doses, curve.low, curve.high, color=colour, alpha=0.18, linewidth=0)
-        panel.plot(curve.doses, curve.fit, color=colour, linewidth=1.4)
+        panel.plot(curve.doses + beside, curve.fit, color=colour, linewidth=1.4)
         panel.errorbar(
-            curve.doses, curve.mean, yerr=bars, fmt=MARKERS[index % len(MARKERS)], color=colour, markersize=4.5,
-            elinewidth=0.8, capsize=2, label=label,
+            curve.doses + beside, curve.mean, yerr=bars, fmt=MARKERS[index % len(MARKERS)], color=colour,
+            markersize=4.5, elinewidth=0.8, capsize=2, label=label,
         )  # fmt: skip
     if spec.limit is not None and spec.limit.metric == metric:
         panel.axhline(spec.limit.change, color=ORANGE, linestyle="--", linewidth=1.2)
@@ -123,6 +131,8 @@ def _curves(panel: Axes, spec: SweepSpec, found: Sequence[Line], metric: str) ->
     panel.set_xlabel(_dose_label(first.name, first.path))
     panel.tick_params(labelbottom=True)
     panel.margins(x=0.03)
+    low, high = panel.get_ylim()
+    panel.set_ylim(min(low, -LEAST_RANGE), max(high, LEAST_RANGE))
 
 
 def _mark_threshold(panel: Axes, line: Line) -> None:
@@ -159,10 +169,17 @@ def _phase(report: SweepReport) -> Figure:
         panel.text(column, row, text, ha="center", va="center", fontsize=7.5, color="white" if dark else BLACK)
     if spec.limit is not None and min(shade.shape) > 1:
         limit = spec.limit.change
-        if np.nanmin(shade) < limit < np.nanmax(shade):
+        passed = shade <= limit if limit < 0 else shade >= limit
+        label = f"{metric_label(metric)} comes to {limit:+g}".replace("-", "\N{MINUS SIGN}")
+        if passed.any() and not passed[~np.isnan(shade)].all():
             panel.contour(np.ma.masked_invalid(shade), levels=[limit], colors=[BLACK], linewidths=2.0, linestyles="-")
-        label = f"black line: {metric_label(metric)} comes to {limit:+g}".replace("-", "\N{MINUS SIGN}")
-        panel.set_title(label if np.nanmin(shade) < limit < np.nanmax(shade) else "the limit is not passed", fontsize=9)
+            panel.set_title(f"black line: {label}", fontsize=9)
+        else:
+            panel.set_title(f"{label} {'everywhere' if passed.any() else 'nowhere'}", fontsize=9)
+    for edge in range(1, len(x)):
+        panel.axvline(edge - 0.5, color="white", linewidth=1.5)
+    for edge in range(1, len(y)):
+        panel.axhline(edge - 0.5, color="white", linewidth=1.5)
     panel.set_xticks(range(len(x)), [f"{value:g}" for value in x])
     panel.set_yticks(range(len(y)), [f"{value:g}" for value in y])
     panel.set_xlabel(_dose_label(across.name, across.path))

@@ -94,7 +94,10 @@ def with_sums(ends: Ends, spec: SweepSpec) -> Ends:
     def add(frame: pd.DataFrame) -> pd.DataFrame:
         curves = frame[[exits[strength] for strength in strengths]].to_numpy()
         left = [float(np.interp(spec.yardstick, strengths, curve)) for curve in curves]
-        return frame.assign(**{ROBUSTNESS: -np.array(left), COLLATERAL: frame[untouched].mean(axis=1)})
+        added = frame.copy()
+        added[ROBUSTNESS] = -np.array(left)
+        added[COLLATERAL] = frame[untouched].mean(axis=1)
+        return added
 
     return replace(ends, aligned=add(ends.aligned), final=add(ends.final))
 

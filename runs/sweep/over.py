@@ -8,6 +8,7 @@ from typing import Any
 
 from agents.settings import Settings
 from lab.errors import KerfError
+from runs.arms import ArmSettings
 from runs.plain_yaml import parse
 
 MOST_VALUES = 1_000
@@ -121,14 +122,13 @@ def axis(name: str, form: str | float | Sequence[Any], arm: str) -> Axis:
 
 
 def full_path(name: str, arm: str) -> str:
-    """The recipe's path of a setting: `strength` and `penalty` are the recipe's, other short names the swept arm's."""
-    if "." in name or name in RECIPE_LEVEL:
-        return name
-    return f"arms.{arm}.{name}"
+    """The recipe's path of a setting: a name of one word is the swept arm's if arms have it, else the recipe's.
 
-
-RECIPE_LEVEL: tuple[str, ...] = (STRENGTH, PENALTY, "iterations")
-"""Settings of the whole recipe that go by a short name."""
+    `strength` and `penalty` are the recipe's, from which the arm inherits them.
+    """
+    if name in ArmSettings.model_fields and name not in (STRENGTH, PENALTY):
+        return f"arms.{arm}.{name}"
+    return name
 
 
 def _listed(values: list[float], where: str) -> tuple[float, ...]:

@@ -162,6 +162,8 @@ def _threshold_sentence(spec: SweepSpec, line: Line) -> str:
         sentence = f"{what} has not {change} up to {dose} {found.doses[1]:g}{where}: there it has changed by {end}"
         if math.isfinite(found.low):
             sentence += f", and the loss may have come to that from {dose} {found.low:.3g} on"
+    elif found.estimate == found.doses[0]:
+        sentence = f"{what} has {change} at {dose} {found.estimate:.3g}{where}, the smallest dose, already"
     else:
         high = f"{found.high:.3g}" if math.isfinite(found.high) else f"beyond {found.doses[1]:g}"
         sentence = f"{what} has {change} at {dose} {found.estimate:.3g}{where}"

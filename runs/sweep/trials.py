@@ -8,6 +8,7 @@ was killed between any two writes goes on as if it had not been.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,9 @@ class Trials:
         if found is None and not self._study.trials:
             self._study.set_user_attr("kerf.sweep", digest)
             self._study.set_user_attr("kerf.sampler", spec.sampler if spec.mode == "pareto" else "grid")
-            self._study.set_metric_names([ROBUSTNESS, COLLATERAL])
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                self._study.set_metric_names([ROBUSTNESS, COLLATERAL])
         elif found != digest:
             raise KerfError(
                 f"Optuna's storage {storage or folder / JOURNAL} has a study {name!r} of another sweep; give --storage "
