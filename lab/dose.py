@@ -34,6 +34,10 @@ percentile bootstrap over seeds, tried on the same sweeps, held it less often ev
 row, 0.52, 0.70, 0.88 in the fourth.)"""
 
 
+SIGNIFICANT = 0.05
+"""Level at which a slope decides from which side a limit is come to."""
+
+
 @dataclass(frozen=True)
 class Curve:
     """A dose-response curve.
@@ -64,17 +68,22 @@ class Threshold:
     """The dose at which the mean change has come to a limit.
 
     Attributes:
-        limit: The limit; a negative one is reached by falling, a positive one by rising.
+        limit: The limit.
+        falling: Whether the curve comes to it from above, as most do that lose something; or from below, as where a
+            loss is cured.
         estimate: Where the monotone fit reaches it; the smallest dose if it is there from the start, inf if it is not
             reached at any dose.
-        low: Lower end of the 95% interval: the smallest dose where no lower one can be excluded.
+        low: Lower end of the 95% interval: the smallest dose where no lower one can be excluded; inf where all doses
+            that were tried can be. nan with one seed, and where no monotone curve fits the seeds: then there is no
+            interval.
         high: Upper end; inf where it cannot be excluded that the limit lies beyond the largest dose.
         doses: The smallest and the largest dose that were tried.
         num: Seeds that it rests on.
-        reliable: False below `MIN_SEEDS` seeds.
+        reliable: False below `MIN_SEEDS` seeds, and without an interval.
     """
 
     limit: float
+    falling: bool
     estimate: float
     low: float
     high: float
@@ -93,19 +102,19 @@ def isotonic(values: ArrayLike, falling: bool) -> NDArray[np.float64]:
     return np.asarray(optimize.isotonic_regression(values, increasing=not falling).x, np.float64)
 
 
-def crossing(doses: ArrayLike, curve: ArrayLike, limit: float) -> float:
+def crossing(doses: ArrayLike, curve: ArrayLike, limit: float, falling: bool) -> float:
     """The first dose at which a monotone curve, linear between doses, has come to `limit`.
 
-    A negative limit is reached from above, a positive one from below. The smallest dose if the curve is there from the
-    start; inf if it does not reach it.
+    The smallest dose if the curve is there from the start; inf if it does not reach it.
 
     Args:
         doses: `(D,)`, ascending.
         curve: `(D,)`, its value at each.
-        limit: Not 0.
+        limit: What it is to come to.
+        falling: Whether from above, or from below.
     """
     at, values = np.asarray(doses, np.float64), np.asarray(curve, np.float64)
-    there = np.flatnonzero(values <= limit if limit < 0 else values >= limit)
+    there = np.flatnonzero(values <= limit if falling else values >= limit)
     if not len(there):
         return math.inf
     now = int(there[0])
@@ -130,8 +139,7 @@ def dose_response(doses: ArrayLike, changes: ArrayLike, falling: bool, rng: np.r
     """
     at, given = _checked(doses, changes)
     low, high = _bands(given, rng)
-    centred = at - at.mean()
-    slopes = given @ centred / (centred @ centred)
+    slopes = _slopes(at, given)
     mean = given.mean(axis=0)
     return Curve(
         at,
@@ -155,6 +163,9 @@ def threshold(
     what holds anyway if the curve is monotone. As the doses are gone through in their order until the first that is not
     excluded, no correction for their number is needed (fixed-sequence testing). `COVERAGE` says how often it was right.
 
+    A loss (a negative limit) is reached by falling, a gain by rising; but from the other side if the smallest dose is
+    beyond the limit and the slope is significantly the other way.
+
     Args:
         doses: `(D,)`, ascending, D >= 2.
         changes: `(S, D)`, of each seed at each dose.
@@ -168,7 +179,7 @@ def threshold(
     at, given = _checked(doses, changes)
     if not math.isfinite(limit) or limit == 0:
         raise ValueError(f"limit must be finite and not 0, got {limit}")
-    falling = limit < 0
+    falling = _falls(at, given, limit, rng)
     low, high = _bands(given, rng, confidence)
     bounded = not np.isnan(low).any()
     # Of a falling curve: what bounds an earlier dose from above bounds all later ones too, and the other way round.
@@ -178,15 +189,35 @@ def threshold(
     else:
         low, high = np.maximum.accumulate(low), np.minimum.accumulate(high[::-1])[::-1]
         first, last = high, low
+    start, end = (crossing(at, band, limit, falling) for band in (first, last)) if bounded else (math.nan, math.nan)
+    if start > end:  # the bands contradict each other: this is no monotone curve
+        start = end = math.nan
     return Threshold(
         limit,
-        crossing(at, isotonic(given.mean(axis=0), falling), limit),
-        crossing(at, first, limit) if bounded else math.nan,
-        crossing(at, last, limit) if bounded else math.nan,
+        falling,
+        crossing(at, isotonic(given.mean(axis=0), falling), limit, falling),
+        start,
+        end,
         (float(at[0]), float(at[-1])),
         len(given),
-        reliable=bounded and len(given) >= MIN_SEEDS,
+        reliable=not math.isnan(start) and len(given) >= MIN_SEEDS,
     )
+
+
+def _slopes(doses: NDArray[np.float64], changes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Each seed's least-squares slope of change on dose, `(S,)`."""
+    centred = doses - doses.mean()
+    slopes: NDArray[np.float64] = changes @ centred / (centred @ centred)
+    return slopes
+
+
+def _falls(doses: NDArray[np.float64], changes: NDArray[np.float64], limit: float, rng: np.random.Generator) -> bool:
+    """Whether the limit is to be reached by falling."""
+    side = -1.0 if limit < 0 else 1.0
+    begins_beyond = side * changes[:, 0].mean() > side * limit
+    slopes = _slopes(doses, changes)
+    cured = begins_beyond and side * slopes.mean() < 0 and permutation_p(slopes, rng) < SIGNIFICANT
+    return (limit < 0) != cured
 
 
 def _bands(

@@ -68,9 +68,9 @@ def _line(spec: SweepSpec, outcomes: Sequence[Outcome], path: str, metric: str, 
         return Line(metric, at, None, 1.0, None, seeds, lost)
     rng = stream(0, "dose", metric, str(at))
     limit = spec.limit.change if spec.limit is not None and spec.limit.metric == metric else None
-    falling = limit < 0 if limit is not None else _falls(doses, given.mean(axis=0))
-    curve = dose_response(doses, given, falling, rng)
     reached = None if limit is None else threshold(doses, given, limit, rng)
+    falling = _falls(doses, given.mean(axis=0)) if reached is None else reached.falling
+    curve = dose_response(doses, given, falling, rng)
     return Line(metric, at, curve, curve.p, reached, seeds, lost)
 
 

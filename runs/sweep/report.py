@@ -156,18 +156,24 @@ def _threshold_sentence(spec: SweepSpec, line: Line) -> str:
     found, curve = line.threshold, line.curve
     if found is None or curve is None:
         return f"{what}{where} cannot be measured: no seed kept its skills at every dose."
-    change = f"{'lost' if found.limit < 0 else 'gained'} {abs(found.limit):g}"
+    lost = found.limit < 0
+    change = f"{'lost' if lost else 'gained'} {abs(found.limit):g}"
+    if lost != found.falling:
+        change = f"{'lost' if lost else 'gained'} no more than {abs(found.limit):g}"
+    interval = "no interval"
+    if not math.isnan(found.low):
+        low, high = (
+            f"{end:.3g}" if math.isfinite(end) else f"beyond {found.doses[1]:g}" for end in (found.low, found.high)
+        )
+        interval = f"95% interval {low} to {high}"
     if not found.reached:
         end = f"{signed(float(curve.mean[-1]))} [{signed(float(curve.low[-1]))}, {signed(float(curve.high[-1]))}]"
-        sentence = f"{what} has not {change} up to {dose} {found.doses[1]:g}{where}: there it has changed by {end}"
-        if math.isfinite(found.low):
-            sentence += f", and the loss may have come to that from {dose} {found.low:.3g} on"
+        sentence = f"{what} has not {change} up to {dose} {found.doses[1]:g}{where}, where it has changed by {end}"
+        sentence += f"; {interval}" if math.isfinite(found.low) else ""
     elif found.estimate == found.doses[0]:
         sentence = f"{what} has {change} at {dose} {found.estimate:.3g}{where}, the smallest dose, already"
     else:
-        high = f"{found.high:.3g}" if math.isfinite(found.high) else f"beyond {found.doses[1]:g}"
-        sentence = f"{what} has {change} at {dose} {found.estimate:.3g}{where}"
-        sentence += ", no interval" if math.isnan(found.low) else f", 95% interval {found.low:.3g} to {high}"
+        sentence = f"{what} has {change} at {dose} {found.estimate:.3g}{where}, {interval}"
     warned = "" if found.reliable else f"; with fewer than {MIN_SEEDS} seeds no interval is to be relied on"
     return f"{sentence} ({_seeds(line)}{warned})."
 

@@ -57,6 +57,7 @@ class Trials:
 
     def __init__(self, folder: Path, name: str, spec: SweepSpec, digest: str, storage: str | None = None) -> None:
         import optuna
+        from sqlalchemy.exc import SQLAlchemyError
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._spec = spec
@@ -70,7 +71,7 @@ class Trials:
                 load_if_exists=True,
                 sampler=_sampler(spec, 0),
             )
-        except (OSError, ImportError, ValueError, optuna.exceptions.OptunaError) as error:
+        except (OSError, ImportError, ValueError, SQLAlchemyError, optuna.exceptions.OptunaError) as error:
             raise KerfError(f"Optuna's storage {storage or folder / JOURNAL} cannot be opened: {error}") from error
         found = self._study.user_attrs.get("kerf.sweep")
         if found is None and not self._study.trials:
@@ -95,7 +96,7 @@ class Trials:
         import optuna
 
         running = self._study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
-        return [self._completed(found.number, found._trial_id) for found in sorted(running, key=lambda t: t.number)]
+        return [self._completed(found) for found in sorted(running, key=lambda t: t.number)]
 
     def waiting(self) -> int:
         """How many enqueued settings have not been asked for."""
@@ -154,15 +155,32 @@ class Trials:
         else:
             self._study.tell(asked, list(objectives))
 
-    def _completed(self, number: int, trial_id: int) -> Trial:
-        """A running trial with all of its settings: what a kill cut off is proposed as it would have been."""
+    def _completed(self, found: optuna.trial.FrozenTrial) -> Trial:
+        """A running trial with all of its settings.
+
+        If a kill cut the asking off, the whole of it is proposed once more, on a copy of the study as it was then: what
+        is drawn for one setting depends on what was drawn before it.
+        """
         import optuna
 
-        self._study.sampler = _sampler(self._spec, number)
-        asked = optuna.trial.Trial(self._study, trial_id)
-        for path, distribution in self._distributions.items():
-            asked._suggest(path, distribution)
-        return Trial(number, dict(asked.params))
+        missing = [path for path in self._distributions if path not in found.params]
+        if missing:
+            settings = dict(found.system_attrs.get("fixed_params", {}))
+            if not settings:
+                sampler = _sampler(self._spec, found.number)
+                copy = optuna.create_study(directions=self._study.directions, sampler=sampler)
+                copy.add_trials([t for t in self._study.get_trials() if t.number < found.number])
+                proposed = copy.ask(self._distributions)
+                settings = dict(proposed.params)
+                attributes = copy.trials[-1].system_attrs
+                for key in attributes.keys() - found.system_attrs.keys():
+                    self._study._storage.set_trial_system_attr(found._trial_id, key, attributes[key])
+            for path in missing:
+                distribution = self._distributions[path]
+                internal = distribution.to_internal_repr(settings[path])
+                self._study._storage.set_trial_param(found._trial_id, path, internal, distribution)
+        (complete,) = (t for t in self._study.get_trials(deepcopy=False) if t.number == found.number)
+        return Trial(complete.number, dict(complete.params))
 
 
 def _journal(path: Path) -> optuna.storages.BaseStorage:

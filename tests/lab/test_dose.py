@@ -41,7 +41,7 @@ def responses(kind: str, num: int, rng: np.random.Generator, doses: NDArray[np.f
 def test_a_planted_threshold_is_in_the_interval_as_often_as_is_said(kind, limit):
     """Exact binomial test of the rate at 10 seeds against `COVERAGE` (itself from 1,000 sweeps, hence its error)."""
     rng = np.random.default_rng(17)
-    true = crossing(FINE, isotonic(responses(kind, 40_000, rng, FINE).mean(axis=0), falling=True), limit)
+    true = crossing(FINE, isotonic(responses(kind, 40_000, rng, FINE).mean(axis=0), falling=True), limit, falling=True)
     assert 0.1 < true < 0.95
     found = [threshold(DOSES, responses(kind, 10, rng, DOSES), limit, rng) for _ in range(SWEEPS)]
     held = sum(one.low <= true <= one.high for one in found)
@@ -91,12 +91,28 @@ def test_a_straight_line_is_crossed_where_it_must_be():
         ([0.0, -0.1, -0.1], -0.1, 1.0),
         ([-0.3, -0.4, -0.5], -0.1, 0.0),
         ([0.0, -0.01, -0.02], -0.1, math.inf),
-        ([0.0, 0.2, 0.2], 0.1, 0.5),
-        ([0.0, -0.5, -0.5], 0.1, math.inf),
     ],
 )
 def test_where_a_curve_first_comes_to_a_limit(curve, limit, expected):
-    assert crossing([0.0, 1.0, 2.0], curve, limit) == pytest.approx(expected)
+    assert crossing([0.0, 1.0, 2.0], curve, limit, falling=True) == pytest.approx(expected)
+    assert crossing([0.0, 1.0, 2.0], np.negative(curve), -limit, falling=False) == pytest.approx(expected)
+
+
+def test_a_cure_comes_to_a_small_loss_from_below():
+    rng = np.random.default_rng(0)
+    cured = threshold(DOSES, np.tile(-0.5 * (1.0 - DOSES), (6, 1)), -0.2, rng)
+    assert not cured.falling
+    assert (cured.estimate, cured.low, cured.high) == pytest.approx((0.6, 0.6, 0.6))
+    flat = threshold(DOSES, rng.normal(0.0, 0.01, (6, 11)), -0.2, rng)
+    assert flat.falling, "without a slope a loss is something that has not come yet"
+    assert (flat.reached, flat.low, flat.high) == (False, math.inf, math.inf)
+
+
+def test_what_is_not_monotone_has_no_interval():
+    rng = np.random.default_rng(0)
+    found = threshold(DOSES, np.tile(-0.5 * np.sin(np.pi * DOSES), (6, 1)), -0.2, rng)
+    assert math.isnan(found.low)
+    assert not found.reliable
 
 
 def test_the_fit_pools_what_is_out_of_order():
