@@ -216,8 +216,8 @@ class _Sweep:
         yield self._asked()
         if spec.mode == "threshold":
             (axis,) = spec.over
-            for _ in range(spec.refine):
-                dose = next_dose(spec, self._found()) if self._found() else None
+            while self._done and len(self._done) < len(grid) + spec.refine:
+                dose = next_dose(spec, self._found())
                 if dose is None:
                     return
                 trials.enqueue([{axis.path: dose}])
