@@ -125,7 +125,13 @@ def crossing(doses: ArrayLike, curve: ArrayLike, limit: float, falling: bool) ->
     return float(at[then] + share * (at[now] - at[then]))
 
 
-def dose_response(doses: ArrayLike, changes: ArrayLike, falling: bool, rng: np.random.Generator) -> Curve:
+def dose_response(
+    doses: ArrayLike,
+    changes: ArrayLike,
+    falling: bool,
+    rng: np.random.Generator,
+    bounds: tuple[float, float] | None = None,
+) -> Curve:
     """The curve of the mean change over doses.
 
     Args:
@@ -133,12 +139,15 @@ def dose_response(doses: ArrayLike, changes: ArrayLike, falling: bool, rng: np.r
         changes: `(S, D)`, of each seed at each dose.
         falling: Whether the monotone fit falls; else it rises.
         rng: For intervals and tests above 16 seeds.
+        bounds: What a change can be at all: the bounds of the means are cut there. None: any number.
 
     Raises:
         ValueError: other shapes, doses that do not ascend, changes that are not finite.
     """
     at, given = _checked(doses, changes)
     low, high = _bands(given, rng)
+    if bounds is not None:
+        low, high = np.clip(low, *bounds), np.clip(high, *bounds)
     slopes = _slopes(at, given)
     mean = given.mean(axis=0)
     return Curve(

@@ -162,6 +162,11 @@ def show(out: Path) -> None:
     from runs.store import Store
     from runs.verdicts import instead_of_table
 
+    if "sweep" in Store(out).manifest():
+        from runs.sweep.report import shown_again
+
+        click.echo(shown_again(Store(out)), nl=False)
+        return
     instead = instead_of_table(Store(out))
     if instead is not None:
         click.echo(instead, nl=False)
@@ -244,11 +249,13 @@ def attack(batch: int | None, uri: str | None, no_mlflow: bool, **asked: Any) ->
 @to_mlflow
 def sync(out: Path, uri: str | None) -> None:
     """Bring MLflow up to date with the records in OUT."""
+    from runs.store import Store
     from runs.tracking import default_uri, ui_command
     from runs.tracking import sync as sync_records
+    from runs.tracking_sweep import sync_sweep
 
     target = uri or default_uri()
-    written = sync_records(out, target)
+    written = (sync_sweep if "sweep" in Store(out).manifest() else sync_records)(out, target)
     click.echo(f"{written} runs written; to look at them: {ui_command(target)}")
 
 
@@ -336,6 +343,15 @@ def bench_scale(json_file: Path | None, check: bool) -> None:
     from runs.bench.scale import scale
 
     raise SystemExit(scale(json_file, terminal(), check))
+
+
+@bench.command("sweep")
+@to_json
+def bench_sweep(json_file: Path | None) -> None:
+    """What a sweep's driver costs besides its cells; exit with 1 if it is more than a twentieth."""
+    from runs.bench.sweep import sweep_cost
+
+    raise SystemExit(0 if sweep_cost(json_file, terminal()) else 1)
 
 
 for command in (*COMMANDS, cluster):

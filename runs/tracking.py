@@ -106,13 +106,13 @@ def sync_policy(root: Path, policy: Mapping[str, str], folders: Sequence[Path], 
         from mlflow import MlflowClient
 
         client = MlflowClient(tracking_uri=uri)
-        experiment = experiment(client, ATTACKS, uri)
-        found = client.search_runs([experiment], f"params.sha256 = '{policy['sha256']}'")
+        ours = experiment(client, ATTACKS, uri)
+        found = client.search_runs([ours], f"params.sha256 = '{policy['sha256']}'")
         if found:
             run = found[0].info.run_id
         else:
             tags = {"mlflow.runName": f"{policy['policy']}-{policy['sha256'][:8]}"}
-            run = client.create_run(experiment, tags=tags).info.run_id
+            run = client.create_run(ours, tags=tags).info.run_id
             for name, value in policy.items():
                 client.log_param(run, name, value)
         _log_attacks(client, run, folders)

@@ -13,6 +13,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from lab.errors import KerfError
 from runs import disk
 from runs.mirrored import PARAMETERS, parameters
 from runs.store import Store
@@ -37,6 +38,8 @@ def sync_sweep(root: str | Path, uri: str) -> int:
 
     store = Store(root)
     manifest = store.manifest()
+    if not (store.path / "table.txt").exists():
+        raise KerfError(f"{store.path}: the sweep is not finished; the command that began it completes it")
     rows = pq.read_table(store.path / "trials.parquet").to_pylist()
     with disk.held(store.path / ".mirror.lock", f"mirroring {store.path}", patience=60.0), explained(store.path, uri):
         writer = _Writer(store, manifest, uri)

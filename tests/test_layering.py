@@ -66,6 +66,8 @@ def test_imports_point_one_way(path: Path) -> None:
         ("torch", ("agents/", "runs/", "generators/learned.py")),
         ("mlflow", ("runs/tracking",)),
         ("fsspec", ("runs/remote.py",)),
+        ("optuna", ("runs/sweep/trials.py",)),
+        ("matplotlib", ("runs/sweep/figures.py",)),
     ],
 )
 def test_heavy_libraries_stay_where_they_belong(module: str, allowed: tuple[str, ...]) -> None:

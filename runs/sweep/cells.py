@@ -60,18 +60,37 @@ def swept_arm(recipe: Recipe, arm: str, settings: Mapping[str, float]) -> SweptA
     return SweptArm(f"{arm}-{digest}", arm, dict(settings), facts)
 
 
-def trial_arms(recipe: Recipe, spec: SweepSpec, settings: Mapping[str, float]) -> tuple[SweptArm, SweptArm]:
-    """The swept arm and its control in the trial of `settings`.
+class TrialArms:
+    """The arms of a sweep's trials.
 
     A control that never sees a forgery and is never penalised has neither strength nor penalty: it is one cell a seed
     for the whole sweep.
+
+    Args:
+        recipe: The base.
+        spec: The sweep.
     """
-    resolved = recipe.resolve()[spec.control]
-    mix = make_generator(get_world(recipe.world), resolved.generator, resolved.replay).mix()
-    heeded = dict(settings)
-    if mix is not None and mix.natural == 1.0 and not resolved.signed_penalty:
-        heeded = {path: value for path, value in settings.items() if path not in (STRENGTH, PENALTY)}
-    return swept_arm(recipe, spec.arm, settings), swept_arm(recipe, spec.control, heeded)
+
+    def __init__(self, recipe: Recipe, spec: SweepSpec) -> None:
+        self._recipe, self._spec = recipe, spec
+        resolved = recipe.resolve()[spec.control]
+        mix = make_generator(get_world(recipe.world), resolved.generator, resolved.replay).mix()
+        blind = mix is not None and mix.natural == 1.0 and not resolved.signed_penalty
+        self._no_matter = {STRENGTH, PENALTY} if blind else set()
+        # What is swept of one arm alone cannot matter to the other; a setting costs a second look at the whole recipe.
+        self._no_matter |= {axis.path for axis in spec.over if axis.path.startswith(f"arms.{spec.arm}.")}
+        self._known: dict[tuple[str, frozenset[tuple[str, float]]], SweptArm] = {}
+
+    def of(self, settings: Mapping[str, float]) -> tuple[SweptArm, SweptArm]:
+        """The swept arm and its control in the trial of `settings`."""
+        heeded = {path: value for path, value in settings.items() if path not in self._no_matter}
+        return self._arm(self._spec.arm, settings), self._arm(self._spec.control, heeded)
+
+    def _arm(self, arm: str, settings: Mapping[str, float]) -> SweptArm:
+        key = arm, frozenset(settings.items())
+        if key not in self._known:
+            self._known[key] = swept_arm(self._recipe, arm, settings)
+        return self._known[key]
 
 
 def record(store: Store, arm: SweptArm) -> None:

@@ -83,9 +83,7 @@ def dose(limit: str | None, **asked: Any) -> None:
 @asks_for_a_sweep
 @click.option("--floor", "floors", multiple=True, metavar="METRIC=CHANGE", help="What must be kept, e.g. care=-0.1.")
 @click.option("--trials", type=click.IntRange(min=1), metavar="N", help="Trials in all; default 60.")
-@click.option(
-    "--sampler", type=click.Choice(["gp", "tpe", "nsga2", "random"]), help="Default: gp; tpe above 100 trials."
-)
+@click.option("--sampler", type=click.Choice(["gp", "tpe", "nsga2", "random"]), help="Default: tpe.")
 @click.option("--sampler-seed", type=click.IntRange(min=0), metavar="N", help="Its seed; default 0.")
 @click.option("--batch", type=click.IntRange(min=1), metavar="N", help="Trials proposed together; default 4.")
 @click.option(

@@ -21,7 +21,7 @@ from runs.recipe import Recipe
 from runs.sentences import shown
 from runs.store import ALIGNED, Store, Unit, open_study, refuse_other_study
 from runs.study import DONE, FAILED, NOT_ALIGNED, manifest, write_once
-from runs.sweep.cells import SweptArm, cell_recipe, record, trial_arms
+from runs.sweep.cells import SweptArm, TrialArms, cell_recipe, record
 from runs.sweep.findings import front, next_dose
 from runs.sweep.outcome import Outcome, Outcomes, told
 from runs.sweep.report import settings_text, write_report
@@ -165,6 +165,7 @@ class _Sweep:
         self._workers, self._console, self._start, self._stack = workers, console, start, stack
         self._runner: Runner | None = None
         self._outcomes = Outcomes(store, spec)
+        self._trial_arms = TrialArms(recipe, spec)
         self._done: dict[int, Outcome] = {}
         self._verified: set[Unit] = set()
 
@@ -320,7 +321,7 @@ class _Sweep:
         return [self._outcomes.of(found.trial, found.arm, found.control, passed) for found in chosen], code
 
     def _arms(self, trial: Trial) -> tuple[SweptArm, SweptArm]:
-        arms = trial_arms(self._recipe, self._spec, trial.settings)
+        arms = self._trial_arms.of(trial.settings)
         for arm in arms:
             record(self._store, arm)
         return arms

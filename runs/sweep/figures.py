@@ -78,7 +78,7 @@ def _bytes(figure: Figure, kind: str) -> bytes:
 
 def _dose_response(report: SweepReport) -> Figure:
     spec, outcomes = report.spec, report.outcomes
-    metrics = [metric for metric in shown_metrics(spec, outcomes) if metric != "utility/ideal"]
+    metrics = shown_metrics(spec, outcomes)
     if spec.mode == "threshold":
         assert spec.limit is not None
         metrics = list(dict.fromkeys((spec.limit.metric, ROBUSTNESS)))
@@ -123,7 +123,7 @@ def _curves(panel: Axes, spec: SweepSpec, found: Sequence[Line], metric: str) ->
         panel.axhline(spec.limit.change, color=ORANGE, linestyle="--", linewidth=1.2)
         panel.annotate(
             f"limit {spec.limit.change:g}", (1.0, spec.limit.change), xycoords=("axes fraction", "data"),
-            xytext=(-2, 3), textcoords="offset points", ha="right", va="bottom", color=ORANGE, fontsize=8,
+            xytext=(-2, -3), textcoords="offset points", ha="right", va="top", color=ORANGE, fontsize=8,
         )  # fmt: skip
         if len(found) == 1:
             _mark_threshold(panel, found[0])
@@ -166,7 +166,7 @@ def _phase(report: SweepReport) -> Figure:
     for (row, column), value in np.ndenumerate(shade):
         text = "lost" if math.isnan(value) else f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")
         dark = not math.isnan(value) and abs(value) > 0.6 * most
-        panel.text(column, row, text, ha="center", va="center", fontsize=7.5, color="white" if dark else BLACK)
+        panel.text(column, row - 0.3, text, ha="center", va="center", fontsize=7.5, color="white" if dark else BLACK)
     if spec.limit is not None and min(shade.shape) > 1:
         limit = spec.limit.change
         passed = shade <= limit if limit < 0 else shade >= limit

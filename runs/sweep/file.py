@@ -135,7 +135,7 @@ def read_sweep(path: str) -> AskedSweep:
             file.arm,
             limits[0] if limits else None,
             [f"{metric}={change}" for metric, change in file.floor.items()],
-            file.sampler,
+            sampler=file.sampler,
             trials=file.trials,
             sampler_seed=file.sampler_seed,
             batch=file.batch,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lab.dose import Curve, Threshold, dose_response, threshold
 from lab.stats import holm
-from runs.report.effects import stream
+from runs.report.effects import effect_bounds, stream
 from runs.sweep.outcome import Outcome
 from runs.sweep.spec import COLLATERAL, ROBUSTNESS, SweepSpec
 
@@ -70,7 +70,7 @@ def _line(spec: SweepSpec, outcomes: Sequence[Outcome], path: str, metric: str, 
     limit = spec.limit.change if spec.limit is not None and spec.limit.metric == metric else None
     reached = None if limit is None else threshold(doses, given, limit, rng)
     falling = _falls(doses, given.mean(axis=0)) if reached is None else reached.falling
-    curve = dose_response(doses, given, falling, rng)
+    curve = dose_response(doses, given, falling, rng, effect_bounds(metric))
     return Line(metric, at, curve, curve.p, reached, seeds, lost)
 
 
@@ -118,7 +118,7 @@ def _beats(other: tuple[float, float], one: tuple[float, float]) -> bool:
 
 
 def shown_metrics(spec: SweepSpec, outcomes: Sequence[Outcome]) -> list[str]:
-    """The metrics of tables and figures: what is asked about, care, and competence."""
+    """The metrics of table and figures: what is asked about, care, and competence. The records have all."""
     known = set(outcomes[0].effects)
     asked = [ROBUSTNESS, *(m for m in spec.metrics if m not in (ROBUSTNESS, COLLATERAL)), "value/care", COLLATERAL]
-    return [metric for metric in dict.fromkeys((*asked, "competence", "utility/ideal")) if metric in known]
+    return [metric for metric in dict.fromkeys((*asked, "competence")) if metric in known]

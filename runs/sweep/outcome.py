@@ -105,7 +105,8 @@ def with_sums(ends: Ends, spec: SweepSpec) -> Ends:
 def told(outcome: Outcome, spec: SweepSpec) -> tuple[tuple[float, float] | None, dict[str, float], dict[str, Any]]:
     """What Optuna is told of a trial: objectives, constraints (feasible if <= 0), attributes."""
     objectives: tuple[float, float] | None = outcome.objectives
-    numbers = {metric: outcome.number(metric) for metric in outcome.effects if metric.split("/")[0] != "false_exit"}
+    asked = (*spec.metrics, "value/care", COMPETENCE, "utility/ideal")
+    numbers = {metric: outcome.number(metric) for metric in dict.fromkeys(asked) if metric in outcome.effects}
     if not all(map(math.isfinite, outcome.objectives)):
         objectives = None
     constraints = {

@@ -15,7 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from lab.effect import Effect, p_text, signed
+from lab.errors import KerfError
 from lab.intervals import MIN_SEEDS
+from lab.stats import smallest_p
 from runs.report.table import interval_text, metric_label, to_text
 from runs.store import Store
 from runs.sweep.findings import Line, feasible, front, lines, shown_metrics
@@ -147,6 +149,8 @@ def _dose_sentence(spec: SweepSpec, line: Line, num: int) -> str:
         text = f"{what} {verb} with {dose}{where}"
     else:
         text = f"{what} is not shown to change with {dose}{where}"
+        if num * smallest_p(len(line.seeds)) >= 0.05:
+            claim += ", and so few seeds cannot show it"
     return f"{text}: {signed(slope.mean, 3)}{bounds} a unit ({claim}, {_seeds(line)})."
 
 
@@ -235,6 +239,18 @@ def write_report(
         store.write_bytes(name, data)
     store.write_text("table.txt", to_text(report, TEXT_WIDTH))
     return report
+
+
+def shown_again(store: Store) -> str:
+    """The table of a finished sweep, as it was printed.
+
+    Raises:
+        KerfError: if it has none yet.
+    """
+    path = store.path / "table.txt"
+    if not path.exists():
+        raise KerfError(f"{store.path}: the sweep is not finished; the command that began it completes it")
+    return path.read_text()
 
 
 def findings(report: SweepReport) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 from lab.errors import KerfError
 from runs.recipe_file import load_recipe
 from runs.store import Store
-from runs.sweep.cells import cell_recipe, record, swept_arm, trial_arms
+from runs.sweep.cells import TrialArms, cell_recipe, record, swept_arm
 from tests.runs.sweep.asking import asked, recipe
 
 
@@ -37,7 +37,7 @@ def test_the_number_of_trials_is_no_part_of_what_a_sweep_is(tmp_path):
 def test_equal_settings_are_one_cell_and_the_control_is_one_for_all(tmp_path):
     base = recipe(tmp_path)
     spec = asked(base, "dose", "strength=0:1:0.5", "penalty=0,4")
-    arms = [trial_arms(base, spec, {"strength": s, "penalty": p}) for s in (0.0, 1.0) for p in (0.0, 10.0)]
+    arms = [TrialArms(base, spec).of({"strength": s, "penalty": p}) for s in (0.0, 1.0) for p in (0.0, 10.0)]
     assert len({arm.name for arm, _ in arms}) == 4
     assert len({control.name for _, control in arms}) == 1
     by_path = swept_arm(base, "penalised", {"arms.penalised.penalty": 10.0})
@@ -47,14 +47,14 @@ def test_equal_settings_are_one_cell_and_the_control_is_one_for_all(tmp_path):
 def test_a_control_that_sees_forgeries_has_their_strength(tmp_path):
     base = recipe(tmp_path, {"control": "exposure"})
     spec = asked(base, "dose", "strength=0:1:0.5", "penalty=0,4")
-    controls = [trial_arms(base, spec, {"strength": s, "penalty": p})[1].name for s in (0.0, 1.0) for p in (0.0, 4.0)]
+    controls = [TrialArms(base, spec).of({"strength": s, "penalty": p})[1].name for s in (0.0, 1.0) for p in (0.0, 4.0)]
     assert controls[0] == controls[1] != controls[2] == controls[3]
 
 
 def test_the_control_trains_as_the_swept_arm_does(tmp_path):
     base = recipe(tmp_path)
     spec = asked(base, "dose", "iterations=2,4")
-    two, four = (trial_arms(base, spec, {"iterations": n})[1] for n in (2, 4))
+    two, four = (TrialArms(base, spec).of({"iterations": n})[1] for n in (2, 4))
     assert (two.facts["iterations"], four.facts["iterations"]) == (2, 4)
     assert two.name != four.name
 
