@@ -150,7 +150,7 @@ def _dose_sentence(spec: SweepSpec, line: Line, num: int) -> str:
     else:
         text = f"{what} is not shown to change with {dose}{where}"
         if num * smallest_p(len(line.seeds)) >= 0.05:
-            claim += ", and so few seeds cannot show it"
+            return f"{text}: {signed(slope.mean, 3)}{bounds} a unit ({claim}; {_seeds(line)}, too few to show it)."
     return f"{text}: {signed(slope.mean, 3)}{bounds} a unit ({claim}, {_seeds(line)})."
 
 
