@@ -166,7 +166,11 @@ def _phase(report: SweepReport) -> Figure:
     for (row, column), value in np.ndenumerate(shade):
         text = "lost" if math.isnan(value) else f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")
         dark = not math.isnan(value) and abs(value) > 0.6 * most
-        panel.text(column, row - 0.3, text, ha="center", va="center", fontsize=7.5, color="white" if dark else BLACK)
+        below = {"facecolor": drawn.to_rgba(value), "edgecolor": "none", "pad": 1.0}
+        panel.text(
+            column, row - 0.3, text, ha="center", va="center", fontsize=7.5, color="white" if dark else BLACK,
+            bbox=None if math.isnan(value) else below, zorder=5,
+        )  # fmt: skip
     if spec.limit is not None and min(shade.shape) > 1:
         limit = spec.limit.change
         passed = shade <= limit if limit < 0 else shade >= limit

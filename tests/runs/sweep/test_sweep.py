@@ -123,7 +123,7 @@ def test_killed_at_any_moment_the_same_command_finishes_with_the_same_records(tm
     for attempt in range(kills + 1):
         out, seen = tmp_path / f"killed-{attempt}", dict[str, int]()
         while True:
-            patience = moments.uniform(0.01, 0.3) * whole if killed < kills else 60.0
+            patience = moments.uniform(0.01, 0.2) * whole if killed < kills else 60.0
             finished = run_for(patience, base, spec, out)
             for path, stamp in stamps(out).items():
                 assert seen.setdefault(path, stamp) == stamp, f"{path} was done twice"
