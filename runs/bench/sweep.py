@@ -79,7 +79,8 @@ class MadeUp:
                 kind = metric.partition("/")[0]
                 drop = {"false_exit": fall, "value": 0.3 * fall, "skill": 0.0}.get(kind, 0.1 * fall)
                 noise = rng.normal(0.0, 0.02) if iteration else 0.0
-                rows.append((unit.arm, unit.seed, iteration, iteration, metric, 0.95 - share * drop + noise, 256))
+                score = min(max(0.95 - share * drop + noise, 0.0), 1.0)
+                rows.append((unit.arm, unit.seed, iteration, iteration, metric, score, 256))
         with self._store.unit(unit) as folder:
             folder.write_table("measures", dict(zip(MEASURES.names, zip(*rows, strict=True), strict=True)))
             if unit.arm == ALIGNED:
