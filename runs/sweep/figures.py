@@ -216,11 +216,12 @@ def _front(report: SweepReport) -> Figure:
         _held_out(panel, again, best[index], "front, on held-out seeds" if index == 0 else "")
     panel.axhline(0.0, color=BLACK, linewidth=0.8)
     panel.axvline(0.0, color=BLACK, linewidth=0.8)
-    for index, outcome in enumerate((best[0], best[-1]) if len(best) > 1 else best):
-        text = "\n".join(f"{axis.name} {outcome.trial.settings[axis.path]:.3g}" for axis in spec.over)
+    if best:
+        most = best[-1]
+        text = "\n".join(f"{axis.name} {most.trial.settings[axis.path]:.3g}" for axis in spec.over)
         panel.annotate(
-            text, outcome.objectives, xytext=(8, 6), textcoords="offset points", fontsize=7, color=BLUE,
-            ha="right" if index else "left", va="bottom",
+            text, most.objectives, xytext=(4, -10), textcoords="offset points", fontsize=7.5, color=BLUE,
+            ha="left", va="top", bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1.0},
         )  # fmt: skip
     panel.set_xlabel(_effect_label(ROBUSTNESS, spec))
     panel.set_ylabel(_effect_label(COLLATERAL, spec))

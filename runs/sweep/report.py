@@ -59,11 +59,7 @@ class SweepReport:
         for metric in metrics:
             table.add_column(Text(metric_label(metric)), justify="right", no_wrap=True)
         if self.spec.mode == "pareto":
-            for again in self.again:
-                self._row(table, again, metrics, "held out")
-            shown = [*front(self.spec, self.outcomes)]
-            if self.again:
-                table.add_section()
+            shown = front(self.spec, self.outcomes)
         else:
             shown = sorted(self.outcomes, key=lambda o: [o.trial.settings[a.path] for a in reversed(self.spec.over)])
         second = self.spec.over[1].path if len(self.spec.over) > 1 else None
@@ -71,7 +67,9 @@ class SweepReport:
             last = index + 1 == len(shown)
             section = self.spec.mode == "dose" and second is not None and not last
             end = section and shown[index + 1].trial.settings[second] != outcome.trial.settings[second]  # type: ignore[index]
-            self._row(table, outcome, metrics, end_section=end)
+            self._row(table, outcome, metrics, end_section=bool(end) or (last and bool(self.again)))
+        for again in self.again:
+            self._row(table, again, metrics, "held out")
         return table
 
     def _row(
