@@ -117,19 +117,25 @@ def make_battery(recipe: Recipe, draw: int = 0) -> AnyBattery:
 
 
 def run_unit(
-    recipe: Recipe, unit: Unit, store: Store, num_threads: int = 1, checkpoint_every: float = EVERY
+    recipe: Recipe,
+    unit: Unit,
+    store: Store,
+    num_threads: int = 1,
+    checkpoint_every: float = EVERY,
+    stopping: Callable[[], bool] = lambda: False,
 ) -> Iterator[Progress]:
     """Do a unit, from its latest checkpoint if it has one, and publish its records. A cell needs what `needs` names in
     the store.
 
     Ray must have been initialised (RLlib asks for it). `num_threads` and `checkpoint_every` (seconds) change how long
-    it takes and nothing else. Raises `KerfError` if the unit is finished already.
+    it takes and nothing else. Where `stopping` says so after an iteration, a checkpoint is left before it is told of:
+    whoever stops listening there loses nothing. Raises `KerfError` if the unit is finished already.
     """
     remote = remote_of(store.path)
     if remote is not None:
         for needed in needs(recipe.resolve(), unit):
             remote.pull_unit(needed)
-    checkpoints = Checkpoints(store, unit, recipe, checkpoint_every)
+    checkpoints = Checkpoints(store, unit, recipe, checkpoint_every, stopping)
     if unit.arm == ALIGNED:
         yield from align(recipe, unit, store, num_threads, checkpoints)
     else:
@@ -219,9 +225,9 @@ def align_by_ppo(
                 progress = log.iteration(algorithm.train(), phase.training.num_scenarios * world.horizon)
                 if look is not None:
                     look(algorithm)
-                yield progress
                 if checkpoints is not None and algorithm.num_iterations < phase.iterations:
                     checkpoints.offer(log.done, partial(_state, log, algorithm, phase=({}, {"index": index})))
+                yield progress
             policy = algorithm.policy()
     assert policy is not None  # there are always two phases, if of no iterations
     return policy
@@ -280,13 +286,14 @@ def train_arm(
                     doses = list(saved["doses"][0]["doses"])
                     measured = [Measured(**row) for row in saved["measured"][1]["rows"]]
                 while log.done < end:
-                    yield log.iteration(algorithm.train(), arm.training.num_scenarios * world.horizon)
+                    progress = log.iteration(algorithm.train(), arm.training.num_scenarios * world.horizon)
                     doses.append(algorithm.doses)
                     if log.done % recipe.measure_every == 0 or log.done == end:
                         policy = algorithm.policy()
                         measure(policy)
                     if checkpoints is not None and log.done < end:
                         checkpoints.offer(log.done, state)
+                    yield progress
             if arm.signed_penalty:
                 write_doses(folder, unit, doses, arm.signed_penalty)
         _publish(folder, policy, log, measured, battery)

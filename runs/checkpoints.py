@@ -51,16 +51,24 @@ class Checkpoints:
         unit: Whose.
         recipe: What the unit is done by: a checkpoint of another recipe, or of another version of the code, is no use.
         every: Seconds between two; 0: after every iteration.
+        stopping: Says whether the unit is about to be stopped, so that one is due at once.
 
     Attributes:
         path: Their folder.
         told: What was found on the way that should be known, in sentences.
     """
 
-    def __init__(self, store: Store, unit: Unit, recipe: Recipe, every: float = EVERY) -> None:
+    def __init__(
+        self,
+        store: Store,
+        unit: Unit,
+        recipe: Recipe,
+        every: float = EVERY,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.path = store.path / FOLDER / unit.name
         self.told: list[str] = []
-        self._store, self._unit, self._every = store, unit, every
+        self._store, self._unit, self._every, self._stopping = store, unit, every, stopping
         self._name = f"{FOLDER}/{unit.name}"
         self._remote = remote_of(store.path)
         self._made_by = {"unit": unit.name, "recipe_hash": recipe_hash(recipe), **_code()}
@@ -100,7 +108,7 @@ class Checkpoints:
         Raises:
             DiskError: if the disk does not let us write.
         """
-        if time.monotonic() - self._latest >= self._every:
+        if time.monotonic() - self._latest >= self._every or self._stopping():
             self.keep(iterations, state())
 
     def keep(self, iterations: int, parts: Mapping[str, State]) -> None:

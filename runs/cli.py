@@ -10,7 +10,7 @@ import click
 
 from lab.errors import KerfError
 from runs.cluster.commands import cluster
-from runs.options import asks_for_a_recipe, to_mlflow
+from runs.options import asks_for_a_recipe, on_ray, to_mlflow
 from runs.study_folder import StudyFolder
 from runs.submit.commands import COMMANDS
 from runs.sweep.command import sweep
@@ -60,13 +60,7 @@ main.add_command(sweep)
 @to_mlflow
 @click.option("--no-mlflow", is_flag=True, help="Keep records on disk only.")
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Cells at a time; default: one a core.")
-@click.option(
-    "--ray",
-    "ray_address",
-    envvar="KERF_RAY",
-    metavar="ADDRESS",
-    help="Do the work on this Ray cluster (auto: the one whose job this is), not in a private Ray; or $KERF_RAY.",
-)
+@on_ray
 @click.option(
     "--checkpoint-every",
     type=click.FloatRange(min=0.0),

@@ -27,6 +27,14 @@ def asks_for_a_recipe(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+on_ray = click.option(
+    "--ray",
+    "ray_address",
+    envvar="KERF_RAY",
+    metavar="ADDRESS",
+    help="Do the work on this Ray cluster (auto: the one whose job this is), not in a private Ray; or $KERF_RAY.",
+)
+
 to_mlflow = click.option(
     "--mlflow", "uri", metavar="URI", help="Tracking URI; default: $MLFLOW_TRACKING_URI, or SQLite in ./out/mlflow.db."
 )

@@ -36,7 +36,7 @@ _NAME = re.compile(r"(?:cells/)?([^/]+)/seed-(\d{1,9})")
 def do_unit(root: Path, name: str, num_cpus: int, say: Callable[[str], None]) -> int:
     """Do the unit called `name` of the study in `root`, unless it is done.
 
-    SIGUSR1 stops it after the iteration that it is in: the unit's generator is closed there.
+    SIGUSR1 stops it after the iteration that it is in, with a checkpoint to go on from.
 
     Args:
         root: The study's folder, which `runs.study.prepare_study` or `kerf run` has made.
@@ -82,19 +82,25 @@ def _do(recipe: Recipe, unit: Unit, store: Store, num_cpus: int, say: Callable[[
     for needed in needs(recipe.resolve(), unit):
         if not store.finished(needed):
             raise KerfError(f"{unit.name} needs {needed.name}, which is missing: do that first")
-    told = False
+    told = kept = False
 
     def stop(number: int, frame: FrameType | None) -> None:
         nonlocal told
         told = True
 
+    def stopping() -> bool:
+        nonlocal kept
+        kept = told
+        return told
+
     before = signal.signal(signal.SIGUSR1, stop)
     try:
         with local_ray(max(num_cpus, cpus_needed(recipe, 1))), threadpool_limits(1):
-            progress = cast("Generator[Progress]", run_unit(recipe, unit, store, min(2, num_cpus)))
+            progress = cast("Generator[Progress]", run_unit(recipe, unit, store, min(2, num_cpus), stopping=stopping))
             last = None
             for last in progress:
-                if told and last.iteration < last.iterations:
+                # What trains by exact gradients has no checkpoints to wait for.
+                if (kept or (told and recipe.exact is not None)) and last.iteration < last.iterations:
                     progress.close()
                     say(f"{unit.name} stopped after iteration {last.iteration} of {last.iterations}")
                     return STOPPED

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lab.errors import KerfError
+from runs.options import on_ray, to_mlflow
+
 if TYPE_CHECKING:
     from runs.recipe import Recipe
     from runs.sweep.spec import SweepSpec
@@ -16,23 +19,28 @@ ARM = "penalised"
 """The arm that is swept unless another is named."""
 
 
+class _Folder(click.Path):
+    """A folder on this machine."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and "://" in value:
+            raise KerfError(f"--out: a sweep needs a folder that this machine has mounted, got the address {value!r}")
+        return super().convert(value, param, ctx)
+
+
 def asks_where(command: Callable[..., None]) -> Callable[..., None]:
     """The options of every sweep that change no record."""
     for decorate in (
         click.option(
             "--workers", type=click.IntRange(min=1), metavar="N", help="Cells at a time; default: one a core."
         ),
+        on_ray,
         click.option("--no-mlflow", is_flag=True, help="Keep records on disk only."),
-        click.option(
-            "--mlflow",
-            "uri",
-            metavar="URI",
-            help="Tracking URI; default: $MLFLOW_TRACKING_URI, or SQLite in ./out/mlflow.db.",
-        ),
+        to_mlflow,
         click.option(
             "--storage", metavar="URL", help="Database of Optuna's; default: a journal in the sweep's folder."
         ),
-        click.option("--out", type=click.Path(path_type=Path), help="Folder of the sweep; default: under out/."),
+        click.option("--out", type=_Folder(path_type=Path), help="Folder of the sweep; default: under out/."),
     ):
         command = decorate(command)
     return command
@@ -156,9 +164,10 @@ def _go(
     uri: str | None,
     no_mlflow: bool,
     workers: int | None,
+    ray_address: str | None,
 ) -> None:
-    from lab.errors import KerfError
     from runs.cli import terminal
+    from runs.cluster.joined import joined
     from runs.preflight import check_room
     from runs.sweep.drive import refuse_other_sweep, run_sweep, study_name
     from runs.tracking import default_uri
@@ -169,4 +178,6 @@ def _go(
     check_room(folder)
     refuse_other_sweep(folder, recipe, spec)
     tracking = None if no_mlflow else uri or default_uri()
-    raise SystemExit(run_sweep(recipe, spec, folder, tracking, workers, terminal(), storage))
+    with joined(ray_address, [recipe], workers) as at_a_time:
+        code = run_sweep(recipe, spec, folder, tracking, at_a_time, terminal(), storage)
+    raise SystemExit(code)

@@ -88,12 +88,18 @@ def test_a_signal_stops_it_in_good_order(workplace):
         os.kill(os.getpid(), signal.SIGUSR1)
 
     before = signal.getsignal(signal.SIGUSR1)
-    teller = threading.Thread(target=tell)
-    teller.start()
-    said = kerf("unit", "long", "aligned/seed-0", code=STOPPED)
-    teller.join()
-    assert said.startswith("aligned/seed-0 stopped after iteration ")
-    assert list((workplace / "long" / "aligned").iterdir()) == []
+    ends = []
+    for _ in range(2):
+        teller = threading.Thread(target=tell)
+        teller.start()
+        said = kerf("unit", "long", "aligned/seed-0", code=STOPPED)
+        teller.join()
+        assert said.startswith("aligned/seed-0 stopped after iteration ")
+        ends.append(int(said.split()[4]))
+        assert list((workplace / "long" / "aligned").iterdir()) == []
+        kept = (workplace / "long" / "checkpoints" / "aligned" / "seed-0").iterdir()
+        assert max(int(folder.name) for folder in kept) == ends[-1], "nothing of what was done is lost"
+    assert ends[1] > ends[0], "it went on where it was"
     assert signal.getsignal(signal.SIGUSR1) is before
 
 
