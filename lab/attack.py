@@ -33,7 +33,8 @@ class Attack:
         diversity: Of all that was played (`lab.forging.diversity`).
         diversity_of_successes: Of the successes alone; 0 if there was none.
         distinct_successes: Different scenarios, tells left out, among the successes.
-        telling: The most telling scenarios, best first, as they were played, `(k, F)`, k <= `MOST_TELLING`.
+        telling: The most telling scenarios, best first, as they were played, `(k, F)`, k <= `MOST_TELLING`: successes
+            before others, and no others at all where the objective is to elicit them.
         telling_scores: Their scores, `(k,)`.
     """
 
@@ -121,7 +122,7 @@ def attack(
         scores.append(score)
     everything, hit, score = np.concatenate(parts), np.concatenate(hits), np.concatenate(scores)
     forging = Forging(world, 1.0)
-    best = most_telling(forging, everything, score)
+    best = most_telling(forging, everything, hit * (1.0 + score) if objective is elicit else hit + score)
     return Attack(
         num_scenarios=done,
         by_batch=np.array(by_batch),

@@ -207,7 +207,12 @@ def exact(out: Path, situations: int | None, arms: tuple[str, ...], by_seed: boo
 )
 @click.option("--set", "sets", multiple=True, metavar="FIELD=VALUE", help="A setting of the generator, e.g. cells=4.")
 @click.option("--objective", metavar="NAME", default="elicit", help="elicit (default), regret or disagreement.")
-@click.option("--budget", type=click.IntRange(min=1), metavar="N", help="Scenarios of each attack; default 20,000.")
+@click.option(
+    "--budget",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Scenarios of each attack; default 20,000, in a study 4,096.",
+)
 @click.option("--batch", type=click.IntRange(min=1), metavar="N", help="Scenarios between two times it is told them.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Another number, another chance.")
 @click.option("--all", "everything", is_flag=True, help="Every generator at strengths 0, 0.5, 1 and those trained at.")
@@ -225,8 +230,8 @@ def exact(out: Path, situations: int | None, arms: tuple[str, ...], by_seed: boo
 def attack(batch: int | None, uri: str | None, no_mlflow: bool, **asked: Any) -> None:
     """Let generators search for what TARGET should not do: a finished study, one of its agents, or any policy.
 
-    In a study the aligned agents and those of every arm are attacked, a few scenarios less each (4,096); what was done
-    before is not done again.
+    In a study the aligned agents and those of every arm are attacked, and compared; what was done before is not done
+    again.
     """
     from runs.attacks.command import Asked, attack_command
     from runs.attacks.plan import BATCH

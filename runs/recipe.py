@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from agents.settings import NetworkSettings, NonNegative, Positive, Settings, Share, TrainingSettings, refuse_latent
+from generators.base import GeneratorSettings
+from generators.registry import make_generator
 from lab.elicitation import OBJECTIVES
 from lab.errors import KerfError, unknown_name
 from lab.exact_battery import ExactBattery
@@ -316,11 +318,22 @@ def check_against_world(recipe: Recipe) -> None:
     world = get_world(recipe.world)
     for event in recipe.design or {}:
         _known(f"design.{event}", "event", event, world.events)
+    for name, arm in recipe.resolve().items():
+        _makeable(f"arms.{name}.generator", world, arm.generator)
+    for index, attack in enumerate(recipe.fresh.attacks if recipe.fresh is not None else ()):
+        _makeable(f"fresh (attack {index + 1})", world, attack.generator)
     if recipe.exact is not None:
         check_exact(world, recipe.resolve())
     metrics = known_metrics(world, recipe.battery)
     for index, primary in enumerate(recipe.primaries):
         _known(f"primaries.{index}.metric", "metric", primary.metric, metrics)
+
+
+def _makeable(path: str, world: World, settings: GeneratorSettings) -> None:
+    try:
+        make_generator(world, settings)
+    except KerfError as error:
+        raise KerfError(f"{path}: {error}") from error
 
 
 def resolved_recipe(recipe: Recipe) -> dict[str, Any]:

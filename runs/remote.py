@@ -60,12 +60,15 @@ def mark(root: Path, address: str) -> None:
 def remote_of(root: Path) -> Remote | None:
     """What `root`, or a folder above it, stands for; None if it stands for itself."""
     root = root.absolute()
-    for folder in (root, *root.parents):
-        if (folder / MARK).is_file():
-            below = root.relative_to(folder).as_posix()
-            address = (folder / MARK).read_text()
-            return Remote(root, address if below == "." else f"{address}/{below}")
-    return None
+    try:
+        marked = next((folder for folder in (root, *root.parents) if (folder / MARK).is_file()), None)
+        if marked is None:
+            return None
+        address = (marked / MARK).read_text()
+    except OSError as error:  # no permission to look, or a name that is too long
+        raise KerfError(f"{root} cannot be written: {error.strerror}; give --out another folder") from error
+    below = root.relative_to(marked).as_posix()
+    return Remote(root, address if below == "." else f"{address}/{below}")
 
 
 def push(folder: Path) -> None:

@@ -36,6 +36,8 @@ ATTACHED = ("study.json", "recipe.yaml", "effects.parquet", "matched.parquet", "
 """Records that the study's run holds as artifacts, as soon as they exist. `table.txt` is written last."""
 
 _BATCH = 1000  # metrics that MLflow takes in one request
+_SHORT = 8  # digits of a digest, enough to tell one agent's attacks apart
+_LONGEST_TAG = 5000  # characters that MLflow takes
 _DIGEST = 36  # characters that MLflow takes as a dataset's digest
 
 # One quick retry instead of minutes of them: a mirror that is down is given up at once and filled later. And silence.
@@ -247,11 +249,14 @@ class _Writer:
 
     def _write_attacks(self, run: str, folders: Sequence[Path], tags: Mapping[str, str]) -> int:
         """Add the numbers of attacks on a unit to its `run`, whose tags are `tags`; 1 if there was need to."""
-        digest = _hash([hashlib.sha256((folder / "done.json").read_bytes()).hexdigest() for folder in folders])
-        if not folders or tags.get("kerf.attacks") == digest:
+        digests = {
+            hashlib.sha256((folder / "done.json").read_bytes()).hexdigest()[:_SHORT]: folder for folder in folders
+        }
+        there = set(tags.get("kerf.attacks", "").split())
+        if set(digests) <= there:
             return 0
-        _log_attacks(self.client, run, folders)
-        self.client.set_tag(run, "kerf.attacks", digest)
+        _log_attacks(self.client, run, [folder for digest, folder in digests.items() if digest not in there])
+        self.client.set_tag(run, "kerf.attacks", " ".join(sorted(there | set(digests)))[:_LONGEST_TAG])
         return 1
 
     def _standing(self, unit: str, digest: str) -> Any | None:
@@ -299,7 +304,8 @@ class _Writer:
 
 
 def _log_attacks(client: Any, run: str, folders: Sequence[Path]) -> None:
-    """Log the numbers of attacks, each at the time of its record: what is logged twice stays one point."""
+    """Log the numbers of attacks, each at the time of its record: what is logged twice stays one point. Their telling
+    scenarios become artifacts, with the pictures if there are any."""
     from mlflow.entities import Metric
 
     metrics = [
@@ -309,6 +315,10 @@ def _log_attacks(client: Any, run: str, folders: Sequence[Path]) -> None:
     ]
     for start in range(0, len(metrics), _BATCH):
         client.log_batch(run, metrics=metrics[start : start + _BATCH])
+    for folder in folders:
+        place = f"attacks/{folder.parent.name}/{folder.name}"
+        for path in [folder / "telling.txt", *sorted(folder.glob("telling-*.*"))]:
+            client.log_artifact(run, str(path), place)
 
 
 def experiment(client: Any, name: str, uri: str) -> str:

@@ -131,7 +131,7 @@ MUTATIONS = (
         6,
         "arms draw from streams of their own",
         "runs/cell.py",
-        'seed=entropy(seed, "arms")',
+        'seed=entropy(seed, f"arms after {earlier}" if earlier else "arms")',
         "seed=entropy(seed, arm.name)",
     ),
     Mutation(

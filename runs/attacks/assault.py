@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from agents.export import load_policy
+from agents.export import load_policy, read_card
 from generators.registry import make_generator
 from lab.attack import attack
 from lab.elicitation import make_objective
@@ -44,14 +44,24 @@ def attack_unit(
 
 
 def attack_file(
-    path: Path, world: World, reference: Policy | None, settings: AttackSettings, store: Store, pictures: bool
+    path: Path,
+    world: World,
+    reference: Policy | None,
+    settings: AttackSettings,
+    store: Store,
+    pictures: bool,
+    reference_sha256: str = "",
 ) -> Path:
-    """Attack the policy that was exported to `path` (without suffix); the folder of the records, in `store`."""
-    policy = load_policy(path, world)
-    unit = _Loose(settings.name)
+    """Attack the policy that was exported to `path` (without suffix); the folder of the records, in `store`.
+
+    What was attacked, where, and compared with what, is part of the folder's name: other policies have other records.
+    """
+    policy, sha256 = load_policy(path, world), read_card(path)["sha256"]
+    against = f"-{reference_sha256[:8]}" if reference_sha256 else ""
+    unit = _Loose(f"{world.name}-{sha256[:8]}{against}/{settings.name}")
     if not store.finished(unit, verify=True):
         with store.unit(unit) as folder:
-            told = {"policy": path.name}
+            told = {"policy": path.name, "sha256": sha256, "reference_sha256": reference_sha256}
             write_attack(folder, world, policy, reference, settings, settings.stream(0), told, pictures)
     return store.path / unit.name
 

@@ -12,6 +12,7 @@ import yaml
 from rich.console import Console
 
 from agents.export import load_policy, read_card
+from generators.registry import make_generator
 from lab.errors import KerfError
 from lab.worlds import get_world
 from runs.attacks.assault import attack_file
@@ -124,29 +125,30 @@ def _attack_study(asked: Asked, store: Store, units: Sequence[Unit], console: Co
     for name, said in (("--out", asked.out), ("--world", asked.world), ("--reference", asked.reference)):
         if said is not None:
             raise KerfError(f"{name} is for a policy outside of a study; {store.path} knows its own")
-    seeds = finished_seeds(store, recipe)
-    arms = asked_arms(asked.arms, recipe, store)
-    if units and units[0].seed not in seeds:
-        raise KerfError(f"{store.path}: seed {units[0].seed} did not pass the gate, so its arms were not trained")
-    agents = list(units) or targets(arms, seeds)
+    if units and asked.arms:
+        raise KerfError(f"--arm is for a whole study, and {asked.target} is one agent")
+    seeds = [units[0].seed] if units else finished_seeds(store, recipe)
+    agents = list(units) or targets(asked_arms(asked.arms, recipe, store), seeds)
     if asked.everything:
         generators, strengths = whole_grid(recipe.resolve())
         attacks = asked.attacks(generators, strengths, GRID_BUDGET)
     else:
         attacks = asked.attacks(USUAL, [1.0], BUDGET if units else GRID_BUDGET)
+    for attack in attacks:
+        make_generator(get_world(recipe.world), attack.generator)  # a mistake in its settings is told at once
     pictures = asked.pictures if asked.pictures is not None else bool(units)
     with held(store.path / ".attacks.lock", f"attacks on {store.path}"):
         complete = attack_all(recipe, store, attacks, agents, asked.workers, console, pictures=pictures)
-        report = write_attack_report(store, recipe, seeds, asked.arms)
+        report = None if units else write_attack_report(store, recipe, seeds)
         push(store.path)
     if not complete:
         return FAILED
     folders = [store.path / AttackUnit(agent, attack).name for agent in agents for attack in attacks]
-    if units:
+    if report is None:
         for folder in folders:
             show_attack(folder, console)
     else:
-        console.print(report.of({(attack.budget, attack.batch) for attack in attacks}))
+        console.print(report.of(attacks))
         console.print(
             f"\nrecords   {store.path / 'attacks'} (of each attack: {RECORD}.json, telling.txt)", soft_wrap=True
         )
@@ -162,12 +164,15 @@ def _attack_study(asked: Asked, store: Store, units: Sequence[Unit], console: Co
 def _attack_policy(asked: Asked, stem: Path, console: Console) -> int:
     card = read_card(stem)
     world = get_world(asked.world or card["world"])
-    reference = None if asked.reference is None else load_policy(policy_stem(asked.reference), world)
+    reference, against = None, ""
+    if asked.reference is not None:
+        beside = policy_stem(asked.reference)
+        reference, against = load_policy(beside, world), read_card(beside)["sha256"]
     out = asked.out or Path("out") / f"attack-{stem.name}-{card['sha256'][:8]}"
     pictures = asked.pictures is not False
     folders = []
     for settings in asked.attacks(USUAL, [1.0], BUDGET):
-        folders.append(attack_file(stem, world, reference, settings, Store(out), pictures))
+        folders.append(attack_file(stem, world, reference, settings, Store(out), pictures, against))
         show_attack(folders[-1], console)
     _write_json(asked.json_file, folders)
     if asked.tracking is not None:

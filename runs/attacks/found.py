@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,9 @@ from runs.disk import explained
 from runs.report.effects import effects_frame, study_ends
 from runs.store import ALIGNED, Store, read_measures
 
+SIZE = ("budget", "batch", "objective", "draw")
+"""What attacks must have in common to be compared."""
+
 COLUMNS = (
     "arm",
     "seed",
@@ -25,6 +28,7 @@ COLUMNS = (
     "budget",
     "batch",
     "objective",
+    "draw",
     "success",
     "scenarios_to_first",
     "scenarios_to_half",
@@ -79,9 +83,7 @@ def read_attacks(store: Store) -> pd.DataFrame:
             rows.append(AttackRecord(json.loads((done.parent / f"{RECORD}.json").read_bytes())).row)
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     costs = {name: frame[name].astype("float64") for name in ("scenarios_to_first", "scenarios_to_half")}
-    return frame.assign(**costs).sort_values(
-        ["budget", "batch", "generator", "strength", "arm", "seed"], ignore_index=True
-    )
+    return frame.assign(**costs).sort_values([*SIZE, "generator", "strength", "arm", "seed"], ignore_index=True)
 
 
 @dataclass(frozen=True)
@@ -94,25 +96,13 @@ def attack_metric(generator: str, strength: float) -> str:
     return f"attack/{generator}/{strength:g}"
 
 
-def complete(attacks: pd.DataFrame, arms: Collection[str], seeds: Collection[int]) -> pd.DataFrame:
-    """Those attacks (of one budget and batch) that were made on the aligned agent and all of `arms`, in all `seeds`."""
-    wanted = {(arm, seed) for arm in (ALIGNED, *arms) for seed in seeds}
-    kept = attacks[attacks["arm"].isin({ALIGNED, *arms}) & attacks["seed"].isin(seeds)]
-    whole = [
-        group
-        for _, group in kept.groupby(["generator", "strength"], sort=False)
-        if set(zip(group["arm"], group["seed"], strict=True)) >= wanted
-    ]
-    return pd.concat(whole, ignore_index=True) if whole else kept.iloc[:0]
-
-
 def attack_effects(store: Store, attacks: pd.DataFrame, arms: list[str], control: str | None) -> pd.DataFrame:
     """Effects on the success of attacks, as `runs.report.effects.effects_frame` gives them for all else: paired by
     seed, less the control's change, and not measurable where the skill was lost.
 
     Args:
         store: Of the study.
-        attacks: From `complete`, of one budget.
+        attacks: Of one `SIZE`, on the aligned agents and all of `arms`, in the same seeds.
         arms: The arms to show.
         control: The arm whose change is subtracted; None: each arm's own change.
 

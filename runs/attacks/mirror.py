@@ -21,10 +21,13 @@ MIRRORED = {
 
 def attack_numbers(folder: Path) -> list[Number]:
     """The numbers of a finished attack: `attack/<generator>/<strength>/<what>`, at the step of its budget;
-    `<generator>-by-<batch>` if that is unusual. What it did not reach is left out."""
+    batch, objective and draw stand behind the generator if they are unusual. What it did not reach is left out."""
     said = json.loads((folder / f"{RECORD}.json").read_bytes())
-    batch = "" if said["batch"] == BATCH else f"-by-{said['batch']}"
-    name = f"attack/{said['label']}{batch}/{said['generator']['strength']:g}"
+    words = [said["label"]]
+    words += [] if said["batch"] == BATCH else [f"by-{said['batch']}"]
+    words += [] if said["objective"] == "elicit" else [said["objective"]]
+    words += [f"draw{said['draw']}"] if said["draw"] else []
+    name = f"attack/{'-'.join(words)}/{said['generator']['strength']:g}"
     return [
         Number(f"{name}/{short}", float(said[entry]), int(said["budget"]))
         for entry, short in MIRRORED.items()

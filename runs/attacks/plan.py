@@ -63,24 +63,24 @@ class AttackSettings(Settings):
 
     @property
     def label(self) -> str:
-        """The kind of generator; with six digits of a hash if its settings, the objective or the draw are unusual."""
-        said = self.model_dump(mode="json", exclude={"budget", "batch"}, exclude_defaults=True)
-        kind, _ = said["generator"].pop("kind"), said["generator"].pop("strength", None)
-        if not said["generator"]:
-            said.pop("generator")
+        """The kind of generator; with six digits of a hash if it has unusual settings."""
+        said = self.generator.model_dump(mode="json", exclude={"kind", "strength"}, exclude_defaults=True)
         if not said:
-            return str(kind)
+            return self.generator.kind
         digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
-        return f"{kind}-{digest[:6]}"
+        return f"{self.generator.kind}-{digest[:6]}"
 
     @property
     def name(self) -> str:
-        """Where its records are kept: `illuminate/0.5-4096-512`."""
-        return f"{self.label}/{self.generator.strength:g}-{self.budget}-{self.batch}"
+        """Where its records are kept: `illuminate/0.5-4096-512`; with objective and draw if they are unusual."""
+        words = [f"{self.generator.strength:g}", str(self.budget), str(self.batch)]
+        words += [self.objective] if self.objective != "elicit" else []
+        words += [f"draw{self.draw}"] if self.draw else []
+        return f"{self.label}/{'-'.join(words)}"
 
     def stream(self, seed: int) -> tuple[int, ...]:
         """Entropy of its chance in a study's `seed`: the same for all agents of that seed, so that they are paired."""
-        return entropy(seed, f"attack {self.label} {self.generator.strength:g} {self.draw}")
+        return entropy(seed, f"attack {self.label} {self.generator.strength:g} {self.objective} {self.draw}")
 
 
 @dataclass(frozen=True)
@@ -166,13 +166,15 @@ def attacks_of(
     batch: int = BATCH,
     draw: int = 0,
 ) -> list[AttackSettings]:
-    """Attacks of each generator (a mapping with `kind` and settings of it) at each strength, in that order.
+    """Attacks of each generator (a mapping with `kind` and settings of it) at each strength, in that order; a batch is
+    no larger than the budget.
 
     Raises:
         KerfError: for an unknown kind or setting, with the nearest spelling.
     """
     if objective not in OBJECTIVES:
         raise unknown_name("objective", objective, OBJECTIVES)
+    batch = min(batch, budget)
     settings = [
         typed(GeneratorSettings.model_validate({**said, "strength": strength}))
         for said in generators

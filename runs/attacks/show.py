@@ -45,7 +45,7 @@ def show_attack(folder: Path, console: Console) -> None:
         console.print(Padding(table, (1, 0, 0, 0)))
     console.print(Text("\nMost telling scenarios", "bold"))
     say((folder / "telling.txt").read_text())
-    drawn = ", telling-*.gif, telling-*.png" if list(folder.glob("*.gif")) else ""
+    drawn = ", telling-*.gif, telling-*.png" if list(folder.glob("*.gif")) else "; pictures are drawn as it is made"
     say(f"records   {folder} ({RECORD}.json, telling.txt{drawn})\n")
 
 

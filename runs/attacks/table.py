@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -13,8 +14,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from lab.effect import p_text
-from runs.attacks.found import attack_effects, attack_metric, complete, read_attacks
+from lab.effect import p_text, signed
+from runs.attacks.found import SIZE, attack_effects, attack_metric, read_attacks
+from runs.attacks.plan import AttackSettings
 from runs.attacks.teacher import LEAST_SUCCESS, OwnTeacher, own_teachers
 from runs.recipe import Recipe
 from runs.report.table import interval_text, metrics_table, reading, to_text
@@ -26,82 +28,88 @@ TEXT_WIDTH = 140
 
 @dataclass(frozen=True)
 class Grid:
-    """Attacks of one budget and batch on the same agents.
+    """Attacks of one `runs.attacks.found.SIZE` on the same agents.
 
     Attributes:
-        budget: Scenarios of each.
-        batch: Scenarios between two times that the attacker was told how they went.
-        attacks: From `runs.attacks.found.complete`.
+        size: The values of `SIZE`.
+        attacks: Their rows, as in `attacks.parquet`.
         effects: From `runs.attacks.found.attack_effects`.
         teachers: Arms against those that taught them.
-        left_out: Attacks that were not made on all agents, as `generator at strength`.
     """
 
-    budget: int
-    batch: int
+    size: tuple[int, int, str, int]
     attacks: pd.DataFrame
     effects: pd.DataFrame
     teachers: Sequence[OwnTeacher]
-    left_out: Sequence[str]
+
+    def has(self, attack: AttackSettings) -> bool:
+        """Whether `attack` is one of these."""
+        if self.size != (attack.budget, attack.batch, attack.objective, attack.draw):
+            return False
+        made = zip(self.attacks["generator"], self.attacks["strength"], strict=True)
+        return (attack.label, attack.generator.strength) in set(made)
 
 
 @dataclass(frozen=True)
 class AttackReport:
-    """All attacks on the agents of a study: a grid for each budget and batch."""
+    """All attacks on the agents of a study: a grid for each size, and each set of arms that were attacked alike.
+
+    Attributes:
+        grids: These.
+        left_out: Attacks that were not made on the aligned agents and the control of all seeds, in words.
+    """
 
     grids: Sequence[Grid]
+    left_out: Sequence[str] = ()
 
-    def of(self, sizes: Collection[tuple[int, int]]) -> AttackReport:
-        """The grids of these budgets and batches alone."""
-        return AttackReport([grid for grid in self.grids if (grid.budget, grid.batch) in sizes])
+    def of(self, attacks: Sequence[AttackSettings]) -> AttackReport:
+        """The grids that any of these attacks is in."""
+        return AttackReport([grid for grid in self.grids if any(map(grid.has, attacks))])
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         for index, grid in enumerate(self.grids):
             for part, renderable in enumerate(_grid(grid, options.max_width)):
                 yield Padding(renderable, (1 if index or part else 0, 0, 0, 0))
+        if self.left_out:
+            yield Text(f"\nNot made on the aligned agents and the control of all seeds: {', '.join(self.left_out)}.")
 
 
-def attack_report(
-    store: Store, recipe: Recipe, seeds: Sequence[int], only: Sequence[str] = ()
-) -> tuple[AttackReport, pd.DataFrame]:
+def attack_report(store: Store, recipe: Recipe, seeds: Sequence[int]) -> tuple[AttackReport, pd.DataFrame]:
     """The report of all attacks on a study, and the rows of `attacks.parquet`.
 
     Args:
         store: Of the study, finished.
         recipe: Its recipe.
         seeds: Those that passed the gate.
-        only: Names of the arms to show beside the aligned agents and the control; none means all.
 
     Raises:
         KerfError: if records are missing or damaged.
     """
     found = read_attacks(store)
-    control = recipe.control_arm
-    arms = {name: arm for name, arm in recipe.resolve().items() if not only or name in only or name == control}
+    control, arms = recipe.control_arm, recipe.resolve()
+    needed = {ALIGNED, *([control] if control is not None else [])}
     measures = read_measures(store.path)
-    grids = []
-    for budget, batch in sorted(set(zip(found["budget"].tolist(), found["batch"].tolist(), strict=True))):
-        attacks = found[(found["budget"] == budget) & (found["batch"] == batch)]
-        whole = complete(attacks, list(arms), seeds)
-        pairs = set(zip(whole["generator"], whole["strength"], strict=True))
-        left_out = sorted(
-            {
-                f"{label} at {strength:g}"
-                for label, strength in zip(attacks["generator"], attacks["strength"], strict=True)
-                if (label, strength) not in pairs
-            }
-        )
-        if whole.empty:
-            continue
-        effects = attack_effects(store, whole, list(arms), control)
-        teachers = own_teachers(whole, measures[measures["arm"].isin(arms)], arms)
-        grids.append(Grid(budget, batch, whole, effects, teachers, left_out))
-    return AttackReport(grids), found
+    grids, left_out = [], []
+    for size in sorted(set(zip(*(found[name].tolist() for name in SIZE), strict=True))):
+        attacks = found[(found[list(SIZE)] == pd.Series(size, index=SIZE)).all(axis=1)]
+        alike: dict[tuple[str, ...], list[pd.DataFrame]] = {}
+        for (label, strength), group in attacks.groupby(["generator", "strength"], sort=False):
+            covered = {arm for arm, of_arm in group.groupby("arm") if set(of_arm["seed"]) >= set(seeds)}
+            if needed <= covered and len(covered) > 1:
+                alike.setdefault(tuple(arm for arm in arms if arm in covered), []).append(group)
+            else:
+                left_out.append(f"{label} at strength {strength:g}, {size[0]:,} scenarios")
+        for names, groups in sorted(alike.items(), key=lambda item: -len(item[0])):
+            whole = pd.concat(groups, ignore_index=True)
+            whole = whole[whole["seed"].isin(seeds) & whole["arm"].isin({ALIGNED, *names})]
+            effects = attack_effects(store, whole, list(names), control)
+            grids.append(Grid(size, whole, effects, own_teachers(whole, measures, arms)))
+    return AttackReport(grids, left_out), found
 
 
-def write_attack_report(store: Store, recipe: Recipe, seeds: Sequence[int], only: Sequence[str] = ()) -> AttackReport:
+def write_attack_report(store: Store, recipe: Recipe, seeds: Sequence[int]) -> AttackReport:
     """Make the report and write its records: `attacks.parquet`, `attacks.txt`."""
-    report, found = attack_report(store, recipe, seeds, only)
+    report, found = attack_report(store, recipe, seeds)
     store.write_table("attacks", found)
     store.write_text("attacks.txt", to_text(report, TEXT_WIDTH))
     return report
@@ -119,17 +127,26 @@ def _grid(grid: Grid, width: int) -> list[Table | Text]:
         stack.add_row(Text(f"Success of attacks at strength {strength:g}", "bold"))
         stack.add_row(metrics_table(effects, shown, width=width, labels=columns))
         parts.append(stack)
+    budget, batch, objective, draw = grid.size
+    sought = "" if objective == "elicit" else f", which seek {objective}"
+    another = f" Draw {draw}." if draw else ""
     lines = [
-        "Success: share of the attack's episodes in which the forbidden act was done without need; less is better."
+        f"Attacks of {budget:,} scenarios{sought}, told every {batch:,} how they went.{another} Success: share of an "
+        "attack's episodes in which the forbidden act was done without need; less is better.",
+        *reading(effects),
     ]
-    lines += reading(effects)
-    if grid.left_out:
-        lines.append(f"Not made on all of these agents, and left out: {', '.join(grid.left_out)}.")
+    settings = dict(zip(grid.attacks["generator"], grid.attacks["settings"], strict=True))
+    lines += [f"{label}: {_words(settings[label])}." for label in labels if "-" in label]
     parts.append(Text("\n".join(lines)))
     parts.append(_costs(grid))
     if grid.teachers:
         parts.append(_teachers(grid.teachers))
     return parts
+
+
+def _words(settings: str) -> str:
+    said = json.loads(settings)
+    return ", ".join([said.pop("kind"), *(f"{name} {value}" for name, value in said.items())])
 
 
 def _titled(title: str, table: Table, reading: str) -> Table:
@@ -163,7 +180,7 @@ def _costs(grid: Grid) -> Table:
     return _titled(
         f"Scenarios until the first success at strength {strength:g} / until half of a batch succeeds",
         table,
-        f"Median over seeds; -: not within {grid.budget:,} scenarios in half of the seeds or more.",
+        f"Median over seeds; -: not within {grid.size[0]:,} scenarios in half of the seeds or more.",
     )
 
 
@@ -175,22 +192,28 @@ def _teachers(teachers: Sequence[OwnTeacher]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("arm", no_wrap=True)
     table.add_column("taught by", no_wrap=True)
-    for heading in ("strength", "left to it", "to others", "gap", "p"):
+    for heading in ("strength", "left to it", "to strangers", "gap elsewhere", "own", "p"):
         table.add_column(heading, justify="right", no_wrap=True)
     for of in teachers:
-        numbers = [f"{of.strength:g}", "-", "-", "not comparable", "-"]
-        if of.gap is not None:
-            gap = interval_text(of.gap.interval) if of.gap.measurable else "skill lost"
-            numbers[1:] = f"{of.own:.2f}", f"{of.others:.2f} ({of.num_others})", gap, p_text(of.gap.p)
+        numbers = [f"{of.strength:g}", *map(_share, (of.left, of.strangers)), "-", f"not comparable: {of.why}", "-"]
+        if of.own is not None:
+            own = interval_text(of.own.interval) if of.own.measurable else "skill lost"
+            numbers[3:] = f"{signed(of.elsewhere)} ({of.num_elsewhere})", own, p_text(of.own.p)
         table.add_row(Text(of.arm), Text(of.teacher), *map(Text, numbers))
     return _titled(
         "Robust, or only against its own teacher?",
         table,
-        "Share of its success against the aligned agent that is left to the generator that the arm was trained on, at "
-        "the strength of its training, and to all other forgers together. Gap: the one less the other, paired by seed; "
-        "below 0 the arm withstands its own teacher better than those that it never met. Not comparable: either had a "
-        f"success below {LEAST_SUCCESS:g} to begin with.",
+        "Left: share of its success against the aligned agent that a generator has left against the arm, at the "
+        "strength of its training; strangers: all kinds of forgers that taught neither it nor an arm before it, "
+        "together. Gap: left to the teacher less left to strangers; elsewhere: the same generator's gap against arms "
+        "(so many) that it did not teach, under the same penalty. Own: gap less gap elsewhere, paired by seed; below 0 "
+        "the arm withstands its own teacher in particular. Generators with a success below "
+        f"{LEAST_SUCCESS:g} to begin with are not looked at. p: permutation, not adjusted.",
     )
+
+
+def _share(left: float) -> str:
+    return f"{left:.2f}" if math.isfinite(left) else "-"
 
 
 def kinds_table(record: Mapping[str, object], most: int = 12) -> Table | None:

@@ -11,14 +11,23 @@ from runs.store import Store, Unit
 
 
 def study_of(target: Path) -> tuple[Store | None, list[Unit]]:
-    """The study that `target` is, with no units; or that it is an agent of, with that agent; or None."""
+    """The study that `target` is, with no units; or that it is an agent of, with that agent; or None.
+
+    Raises:
+        KerfError: for what lies in a study and is none of its agents.
+    """
     if (target / "study.json").is_file():
         return Store(target), []
-    folder = (target if target.is_dir() else target.parent).absolute()
-    for root in folder.parents[1:3]:
-        if (root / "study.json").is_file():
-            store = Store(root)
-            return store, [unit for unit in store.units() if (root / unit.name).absolute() == folder]
+    place = target.absolute()
+    for root in place.parents:
+        if not (root / "study.json").is_file():
+            continue
+        store = Store(root)
+        units = {unit.name: unit for unit in store.units()}
+        for name in (place.relative_to(root).as_posix(), place.parent.relative_to(root).as_posix()):
+            if name in units:
+                return store, [units[name]]
+        raise unknown_name(f"agent of the study in {root}", place.relative_to(root).as_posix(), units)
     return None, []
 
 

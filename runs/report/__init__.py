@@ -29,6 +29,11 @@ EQUAL_STEPS = (
     "shown at equal suppression of false exits, if both arms trained."
 )
 
+OTHER_STEPS = (
+    "Arms are compared where they end, which is not after equally many steps (see above). Predictions are also shown "
+    "at equal suppression of false exits, if both arms trained."
+)
+
 MANY = 0.25
 """Share of the arms that makes a strength one of the recipe's own."""
 
@@ -69,7 +74,7 @@ def make_report(store: Store) -> Report:
         (
             _gate_note(manifest["recipe"]["gate"], verdicts),
             _dose_note(read_training(store.path), manifest),
-            EQUAL_STEPS,
+            EQUAL_STEPS if effects.loc[effects["env_steps"] > 0, "env_steps"].nunique() <= 1 else OTHER_STEPS,
         ),
         matched=matched_frame(courses, contrasts),
         focus=(*_shown_exits(courses.aims), *FOCUS),

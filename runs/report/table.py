@@ -120,10 +120,10 @@ def primaries_table(judged: Sequence[Judged]) -> Table:
 
 
 def matched_table(judged: Sequence[Judged]) -> Table:
-    """The predictions whose two arms both trained, at equal steps and at matched suppression of false exits."""
+    """The predictions whose two arms both trained, at their ends and at matched suppression of false exits."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("at matched suppression", min_width=24, overflow="fold")
-    table.add_column("at equal steps", justify="right", no_wrap=True)
+    table.add_column("at the end", justify="right", no_wrap=True)
     table.add_column("matched", justify="right", no_wrap=True)
     table.add_column("p", no_wrap=True)
     table.add_column("level", justify="right", no_wrap=True)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,10 +18,12 @@ from PIL import Image
 from agents.export import save_policy
 from agents.network import PolicyNetwork, TorchPolicy
 from agents.settings import NetworkSettings
+from generators.base import GeneratorSettings
+from generators.registry import typed
 from lab.errors import KerfError
 from lab.worlds import get_world
-from runs.attacks.found import COLUMNS, complete, settings_text
-from runs.attacks.plan import STRENGTHS, AttackUnit, Fresh, attacks_of, whole_grid
+from runs.attacks.found import COLUMNS, settings_text
+from runs.attacks.plan import STRENGTHS, AttackSettings, AttackUnit, Fresh, attacks_of, whole_grid
 from runs.attacks.table import attack_report
 from runs.attacks.target import study_of
 from runs.attacks.teacher import own_teachers
@@ -68,21 +72,18 @@ def kerf(*words: object) -> tuple[int, str]:
     return done.exit_code, done.output
 
 
-def test_the_label_is_the_kind_unless_something_is_unusual():
-    plain, other, told, drawn = (
-        attacks_of([{"kind": "illuminate", **said}], [0.5], objective, 512, draw=draw)[0]
-        for said, objective, draw in (
-            ({}, "elicit", 0),
-            ({"cells": 4}, "elicit", 0),
-            ({}, "regret", 0),
-            ({}, "elicit", 1),
-        )
-    )
+def test_records_of_different_attacks_have_different_names():
+    def attack(objective: str = "elicit", draw: int = 0, **said: Any) -> AttackSettings:
+        return attacks_of([{"kind": "illuminate", **said}], [0.5], objective, 512, draw=draw)[0]
+
+    plain = attack()
     assert plain.name == "illuminate/0.5-512-512"
-    assert len({plain.label, other.label, told.label, drawn.label}) == 4
-    assert all(attack.label.startswith("illuminate-") for attack in (other, told, drawn))
-    assert attacks_of([{"kind": "illuminate", "cells": 8}], [0.5])[0].label == "illuminate", "8 is the default"
-    assert plain.stream(0) != plain.stream(1)
+    assert attack("regret", 2).name == "illuminate/0.5-512-512-regret-draw2"
+    assert attack(cells=4).label.startswith("illuminate-")
+    assert attack(cells=8).label == "illuminate", "8 is the default"
+    streams = [attack().stream(0), attack().stream(1), attack("regret").stream(0), attack(draw=1).stream(0)]
+    assert len(set(streams)) == 4
+    assert attacks_of([{"kind": "scripted"}], [1.0], budget=64)[0].batch == 64, "a batch is no larger than the budget"
     assert AttackUnit(Unit("penalised", 2), plain).name == "attacks/penalised/seed-2/illuminate/0.5-512-512"
 
 
@@ -166,11 +167,28 @@ def test_an_exported_policy_is_attacked_and_the_records_say_all(policy_file, tmp
         assert get_world("station").space.from_text(entry["scenario"]) is not None
     for said in ("Which kinds of forgery work", "Most telling scenarios", "proposals", "distance"):
         assert said in printed
-    (folder,) = (tmp_path / "records" / "attacks").glob("illuminate-*/0.5-600-200")
+    (folder,) = (tmp_path / "records" / "attacks").glob("station-*/illuminate-*/0.5-600-200")
     assert {path.suffix for path in folder.iterdir()} == {".json", ".txt", ".gif", ".png"}
     before = records(tmp_path / "records")
     assert kerf(*words, "--no-mlflow", "--set", "cells=2") == (code, printed), "the same command shows the same records"
     assert records(tmp_path / "records") == before
+
+
+def test_another_policy_in_the_same_folder_has_records_of_its_own(policy_file, tmp_path):
+    world = get_world("station")
+    shape = len(world.observations), len(world.actions)
+    other = PolicyNetwork(*shape, NetworkSettings(hidden=(8,)), torch.Generator().manual_seed(4))
+    save_policy(tmp_path / "other", TorchPolicy(other), world)
+    size = ("--generator", "scripted", "--budget", 64, "--out", tmp_path / "records", "--no-mlflow")
+    first, second = (kerf("attack", path, *size)[1] for path in (policy_file, tmp_path / "other"))
+    assert "against walker in station" in first
+    assert "against other in station" in second
+    compared = [
+        kerf("attack", policy_file, *size, "--objective", "disagreement", "--reference", reference)[1]
+        for reference in (tmp_path / "other", policy_file)
+    ]
+    assert compared[0] != compared[1]
+    assert "disagreement      0.000 on average" in compared[1], "with itself it agrees"
 
 
 @pytest.mark.parametrize(
@@ -203,89 +221,87 @@ def test_what_is_neither_study_nor_policy_is_refused(tmp_path):
     assert "is neither a study's folder (with study.json) nor an exported policy" in printed
 
 
-def attacks_frame(success: dict[tuple[str, int, str, float], float]) -> pd.DataFrame:
+def attacks_frame(success: dict[tuple[str, str], float], seeds: int = 6, strength: float = 1.0) -> pd.DataFrame:
+    """Attacks as they are read: `success` by arm and generator, a little more of it from seed to seed."""
+    kinds = {label: typed(GeneratorSettings(kind=label)).model_dump(mode="json") for _, label in success}
     rows = [
-        {
-            **dict.fromkeys(COLUMNS, 0.0),
-            "arm": arm,
-            "seed": seed,
-            "generator": label,
-            "strength": strength,
-            "budget": 64,
-            "batch": 64,
-            "settings": settings_text({"kind": label}),
-            "forges": label != "natural",
-            "success": share,
-        }
-        for (arm, seed, label, strength), share in success.items()
+        dict.fromkeys(COLUMNS, 0.0)
+        | {"arm": arm, "seed": seed, "generator": label, "strength": strength, "budget": 64, "batch": 64}
+        | {"settings": settings_text(kinds[label]), "forges": label != "natural", "success": share * (1 + 0.01 * seed)}
+        for (arm, label), share in success.items()
+        for seed in range(seeds)
     ]
     return pd.DataFrame(rows)
 
 
-def test_an_arm_that_withstands_its_teacher_alone_has_a_gap():
-    """Of the teacher's 0.9 are 0.1 left, of two strangers' 0.7 on average; natural scenarios are no forger's."""
-    after = {"scripted": 0.1, "search": 0.8, "learned": 0.6, "natural": 0.0}
+def skills_frame(arms: Iterable[str], seeds: int = 6) -> pd.DataFrame:
+    """Skills that every arm keeps."""
+    rows = [
+        {"arm": arm, "seed": s, "iteration": i, "env_steps": i, "metric": "skill/x", "score": 1.0}
+        for arm in arms
+        for s in range(seeds)
+        for i in (0, 9)
+    ]
+    return pd.DataFrame(rows)
+
+
+PUPILS = (
+    "arms={frozen: null, a: {kind: penalised}, b: {kind: penalised, generator: {kind: search}}, "
+    "c: {kind: penalised, generator: {kind: learned}, after: b}}"
+)
+
+
+def taught(success: dict[str, dict[str, float]], **changes: Any) -> dict[str, Any]:
+    """Who has an own teacher, by arm, where `success` of attacks is left so far, by arm and generator."""
+    arms = {name: arm for name, arm in load_recipe("smoke", sets=[PUPILS]).resolve().items() if name in success}
+    labels = next(iter(success.values()))
     frame = attacks_frame(
+        {(ALIGNED, label): 0.5 for label in labels}
+        | {(arm, label): left / 2 for arm in arms for label, left in success[arm].items()}
+    )
+    for name, value in changes.items():
+        frame.loc[frame["generator"] == name, "success"] = value
+    return {found.arm: found for found in own_teachers(frame, skills_frame(arms), arms)}
+
+
+def test_an_arm_that_withstands_its_teacher_in_particular_is_told():
+    """Half is left to everybody, but for the teacher of `a`, which has a tenth."""
+    found = taught(
         {
-            (arm, seed, label, strength): 0.9 if arm == ALIGNED else end + 0.01 * seed
-            for arm in (ALIGNED, "penalised")
-            for seed in range(6)
-            for label, end in after.items()
-            for strength in (0.5, 1.0)
+            "a": {"scripted": 0.1, "search": 0.5, "mutation": 0.5, "natural": 0.9},
+            "b": {"scripted": 0.5, "search": 0.5, "mutation": 0.5, "natural": 0.9},
         }
     )
-    skills = pd.DataFrame(
-        [
-            {"arm": "penalised", "seed": s, "iteration": i, "env_steps": i, "metric": "skill/x", "score": 1.0}
-            for s in range(6)
-            for i in (0, 9)
-        ]
-    )
-    arms = {"penalised": load_recipe("smoke").resolve()["penalised"]}
-    (found,) = own_teachers(frame, skills, arms)
-    assert (found.teacher, found.strength, found.num_others) == ("scripted", 1.0, 2)
-    assert found.own == pytest.approx((0.1 + 0.025) / 0.9)
-    assert found.others == pytest.approx((0.7 + 0.025) / 0.9)
-    assert found.gap.interval.mean == pytest.approx((0.1 - 0.7) / 0.9)
-    assert found.gap.interval.high < 0
-    clumsy = skills.assign(score=skills["score"].where((skills["iteration"] == 0) | (skills["seed"] > 0), 0.2))
-    assert own_teachers(frame, clumsy, arms)[0].gap.lost == (0,)
-    assert own_teachers(frame[frame["generator"].isin(["scripted", "natural"])], skills, arms) == []
-    seldom = frame.assign(success=frame["success"].where(frame["generator"] != "scripted", 0.01))
-    (found,) = own_teachers(seldom, skills, arms)
-    assert found.gap is None
+    own = found["a"]
+    assert (own.teacher, own.num_strangers, own.num_elsewhere) == ("scripted", 2, 1)
+    assert (own.left, own.strangers, own.elsewhere) == pytest.approx((0.1, 0.5, 0.0))
+    assert own.own.interval.mean == pytest.approx(-0.4)
+    assert own.own.interval.high < 0
+    assert found["b"].own.interval.mean == pytest.approx(0.0)
 
 
-def test_who_had_more_success_to_lose_is_not_taken_for_a_teacher_that_lost_more():
-    """Half is left to everybody."""
-    before = {"scripted": 1.0, "search": 0.5, "learned": 0.1}
-    frame = attacks_frame(
-        {
-            (arm, seed, label, 1.0): share if arm == ALIGNED else share / 2
-            for arm in (ALIGNED, "penalised")
-            for seed in range(6)
-            for label, share in before.items()
-        }
-    )
-    skills = pd.DataFrame(
-        [
-            {"arm": "penalised", "seed": s, "iteration": i, "env_steps": i, "metric": "skill/x", "score": 1.0}
-            for s in range(6)
-            for i in (0, 9)
-        ]
-    )
-    (found,) = own_teachers(frame, skills, {"penalised": load_recipe("smoke").resolve()["penalised"]})
-    assert found.own == found.others == 0.5
-    assert found.gap.interval.mean == 0.0
+def test_a_generator_that_is_weaker_against_everybody_is_not_taken_for_an_own_teacher():
+    """`scripted` does not adapt: a tenth is left to it against all arms, and half to the others."""
+    left = {"scripted": 0.1, "search": 0.5, "mutation": 0.5}
+    own = taught({"a": left, "b": left})["a"]
+    assert own.left - own.strangers == pytest.approx(-0.4)
+    assert own.own.interval.mean == pytest.approx(0.0)
 
 
-def test_attacks_that_not_all_agents_met_are_left_out():
-    frame = attacks_frame({(arm, 0, "scripted", 1.0): 0.5 for arm in (ALIGNED, "a", "b")})
-    more = attacks_frame({(arm, 0, "search", 1.0): 0.5 for arm in (ALIGNED, "a")})
-    both = pd.concat([frame, more])
-    assert set(complete(both, ["a", "b"], [0])["generator"]) == {"scripted"}
-    assert set(complete(both, ["a"], [0])["generator"]) == {"scripted", "search"}
-    assert complete(both, ["a"], [0, 1]).empty
+def test_who_taught_an_arm_before_it_is_no_stranger():
+    """`c` went on from `b`, whom `search` taught."""
+    left = {"scripted": 0.6, "search": 0.0, "learned": 0.0}
+    found = taught({"a": left, "b": left, "c": left})["c"]
+    assert (found.teacher, found.num_strangers, found.strangers) == ("learned", 1, pytest.approx(0.6))
+
+
+def test_where_nothing_can_be_compared_it_is_said():
+    left = {"scripted": 0.5, "search": 0.5, "mutation": 0.5}
+    alone = taught({"a": left})["a"]
+    assert (alone.own, alone.why) == (None, "taught all alike")
+    seldom = taught({"a": left, "b": left}, scripted=0.01)["a"]
+    assert (seldom.own, seldom.why) == (None, "too little success")
+    assert taught({"a": {"scripted": 0.5, "natural": 0.5}}) == {}, "natural forges nothing"
 
 
 ARMS = (
@@ -318,6 +334,8 @@ def test_fresh_generators_attack_every_finished_agent(out):
     report, _ = attack_report(Store(out), load_recipe(str(out / "recipe.yaml")), [0])
     assert to_text(report, 140) == (out / "attacks.txt").read_text()
     assert {found.arm for found in report.grids[0].teachers} == AGENTS - {ALIGNED, "continued"}
+    assert len(report.grids) == 1
+    assert not report.left_out
 
 
 @pytest.mark.slow
@@ -362,6 +380,8 @@ def test_attacks_are_resumed_and_reach_mlflow(out, tmp_path):
     metrics = runs["cells/searched/seed-0"].data.metrics
     assert metrics["attack/mutation-by-32/1/success"] == one["success"]
     assert sum(name.endswith("/success") for name in metrics) == 7
+    kept = client.list_artifacts(runs["cells/searched/seed-0"].info.run_id, "attacks/mutation/1-96-32")
+    assert [artifact.path.rsplit("/", 1)[-1] for artifact in kept] == ["telling.txt"]
     before = {name: run.info.run_id for name, run in runs.items()}
     code, printed = kerf("sync", out, "--mlflow", uri)
     assert printed.startswith("0 runs written")
@@ -381,13 +401,32 @@ def test_an_agent_of_a_study_is_attacked_in_the_study(out):
     assert list((out / "attacks" / "again" / "seed-0" / "natural").glob("1-64-512/attack.json"))
     store, (unit,) = study_of(target / "policy.json")
     assert (store.path, unit) == (out, Unit("again", 0))
-    for more, sentence in (
-        (("--arm", "agian"), "did you mean 'again'"),
-        (("--reference", "x"), "--reference is for a policy outside of a study"),
+    for asked, sentence in (
+        ((out, "--arm", "agian"), "did you mean 'again'"),
+        ((out, "--reference", "x"), "--reference is for a policy outside of a study"),
+        ((out, "--set", "measures=[nope]"), "unknown measure of station 'nope'"),
+        ((target, "--arm", "again"), "is one agent"),
+        ((out / "cells" / "agian" / "seed-0",), "did you mean 'cells/again/seed-0'"),
+        ((out / "cells" / "again" / "seed-7",), "did you mean 'cells/again/seed-0'"),
     ):
-        code, printed = kerf("attack", out, *more, "--no-mlflow")
-        assert code == 2
+        code, printed = kerf("attack", *asked, "--no-mlflow")
+        assert code == 2, printed
         assert sentence in printed
+
+
+@pytest.mark.slow
+def test_attacks_on_one_arm_leave_the_report_of_all_as_it_is(out):
+    before = (out / "attacks.txt").read_text()
+    code, printed = kerf("attack", out, "--arm", "again", "--generator", "replay", "--budget", 64, "--no-mlflow")
+    assert code == DONE, printed
+    assert "searched" not in printed
+    after = (out / "attacks.txt").read_text()
+    assert before.split("Attacks of 96")[0] in after
+    assert "replay" in after
+
+
+@pytest.mark.slow
+def test_a_damaged_agent_is_not_attacked(out):
     (out / Unit("again", 0).name / "policy.json").rename(out / "aside")
     try:
         code, printed = kerf("attack", out, "--budget", 64, "--no-mlflow")
