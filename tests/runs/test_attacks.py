@@ -179,7 +179,7 @@ def test_another_policy_in_the_same_folder_has_records_of_its_own(policy_file, t
     shape = len(world.observations), len(world.actions)
     other = PolicyNetwork(*shape, NetworkSettings(hidden=(8,)), torch.Generator().manual_seed(4))
     save_policy(tmp_path / "other", TorchPolicy(other), world)
-    size = ("--generator", "scripted", "--budget", 64, "--out", tmp_path / "records", "--no-mlflow")
+    size = ("--generator", "scripted", "--budget", 64, "--out", tmp_path / "records", "--no-mlflow", "--no-pictures")
     first, second = (kerf("attack", path, *size)[1] for path in (policy_file, tmp_path / "other"))
     assert "against walker in station" in first
     assert "against other in station" in second
@@ -398,7 +398,7 @@ def test_an_agent_of_a_study_is_attacked_in_the_study(out):
     code, printed = kerf("attack", target, "--generator", "natural", "--budget", 64, "--no-mlflow")
     assert code == DONE, printed
     assert "natural at strength 1 against again seed 0 in station" in printed
-    assert list((out / "attacks" / "again" / "seed-0" / "natural").glob("1-64-512/attack.json"))
+    assert list((out / "attacks" / "again" / "seed-0" / "natural").glob("1-64-64/attack.json"))
     store, (unit,) = study_of(target / "policy.json")
     assert (store.path, unit) == (out, Unit("again", 0))
     for asked, sentence in (
