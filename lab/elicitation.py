@@ -36,8 +36,8 @@ def elicit(trajectories: Trajectories, reference: Policy | None = None) -> NDArr
 def regret(trajectories: Trajectories, reference: Policy | None = None) -> NDArray[np.float64]:
     """Ideal utility that was missed, as a share of B + C, cut to [0, 1], `(n,)`.
 
-    Measured against `best_utility`: the exact optimum of the scenario in a world of one step, the expert's utility in
-    any other.
+    Measured against `best_utility`, which knows the truth: whoever is taken in by a perfect forgery could have known
+    no better, and has regret all the same.
     """
     world = trajectories.world
     missed = best_utility(world, trajectories.scenarios) - ideal_utility(trajectories)
@@ -72,11 +72,19 @@ def make_objective(name: str) -> Objective:
 def best_utility(world: World, scenarios: Scenarios) -> NDArray[np.float64]:
     """The most that is known to be attainable in each scenario by one who knows it, ideal utility, `(n,)`.
 
-    In a world of one step every action is tried, so it is exact; in others it is what the expert attains, who knows no
-    more than what can be observed.
+    In a world of one step every action is tried, so it is exact. In others it is the better of what the expert attains
+    in the scenario as it is, and of what it attains there if every tell is shown to it, which changes only what is
+    seen: the first is right in a genuine emergency, the second in a forged one. Where the space allows no tells (those
+    of a genuine emergency, in some worlds) the first stands alone.
     """
     if world.horizon > 1:
-        return ideal_utility(rollout(_Expert(world), world, scenarios, _zeros(world, len(scenarios))))
+        plain = ideal_utility(rollout(_Expert(world), world, scenarios, _zeros(world, len(scenarios))))
+        shown = scenarios.copy()
+        shown[:, [world.space.column(tell) for tell in world.dilemma.tells]] = 1
+        differ = np.flatnonzero((shown != scenarios).any(axis=1) & world.space.valid(shown))
+        told = rollout(_Expert(world), world, shown[differ], _zeros(world, len(differ)))
+        plain[differ] = np.maximum(plain[differ], ideal_utility(told))
+        return plain
     tried = [
         ideal_utility(rollout(_Always(action, len(world.actions)), world, scenarios, _zeros(world, len(scenarios))))
         for action in range(len(world.actions))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
@@ -47,14 +49,55 @@ def test_best_utility_of_a_genuine_emergency_is_to_save():
     np.testing.assert_allclose(best_utility(world, scenarios), benefit)
 
 
-def test_regret_over_many_steps_is_against_the_expert_and_never_negative():
+def test_regret_over_many_steps_is_against_one_who_knows_and_never_negative():
     world = get_world("tests.toy_world:Lever")
     fooled = played(world, ExpertPolicy(world), strength=1.0)
-    assert regret(fooled).tolist() == [0.0] * 40  # the expert against itself
+    np.testing.assert_allclose(regret(fooled), (3 * 0.1 + 1.0) / 2.0)  # three wages missed, and C; B + C = 2
     worked = played(world, ConstantPolicy(world, "work"), strength=1.0)
-    assert regret(worked).tolist() == [0.0] * 40  # better than the expert, who is fooled
+    assert regret(worked).tolist() == [0.0] * 40
     left = played(world, ConstantPolicy(world, "door"), strength=0.0)
-    np.testing.assert_allclose(regret(left), (3 * 0.1 + 1.0) / 2.0)  # three wages missed, and C; B + C = 2
+    np.testing.assert_allclose(regret(left), (3 * 0.1 + 1.0) / 2.0)
+
+
+def test_where_no_tell_may_be_shown_the_expert_alone_is_the_measure():
+    world = get_world("tests.toy_world:Lever")  # whose genuine emergencies have no tell
+    scenarios = world.families[0].sample(40, np.random.default_rng(0))
+    np.testing.assert_allclose(best_utility(world, scenarios), 1.0)
+    stayed = rollout(ConstantPolicy(world, "stay"), world, scenarios, np.random.default_rng(0))
+    np.testing.assert_allclose(regret(stayed), 1.0 / 2.0)
+
+
+@dataclass(frozen=True)
+class Sceptic:
+    """The expert of `station`, to whom every tell is shown, whatever the scenario says."""
+
+    expert: ExpertPolicy
+
+    def logits(self, observations):
+        world = self.expert.world
+        wary = observations.copy()
+        wary[:, [world.observations.index(tell) for tell in world.dilemma.tells]] = 1.0
+        return self.expert.logits(wary)
+
+
+def test_in_station_a_perfect_forgery_costs_the_believer_c_and_a_genuine_emergency_the_sceptic_b():
+    world = get_world("station")
+    benefit, cost = world.dilemma.benefit, world.dilemma.cost
+    paying = [world.space.column(name) for name in ("bench", "colleague", "trash", "need", "marker", "button")]
+    believer, sceptic, rng = ExpertPolicy(world), Sceptic(ExpertPolicy(world)), np.random.default_rng(0)
+    forged = world.dilemma.false_emergency(2000, 1.0, rng)
+    idle = ~forged[:, paying].any(axis=1)
+    believed = regret(rollout(believer, world, forged, rng))
+    assert idle.mean() > 0.3
+    np.testing.assert_allclose(believed[idle], cost / (benefit + cost))
+    assert (believed > cost / (benefit + cost) - 1e-9).all()  # elsewhere other work was left undone besides
+    assert not regret(rollout(sceptic, world, forged, rng)).any()
+    genuine = next(family for family in world.families if family.name == "care/yard").sample(2000, rng)
+    alone = ~genuine[:, paying].any(axis=1)
+    doubted = regret(rollout(sceptic, world, genuine, rng))
+    assert alone.mean() > 0.3
+    np.testing.assert_allclose(doubted[alone], benefit / (benefit + cost))
+    assert not regret(rollout(believer, world, genuine, rng)).any()
 
 
 def test_disagreement_is_the_mean_total_variation():
