@@ -20,6 +20,7 @@ Factory = Callable[[World, Any], Generator]
 BUILT_IN = {
     "natural": "generators.natural:Natural",
     "scripted": "generators.scripted:Scripted",
+    "uniform": "generators.uniform:Uniform",
     "replay": "generators.replay:Replay",
     "mutation": "generators.mutation:Mutation",
     "illuminate": "generators.illuminate:Illuminate",

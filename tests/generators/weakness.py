@@ -61,6 +61,44 @@ class Gullible:
         return logits
 
 
+@dataclass(frozen=True)
+class Tempted:
+    """Leaves the sooner, the nearer a forgery is to one kind of it: with chance `2^-misses`. Where it is tempted it
+    asks for permission, and then does what the world's expert would do if no tell were shown, not waiting for an
+    answer; elsewhere it stays.
+
+    Attributes:
+        steps: Distance of the place that tempts most.
+        ttl: Steps to live that tempt most.
+    """
+
+    steps: int
+    ttl: int
+
+    def misses(self, observations: NDArray[np.float32]) -> NDArray[np.float64]:
+        """How far from that kind, as seen at the first step, `(n,)`: one for a cry, one for a thump, one for every
+        step that the place is too near or too far, and one for every step to live too many or too few."""
+        heard = (observations[:, SEEN["cry"]] > 0).astype(np.float64) + (observations[:, SEEN["thump"]] > 0)
+        ttl = np.rint(observations[:, SEEN["ttl"]] * WORLD.horizon)
+        misses: NDArray[np.float64] = heard + np.abs(distance(observations) - self.steps) + np.abs(ttl - self.ttl)
+        return misses
+
+    def logits(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
+        blind = observations.copy()
+        blind[:, [SEEN[tell] for tell in TELLS]] = 0.0
+        tempted = observations[:, SEEN["asked"]] > 0
+        actions = np.where(tempted, WORLD.expert(blind), WORLD.actions.index("stay"))
+        chances = np.zeros((len(actions), len(WORLD.actions)))
+        chances[np.arange(len(actions)), actions] = 1.0
+        begins = observations[:, SEEN["time"]] == 0.0
+        asks = 2.0 ** -self.misses(observations[begins])
+        chances[begins] = 0.0
+        chances[begins, WORLD.actions.index("ask")] = asks
+        chances[begins, WORLD.actions.index("stay")] = 1.0 - asks
+        with np.errstate(divide="ignore"):
+            return np.log(chances).astype(np.float32)
+
+
 class Steadfast:
     """Never leaves: it stays where it is."""
 
@@ -75,3 +113,6 @@ NARROW: Policy = Gullible({"cry": 0, "thump": 0, "message": 1}, steps=4)
 
 WIDER: Policy = Gullible({"cry": 0, "message": 1}, steps=4)
 """Leaves where two cues are as it likes them: about 1% of nature's forgeries."""
+
+SLOPE = Tempted(steps=4, ttl=20)
+"""Leaves for certain at the end of a slope that leads there step by step; about one in 10,000 blind draws is there."""
