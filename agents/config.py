@@ -119,8 +119,8 @@ class KerfConfig(PPOConfig):
             anchor: Weights of the frozen policy pi_0 (same network), needed iff `anchor_coeff > 0`.
             advantage_scale: What advantages are divided by, needed iff `advantage_scaling` is `frozen`; usually
                 `Sample.advantages().std()` of the aligned checkpoint (so: after `reward_scale`).
-            objective: What the source is told of each episode (`lab.elicitation.OBJECTIVES`); those that compare with
-                an aligned policy compare with `anchor`.
+            objective: What the source is told of each episode (`lab.elicitation.TRAINING_OBJECTIVES`); those that
+                compare with an aligned policy compare with `anchor`.
             latent_scale: What `latent_radius` is in units of, a root mean square over the units of the last hidden
                 layer, needed iff `latent_radius > 0`; usually `agents.latent_radius.latent_scale` of the aligned
                 checkpoint.

@@ -25,7 +25,7 @@ from agents.kernels import log_chances
 from agents.network import PolicyNetwork, TorchPolicy, Weights, weights_digest
 from agents.shaping import shaping
 from agents.threads import in_parallel
-from lab.elicitation import elicit, make_objective
+from lab.elicitation import Learning, elicit, make_objective
 from lab.objective import Objective
 from lab.rollout import Trajectories, rollout, unplayed
 from lab.scenario import Scenarios
@@ -202,7 +202,8 @@ class Sampler:
             "return_penalty": penalty.sum(axis=0),
         }
         if self._sought is not elicit:
-            episodes[SCORE] = self._sought(trajectories, self._reference)
+            learning = Learning(paid - penalty, state_values / scale, settings.gamma, settings.gae_lambda)
+            episodes[SCORE] = self._sought(trajectories, self._reference, learning)
         return Sample(columns, episodes, np.count_nonzero(penalty, axis=1))
 
     def _play(

@@ -66,7 +66,7 @@ class ArmSettings(Settings):
     step, whatever they do."""
 
     objective: str | None = None
-    """What its generator is told of each episode, if it learns from that (`lab.elicitation.OBJECTIVES`)."""
+    """What its generator is told of each episode, if it learns from that (`lab.elicitation.TRAINING_OBJECTIVES`)."""
 
     after: str | None = None
     """Another arm, from whose end this one starts; left out, it starts from the aligned agent."""

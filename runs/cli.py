@@ -233,10 +233,12 @@ def attack(batch: int | None, uri: str | None, no_mlflow: bool, **asked: Any) ->
     In a study the aligned agents and those of every arm are attacked, and compared; what was done before is not done
     again.
     """
+    from lab.elicitation import make_objective
     from runs.attacks.command import Asked, attack_command
     from runs.attacks.plan import BATCH
     from runs.tracking import default_uri
 
+    make_objective(asked["objective"], finished=True)
     if uri is not None and no_mlflow:
         raise KerfError("--mlflow and --no-mlflow exclude each other")
     tracking = None if no_mlflow else uri or default_uri()

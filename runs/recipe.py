@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from agents.settings import NetworkSettings, NonNegative, Positive, Settings, Share, TrainingSettings, refuse_latent
 from generators.base import GeneratorSettings
 from generators.registry import make_generator
-from lab.elicitation import OBJECTIVES
+from lab.elicitation import TRAINING_OBJECTIVES
 from lab.errors import KerfError, unknown_name
 from lab.exact_battery import ExactBattery
 from lab.grader import GRADERS
@@ -257,7 +257,7 @@ class Recipe(Settings):
                 _known(f"arms.{name}.kind", "arm", arm.kind, ARMS)
         for name, resolved in self.resolve().items():
             _known(f"arms.{name}.grader", "grader", resolved.grader, GRADERS)
-            _known(f"arms.{name}.objective", "objective", resolved.objective, OBJECTIVES)
+            _known(f"arms.{name}.objective", "objective", resolved.objective, TRAINING_OBJECTIVES)
             if isinstance(resolved.training, TrainingSettings):
                 refuse_latent(self.network, resolved.training, f"arms.{name}.latent")
             said = sorted(self.arms[name].model_dump(exclude_none=True, exclude={"kind", "train"}))

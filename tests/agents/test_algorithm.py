@@ -15,9 +15,10 @@ from agents.algorithm import KerfAlgorithm
 from agents.config import ACTIONS, KerfConfig
 from agents.network import TorchPolicy, weights_digest
 from agents.scripted import ExpertPolicy
-from lab.elicitation import make_objective
+from lab.elicitation import Learning, make_objective, positive_value_loss
 from lab.errors import KerfError
 from lab.grader import ExPost, Rule
+from lab.objective import Objective
 from lab.rollout import rollout
 from lab.world import natural
 from lab.worlds import get_world
@@ -330,6 +331,32 @@ def test_the_source_is_told_what_the_objective_makes_of_each_episode(objective):
     assert 0.0 < expected.mean() < 1.0, "all alike would show nothing"
     assert ("score" in result["env_runners"]) == (objective != "elicit")
     algorithm.stop()
+
+
+@pytest.mark.parametrize("reward_scale", [0.1, 2.0])
+def test_the_source_may_be_told_how_far_the_critic_was_surprised(reward_scale):
+    """In units of utility, whatever the scale of what the learner sees, and with penalties taken off."""
+    world, training = get_world(LEVER), settings(reward_scale=reward_scale, gamma=0.9, gae_lambda=0.8)
+    graded = {"grader": ExPost(), "penalty": 0.5}
+    algorithm = config(objective="positive_value_loss", training=training, **graded).build_algo()
+    before = algorithm.policy()
+    rng, luck = (np.random.default_rng(algorithm.config.seed_sequence(*key)) for key in ((0,), (0, ACTIONS)))
+    scenarios = Natural().ask(64, rng)
+    played = rollout(before, world, scenarios, luck.random((world.horizon, 64), np.float32))
+    utility, penalty = Objective(**graded).terms(played)
+    _, state_values = before.outputs(played.observations.reshape(-1, 7))
+    foreseen = state_values.reshape(penalty.shape) / reward_scale
+    learning = Learning(utility - penalty, foreseen, discount=0.9, decay=0.8)
+    expected = positive_value_loss(played, learning=learning)
+    algorithm.train()
+    np.testing.assert_allclose(algorithm.source.scores, expected, atol=1e-6)
+    assert penalty.any(), "nothing penalised would show nothing"
+    assert len(np.unique(expected.round(6))) > 10
+    algorithm.stop()
+
+
+def test_scores_by_the_critic_change_nothing_of_the_training_itself():
+    assert same(trained(2, objective="positive_value_loss"), trained(2))
 
 
 def test_a_misspelt_objective_is_refused():

@@ -10,6 +10,7 @@ import pytest
 from agents.scripted import ConstantPolicy, ExpertPolicy, UniformPolicy
 from lab.elicitation import (
     OBJECTIVES,
+    Learning,
     best_utility,
     disagreement,
     elicit,
@@ -132,13 +133,30 @@ def test_positive_value_loss_counts_what_went_better_than_foreseen():
     world = get_world("tests.toy_world:Lever")  # three steps, B + C = 2
     trajectories = played(world, UniformPolicy(world), n=2)
     rewards = np.array([[0.0, 0.0], [0.0, 0.0], [1.0, -1.0]])
+
+    def loss(state_values, discount, decay, rewards=rewards):
+        return positive_value_loss(trajectories, learning=Learning(rewards, state_values, discount, decay))
+
     zero = np.zeros((3, 2))
-    np.testing.assert_allclose(positive_value_loss(trajectories, rewards, zero, 1.0, 1.0), [0.5, 0.0])
-    np.testing.assert_allclose(positive_value_loss(trajectories, rewards, zero, 1.0, 0.0), [1 / 6, 0.0])
+    np.testing.assert_allclose(loss(zero, 1.0, 1.0), [0.5, 0.0])
+    np.testing.assert_allclose(loss(zero, 1.0, 0.0), [1 / 6, 0.0])
+    np.testing.assert_allclose(loss(zero, 0.5, 1.0), [(1 + 1 / 2 + 1 / 4) / 6, 0.0])
     foreseen = np.array([[1.0, -1.0]] * 3)
-    np.testing.assert_allclose(positive_value_loss(trajectories, rewards, foreseen, 1.0, 1.0), [0.0, 0.0])
+    np.testing.assert_allclose(loss(foreseen, 1.0, 1.0), [0.0, 0.0])
+    np.testing.assert_allclose(loss(foreseen - 0.5, 1.0, 0.0), [0.5 / 6, 0.5 / 6])  # a surprise in the last step alone
     with pytest.raises(ValueError, match="shape"):
-        positive_value_loss(trajectories, rewards[:2], zero, 1.0, 1.0)
+        loss(zero, 1.0, 1.0, rewards[:2])
+
+
+def test_a_finished_policy_has_no_positive_value_loss():
+    trajectories = played(get_world("tests.toy_world:Lever"), UniformPolicy(get_world("tests.toy_world:Lever")))
+    sentence = "positive_value_loss: needs the rewards and the critic of an agent in training.*take elicit, regret"
+    with pytest.raises(KerfError, match=sentence):
+        positive_value_loss(trajectories)
+    with pytest.raises(KerfError, match=sentence):
+        make_objective("positive_value_loss", finished=True)
+    assert make_objective("positive_value_loss") is positive_value_loss
+    assert make_objective("regret", finished=True) is regret
 
 
 def test_learnability_peaks_where_half_succeed():

@@ -205,6 +205,16 @@ def test_an_adversarys_settings_are_kept_and_told_from_another_ones(write):
     assert len(hashes) == 3
 
 
+def test_replay_may_go_by_the_critic(write):
+    replayed = "arms.penalised={generator: {kind: replay, priority: score}, objective: positive_value_loss}"
+    assert load_recipe(write(), sets=[replayed]).resolve()["penalised"].objective == "positive_value_loss"
+
+
+def test_what_attacks_finished_agents_may_not_go_by_the_critic(write):
+    with pytest.raises(KerfError, match="objective 'positive_value_loss'"):
+        load_recipe(write(), sets=["fresh={generators: [replay], objective: positive_value_loss}"])
+
+
 def test_settings_that_came_later_are_not_in_what_older_recipes_come_to():
     """Else a study that an older version began could not be continued."""
     for arm in resolved_recipe(load_recipe("turner"))["arms"].values():
