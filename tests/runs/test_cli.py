@@ -74,6 +74,12 @@ def test_a_wrong_command_line_exits_with_2(words, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_finished_agents_are_not_attacked_by_what_only_training_has(tmp_path):
+    result = CliRunner().invoke(main, ["attack", str(tmp_path), "--objective", "positive_value_loss"])
+    assert result.exit_code == 2
+    assert "objective positive_value_loss: needs the rewards and the critic of an agent in training" in result.output
+
+
 def test_the_default_folder_names_the_preset_and_what_was_changed():
     plain, changed = load_recipe("turner", "quick"), load_recipe("turner", "quick", ["penalty=1"])
     assert default_out(load_recipe("turner"), None, changed=False) == Path("out/turner")
