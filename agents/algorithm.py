@@ -46,6 +46,13 @@ class _Stateful(Protocol):
     def set_state(self, state: Any) -> None: ...
 
 
+@runtime_checkable
+class _Closing(Protocol):
+    """A scenario source that holds something outside of this process."""
+
+    def close(self) -> None: ...
+
+
 class KerfAlgorithm(PPO):
     """PPO on whole batches of scenarios. `train()` is one iteration: ask, play, learn, tell.
 
@@ -81,6 +88,12 @@ class KerfAlgorithm(PPO):
         """Under Tune the trial's folder; else none: RLlib would leave an empty one in the user's home at each build."""
         if self._storage:
             super()._setup_logdir()
+
+    def cleanup(self) -> None:
+        """Also let go of what the source holds elsewhere."""
+        if isinstance(self.source, _Closing):
+            self.source.close()
+        super().cleanup()
 
     # -- the loop ------------------------------------------------------------------------------------------------
 

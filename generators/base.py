@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from lab.scenario import Scenarios
 from lab.world import Mix, World
@@ -27,6 +27,23 @@ class GeneratorSettings(BaseModel):
 
     strength: Annotated[float, Field(ge=0, le=1)] = 1.0
     """How hard its false emergencies are to tell from real ones; a generator that forges nothing ignores it."""
+
+    ask_workers: Annotated[int, Field(ge=0, le=1024)] = 0
+    """Ray workers that are asked for parts of each batch (`generators.distributed`). 0: it is asked as a whole, where
+    it learns. From 1 on other scenarios come out than for 0, but the same ones whatever the number."""
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_usual(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A setting that came later must not change what older recipes come to.
+        said: dict[str, Any] = plain(self)
+        if not self.ask_workers:
+            said.pop("ask_workers", None)
+        return said
+
+    def identity(self) -> dict[str, Any]:
+        """As plain JSON values, the same for the same scenarios: any number of `ask_workers` is 1."""
+        said = self.model_dump(mode="json")
+        return {**said, "ask_workers": 1} if self.ask_workers else said
 
 
 class Generator(ABC):
@@ -119,6 +136,9 @@ class Generator(ABC):
         """The distribution of its scenarios; None if it depends on what was told, or is no mix of the natural stream
         and forgeries of one strength."""
         return None
+
+    def close(self) -> None:  # noqa: B027  # most hold nothing
+        """Let go of what it holds outside of this process; it is asked for nothing afterwards."""
 
     @abstractmethod
     def _ask(self, n: int, rng: np.random.Generator) -> Scenarios:

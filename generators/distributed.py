@@ -14,11 +14,15 @@ from generators.base import Generator, GeneratorSettings
 from generators.registry import make_generator
 from lab.errors import KerfError
 from lab.scenario import Scenarios
-from lab.worlds import get_world
+from lab.world import Mix, World
+from lab.worlds import get_world, name_of
 
 Pending = dict[str, NDArray[Any]]
 Part = tuple[int, np.random.SeedSequence]
 """How many scenarios, and the seed that they are drawn by."""
+
+ROWS = 128
+"""Scenarios a part, where nothing else is said."""
 
 
 def parts(n: int, rows: int, rng: np.random.Generator) -> list[Part]:
@@ -65,39 +69,48 @@ class _Asker:
         return [ask_part(self._generator, part) for part in asked]
 
 
-class Distributed:
-    """A scenario source (`lab.source.ScenarioSource`) that asks on workers and learns here.
+class Distributed(Generator):
+    """A generator that is asked on workers and learns here.
+
+    The workers take no CPU of their own in Ray's books: whoever asks waits for them, and its env runners are idle
+    meanwhile. They begin with the first `ask`, so that what is copied before that, or sent elsewhere, has none.
 
     Args:
-        world: Name of the world (`lab.worlds.get_world`).
-        settings: Which generator.
+        world: The world; one of `lab.worlds.get_world`, by which workers make it again.
+        settings: Which generator, without `ask_workers`.
         replay: As in `generators.registry.make_generator`.
-        num_workers: Ray actors of one CPU each; 0 asks all parts here. Ray must have been initialised if there are any.
+        num_workers: Ray actors; 0 asks all parts here.
         rows: Scenarios a part. Unlike the number of workers it decides which scenarios come out.
 
     Attributes:
         generator: The one that is told, and whose state counts.
 
     Raises:
-        KerfError: for a negative number of workers, `rows` below 1, or workers without a Ray that runs.
+        KerfError: for a negative number of workers, `rows` below 1, or a world that was made without `get_world`.
     """
 
     def __init__(
-        self, world: str, settings: GeneratorSettings, replay: float = 0.0, *, num_workers: int, rows: int = 1024
+        self, world: World, settings: GeneratorSettings, replay: float = 0.0, *, num_workers: int, rows: int = ROWS
     ) -> None:
         if num_workers < 0 or rows < 1:
             raise KerfError(f"distributed: expected num_workers >= 0 and rows >= 1, got {num_workers} and {rows}")
-        if num_workers and not ray.is_initialized():
-            raise KerfError(f"distributed: {num_workers} workers need Ray, which does not run; call ray.init first")
-        self.generator = make_generator(get_world(world), settings, replay)
-        self._rows = rows
-        self._asker = None if num_workers else _Asker(world, settings, replay)
-        # Nothing is kept on a worker between two calls, so that another process can take its place at any time.
-        actor = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=-1)(_Asker)
-        self._workers = [actor.remote(world, settings, replay) for _ in range(num_workers)]
+        super().__init__(world)
+        self.generator = make_generator(world, settings, replay)
+        self._made = name_of(world), settings, replay  # now, for a copy has a world without a name
+        self._num_workers, self._rows = num_workers, rows
+        self._here: _Asker | None = None
+        self._workers: list[Any] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_workers": []}  # a copy has workers of its own
 
     def ask(self, n: int, rng: np.random.Generator) -> Scenarios:
-        """`n` scenarios, `(n, F)`; raises `ValueError` for `n` below 1."""
+        """As `Generator.ask`, in parts.
+
+        Raises:
+            ValueError: if `n` is below 1.
+            KerfError: if there are to be workers and no Ray runs.
+        """
         if n < 1:
             raise ValueError(f"ask needs n >= 1, got {n}")
         asked = parts(n, self._rows, rng)
@@ -109,27 +122,39 @@ class Distributed:
         """As `Generator.tell`: learns from all parts at once."""
         self.generator.tell(scenarios, scores)
 
+    def pending(self) -> dict[str, NDArray[Any]]:
+        return self.generator.pending()
+
+    def expect(self, scenarios: Scenarios, pending: Mapping[str, NDArray[Any]]) -> None:
+        self.generator.expect(scenarios, pending)
+
     def report(self) -> dict[str, Any]:
-        """As `Generator.report`."""
         return self.generator.report()
 
     def get_state(self) -> dict[str, Any]:
-        """As `Generator.get_state`."""
         return self.generator.get_state()
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """As `Generator.set_state`."""
         self.generator.set_state(state)
 
+    def mix(self) -> Mix | None:
+        return self.generator.mix()
+
     def close(self) -> None:
-        """End the workers; nothing can be asked for afterwards."""
+        """End the workers; the next `ask` would begin new ones."""
         for worker in self._workers:
             ray.kill(worker)
+        self._workers = []
+
+    def _ask(self, n: int, rng: np.random.Generator) -> Scenarios:
+        raise AssertionError("unreachable: `ask` asks in parts")
 
     def _answers(self, asked: list[Part]) -> list[tuple[Scenarios, Pending]]:
         state = self.generator.get_state()
-        if self._asker is not None:
-            return self._asker.ask(state, asked)
+        if not self._num_workers:
+            self._here = self._here or _Asker(*self._made)
+            return self._here.ask(state, asked)
+        self._begin(min(self._num_workers, len(asked)))
         reference = ray.put(state)
         shares = np.array_split(np.arange(len(asked)), len(self._workers))
         waiting = [
@@ -138,3 +163,14 @@ class Distributed:
             if len(share)
         ]
         return [answer for answers in ray.get(waiting) for answer in answers]
+
+    def _begin(self, num_workers: int) -> None:
+        """Have at least so many workers."""
+        if not ray.is_initialized():
+            raise KerfError(
+                f"generator.ask_workers: {self._num_workers} workers need Ray, which does not run; call ray.init, "
+                "or set it to 0"
+            )
+        # Nothing is kept on a worker between two calls, so that another process can take its place at any time.
+        actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy="SPREAD")(_Asker)
+        self._workers += [actor.remote(*self._made) for _ in range(num_workers - len(self._workers))]

@@ -44,10 +44,17 @@ def make_generator(world: World, settings: GeneratorSettings, replay: float = 0.
         replay: Share in [0, 1] of scenarios that come from the natural stream instead; 0 leaves the generator
             bare, so that it gives the very scenarios that it would give without replay.
 
+    With `ask_workers` it is asked in parts on Ray workers, which begin with the first `ask`: Ray must run by then.
+
     Raises:
         KerfError: for an unknown kind or setting (with the nearest spelling), a setting that is out of range, or a kind
             that cannot be loaded, or that is neither an `Adversary` nor a fixed mix.
     """
+    if settings.ask_workers:
+        from generators.distributed import Distributed
+
+        whole = typed(settings).model_copy(update={"ask_workers": 0})
+        return Distributed(world, whole, replay, num_workers=settings.ask_workers)
     generator = _make(world, settings)
     if replay == 0.0:
         return generator

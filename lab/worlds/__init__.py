@@ -51,4 +51,22 @@ def get_world(name: str) -> World:
     if missing := [member for member in members if not hasattr(world, member)]:
         made = type(world).__name__
         raise KerfError(f"world {name!r}: {target!r} made a {made}, which is no world: it lacks {', '.join(missing)}")
+    _MADE[id(world)] = name
     return world
+
+
+_MADE: dict[int, str] = {}
+"""Worlds that were made, which live as long as the process, by `id` -> the name that they were made by."""
+
+
+def name_of(world: World) -> str:
+    """The name that `get_world` made `world` by: another process makes its like by it.
+
+    Raises:
+        KerfError: for a world that was made otherwise.
+    """
+    if id(world) not in _MADE:
+        raise KerfError(
+            f"world {world.name!r} was made without lab.worlds.get_world: other processes need its name there"
+        )
+    return _MADE[id(world)]

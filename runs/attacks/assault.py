@@ -110,11 +110,13 @@ def write_attack(
         objective=make_objective(settings.objective),
         reference=reference,
     )
+    generator.close()
     telling = most_telling(policy, world, found.telling, found.telling_scores, replays)
     record = found.record(world) | {"telling": [again.record() for again in telling]}
     mix = generator.mix()
     asked = {
         **settings.model_dump(mode="json"),
+        "generator": settings.generator.identity(),
         "label": settings.label,
         "forges": mix is None or mix.natural < 1.0,
         "world": world.name,

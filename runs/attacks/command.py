@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from runs.attacks.show import show_attack
 from runs.attacks.table import write_attack_report
 from runs.attacks.target import asked_arms, policy_stem, study_of
 from runs.disk import held
+from runs.pool import local_ray
 from runs.recipe_file import load_recipe
 from runs.remote import push
 from runs.store import Store, Unit
@@ -170,10 +172,11 @@ def _attack_policy(asked: Asked, stem: Path, console: Console) -> int:
         reference, against = load_policy(beside, world), read_card(beside)["sha256"]
     out = asked.out or Path("out") / f"attack-{stem.name}-{card['sha256'][:8]}"
     pictures = asked.pictures is not False
-    folders = []
-    for settings in asked.attacks(USUAL, [1.0], BUDGET):
-        folders.append(attack_file(stem, world, reference, settings, Store(out), pictures, against))
-        show_attack(folders[-1], console)
+    folders, attacks = [], asked.attacks(USUAL, [1.0], BUDGET)
+    with local_ray(1) if any(settings.generator.ask_workers for settings in attacks) else nullcontext():
+        for settings in attacks:
+            folders.append(attack_file(stem, world, reference, settings, Store(out), pictures, against))
+            show_attack(folders[-1], console)
     _write_json(asked.json_file, folders)
     if asked.tracking is not None:
         from runs.tracking import sync_policy, ui_command

@@ -65,6 +65,8 @@ class AttackSettings(Settings):
     def label(self) -> str:
         """The kind of generator; with six digits of a hash if it has unusual settings."""
         said = self.generator.model_dump(mode="json", exclude={"kind", "strength"}, exclude_defaults=True)
+        if "ask_workers" in said:
+            said["ask_workers"] = 1  # the number changes no scenario
         if not said:
             return self.generator.kind
         digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
@@ -192,9 +194,9 @@ def whole_grid(arms: Mapping[str, ResolvedArm]) -> tuple[list[dict[str, Any]], l
     generators: list[dict[str, Any]] = [{"kind": kind} for kind in known_generators()]
     usual = [typed(GeneratorSettings.model_validate(said)) for said in generators]
     for arm in arms.values():
-        taught = arm.generator.model_dump(mode="json", exclude={"strength"})
-        if arm.train and taught not in [of.model_dump(mode="json", exclude={"strength"}) for of in usual]:
-            generators.append(taught)
+        taught = {**arm.generator.identity(), "strength": 1.0}
+        if arm.train and taught not in [{**of.identity(), "strength": 1.0} for of in usual]:
+            generators.append(arm.generator.model_dump(mode="json", exclude={"strength"}))
             usual.append(arm.generator)
     trained = {arm.generator.strength for arm in arms.values() if arm.train}
     return generators, sorted({*STRENGTHS, *trained})

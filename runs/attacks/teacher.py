@@ -82,7 +82,7 @@ def own_teachers(attacks: pd.DataFrame, measures: pd.DataFrame, arms: Mapping[st
     for name, arm in attacked.items():
         strength = arm.generator.strength
         at = forged[forged["strength"] == strength]
-        own_settings = settings_text(arm.generator.model_dump(mode="json"))
+        own_settings = settings_text(arm.generator.identity())
         labels = sorted(set(at.loc[at["settings"] == own_settings, "generator"]))
         kinds = _kinds(at)
         strangers = {kind: of for kind, of in kinds.items() if kind not in _taught_by(arms, name)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import ray
 
 from generators.base import GeneratorSettings
 from generators.distributed import Distributed, joined, parts
-from generators.registry import known_generators, make_generator
+from generators.registry import known_generators, make_generator, typed
 from lab.errors import KerfError
 from lab.worlds import get_world
 
@@ -22,7 +23,7 @@ LEVER = "tests.toy_world:Lever"
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    """A private Ray with three logical CPUs, one a worker."""
+    """A private Ray with three logical CPUs."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     ray.init(address="local", num_cpus=3, include_dashboard=False, object_store_memory=80 * 2**20, log_to_driver=False)
     yield
@@ -31,7 +32,7 @@ def cluster() -> Iterator[None]:
 
 def make(kind, num_workers, world="station", replay=0.0):
     settings = GeneratorSettings(kind=kind, strength=0.7)
-    return Distributed(world, settings, replay, num_workers=num_workers, rows=ROWS)
+    return Distributed(get_world(world), settings, replay, num_workers=num_workers, rows=ROWS)
 
 
 def go_on(source, rounds, seed):
@@ -46,8 +47,40 @@ def go_on(source, rounds, seed):
 
 def test_workers_need_a_ray():
     assert not ray.is_initialized()
-    with pytest.raises(KerfError, match="Ray, which does not run"):
-        Distributed(LEVER, GeneratorSettings(kind="replay"), num_workers=2)
+    source = make_generator(get_world(LEVER), GeneratorSettings(kind="replay", ask_workers=2))
+    with pytest.raises(KerfError, match=r"generator\.ask_workers: 2 workers need Ray, which does not run"):
+        source.ask(4, np.random.default_rng(0))
+
+
+def test_the_setting_is_said_only_where_there_are_workers_and_their_number_tells_nobody_apart():
+    none, one, many = (typed(GeneratorSettings(kind="search", ask_workers=number)) for number in (0, 1, 7))
+    assert "ask_workers" not in none.model_dump()
+    assert many.model_dump()["ask_workers"] == 7
+    assert none.identity() != one.identity() == many.identity()
+    with pytest.raises(KerfError, match=r"generator\.ask_workers: .*got -1"):
+        typed(GeneratorSettings.model_construct(kind="search", strength=1.0, ask_workers=-1))
+
+
+def test_a_fixed_mix_stays_one():
+    for kind, replay in (("scripted", 0.25), ("natural", 0.0), ("search", 0.0)):
+        parted, whole = (
+            make_generator(get_world(LEVER), GeneratorSettings(kind=kind, ask_workers=number), replay)
+            for number in (2, 0)
+        )
+        assert parted.mix() == whole.mix()
+
+
+@pytest.mark.slow
+def test_it_takes_no_cpu_and_its_copies_have_workers_of_their_own(cluster):
+    before = ray.available_resources().get("CPU")
+    source = make("search", 2, world=LEVER)
+    copied = copy.deepcopy(source)
+    assert np.array_equal(go_on(source, 1, seed=1), go_on(copied, 1, seed=1))
+    assert len(source._workers) == len(copied._workers) == 2
+    assert len(copy.deepcopy(source)._workers) == 0
+    assert ray.available_resources().get("CPU") == before
+    for each in (source, copied):
+        each.close()
 
 
 @pytest.mark.slow
@@ -117,4 +150,4 @@ def test_what_a_part_lacks_is_zeros():
 @pytest.mark.parametrize(("num_workers", "rows"), [(-1, 8), (0, 0)])
 def test_numbers_that_make_no_sense_are_refused(num_workers, rows):
     with pytest.raises(KerfError, match="num_workers >= 0 and rows >= 1"):
-        Distributed(LEVER, GeneratorSettings(kind="replay"), num_workers=num_workers, rows=rows)
+        Distributed(get_world(LEVER), GeneratorSettings(kind="replay"), num_workers=num_workers, rows=rows)
