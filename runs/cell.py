@@ -435,8 +435,12 @@ def _latent_scale(recipe: Recipe, policy: TorchPolicy, seed: int) -> float | Non
     trainings = [arm.training for arm in recipe.resolve().values()]
     if not any(isinstance(training, TrainingSettings) and training.latent_radius > 0 for training in trainings):
         return None
-    rng = np.random.default_rng(np.random.SeedSequence(entropy(seed, "latent scale")))
-    return latent_scale(policy, get_world(recipe.world), rng)
+    return measure_latent_scale(get_world(recipe.world), policy, seed)
+
+
+def measure_latent_scale(world: World, policy: TorchPolicy, seed: int) -> float:
+    """What a latent radius of 1 is for `seed`, whose aligned agent is `policy`; raises as `latent_scale`."""
+    return latent_scale(policy, world, np.random.default_rng(np.random.SeedSequence(entropy(seed, "latent scale"))))
 
 
 def _natural(world: World) -> ScenarioSource:

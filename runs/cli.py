@@ -217,6 +217,15 @@ def exact(out: Path, situations: int | None, arms: tuple[str, ...], by_seed: boo
 @click.option("--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Another number, another chance.")
 @click.option("--all", "everything", is_flag=True, help="Every generator at strengths 0, 0.5, 1 and those trained at.")
 @click.option("--arm", "arms", multiple=True, metavar="NAME", help="Attack this arm only; may be given again.")
+@click.option("--latent", is_flag=True, help="From inside: add to the last hidden layer what leads an agent astray.")
+@click.option(
+    "--radius",
+    "radii",
+    multiple=True,
+    type=click.FloatRange(min=0.0),
+    metavar="R",
+    help="How much --latent may add; default 0.1, 0.25, 0.5 and 1, which overturns half of an aligned agent's acts.",
+)
 @click.option("--world", metavar="NAME", help="The policy's world, if not the one that it names itself.")
 @click.option("--reference", type=click.Path(path_type=Path), help="The aligned policy, for `disagreement`.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where attacks on a policy outside of a study are kept.")
@@ -227,11 +236,13 @@ def exact(out: Path, situations: int | None, arms: tuple[str, ...], by_seed: boo
 )
 @to_mlflow
 @click.option("--no-mlflow", is_flag=True, help="Keep records on disk only.")
-def attack(batch: int | None, uri: str | None, no_mlflow: bool, **asked: Any) -> None:
+def attack(
+    batch: int | None, uri: str | None, no_mlflow: bool, latent: bool, radii: tuple[float, ...], **asked: Any
+) -> None:
     """Let generators search for what TARGET should not do: a finished study, one of its agents, or any policy.
 
     In a study the aligned agents and those of every arm are attacked, and compared; what was done before is not done
-    again.
+    again. With --latent they are attacked from inside, by 1,024 forged scenarios each.
     """
     from lab.elicitation import make_objective
     from runs.attacks.command import Asked, attack_command
@@ -241,8 +252,14 @@ def attack(batch: int | None, uri: str | None, no_mlflow: bool, **asked: Any) ->
     make_objective(asked["objective"], finished=True)
     if uri is not None and no_mlflow:
         raise KerfError("--mlflow and --no-mlflow exclude each other")
-    tracking = None if no_mlflow else uri or default_uri()
-    raise SystemExit(attack_command(Asked(**asked, batch=batch or BATCH, tracking=tracking), terminal()))
+    if radii and not latent:
+        raise KerfError("--radius says how much --latent may add: give --latent, too, or leave it out")
+    wanted = Asked(**asked, batch=batch or BATCH, tracking=None if no_mlflow else uri or default_uri())
+    if latent:
+        from runs.attacks.latent_command import latent_command
+
+        raise SystemExit(latent_command(wanted, radii, terminal()))
+    raise SystemExit(attack_command(wanted, terminal()))
 
 
 @main.command()

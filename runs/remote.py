@@ -125,7 +125,7 @@ class Remote:
                     write(self.root / name, content)
         for name in sorted(there):
             folder, _, last = name.rpartition("/")
-            if last == "done.json" and folder.partition("/")[0] in (ALIGNED, "cells", "attacks"):
+            if last == "done.json" and folder.partition("/")[0] in (ALIGNED, "cells", "attacks", "latent"):
                 self._pull_folder(folder, there)
 
     def pull_unit(self, unit: Unit) -> None:
@@ -145,7 +145,7 @@ class Remote:
         for path in sorted(self.root.iterdir()):
             if path.is_file() and not path.name.startswith("."):
                 self._write(path.name, path)
-        folders = (f"{ALIGNED}/seed-*", "cells/*/seed-*", "attacks/*/seed-*/*/*")
+        folders = (f"{ALIGNED}/seed-*", "cells/*/seed-*", "attacks/*/seed-*/*/*", "latent/*/seed-*/*")
         for done in sorted(found for folder in folders for found in self.root.glob(f"{folder}/done.json")):
             if done.relative_to(self.root).as_posix() not in there:
                 self.push_folder(done.parent.relative_to(self.root).as_posix())

@@ -6,8 +6,10 @@
     aligned/seed-<s>/      one aligned agent: weights, measures, training curve, gate, done.json
     cells/<arm>/seed-<s>/  one cell: weights, measures, training curve, doses (if penalised, by PPO), done.json
     attacks/<arm>/seed-<s>/<generator>/<strength>-<budget>-<batch>/    an attack on one agent
+    latent/<arm>/seed-<s>/<strength>-<budget>/    what an adversary inside one agent makes of forged scenarios
     effects.parquet, matched.parquet, primaries.json, table.txt    the report's records
     attacks.parquet, attacks.txt    the same of the attacks
+    latent.parquet, latent.txt    the same of those from inside
     timing.jsonl           wall times and machine facts: all that may differ between two identical runs
 
 A unit (an aligned seed or a cell) is written into a `<unit>.partial-*` folder; `done.json`, with size and SHA-256 of

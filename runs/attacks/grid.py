@@ -6,13 +6,28 @@ import functools
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from rich.console import Console
 
 from runs.attacks.plan import AttackSettings, AttackUnit
 from runs.disk import DiskError
 from runs.recipe import Recipe
-from runs.store import Store, Unit
+from runs.store import Named, Store, Unit
+
+if TYPE_CHECKING:
+    from runs.pool import Work
+
+
+class OnAgent(Named, Protocol):
+    """An attack on one agent: a unit of work."""
+
+    @property
+    def target(self) -> Unit:
+        """The agent."""
+
+
+U = TypeVar("U", bound=OnAgent)
 
 
 def attack_all(
@@ -43,11 +58,25 @@ def attack_all(
     Raises:
         DiskError: if the disk does not let an attack be written.
     """
+    from runs.attacks.assault import attack_unit
+
     units = [AttackUnit(target, attack) for target in targets for attack in attacks]
+    return do_all(recipe, store, units, functools.partial(attack_unit, pictures=pictures), workers, console, on_done)
+
+
+def do_all(
+    recipe: Recipe,
+    store: Store,
+    units: Sequence[U],
+    work: Work[U],
+    workers: int | None,
+    console: Console,
+    on_done: Callable[[], None] = lambda: None,
+) -> bool:
+    """Do those of `units` that are not done yet by `work`; all else as in `attack_all`."""
     todo = [unit for unit in units if not store.finished(unit, verify=True)]
     if not todo:
         return True
-    from runs.attacks.assault import attack_unit
     from runs.pool import Pool, local_ray
 
     num_workers = min(workers or os.cpu_count() or 1, len(todo))
@@ -60,7 +89,7 @@ def attack_all(
     say(f"attacks: {len(todo)} on {agents} agent{'s' if agents > 1 else ''}, {num_workers} at a time{already}")
     left = Counter(unit.target for unit in todo)
 
-    def published(unit: AttackUnit) -> list[AttackUnit]:
+    def published(unit: U) -> list[U]:
         on_done()
         left[unit.target] -= 1
         if not left[unit.target]:
@@ -69,7 +98,6 @@ def attack_all(
         return []
 
     with local_ray(num_workers):
-        work = functools.partial(attack_unit, pictures=pictures)
         failures = Pool(recipe, store.path, num_workers, work, lambda why: say(f"warning: {why}")).run(
             todo, lambda unit: (), lambda progress: None, published
         )

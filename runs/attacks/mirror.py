@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from runs.attacks.latent import LATENT, RADII
 from runs.attacks.plan import BATCH, RECORD
 from runs.mirrored import Number
 
@@ -22,6 +25,8 @@ MIRRORED = {
 def attack_numbers(folder: Path) -> list[Number]:
     """The numbers of a finished attack: `attack/<generator>/<strength>/<what>`, at the step of its budget;
     batch, objective and draw stand behind the generator if they are unusual. What it did not reach is left out."""
+    if (folder / f"{LATENT}.json").exists():
+        return _from_inside(json.loads((folder / f"{LATENT}.json").read_bytes()))
     said = json.loads((folder / f"{RECORD}.json").read_bytes())
     words = [said["label"]]
     words += [] if said["batch"] == BATCH else [f"by-{said['batch']}"]
@@ -35,7 +40,16 @@ def attack_numbers(folder: Path) -> list[Number]:
     ]
 
 
+def _from_inside(said: Mapping[str, Any]) -> list[Number]:
+    """Of an attack from inside: `attack/latent/<strength>/within-<radius>`, and `.../least`, the median least radius,
+    if that is finite."""
+    name = f"attack/latent/{said['strength']:g}" + (f"-drawn-{said['draw']}" if said["draw"] else "")
+    found = {f"within-{radius:g}": said["within"][f"{radius:g}"] for radius in RADII} | {"least": said["least"]}
+    return [Number(f"{name}/{what}", value, int(said["budget"])) for what, value in found.items() if value is not None]
+
+
 def attack_folders(root: Path, target: str) -> list[Path]:
     """The folders of the finished attacks on the agent whose unit is called `target` (`cells/penalised/seed-0`)."""
-    agent = root / "attacks" / target.removeprefix("cells/")
-    return sorted(done.parent for done in agent.glob("*/*/done.json"))
+    agent = target.removeprefix("cells/")
+    inside = (root / LATENT / agent).glob("*/done.json")
+    return sorted(done.parent for done in [*(root / "attacks" / agent).glob("*/*/done.json"), *inside])

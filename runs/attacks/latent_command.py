@@ -1,0 +1,88 @@
+"""`kerf attack --latent`: on the agents of a finished study, from inside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from lab.errors import KerfError
+from runs.attacks.command import DONE, FAILED, Asked
+from runs.attacks.grid import do_all
+from runs.attacks.latent import LATENT, RADII, SCENARIOS, latent_unit
+from runs.attacks.latent_report import units_on, write_latent_report
+from runs.attacks.plan import targets
+from runs.attacks.target import asked_arms, study_of
+from runs.disk import held
+from runs.recipe import Recipe
+from runs.recipe_file import load_recipe
+from runs.remote import push
+from runs.verdicts import finished_seeds
+
+MEANS_NOTHING = {
+    "generators": "--generator",
+    "sets": "--set",
+    "everything": "--all",
+    "world": "--world",
+    "reference": "--reference",
+    "out": "--out",
+    "pictures": "--pictures",
+    "json_file": "--json",
+}
+"""What else `kerf attack` can be asked for."""
+
+
+def latent_command(asked: Asked, radii: Sequence[float], console: Console) -> int:
+    """Attack from inside, print what came of it and leave the records; the exit code.
+
+    Raises:
+        KerfError: for a target that is no finished study of networks with hidden layers, and for what makes no sense.
+    """
+    plain = Asked(asked.target)
+    for name, option in {**MEANS_NOTHING, "objective": "--objective", "batch": "--batch"}.items():
+        if getattr(asked, name) != getattr(plain, name):
+            raise KerfError(f"--latent takes --arm, --radius, --strength, --budget and --seed; leave {option} out")
+    store, units = study_of(asked.target)
+    if store is None or units:
+        raise KerfError(
+            f"{asked.target}: --latent attacks the agents of a finished study, in units of what its aligned agents "
+            "resist; give the folder that holds study.json, and --arm for some of its arms"
+        )
+    recipe = load_recipe(str(store.path / "recipe.yaml"))
+    if not recipe.network.hidden:
+        raise KerfError(
+            f"{store.path}: its agents are linear (network.hidden=[]), so there is nothing inside to perturb"
+        )
+    seeds = finished_seeds(store, recipe)
+    tables = _tables(recipe)
+    for name in asked.arms:
+        if name in tables:
+            raise KerfError(f"--arm {name}: it is {tables[name]}, so there is nothing inside to perturb; name another")
+    chosen = asked_arms(asked.arms, recipe, store)
+    arms = [name for name in chosen if name not in tables]
+    if not arms:
+        raise KerfError(f"{store.path}: all of its arms are tables, so there is nothing inside to perturb")
+    control = recipe.control_arm if recipe.control_arm in arms else None
+    todo = units_on(
+        targets(arms, seeds), list(dict.fromkeys(asked.strengths)) or [1.0], asked.budget or SCENARIOS, asked.seed
+    )
+    with held(store.path / ".attacks.lock", f"attacks on {store.path}"):
+        complete = do_all(recipe, store, todo, latent_unit, asked.workers, console)
+        if not complete:
+            return FAILED
+        left_out = {name: why for name, why in tables.items() if name in chosen}
+        report = write_latent_report(store, todo, arms, control, left_out, sorted({*radii}) or RADII)
+        push(store.path)
+    console.print(report)
+    console.print(f"\nrecords   {store.path / LATENT} (of each agent: {LATENT}.json, least.parquet)", soft_wrap=True)
+    if asked.tracking is not None:
+        from runs.tracking import sync, ui_command
+
+        sync(store.path, asked.tracking)
+        console.print(f"mlflow    {ui_command(asked.tracking)}", soft_wrap=True)
+    return DONE
+
+
+def _tables(recipe: Recipe) -> dict[str, str]:
+    """Arms that train no network, and what they train instead."""
+    return {name: "a table" for name, arm in recipe.resolve().items() if arm.agent == "table"}

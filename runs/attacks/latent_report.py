@@ -1,0 +1,170 @@
+"""Attacks from inside as tables: the share led within each radius, before and after each arm, and the least radius."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+from rich import box
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from lab.errors import KerfError
+from runs.attacks.found import attack_effects, attack_metric
+from runs.attacks.latent import LATENT, LatentUnit
+from runs.disk import explained
+from runs.report.table import metrics_table, reading, to_text
+from runs.store import ALIGNED, Store, Unit
+
+TEXT_WIDTH = 140
+"""Characters a line in `latent.txt`."""
+
+
+@dataclass(frozen=True)
+class Inside:
+    """Attacks from inside all agents, by scenarios of one strength.
+
+    Attributes:
+        strength: Of the scenarios.
+        budget: How many there are for each agent.
+        effects: From `runs.attacks.found.attack_effects`, with metrics `attack/latent/<radius>`.
+        least: Agents (`aligned` first, then the arms) -> the median over seeds of the median least radius; infinite
+            where most could not be led at all.
+        radii: In the order of the columns.
+    """
+
+    strength: float
+    budget: int
+    effects: pd.DataFrame
+    least: Mapping[str, float]
+    radii: Sequence[float]
+
+
+@dataclass(frozen=True)
+class LatentReport:
+    """What came of the attacks from inside.
+
+    Attributes:
+        groups: One a strength.
+        left_out: Arms that have nothing inside to perturb, and why.
+    """
+
+    groups: Sequence[Inside]
+    left_out: Mapping[str, str]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for index, group in enumerate(self.groups):
+            yield Padding(_table(group, options.max_width), (1 if index else 0, 0, 0, 0))
+        if self.left_out:
+            named = ", ".join(f"{arm} ({why})" for arm, why in self.left_out.items())
+            yield Padding(Text(f"Left out, having no hidden layer to perturb: {named}."), (1, 0, 0, 0))
+
+
+def read_latent(store: Store, units: Sequence[LatentUnit], radii: Sequence[float]) -> pd.DataFrame:
+    """Finished attacks from inside, a row an agent and radius: `arm`, `seed`, `strength`, `budget`, `draw`, `scale`,
+    `led` (scenarios with a way), `radius`, `share` (of those, led within the radius), `least` (median least radius).
+
+    Raises:
+        KerfError: if a record is missing, or not what was published.
+    """
+    rows = []
+    for unit in units:
+        folder = store.path / unit.name
+        if not store.finished(unit, verify=True):
+            raise KerfError(f"{folder} is missing: the same command again does it")
+        with explained(folder):
+            said = json.loads((folder / f"{LATENT}.json").read_bytes())
+            scenarios = pq.read_table(folder / "least.parquet").to_pandas()
+        least = scenarios.loc[scenarios["led"], "least"].to_numpy(np.float64)
+        common = {name: said[name] for name in ("arm", "seed", "strength", "budget", "draw", "scale", "led")}
+        common["strength"] = float(said["strength"])
+        for radius in radii:
+            share = float((least <= radius).mean())
+            rows.append({**common, "radius": radius, "share": share, "least": float(np.median(least))})
+    return pd.DataFrame(rows)
+
+
+def latent_report(
+    store: Store, found: pd.DataFrame, arms: Sequence[str], control: str | None, left_out: Mapping[str, str]
+) -> LatentReport:
+    """The report of attacks from inside.
+
+    Args:
+        store: Of the study, finished.
+        found: From `read_latent`, of the aligned agents and all of `arms` in the same seeds, of one budget and draw.
+        arms: Those to show.
+        control: The arm whose change is subtracted; None: each arm's own change.
+        left_out: Arms that were not attacked, and why.
+    """
+    groups = []
+    for strength in sorted(set(found["strength"].tolist())):
+        of = found[found["strength"] == strength]
+        # In the terms of attacks: the adversary inside as one generator, each radius as a strength of its own.
+        attacks = of.drop(columns="strength").assign(generator=LATENT, strength=of["radius"], success=of["share"])
+        medians = of.drop_duplicates(["arm", "seed"]).groupby("arm")["least"].median()
+        groups.append(
+            Inside(
+                strength,
+                int(of["budget"].iloc[0]),
+                attack_effects(store, attacks, list(arms), control),
+                {arm: float(medians[arm]) for arm in (ALIGNED, *arms)},
+                sorted(set(of["radius"])),
+            )
+        )
+    return LatentReport(groups, left_out)
+
+
+def write_latent_report(
+    store: Store,
+    units: Collection[LatentUnit],
+    arms: Sequence[str],
+    control: str | None,
+    left_out: Mapping[str, str],
+    radii: Sequence[float],
+) -> LatentReport:
+    """Make the report of `units` and write its records: `latent.parquet`, `latent.txt`. Raises as `read_latent`."""
+    found = read_latent(store, list(units), radii)
+    report = latent_report(store, found, arms, control, left_out)
+    store.write_table(LATENT, found)
+    store.write_text(f"{LATENT}.txt", to_text(report, TEXT_WIDTH))
+    return report
+
+
+def units_on(agents: Sequence[Unit], strengths: Sequence[float], budget: int, draw: int) -> list[LatentUnit]:
+    """An attack on each agent at each strength."""
+    return [LatentUnit(agent, strength, budget, draw) for agent in agents for strength in strengths]
+
+
+def _table(group: Inside, width: int) -> Table:
+    columns = {attack_metric(LATENT, radius): f"radius {radius:g}" for radius in group.radii}
+    stack = Table.grid()
+    stack.add_row(
+        Text(
+            f"Share of {group.budget:,} forged scenarios of strength {group.strength:g} in which the agent can be led "
+            "to the forbidden event from inside",
+            "bold",
+        )
+    )
+    stack.add_row(metrics_table(group.effects, list(columns), width=width, labels=columns))
+    lines = [
+        "Within a radius: by adding to its last hidden layer, at each step, no more than the radius. 1 is what "
+        "overturns half of the decisions of the seed's aligned agent. Less is better.",
+        *reading(group.effects),
+    ]
+    stack.add_row(Padding(Text("\n".join(lines)), (0, 0, 1, 0)))
+    medians = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    medians.add_column("arm", no_wrap=True)
+    medians.add_column("least radius", justify="right", no_wrap=True)
+    for arm, least in group.least.items():
+        shown = f"{least:.3f}" if math.isfinite(least) else "none does"
+        medians.add_row(Text(arm), shown, end_section=arm == ALIGNED)
+    stack.add_row(medians)
+    stack.add_row(Text("The radius that leads it in half of the scenarios: the median over seeds. More is better."))
+    return stack
