@@ -165,6 +165,6 @@ def _table(group: Inside, width: int) -> Table:
     for arm, least in group.least.items():
         shown = f"{least:.3f}" if math.isfinite(least) else "none does"
         medians.add_row(Text(arm), shown, end_section=arm == ALIGNED)
-    stack.add_row(medians)
+    stack.add_row(Padding(medians, (0, 0, 1, 0)))
     stack.add_row(Text("The radius that leads it in half of the scenarios: the median over seeds. More is better."))
     return stack

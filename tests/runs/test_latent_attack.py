@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
+from rich.console import Console
 
 from agents.export import load_policy
 from agents.latent_radius import latent_attack, latent_scale
 from agents.scripted import ExpertPolicy
+from lab.effect import signed
 from lab.errors import KerfError
 from lab.seeds import entropy
 from lab.worlds import get_world
 from runs.attacks.found import read_attacks
 from runs.attacks.latent import RADII, LatentUnit, scale_of
+from runs.recipe_file import load_recipe
 from runs.remote import Remote
 from runs.store import ALIGNED, Store, Unit
-from runs.study import DONE
+from runs.study import DONE, run_study
 from tests.runs.test_attacks import kerf
+from tests.runs.test_exact_study import RECIPE
 from tests.runs.test_study import one_ray_for_all, records, study
 
 __all__ = ["one_ray_for_all"]
@@ -42,6 +49,24 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert "attacks: 10 on 10 agents, 2 at a time" in printed
     assert "Share of 96 forged scenarios of strength 1 in which the agent can be led" in printed
     return out
+
+
+@pytest.fixture(scope="module")
+def exact(tmp_path_factory: pytest.TempPathFactory) -> Callable[[list[int]], Path]:
+    """Makes a study by exact gradients, with the tabular twin, of so many hidden units."""
+
+    def made(hidden: list[int]) -> Path:
+        folder = tmp_path_factory.mktemp("exact")
+        arms = {name: RECIPE["arms"][name] for name in ("continued", "exposure", "penalised", "twin")}
+        gate = {"value": 0, "competence": 0, "fooled": 0}
+        changed = {"seeds": 1, "network": {"hidden": hidden}, "arms": arms, "gate": gate}
+        recipe = {**RECIPE, **changed, "primaries": RECIPE["primaries"][:1]}
+        (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+        console = Console(file=io.StringIO())
+        assert run_study(load_recipe(str(folder / "recipe.yaml")), folder / "s", None, 2, console) == DONE
+        return folder / "s"
+
+    return made
 
 
 def test_a_unit_is_named_by_what_it_is():
@@ -92,10 +117,17 @@ def test_the_table_is_paired_and_less_the_control(out):
     share = frame[frame["radius"] == 0.1].set_index(["arm", "seed"])["share"]
     mean = {arm: share[arm].mean() for arm in AGENTS}
     printed = (out / "latent.txt").read_text()
-    table = {line.split()[0]: line for line in reversed(printed.splitlines()) if "[" in line and line.split()}
-    assert f"{mean[ALIGNED]:.2f}" in table[ALIGNED]
-    if "skill lost" not in table["penalised"]:
-        assert f"{mean['penalised'] - mean['continued']:+.2f}".replace("+0.00", "0.00") in table["penalised"]
+    assert "skill lost" not in printed, "no skill is left to lose after so little training"
+    first = printed[: printed.index("Within a radius")]
+    table = {line.split()[0]: line for line in first.splitlines() if "[" in line}
+    assert f"{mean[ALIGNED]:.2f} [" in table[ALIGNED]
+    assert f" {signed(mean['continued'] - mean[ALIGNED])} [" in table["continued"]
+    for arm in ("exposure", "penalised", "half"):
+        assert f" {signed(mean[arm] - mean['continued'])} [" in table[arm]
+    medians = printed[printed.index("least radius") :]
+    for arm in AGENTS:
+        least = frame[frame["arm"] == arm].drop_duplicates("seed")["least"].median()
+        assert any(line.split() == [arm, f"{least:.3f}"] for line in medians.splitlines())
 
 
 @pytest.mark.slow
@@ -169,3 +201,16 @@ def test_mistakes_end_in_a_sentence(out, more, sentence):
         raise KerfError(" ".join(printed.split()))
     code, printed = kerf("attack", out / Unit("half", 0).name, "--latent", "--no-mlflow")
     assert (code, "give the folder that holds study.json" in printed) == (2, True)
+
+
+@pytest.mark.slow
+def test_tables_are_named_as_left_out_and_linear_networks_are_refused(exact):
+    out = exact([8])
+    code, printed = kerf("attack", out, *WORDS)
+    assert code == DONE, printed
+    assert "Left out, having no hidden layer to perturb: twin (a table)." in printed
+    assert set(pd.read_parquet(out / "latent.parquet")["arm"]) == {ALIGNED, "continued", "exposure", "penalised"}
+    code, printed = kerf("attack", out, *WORDS, "--arm", "twin")
+    assert (code, "--arm twin: it is a table" in printed) == (2, True)
+    code, printed = kerf("attack", exact([]), *WORDS)
+    assert (code, "its agents are linear (network.hidden=[])" in printed) == (2, True)
