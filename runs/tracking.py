@@ -317,7 +317,7 @@ def _log_attacks(client: Any, run: str, folders: Sequence[Path]) -> None:
         client.log_batch(run, metrics=metrics[start : start + _BATCH])
     for folder in folders:
         place = f"attacks/{folder.parent.name}/{folder.name}"
-        for path in [folder / "telling.txt", *sorted(folder.glob("telling-*.*"))]:
+        for path in sorted(folder.glob("telling*")):
             client.log_artifact(run, str(path), place)
 
 

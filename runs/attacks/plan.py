@@ -13,8 +13,8 @@ from pydantic import ConfigDict, Field, SerializeAsAny, field_validator, model_v
 from agents.settings import Settings, Share
 from generators.base import GeneratorSettings
 from generators.registry import known_generators, typed
-from lab.elicitation import OBJECTIVES
-from lab.errors import KerfError, unknown_name
+from lab.elicitation import make_objective
+from lab.errors import KerfError
 from lab.seeds import entropy
 from runs.arms import ResolvedArm
 from runs.store import ALIGNED, Unit
@@ -57,8 +57,7 @@ class AttackSettings(Settings):
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
-        if self.objective not in OBJECTIVES:
-            raise unknown_name("objective", self.objective, OBJECTIVES)
+        make_objective(self.objective, finished=True)
         return self
 
     @property
@@ -174,8 +173,7 @@ def attacks_of(
     Raises:
         KerfError: for an unknown kind or setting, with the nearest spelling.
     """
-    if objective not in OBJECTIVES:
-        raise unknown_name("objective", objective, OBJECTIVES)
+    make_objective(objective, finished=True)
     batch = min(batch, budget)
     settings = [
         typed(GeneratorSettings.model_validate({**said, "strength": strength}))

@@ -211,7 +211,7 @@ def test_replay_may_go_by_the_critic(write):
 
 
 def test_what_attacks_finished_agents_may_not_go_by_the_critic(write):
-    with pytest.raises(KerfError, match="objective 'positive_value_loss'"):
+    with pytest.raises(KerfError, match="objective positive_value_loss: needs the rewards"):
         load_recipe(write(), sets=["fresh={generators: [replay], objective: positive_value_loss}"])
 
 
