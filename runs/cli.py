@@ -152,7 +152,7 @@ def recipes() -> None:
 @main.command()
 @click.argument("out", type=StudyFolder(pull=True))
 def show(out: Path) -> None:
-    """Print the table of the study in OUT again, from its records alone."""
+    """Print the tables of the study in OUT again, from its records alone."""
     from runs.store import Store
     from runs.verdicts import instead_of_table
 
@@ -165,9 +165,11 @@ def show(out: Path) -> None:
     if instead is not None:
         click.echo(instead, nl=False)
         return
+    from runs.attacks.table import show_attacks
     from runs.report import show as show_report
 
     show_report(out, terminal())
+    show_attacks(Store(out), terminal())
 
 
 @main.command()

@@ -19,8 +19,10 @@ from runs.attacks.found import SIZE, attack_effects, attack_metric, read_attacks
 from runs.attacks.plan import AttackSettings
 from runs.attacks.teacher import LEAST_SUCCESS, OwnTeacher, own_teachers
 from runs.recipe import Recipe
+from runs.recipe_file import load_recipe
 from runs.report.table import interval_text, metrics_table, reading, to_text
 from runs.store import ALIGNED, Store, read_measures
+from runs.verdicts import finished_seeds
 
 TEXT_WIDTH = 140
 """Characters a line in `attacks.txt`."""
@@ -113,6 +115,14 @@ def write_attack_report(store: Store, recipe: Recipe, seeds: Sequence[int]) -> A
     store.write_table("attacks", found)
     store.write_text("attacks.txt", to_text(report, TEXT_WIDTH))
     return report
+
+
+def show_attacks(store: Store, console: Console) -> None:
+    """Print the report of all attacks on a study, if there were any; writes nothing."""
+    if any(store.path.glob("attacks/*/seed-*/*/*/done.json")):
+        recipe = load_recipe(str(store.path / "recipe.yaml"))
+        console.print()
+        console.print(attack_report(store, recipe, finished_seeds(store, recipe))[0])
 
 
 def _grid(grid: Grid, width: int) -> list[Table | Text]:
