@@ -188,7 +188,7 @@ def test_a_study_in_s3_is_killed_and_continued_on_another_machine_with_the_recor
     deadline = time.monotonic() + 200.0
     try:
         while time.monotonic() < deadline and first.poll() is None:
-            found = names(address)
+            found = {name for name in names(address) if name.endswith("/done.json")}
             if "aligned/seed-0/done.json" in found and any(name.startswith("checkpoints/cells/") for name in found):
                 break
             time.sleep(0.05)
