@@ -27,7 +27,7 @@ from runs.schema import TRAINING
 from runs.store import Store, Unit
 
 if TYPE_CHECKING:
-    from runs.cell import Log, Progress
+    from runs.log import Log, Progress
 
 PENALISED = "penalised"
 """What training reports of itself: the share of the episodes that is penalised."""

@@ -23,7 +23,7 @@ from runs.recipe import Recipe
 from runs.store import Named, Store, Unit
 
 if TYPE_CHECKING:
-    from runs.cell import Progress
+    from runs.log import Progress
 
 MAX_TRIES = 3
 """Times that a unit is begun from the same place: one that fails so often is set aside."""

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from runs.store import Unit
 
 if TYPE_CHECKING:
-    from runs.cell import Progress as UnitProgress
+    from runs.log import Progress as UnitProgress
 
 
 class Display:

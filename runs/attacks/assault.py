@@ -23,7 +23,8 @@ from lab.world import World
 from lab.worlds import get_world
 from runs.attacks.plan import RECORD, AttackSettings, AttackUnit
 from runs.attacks.telling import most_telling
-from runs.cell import POLICY, Progress
+from runs.cell import POLICY
+from runs.log import Progress
 from runs.recipe import Recipe
 from runs.store import ALIGNED, Folder, Store, Unit
 

@@ -22,7 +22,7 @@ from runs.store import ALIGNED, Store, Unit
 if TYPE_CHECKING:
     from agents.network import TorchPolicy
     from lab.world import World
-    from runs.cell import Progress
+    from runs.log import Progress
     from runs.recipe import Recipe
 
 LATENT = "latent"
@@ -69,7 +69,7 @@ def latent_unit(recipe: Recipe, unit: LatentUnit, store: Store, num_threads: int
     from agents.latent_radius import latent_attack
     from agents.scripted import ExpertPolicy
     from lab.worlds import get_world
-    from runs.cell import Progress
+    from runs.log import Progress
 
     began = time.monotonic()
     world, seed = get_world(recipe.world), unit.target.seed

@@ -76,7 +76,8 @@ def do_unit(root: Path, name: str, num_cpus: int, say: Callable[[str], None]) ->
 def _do(recipe: Recipe, unit: Unit, store: Store, num_cpus: int, say: Callable[[str], None]) -> int:
     import torch
 
-    from runs.cell import Progress, needs, run_unit
+    from runs.cell import needs, run_unit
+    from runs.log import Progress
 
     torch.set_num_threads(1)  # as a worker of `kerf run` has it: the number of threads decides the order of sums
     for needed in needs(recipe.resolve(), unit):

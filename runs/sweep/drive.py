@@ -30,7 +30,7 @@ from runs.sweep.trials import Trial, Trials
 from runs.verdicts import has_passed, not_aligned
 
 if TYPE_CHECKING:
-    from runs.cell import Progress
+    from runs.log import Progress
     from runs.pool import Failure
 
 NOT_IDENTITY = ("trials",)
