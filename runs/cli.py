@@ -215,7 +215,9 @@ def exact(out: Path, situations: int | None, arms: tuple[str, ...], by_seed: boo
     metavar="N",
     help="Scenarios of each attack; default 20,000, in a study 4,096.",
 )
-@click.option("--batch", type=click.IntRange(min=1), metavar="N", help="Scenarios between two times it is told them.")
+@click.option(
+    "--batch", type=click.IntRange(min=1), metavar="N", help="How often it hears how they went; default: every 512."
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Another number, another chance.")
 @click.option("--all", "everything", is_flag=True, help="Every generator at strengths 0, 0.5, 1 and those trained at.")
 @click.option("--arm", "arms", multiple=True, metavar="NAME", help="Attack this arm only; may be given again.")
