@@ -12,7 +12,6 @@ import hashlib
 import json
 import logging
 import os
-import re
 import shlex
 import sqlite3
 import textwrap
@@ -25,6 +24,7 @@ from urllib.parse import urlsplit
 
 from lab.errors import KerfError
 from runs import disk
+from runs.addresses import without_password, without_passwords_of
 from runs.attacks.mirror import attack_folders, attack_numbers
 from runs.mirrored import Number, parameters, summary_numbers, unit_numbers
 from runs.store import ALIGNED, Store, Unit
@@ -60,8 +60,8 @@ def default_uri() -> str:
 def ui_command(uri: str) -> str:
     """The command that opens the MLflow UI on `uri`, for this machine only; for a server, its address."""
     if urlsplit(uri).scheme in ("http", "https"):
-        return _without_password(uri)
-    return f"mlflow ui --backend-store-uri {shlex.quote(_without_password(uri))} --host 127.0.0.1 --port 5000"
+        return without_password(uri)
+    return f"mlflow ui --backend-store-uri {shlex.quote(without_password(uri))} --host 127.0.0.1 --port 5000"
 
 
 def sync(root: str | Path, uri: str, running: bool = False) -> int:
@@ -362,9 +362,9 @@ def explained(root: Path, uri: str) -> Iterator[None]:
             sqlite3.connect(database).execute("PRAGMA schema_version").connection.close()
         yield
     except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError, ImportError) as error:
-        why = textwrap.shorten(str(error).replace(uri, _without_password(uri)), 600) or type(error).__name__
+        why = textwrap.shorten(without_passwords_of(uri, str(error)), 600) or type(error).__name__
         raise KerfError(
-            f"MLflow at {_without_password(uri)} cannot be written ({why}); the records in {root} are safe, and "
+            f"MLflow at {without_password(uri)} cannot be written ({why}); the records in {root} are safe, and "
             f"`kerf sync {root}` completes MLflow later"
         ) from error
 
@@ -373,10 +373,6 @@ def _sqlite_path(uri: str) -> Path | None:
     if not uri.startswith("sqlite:///"):
         return None
     return Path(uri.removeprefix("sqlite:///").partition("?")[0]).absolute()
-
-
-def _without_password(uri: str) -> str:
-    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", uri)
 
 
 def _hash(value: Any) -> str:

@@ -17,12 +17,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from lab.errors import KerfError
+from runs.addresses import refuse_password
 from runs.cluster.local import local_cluster
 from runs.submit.backend import State, Texts, Word
 from runs.submit.job import Job
 from runs.submit.local import kerf_words
 from runs.submit.processes import JOB_MARK, end_marked
-from runs.submit.work import Work, refuse_password
+from runs.submit.work import Work
 
 REQUEST = "request.json"
 

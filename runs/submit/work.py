@@ -8,9 +8,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from lab.errors import KerfError
+from runs.addresses import refuse_password
 from runs.plain_yaml import MAX_BYTES, parse
 from runs.recipe import Recipe
 from runs.recipe_file import built_in_recipes, load_recipes
@@ -144,12 +144,3 @@ def forwarded_tracking(asked: str | None) -> str | None:
         return asked
     refuse_password(os.environ[TRACKING], f"${TRACKING}")
     return os.environ[TRACKING]
-
-
-def refuse_password(uri: str, where: str) -> None:
-    """Refuse an address that holds a password; raises `KerfError`, without showing it."""
-    if urlsplit(uri).password:
-        raise KerfError(
-            f"{where} holds a password, which would be written down with the job: leave it out of the address "
-            "(MLflow takes it from MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD where the job runs)"
-        )
