@@ -121,8 +121,9 @@ def _curves(panel: Axes, spec: SweepSpec, found: Sequence[Line], metric: str) ->
         )  # fmt: skip
     if spec.limit is not None and spec.limit.metric == metric:
         panel.axhline(spec.limit.change, color=ORANGE, linestyle="--", linewidth=1.2)
+        text = f"limit {spec.limit.change:g}".replace("-", "\N{MINUS SIGN}")
         panel.annotate(
-            f"limit {spec.limit.change:g}", (1.0, spec.limit.change), xycoords=("axes fraction", "data"),
+            text, (1.0, spec.limit.change), xycoords=("axes fraction", "data"),
             xytext=(-2, -3), textcoords="offset points", ha="right", va="top", color=ORANGE, fontsize=8,
         )  # fmt: skip
         if len(found) == 1:
@@ -144,8 +145,8 @@ def _mark_threshold(panel: Axes, line: Line) -> None:
     if found.reached:
         panel.axvline(found.estimate, color=ORANGE, linewidth=1.2)
         panel.annotate(
-            f"{found.estimate:.3g}", (found.estimate, 0.0), xycoords=("data", "axes fraction"), xytext=(3, 3),
-            textcoords="offset points", color=ORANGE, fontsize=8,
+            f"{found.estimate:.3g}", (found.estimate, 1.0), xycoords=("data", "axes fraction"), xytext=(3, -2),
+            textcoords="offset points", va="top", color=ORANGE, fontsize=8,
         )  # fmt: skip
 
 
@@ -218,16 +219,18 @@ def _front(report: SweepReport) -> Figure:
     panel.axvline(0.0, color=BLACK, linewidth=0.8)
     if best:
         most = best[-1]
-        text = "\n".join(f"{axis.name} {most.trial.settings[axis.path]:.3g}" for axis in spec.over)
+        settings = (f"{axis.name} {most.trial.settings[axis.path]:.3g}" for axis in spec.over)
+        text = "\n".join((f"trial {most.trial.number}:", *settings))
         panel.annotate(
             text, most.objectives, xytext=(4, -10), textcoords="offset points", fontsize=7.5, color=BLUE,
-            ha="left", va="top", bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1.0},
+            ha="left", va="top", bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.9, "pad": 1.0},
         )  # fmt: skip
     panel.set_xlabel(_effect_label(ROBUSTNESS, spec))
     panel.set_ylabel(_effect_label(COLLATERAL, spec))
     panel.margins(0.1)
     floors = ", ".join(
-        f"{metric_label(floor.metric)} \N{GREATER-THAN OR EQUAL TO} {floor.change:g}" for floor in spec.floors
+        f"{metric_label(floor.metric)} \N{GREATER-THAN OR EQUAL TO} {floor.change:g}".replace("-", "\N{MINUS SIGN}")
+        for floor in spec.floors
     )
     title = f"{spec.arm} against {spec.control}, {len(report.outcomes)} trials"
     panel.set_title(title + (f"; floor: {floors}" if floors else ""), fontsize=9.5)
@@ -259,7 +262,7 @@ def _ordinal(index: int, num: int) -> Any:
 
 def _dose_label(name: str, path: str) -> str:
     if path == STRENGTH:
-        return "adversary strength (share of tells forged)"
+        return "adversary strength (chance that a tell is hidden)"
     if path == PENALTY:
         return "penalty L (units of ideal utility)"
     return name
@@ -267,7 +270,7 @@ def _dose_label(name: str, path: str) -> str:
 
 def _effect_label(metric: str, spec: SweepSpec) -> str:
     if metric == ROBUSTNESS:
-        return f"robustness: fall of P(leave | false),\ns = {spec.yardstick:g} (probability)"
+        return f"robustness: fall of leaves on false\nemergencies of strength {spec.yardstick:g} (share)"
     if metric == COLLATERAL:
         return f"collateral: mean change of\n{len(spec.untouched)} untouched values (score)"
     return f"change of {metric_label(metric)} (score)"
