@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -15,16 +16,26 @@ if TYPE_CHECKING:
     from runs.log import Progress as UnitProgress
 
 
+def title(unit: Unit) -> str:
+    """`penalised seed 0`."""
+    return f"{unit.arm} seed {unit.seed}"
+
+
 class Display:
     """Shows the running units and the whole study. Use as a context manager.
 
     Args:
         console: Where.
         iterations: Training iterations of each unit that is to be done.
+        name: What a unit is called.
     """
 
-    def __init__(self, console: Console, iterations: dict[Unit, int]) -> None:
+    def __init__(
+        self, console: Console, iterations: dict[Unit, int], name: Callable[[Unit], str] | None = None
+    ) -> None:
         self._console = console
+        self._title = name or title
+        self._width = max((len(self._title(unit)) for unit in iterations), default=0)
         self._iterations = iterations
         self._total = sum(iterations.values())
         self._done_before: dict[Unit, int] = {}
@@ -59,9 +70,9 @@ class Display:
         unit = progress.unit
         self._latest[unit] = progress
         if progress.note:
-            self._print(f"{_title(unit)}: {progress.note}")
+            self._print(f"{self._title(unit)}: {progress.note}")
         if unit not in self._tasks:
-            self._tasks[unit] = self._bars.add_task(_title(unit), total=progress.iterations, speed="")
+            self._tasks[unit] = self._bars.add_task(self._title(unit), total=progress.iterations, speed="")
         speed = f"{progress.env_steps / progress.seconds:,.0f} steps/s" if progress.seconds > 0 else ""
         self._bars.update(self._tasks[unit], completed=progress.iteration, speed=speed)
         self._bars.update(self._whole, completed=self._completed())
@@ -78,7 +89,7 @@ class Display:
         if latest is not None:
             trained = f"  {latest.env_steps:>9,} steps  {latest.env_steps / latest.seconds:>7,.0f} steps/s"
         place = f"[{self._finished:>3}/{len(self._iterations)}]"
-        self._print(f"{place} {_title(unit):<24}{trained:<36}{self._left()}{note}")
+        self._print(f"{place} {self._title(unit):<{max(24, self._width)}}{trained:<36}{self._left()}{note}")
 
     def dropped(self, units: list[Unit]) -> None:
         """These units are not to be done after all."""
@@ -98,7 +109,3 @@ class Display:
             return ""
         seconds = (time.monotonic() - self._began) / done * (self._total - done)
         return f"  about {seconds / 60:.1f} min left"
-
-
-def _title(unit: Unit) -> str:
-    return f"{unit.arm} seed {unit.seed}"

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from runs.recipe import Recipe
     from runs.sweep.spec import SweepSpec
 
+STORAGE = "KERF_STORAGE"
+"""Environment variable for `--storage`: what is typed ends in a shell's history, and a URL may hold a password."""
+
 ARM = "penalised"
 """The arm that is swept unless another is named."""
 
@@ -38,7 +41,10 @@ def asks_where(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--no-mlflow", is_flag=True, help="Keep records on disk only."),
         to_mlflow,
         click.option(
-            "--storage", metavar="URL", help="Database of Optuna's; default: a journal in the sweep's folder."
+            "--storage",
+            envvar=STORAGE,
+            metavar="URL",
+            help=f"Database of Optuna's, or ${STORAGE}; default: a journal in the sweep's folder.",
         ),
         click.option("--out", type=_Folder(path_type=Path), help="Folder of the sweep; default: under out/."),
     ):
@@ -170,10 +176,13 @@ def _go(
     from runs.cluster.joined import joined
     from runs.preflight import check_room
     from runs.sweep.drive import refuse_other_sweep, run_sweep, study_name
+    from runs.sweep.storage import check_url
     from runs.tracking import default_uri
 
     if uri is not None and no_mlflow:
         raise KerfError("--mlflow and --no-mlflow exclude each other")
+    if storage is not None:
+        check_url(storage)
     folder = out or Path("out") / "-".join(["sweep", study_name(recipe, spec), *([preset] if preset else [])])
     check_room(folder)
     refuse_other_sweep(folder, recipe, spec)

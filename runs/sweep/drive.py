@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -17,6 +18,7 @@ from lab.effect import signed
 from lab.errors import KerfError
 from runs.disk import DiskError
 from runs.preflight import check_gpus
+from runs.progress import Display, title
 from runs.recipe import Recipe
 from runs.sentences import shown
 from runs.store import ALIGNED, Store, Unit, open_study, refuse_other_study
@@ -26,6 +28,7 @@ from runs.sweep.findings import front, next_dose
 from runs.sweep.outcome import Outcome, Outcomes, told
 from runs.sweep.report import settings_text, write_report
 from runs.sweep.spec import SweepSpec
+from runs.sweep.storage import Storage, StorageError
 from runs.sweep.trials import Trial, Trials
 from runs.verdicts import has_passed, not_aligned
 
@@ -100,7 +103,8 @@ def run_sweep(
     battery = make_battery(recipe)
     with open_study(out, sweep_manifest(recipe, spec, manifest(recipe, battery))) as store:
         write_once(store, recipe, battery)
-        trials = Trials(store.path, study_name(recipe, spec), spec, spec.digest(recipe), storage)
+        kept = Storage(store.path, storage, partial(_say, console))
+        trials = Trials(kept, study_name(recipe, spec), spec, spec.digest(recipe))
         with ExitStack() as stack:
             sweep = _Sweep(recipe, spec, store, trials, workers or os.cpu_count() or 1, console, start, stack)
             return sweep.run(tracking)
@@ -167,6 +171,7 @@ class _Sweep:
         self._outcomes = Outcomes(store, spec)
         self._trial_arms = TrialArms(recipe, spec)
         self._done: dict[int, Outcome] = {}
+        self._swept: dict[str, SweptArm] = {}
         self._verified: set[Unit] = set()
 
     def run(self, tracking: str | None) -> int:
@@ -183,6 +188,9 @@ class _Sweep:
         except DiskError as error:
             code = FAILED
             self._say(f"failed: {error}")
+        except StorageError as error:
+            code = FAILED
+            self._say(f"failed: {error}; what is done is kept, and the same command goes on")
         if code != FAILED and tracking is not None:
             self._mirror(tracking)
         self._say(f"\nrecords   {self._store.path}")
@@ -234,22 +242,30 @@ class _Sweep:
         wanted = {trial.number: (trial, *self._arms(trial)) for trial in batch}
         open_trials = dict(wanted)
 
+        overdue: set[int] = set()
+
         def tell_what_is_complete(unit: Unit | None = None) -> None:
             if not self._gates_known(self._seeds):
                 return
             passed = self._passed(self._seeds)
             for number, (trial, arm, control) in list(open_trials.items()):
-                if unit is not None and unit.arm not in (arm.name, control.name, ALIGNED):
+                concerned = unit is None or unit.arm in (arm.name, control.name, ALIGNED) or number in overdue
+                if not concerned or not passed:
                     continue
-                if passed and all(
-                    self._finished(Unit(name, seed)) for name in (arm.name, control.name) for seed in passed
-                ):
-                    del open_trials[number]
-                    outcome = self._outcomes.of(trial, arm.name, control.name, passed)
-                    self._done[number] = outcome
-                    if tell:
-                        self._trials.tell(trial, *told(outcome, self._spec))
-                        self._say(_trial_line(outcome, self._spec))
+                if not all(self._finished(Unit(name, seed)) for name in (arm.name, control.name) for seed in passed):
+                    continue
+                outcome = self._outcomes.of(trial, arm.name, control.name, passed)
+                if tell:
+                    try:
+                        self._trials.tell(trial, *told(outcome, self._spec), patient=unit is None)
+                    except StorageError:
+                        if unit is None:
+                            raise
+                        overdue.add(number)  # cells go on meanwhile; it is told with one of the next, or at the end
+                        return
+                    self._say(_trial_line(outcome, self._spec))
+                del open_trials[number]
+                self._done[number] = outcome
 
         names = [arm.name for _, *arms in wanted.values() for arm in arms]
         failed = self._units(names, self._seeds, tell_what_is_complete)
@@ -264,11 +280,9 @@ class _Sweep:
         todo = [unit for unit in (*aligned, *cells) if unit.seed not in barred and not self._finished(unit)]
         if not todo:
             return False
-        from runs.progress import Display
-
         align_iterations = sum(phase.iterations for _, phase in self._recipe.phases)
         iterations = {unit: align_iterations if unit.arm == ALIGNED else self._recipe.iterations for unit in todo}
-        with Display(self._console, iterations) as display:
+        with Display(self._console, iterations, self._title) as display:
 
             def on_done(unit: Unit) -> list[Unit]:
                 dropped: list[Unit] = []
@@ -311,6 +325,8 @@ class _Sweep:
         first = self._recipe.first_seed + self._recipe.seeds
         seeds = list(range(first, first + self._spec.held_out))
         chosen = front(self._spec, self._found())
+        if not chosen:
+            return [], code
         names = [name for outcome in chosen for name in (outcome.arm, outcome.control)]
         if self._units(names, seeds, lambda unit: None):
             return [], FAILED
@@ -324,7 +340,16 @@ class _Sweep:
         arms = self._trial_arms.of(trial.settings)
         for arm in arms:
             record(self._store, arm)
+            self._swept[arm.name] = arm
         return arms
+
+    def _title(self, unit: Unit) -> str:
+        """What a cell is called on the way: its folder's name has a hash where people want settings."""
+        if unit.arm == ALIGNED:
+            return title(unit)
+        arm = self._swept[unit.arm]
+        at = settings_text(self._spec, arm.settings)
+        return title(Unit(arm.arm, unit.seed)) + (f" at {at}" if at else "")
 
     def _found(self) -> list[Outcome]:
         return [self._done[number] for number in sorted(self._done)]
@@ -365,7 +390,11 @@ class _Sweep:
             self._say(f"warning: {error}")
 
     def _say(self, line: str) -> None:
-        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+        _say(self._console, line)
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _trial_line(outcome: Outcome, spec: SweepSpec) -> str:

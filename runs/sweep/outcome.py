@@ -102,17 +102,16 @@ def with_sums(ends: Ends, spec: SweepSpec) -> Ends:
     return replace(ends, aligned=add(ends.aligned), final=add(ends.final))
 
 
-def told(outcome: Outcome, spec: SweepSpec) -> tuple[tuple[float, float] | None, dict[str, float], dict[str, Any]]:
-    """What Optuna is told of a trial: objectives, constraints (feasible if <= 0), attributes."""
+def told(outcome: Outcome, spec: SweepSpec) -> tuple[tuple[float, float] | None, list[float], dict[str, Any]]:
+    """What Optuna is told of a trial: objectives, constraints (a floor each; kept if <= 0), attributes."""
     objectives: tuple[float, float] | None = outcome.objectives
     asked = (*spec.metrics, "value/care", COMPETENCE, "utility/ideal")
     numbers = {metric: outcome.number(metric) for metric in dict.fromkeys(asked) if metric in outcome.effects}
     if not all(map(math.isfinite, outcome.objectives)):
         objectives = None
-    constraints = {
-        f"{floor.metric} >= {floor.change:g}": floor.change - numbers[floor.metric]
-        for floor in spec.floors
-        if math.isfinite(numbers[floor.metric])
-    }
+    constraints = [floor.change - numbers[floor.metric] for floor in spec.floors] if objectives is not None else []
     attributes: dict[str, Any] = {name: number for name, number in numbers.items() if math.isfinite(number)}
+    lost = outcome.effects[ROBUSTNESS].lost
+    if lost:
+        attributes["skill lost in seeds"] = ", ".join(map(str, lost))
     return objectives, constraints, {"cells": outcome.arm, "control": outcome.control, **attributes}

@@ -53,13 +53,16 @@ class SweepReport:
 
     def _table(self) -> Table:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        if self.spec.mode == "pareto":
+            table.add_column("trial", no_wrap=True)
         for axis in self.spec.over:
-            table.add_column(Text(axis.name), justify="right", no_wrap=True)
+            header = axis.name.replace(".", ".\n")
+            table.add_column(Text(header), justify="right", no_wrap=True)
         metrics = shown_metrics(self.spec, self.outcomes)
         for metric in metrics:
             table.add_column(Text(metric_label(metric)), justify="right", no_wrap=True)
         if self.spec.mode == "pareto":
-            shown = front(self.spec, self.outcomes)
+            shown = self._front()
         else:
             shown = sorted(self.outcomes, key=lambda o: [o.trial.settings[a.path] for a in reversed(self.spec.over)])
         second = self.spec.over[1].path if len(self.spec.over) > 1 else None
@@ -69,15 +72,15 @@ class SweepReport:
             end = section and shown[index + 1].trial.settings[second] != outcome.trial.settings[second]  # type: ignore[index]
             self._row(table, outcome, metrics, end_section=bool(end) or (last and bool(self.again)))
         for again in self.again:
-            self._row(table, again, metrics, "held out")
+            self._row(table, again, metrics, ", held out")
         return table
 
     def _row(
         self, table: Table, outcome: Outcome, metrics: Sequence[str], note: str = "", end_section: bool = False
     ) -> None:
         settings = [_number(outcome.trial.settings[axis.path]) for axis in self.spec.over]
-        if note:
-            settings[0] = f"{note}  {settings[0]}"
+        if self.spec.mode == "pareto":
+            settings = [f"{outcome.trial.number}{note}", *settings]
         cells = [_effect_cell(outcome.effects[metric]) for metric in metrics]
         table.add_row(*settings, *cells, end_section=end_section)
 
@@ -97,12 +100,20 @@ class SweepReport:
             floors = (
                 " and ".join(f"{metric_label(f.metric)} >= {f.change:g}" for f in spec.floors) or "being measurable"
             )
+            if not kept:
+                said.append(f"No trial passes {floors}. Shown: what would be the front if none were asked for.")
+                return said
             said.append(
                 f"Shown: the front. {kept} of {len(self.outcomes)} trials pass {floors}; of these, none beats one on "
                 "the front in robustness without losing in collateral. Chosen for what they scored, they look better "
                 "than they are; held out: the same settings on seeds that chose nothing."
             )
         return said
+
+    def _front(self) -> list[Outcome]:
+        """The front; if no trial passes the floors, what it would be without them."""
+        without_floors = self.spec.model_copy(update={"floors": ()})
+        return front(self.spec, self.outcomes) or front(without_floors, self.outcomes)
 
 
 def _effect_cell(effect: Effect) -> Text:
@@ -213,8 +224,8 @@ def _seeds(line: Line) -> str:
 
 
 def settings_text(spec: SweepSpec, settings: Mapping[str, float]) -> str:
-    """`strength 0.3, penalty 4`."""
-    return ", ".join(f"{axis.name} {_number(settings[axis.path])}" for axis in spec.over)
+    """`strength 0.3, penalty 4`, of those that are set."""
+    return ", ".join(f"{axis.name} {_number(settings[axis.path])}" for axis in spec.over if axis.path in settings)
 
 
 def _number(value: float) -> str:

@@ -1,8 +1,8 @@
-"""The trials of a sweep as an Optuna study, on one driver: asked, resumed and told. The only file that imports optuna.
+"""The trials of a sweep as an Optuna study, on one driver: asked, resumed and told.
 
 The study is bookkeeping and what proposes; what a trial comes to is on disk in its cells. Each proposal depends on the
 sampler's seed, the trial's number and the trials told so far, and on nothing that this process remembers: a sweep that
-was killed between any two writes goes on as if it had not been.
+was killed between any two writes goes on as if it had not been. So does one whose database went away between any two.
 """
 
 from __future__ import annotations
@@ -11,22 +11,23 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lab.errors import KerfError
 from lab.seeds import entropy
-from runs import disk
 from runs.sweep.over import Axis
 from runs.sweep.spec import COLLATERAL, ROBUSTNESS, SweepSpec
+from runs.sweep.storage import Storage
 
 if TYPE_CHECKING:
     import optuna
 
-JOURNAL = "trials.journal"
-"""The study's file in the sweep's folder, unless a database is asked for; optuna-dashboard opens it."""
+FLOORS = "constraints"
+"""Attribute of a trial by which Optuna and optuna-dashboard know its constraints: a list. What `Trial.set_constraint`
+writes the dashboard does not read (0.21)."""
 
 
 @dataclass(frozen=True)
@@ -46,114 +47,145 @@ class Trials:
     """Optuna's study of a sweep.
 
     Args:
-        folder: Folder of the sweep, held by this process.
+        storage: Where it is kept.
         name: Name of the study.
         spec: The sweep.
-        storage: URL of a database; None: the journal in `folder`.
+        digest: Hash of recipe and sweep.
 
     Raises:
         KerfError: if the storage cannot be opened, or has a study of that name of another sweep.
     """
 
-    def __init__(self, folder: Path, name: str, spec: SweepSpec, digest: str, storage: str | None = None) -> None:
+    def __init__(self, storage: Storage, name: str, spec: SweepSpec, digest: str) -> None:
         import optuna
-        from sqlalchemy.exc import SQLAlchemyError
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self._spec = spec
+        self._spec, self._storage = spec, storage
         self._distributions = {axis.path: _distribution(axis, spec) for axis in spec.over}
-        try:
-            opened: Any = _journal(folder / JOURNAL) if storage is None else storage
-            self._study = optuna.create_study(
+        opened = storage.open()
+        self._study = storage.patiently(
+            lambda: optuna.create_study(
                 storage=opened,
                 study_name=name,
                 directions=["maximize", "maximize"],
                 load_if_exists=True,
                 sampler=_sampler(spec, 0),
             )
-        except (OSError, ImportError, ValueError, SQLAlchemyError, optuna.exceptions.OptunaError) as error:
-            raise KerfError(f"Optuna's storage {storage or folder / JOURNAL} cannot be opened: {error}") from error
-        found = self._study.user_attrs.get("kerf.sweep")
-        if found is None and not self._study.trials:
-            self._study.set_user_attr("kerf.sweep", digest)
-            self._study.set_user_attr("kerf.sampler", spec.sampler if spec.mode == "pareto" else "grid")
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                self._study.set_metric_names([ROBUSTNESS, COLLATERAL])
+        )
+        found = storage.patiently(lambda: self._study.user_attrs.get("kerf.sweep"))
+        if found is None and not self._trials():
+            storage.patiently(lambda: self._describe(digest))
         elif found != digest:
             raise KerfError(
-                f"Optuna's storage {storage or folder / JOURNAL} has a study {name!r} of another sweep; give --storage "
-                "another database, or --out another folder"
+                f"{storage.name} has a study {name!r} of another sweep; give --storage another database, or --out "
+                "another folder"
             )
 
     def enqueue(self, grid: Sequence[Mapping[str, float]]) -> None:
         """Have these settings asked for next, in their order; those that are there already are not repeated."""
         for settings in grid:
-            self._study.enqueue_trial(dict(settings), skip_if_exists=True)
+            self._storage.patiently(partial(self._study.enqueue_trial, dict(settings), skip_if_exists=True))
 
     def begun(self) -> list[Trial]:
         """The trials that were asked for and not told, complete: those that a kill left behind, too."""
-        import optuna
-
-        running = self._study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
-        return [self._completed(found) for found in sorted(running, key=lambda t: t.number)]
+        return [self._storage.patiently(partial(self._completed, found)) for found in self._trials("RUNNING")]
 
     def waiting(self) -> int:
         """How many enqueued settings have not been asked for."""
-        import optuna
-
-        return len(self._study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.WAITING,)))
+        return len(self._trials("WAITING"))
 
     def __len__(self) -> int:
         """Trials asked for so far."""
-        import optuna
-
-        states = optuna.trial.TrialState
-        begun = (states.RUNNING, states.COMPLETE, states.FAIL)
-        return len(self._study.get_trials(deepcopy=False, states=begun))
+        return len(self._trials("RUNNING", "COMPLETE", "FAIL"))
 
     def ask(self) -> Trial:
         """The next trial: an enqueued one, or what the sampler proposes."""
-        number = len(self)
-        self._study.sampler = _sampler(self._spec, number)
-        asked = self._study.ask(self._distributions)
-        return Trial(asked.number, dict(asked.params))
+        return self._storage.patiently(self._ask)
+
+    def _ask(self) -> Trial:
+        number = len(self._read("RUNNING", "COMPLETE", "FAIL"))
+        unfinished = self._incomplete()
+        if not unfinished:
+            self._study.sampler = _sampler(self._spec, number)
+            asked = self._study.ask()
+            if asked.number == number:
+                for path, distribution in self._distributions.items():
+                    asked._suggest(path, distribution)
+                return Trial(number, dict(asked.params))
+            unfinished = self._incomplete()
+        return self._completed(unfinished[0])
+
+    def _incomplete(self) -> list[optuna.trial.FrozenTrial]:
+        """The trials that were begun and lack settings: the storage went away before it could say that it had them."""
+        return [found for found in self._read("RUNNING") if self._distributions.keys() - found.params.keys()]
 
     def told(self) -> list[Trial]:
         """The trials that are done, by number."""
-        import optuna
-
-        states = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.FAIL)
-        done = self._study.get_trials(deepcopy=False, states=states)
-        return [Trial(found.number, dict(found.params)) for found in sorted(done, key=lambda t: t.number)]
+        return [Trial(found.number, dict(found.params)) for found in self._trials("COMPLETE", "FAIL")]
 
     def tell(
         self,
         trial: Trial,
         objectives: tuple[float, float] | None,
-        constraints: Mapping[str, float],
+        constraints: Sequence[float],
         attributes: Mapping[str, Any],
+        patient: bool = True,
     ) -> None:
         """Say what a trial came to.
 
         Args:
             trial: Which.
             objectives: Robustness and collateral, of both of which more is better; None: it cannot be measured.
-            constraints: What must be <= 0 for the trial to count, by name.
-            attributes: Further numbers, for those who look at the study.
+            constraints: What must be <= 0 for the trial to count.
+            attributes: Further facts, for those who look at the study.
+            patient: Whether to wait for a storage that is away.
+
+        Raises:
+            StorageError: if it stays away. Telling the trial later does all of it.
         """
+        self._storage.patiently(lambda: self._tell(trial, objectives, constraints, attributes), patient)
+
+    def _tell(
+        self,
+        trial: Trial,
+        objectives: tuple[float, float] | None,
+        constraints: Sequence[float],
+        attributes: Mapping[str, Any],
+    ) -> None:
         import optuna
 
-        (found,) = (t for t in self._study.get_trials(deepcopy=False) if t.number == trial.number)
+        (found,) = (t for t in self._read() if t.number == trial.number)
+        if found.state.is_finished():
+            return  # it was told, and then the storage went away before it could say so
         asked = optuna.trial.Trial(self._study, found._trial_id)
-        for name, value in constraints.items():
-            asked.set_constraint(name, value)
+        if objectives is not None and constraints:
+            self._study._storage.set_trial_system_attr(found._trial_id, FLOORS, list(constraints))
         for name, attribute in attributes.items():
             asked.set_user_attr(name, attribute)
         if objectives is None or not all(map(math.isfinite, objectives)):
             self._study.tell(asked, state=optuna.trial.TrialState.FAIL)
         else:
             self._study.tell(asked, list(objectives))
+
+    def _trials(self, *states: str) -> list[optuna.trial.FrozenTrial]:
+        return self._storage.patiently(partial(self._read, *states))
+
+    def _read(self, *states: str) -> list[optuna.trial.FrozenTrial]:
+        """The trials in these states (none given: in any), by number."""
+        from optuna.trial import TrialState
+
+        wanted = tuple(TrialState[state] for state in states) or None
+        return sorted(self._study.get_trials(deepcopy=False, states=wanted), key=lambda trial: trial.number)
+
+    def _describe(self, digest: str) -> None:
+        """Say in the new study what it is of; last of all that it has been said."""
+        import optuna
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            self._study.set_metric_names([ROBUSTNESS, COLLATERAL])
+        for name, said in (*_description(self._spec).items(), ("kerf.sweep", digest)):
+            self._study.set_user_attr(name, said)
 
     def _completed(self, found: optuna.trial.FrozenTrial) -> Trial:
         """A running trial with all of its settings.
@@ -183,20 +215,18 @@ class Trials:
         return Trial(complete.number, dict(complete.params))
 
 
-def _journal(path: Path) -> optuna.storages.BaseStorage:
-    """The journal in `path`, mended if a kill or a power cut tore its last line or left its lock behind."""
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
-
-    with disk.explained(path):
-        path.with_name(f"{path.name}.lock").unlink(missing_ok=True)  # whoever held it is gone: the folder is ours
-        if path.exists():
-            data = path.read_bytes()
-            whole = data.rfind(b"\n") + 1
-            if whole < len(data):
-                with path.open("r+b") as file:
-                    file.truncate(whole)
-        return JournalStorage(JournalFileBackend(str(path)))
+def _description(spec: SweepSpec) -> dict[str, str]:
+    """What the study is of, in words, for those who look at it elsewhere."""
+    bounds = {f"floor {floor.metric}": f">= {floor.change:g}, or infeasible" for floor in spec.floors}
+    if spec.limit is not None:
+        bounds[f"limit {spec.limit.metric}"] = f"{spec.limit.change:g}"
+    return {
+        "effects of": f"{spec.arm} against {spec.control}, mean over seeds; more is better",
+        ROBUSTNESS: f"how far leaves on false emergencies of strength {spec.yardstick:g} have fallen",
+        COLLATERAL: f"mean change of {', '.join(spec.untouched)}",
+        **bounds,
+        "sampler": spec.sampler if spec.mode == "pareto" else "grid",
+    }
 
 
 def _distribution(axis: Axis, spec: SweepSpec) -> optuna.distributions.BaseDistribution:

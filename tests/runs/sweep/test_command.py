@@ -13,6 +13,9 @@ from runs.cli import REFUSED, main
 from runs.sweep.file import read_sweep
 from tests.runs.sweep.asking import RECIPE, asked, recipe
 
+CANARY = "canary-93a7e"
+DOSE = ("dose", "turner", "--over", "strength=0,1", "--no-mlflow")
+
 
 def kerf(*words: str) -> tuple[int, str]:
     done = CliRunner().invoke(main, list(words))
@@ -31,6 +34,12 @@ def kerf(*words: str) -> tuple[int, str]:
         (("threshold", "turner", "--over", "strength=0:1", "--limit", "cars=-0.1"), "did you mean 'care'"),
         (("pareto", "turner", "--over", "strength=0:1", "--mlflow", "x", "--no-mlflow"), "exclude each other"),
         (("run", "no-such-file.yaml"), "no such file"),
+        ((*DOSE, "--storage", "trials.db"), "expected the URL of a database"),
+        ((*DOSE, "--storage", f"postgresql://me:{CANARY}@host:port/sweeps"), "expected the URL of a database"),
+        ((*DOSE, "--storage", f"postgresql://me:{CANARY}@{CANARY}@host/sweeps"), "%40 in its place"),
+        ((*DOSE, "--storage", f"postgres://me:{CANARY}@host/sweeps"), "knows no database 'postgres'"),
+        ((*DOSE, "--storage", f"mssql+pymssql://me:{CANARY}@host/sweeps"), "pip install pymssql"),
+        ((*DOSE, "--storage", f"mysql://host/sweeps?password={CANARY}"), "pip install mysqlclient"),
     ],
 )
 def test_mistakes_end_in_one_sentence_and_start_nothing(words, sentence):
@@ -39,6 +48,14 @@ def test_mistakes_end_in_one_sentence_and_start_nothing(words, sentence):
     assert sentence in printed
     assert printed.startswith("kerf: ")
     assert len(printed.strip().splitlines()) == 1
+    assert CANARY not in printed
+
+
+def test_the_environment_may_name_the_database(monkeypatch):
+    monkeypatch.setenv("KERF_STORAGE", f"postgres://me:{CANARY}@host/sweeps")
+    code, printed = kerf("sweep", *DOSE)
+    assert code == REFUSED
+    assert "--storage postgres://me:***@host/sweeps: SQLAlchemy knows no database 'postgres'" in printed
 
 
 def test_a_folder_with_something_else_is_refused(tmp_path):

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from lab.effect import paired_effect
+from runs.report.table import to_text
 from runs.sweep.figures import figures
 from runs.sweep.findings import feasible, front, lines, next_dose
 from runs.sweep.outcome import Outcome
-from runs.sweep.report import findings, make_report
+from runs.sweep.report import TEXT_WIDTH, findings, make_report
 from runs.sweep.spec import COLLATERAL, ROBUSTNESS, SweepSpec
 from runs.sweep.trials import Trial
 from tests.runs.sweep.asking import asked, recipe
@@ -127,9 +128,15 @@ def test_the_front_is_what_nothing_feasible_beats(tmp_path):
     report = make_report(spec, trials, [trials[3], trials[1], trials[4]])
     assert "The front has 3 of 5 trials" in report.verdicts[0]
     assert "On held-out seeds 3 of 3 still pass" in report.verdicts[0]
+    rows = [line.split()[0] for line in to_text(report, TEXT_WIDTH).splitlines() if line[:1].isdigit()]
+    assert rows[:3] == ["3", "1", "4"]
+    assert rows[3:] == ["3,", "1,", "4,"], "held out"
     drawn = figures(report)["front.svg"].decode()
     for said in ("breaks a floor", "dominated", "on held-out seeds", "floor: care"):
         assert said in drawn
     nobody = asked(recipe(tmp_path), "pareto", "strength=0:1", floors=("care=0.5",))
     assert make_report(nobody, trials, []).verdicts[0].startswith("None of 5 trials passes the floors")
     assert "front.svg" in figures(make_report(nobody, trials, []))
+    printed = to_text(make_report(nobody, trials, []), TEXT_WIDTH)
+    assert [line.split()[0] for line in printed.splitlines() if line[:1].isdigit()] == ["3", "1", "0"]
+    assert "what would be the front if none were asked for" in printed

@@ -26,7 +26,7 @@ from runs.store import ALIGNED, Store, Unit
 from runs.study import DONE, NOT_ALIGNED
 from runs.sweep.drive import run_sweep, sweep_unit
 from runs.sweep.spec import SweepSpec
-from runs.sweep.trials import JOURNAL
+from runs.sweep.storage import JOURNAL
 from tests.runs.sweep.asking import asked, recipe
 
 UNEQUAL = {"timing.jsonl", ".lock", JOURNAL}
@@ -63,10 +63,10 @@ def in_this_process(base: Recipe, store: Store, num_workers: int) -> Iterator[In
     yield InThisProcess(base, store)
 
 
-def sweep(base: Recipe, spec: SweepSpec, out: Path) -> tuple[int, str]:
+def sweep(base: Recipe, spec: SweepSpec, out: Path, storage: str | None = None) -> tuple[int, str]:
     """Run a sweep here; its exit code and what it printed."""
     console = Console(file=io.StringIO(), width=140)
-    code = run_sweep(base, spec, out, None, 1, console, start=in_this_process)
+    code = run_sweep(base, spec, out, None, 1, console, storage, start=in_this_process)
     return code, console.file.getvalue()
 
 
@@ -136,13 +136,13 @@ def test_killed_at_any_moment_the_same_command_finishes_with_the_same_records(tm
     raise AssertionError(f"only {killed} kills: the sweep was faster")
 
 
-def run_for(seconds: float, base: Recipe, spec: SweepSpec, out: Path) -> bool:
+def run_for(seconds: float, base: Recipe, spec: SweepSpec, out: Path, storage: str | None = None) -> bool:
     """Run a sweep in a fork and kill that after `seconds`; whether it was done before."""
     child = os.fork()
     if child == 0:
         code = 1
         try:
-            code = sweep(base, spec, out)[0]
+            code = sweep(base, spec, out, storage)[0]
         finally:
             os._exit(code)
     deadline = time.monotonic() + seconds
@@ -160,7 +160,10 @@ def run_for(seconds: float, base: Recipe, spec: SweepSpec, out: Path) -> bool:
 @pytest.mark.slow
 def test_the_same_sweep_gives_the_same_bytes_and_repeats_nothing(dose, tmp_path):
     base, spec = make("dose", tmp_path)
-    assert sweep(base, spec, tmp_path / "again")[0] == DONE
+    code, printed = sweep(base, spec, tmp_path / "again")
+    assert code == DONE
+    assert "continued seed 1  " in printed
+    assert "penalised seed 0 at strength 0.5, penalty 10  " in printed
     assert records(tmp_path / "again") == records(dose)
     before = stamps(tmp_path / "again")
     code, printed = sweep(base, spec, tmp_path / "again")

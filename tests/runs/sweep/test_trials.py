@@ -11,7 +11,8 @@ import pytest
 
 from lab.errors import KerfError
 from runs.sweep.spec import SweepSpec
-from runs.sweep.trials import JOURNAL, Trials
+from runs.sweep.storage import JOURNAL, Storage
+from runs.sweep.trials import Trials
 from tests.runs.sweep.asking import asked, recipe
 
 OVERS = ("strength=0:1", "penalty=0.1:30:log", "replay=0,0.25,0.5", "anchor=0:1:0.25")
@@ -25,9 +26,11 @@ def score(settings: dict[str, float]) -> tuple[float, float]:
     return robustness, -robustness * (1 - settings["arms.penalised.replay"])
 
 
-def drive(folder: Path, spec: SweepSpec, num: int = NUM) -> list[tuple[int, dict[str, float]]]:
-    """Ask for batches and tell what they score, continuing whatever is in `folder`; all trials, in order."""
-    trials = Trials(folder, "toy", spec, "digest")
+def drive(
+    kept: Path | Storage, spec: SweepSpec, num: int = NUM, name: str = "toy"
+) -> list[tuple[int, dict[str, float]]]:
+    """Ask for batches and tell what they score, continuing whatever is kept there; all trials, in order."""
+    trials = Trials(kept if isinstance(kept, Storage) else Storage(kept), name, spec, "digest")
     while True:
         begun = trials.begun()
         whole = -(-len(trials) // BATCH) * BATCH if begun else len(trials) + BATCH
@@ -37,7 +40,7 @@ def drive(folder: Path, spec: SweepSpec, num: int = NUM) -> list[tuple[int, dict
         for trial in begun:
             settings = dict(trial.settings)
             failed = settings["strength"] > 0.95
-            trials.tell(trial, None if failed else score(settings), {"floor": 0.3 - score(settings)[0]}, {"x": 1.0})
+            trials.tell(trial, None if failed else score(settings), [0.3 - score(settings)[0]], {"x": 1.0})
 
 
 @pytest.mark.parametrize(
@@ -82,13 +85,13 @@ def test_enqueued_settings_are_asked_for_once(tmp_path):
     spec = asked(recipe(tmp_path), "dose", "strength=0:1:0.25")
     grid = [{"strength": value} for value in spec.over[0].values or ()]
     for _ in range(3):
-        trials = Trials(tmp_path, "toy", spec, "digest")
+        trials = Trials(Storage(tmp_path), "toy", spec, "digest")
         trials.enqueue(grid)
     assert trials.waiting() == 5
     asked_for = [trials.ask() for _ in range(5)]
     assert [trial.settings["strength"] for trial in asked_for] == [0.0, 0.25, 0.5, 0.75, 1.0]
-    trials.tell(asked_for[0], (0.0, 0.0), {}, {})
-    again = Trials(tmp_path, "toy", spec, "digest")
+    trials.tell(asked_for[0], (0.0, 0.0), [], {})
+    again = Trials(Storage(tmp_path), "toy", spec, "digest")
     again.enqueue(grid)
     assert (again.waiting(), [trial.number for trial in again.begun()]) == (0, [1, 2, 3, 4])
 
@@ -99,7 +102,7 @@ def test_the_journal_opens_with_optuna(tmp_path):
     storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(tmp_path / JOURNAL)))
     study = optuna.load_study(study_name="toy", storage=storage)
     assert study.metric_names == ["robustness", "collateral"]
-    assert study.user_attrs["kerf.sampler"] == "nsga2"
+    assert study.user_attrs["sampler"] == "nsga2"
     assert len(study.trials) == NUM
     best = study.best_trials
     assert best
@@ -109,15 +112,15 @@ def test_the_journal_opens_with_optuna(tmp_path):
 def test_a_database_will_do_and_another_sweeps_study_will_not(tmp_path):
     spec = asked(recipe(tmp_path), "dose", "strength=0,1")
     url = f"sqlite:///{tmp_path}/optuna.db"
-    trials = Trials(tmp_path, "toy", spec, "digest", url)
+    trials = Trials(Storage(tmp_path, url), "toy", spec, "digest")
     trials.enqueue([{"strength": 0.0}])
-    trials.tell(trials.ask(), (0.5, -0.5), {}, {})
+    trials.tell(trials.ask(), (0.5, -0.5), [], {})
     assert len(optuna.load_study(study_name="toy", storage=url).trials) == 1
     assert not (tmp_path / JOURNAL).exists()
     with pytest.raises(KerfError, match="of another sweep"):
-        Trials(tmp_path, "toy", spec, "other", url)
+        Trials(Storage(tmp_path, url), "toy", spec, "other")
     with pytest.raises(KerfError, match="cannot be opened"):
-        Trials(tmp_path, "toy", spec, "digest", "nonsense://")
+        Trials(Storage(tmp_path, "nonsense://"), "toy", spec, "digest")
 
 
 def test_what_a_kill_left_of_a_folder_is_not_needed(tmp_path):

@@ -1,0 +1,206 @@
+"""Where Optuna keeps the study of a sweep: a journal in its folder, or a database, which may be away for a while."""
+
+from __future__ import annotations
+
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from lab.errors import KerfError
+from runs import disk
+from runs.addresses import without_password, without_passwords_of
+
+if TYPE_CHECKING:
+    import optuna
+    from sqlalchemy.engine import URL
+
+JOURNAL = "trials.journal"
+"""The study's file in the sweep's folder, unless a database is asked for; optuna-dashboard opens it."""
+
+PATIENCE = 60.0
+"""Seconds for which a database that does not answer is asked again."""
+
+CONNECTING = 10
+"""Seconds after which a PostgreSQL that does not answer counts as away, unless the address says otherwise. Other
+drivers have limits of their own."""
+
+_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
+
+_PACKAGES = {
+    "psycopg": "'kerf-lab[postgresql]'",
+    "psycopg2": "psycopg2-binary",
+    "pymysql": "PyMySQL",
+    "MySQLdb": "mysqlclient",
+}
+"""What to install for a driver, by its module, where that is not called like the module."""
+
+T = TypeVar("T")
+
+
+class StorageError(KerfError):
+    """The storage does not let us read or write."""
+
+
+class Storage:
+    """The storage of a sweep's study.
+
+    Args:
+        folder: Folder of the sweep, held by this process.
+        url: URL of a database; None: the journal in `folder`.
+        say: Called with a sentence when the database is waited for.
+        patience: Seconds for which a database that is away is asked again.
+
+    Attributes:
+        name: What it is called in messages: without a password.
+
+    Raises:
+        KerfError: if it cannot be opened.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        url: str | None = None,
+        say: Callable[[str], None] = lambda sentence: None,
+        patience: float = PATIENCE,
+    ) -> None:
+        self._url, self._say, self._patience = url, say, patience
+        self._journal = folder / JOURNAL
+        self.name = f"Optuna's storage {self._journal if url is None else without_password(url)}"
+
+    def open(self) -> optuna.storages.BaseStorage:
+        """The storage as Optuna has it."""
+        with self._explained("cannot be opened", ImportError, RuntimeError, ValueError):
+            return _journal(self._journal) if self._url is None else _database(self._url)
+
+    def patiently(self, do: Callable[[], T], patient: bool = True) -> T:
+        """What `do` returns. It is done again while the database is away, so it must do no harm when done twice.
+
+        Args:
+            do: Reads or writes the study.
+            patient: Whether to wait for a database that is away.
+
+        Raises:
+            StorageError: if the database cannot be read or written, or was waited for in vain.
+            DiskError: if the journal cannot be written.
+        """
+        until = time.monotonic() + self._patience * patient
+        pause, told = _PAUSE, False
+        while True:
+            try:
+                with self._explained("cannot be used"):
+                    return do()
+            except StorageError as error:
+                if not _is_away(error) or time.monotonic() >= until:
+                    raise
+                if not told:
+                    self._say(f"{self.name} does not answer; asking again for {self._patience:g} s")
+                told = True
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    @contextmanager
+    def _explained(self, what: str, *others: type[Exception]) -> Iterator[None]:
+        """Turns what databases and disks complain of, and `others`, into one sentence without a password."""
+        from optuna.exceptions import StorageInternalError
+        from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+        try:
+            with disk.explained(self._journal):
+                yield
+        except (OSError, SQLAlchemyError, StorageInternalError, *others) as error:
+            cause = _complaint(error)
+            why = str(cause.orig if isinstance(cause, DBAPIError) and cause.orig else cause)
+            if self._url is not None:
+                why = without_passwords_of(self._url, why)
+            why = textwrap.shorten(why, 400, placeholder=" ...") or type(cause).__name__
+            raise StorageError(f"{self.name} {what}: {why}") from cause
+
+
+def _complaint(error: BaseException) -> BaseException:
+    """What the database said, where there are others' errors around that; else the error itself."""
+    from sqlalchemy.exc import DBAPIError
+
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, DBAPIError):
+        found = found.__cause__ or found.__context__
+    return found or error.__cause__ or error
+
+
+def check_url(url: str) -> None:
+    """Refuse what is no URL of a database, or needs a driver that is not installed. Connects to nothing.
+
+    Raises:
+        KerfError: in one sentence, without a password.
+    """
+    made, shown = _parsed(url), without_password(url)
+    from sqlalchemy.exc import NoSuchModuleError
+
+    try:
+        made.get_dialect().import_dbapi()
+    except NoSuchModuleError as error:
+        raise KerfError(
+            f"--storage {shown}: SQLAlchemy knows no database {made.drivername!r}; expected postgresql+psycopg, "
+            "mysql+pymysql, sqlite or another that it has a dialect for"
+        ) from error
+    except ImportError as error:
+        module = (error.name or made.get_driver_name()).partition(".")[0]
+        raise KerfError(
+            f"--storage {shown}: its driver {module} is not installed or does not load; "
+            f"pip install {_PACKAGES.get(module, module)}"
+        ) from error
+
+
+def _parsed(url: str) -> URL:
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    before_path = url.partition("://")[2].partition("?")[0]
+    if before_path.count("@") > 1:
+        raise KerfError("--storage: a user or password with an @ in it must have %40 in its place")
+    try:
+        return make_url(url)
+    except (ArgumentError, ValueError) as error:
+        raise KerfError(
+            "--storage: expected the URL of a database, e.g. sqlite:///sweeps.db or "
+            f"postgresql+psycopg://user@host:5432/sweeps, got {without_password(url)!r}"
+        ) from error
+
+
+def _database(url: str) -> optuna.storages.BaseStorage:
+    """A database, whose connections are tried before use: those of a server that was started anew are dead."""
+    from optuna.storages import RDBStorage
+
+    made = _parsed(url)
+    kwargs: dict[str, Any] = {"pool_pre_ping": True}
+    if made.get_backend_name() == "postgresql" and "connect_timeout" not in made.query:
+        kwargs["connect_args"] = {"connect_timeout": CONNECTING}
+    return RDBStorage(url, engine_kwargs=kwargs)
+
+
+def _journal(path: Path) -> optuna.storages.BaseStorage:
+    """The journal in `path`, mended if a kill or a power cut tore its last line or left its lock behind."""
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    path.with_name(f"{path.name}.lock").unlink(missing_ok=True)  # whoever held it is gone: the folder is ours
+    if path.exists():
+        data = path.read_bytes()
+        whole = data.rfind(b"\n") + 1
+        if whole < len(data):
+            with path.open("r+b") as file:
+                file.truncate(whole)
+    return JournalStorage(JournalFileBackend(str(path)))
+
+
+def _is_away(error: StorageError) -> bool:
+    """Whether the server was not there, or went away, or is overloaded: what may be over in a moment."""
+    from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+
+    cause = error.__cause__
+    return isinstance(cause, OperationalError | InterfaceError) or (
+        isinstance(cause, DBAPIError) and cause.connection_invalidated
+    )
