@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 import time
 from collections.abc import Callable, Iterator
@@ -36,6 +37,9 @@ _PACKAGES = {
     "MySQLdb": "mysqlclient",
 }
 """What to install for a driver, by its module, where that is not called like the module."""
+
+_ASKS_BACK = re.compile(r"\s*Is the server running[^?]*\?")
+"""What PostgreSQL's library adds to a refused connection."""
 
 T = TypeVar("T")
 
@@ -116,7 +120,7 @@ class Storage:
             why = str(cause.orig if isinstance(cause, DBAPIError) and cause.orig else cause)
             if self._url is not None:
                 why = without_passwords_of(self._url, why)
-            why = textwrap.shorten(why, 400, placeholder=" ...") or type(cause).__name__
+            why = textwrap.shorten(_ASKS_BACK.sub("", why), 400, placeholder=" ...") or type(cause).__name__
             raise StorageError(f"{self.name} {what}: {why}") from cause
 
 

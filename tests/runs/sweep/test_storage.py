@@ -153,7 +153,7 @@ def test_a_server_that_stays_away_or_lets_nobody_in_ends_in_one_sentence(server,
     for url, sentence in (
         (server.url(password=f"wrong-{CANARY}"), "password authentication failed"),
         (server.url(database="nothing"), 'database "nothing" does not exist'),
-        (server.url(port=1), "refused"),
+        (server.url(port=1), "refused$"),
     ):
         with pytest.raises(StorageError, match=sentence) as refused:
             Trials(Storage(tmp_path, url), "toy", spec, "digest")
