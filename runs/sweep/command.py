@@ -10,6 +10,7 @@ import click
 
 from lab.errors import KerfError
 from runs.options import on_ray, to_mlflow
+from runs.study_folder import StudyFolder
 
 if TYPE_CHECKING:
     from runs.recipe import Recipe
@@ -17,15 +18,6 @@ if TYPE_CHECKING:
 
 ARM = "penalised"
 """The arm that is swept unless another is named."""
-
-
-class _Folder(click.Path):
-    """A folder on this machine."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if isinstance(value, str) and "://" in value:
-            raise KerfError(f"--out: a sweep needs a folder that this machine has mounted, got the address {value!r}")
-        return super().convert(value, param, ctx)
 
 
 def asks_where(command: Callable[..., None]) -> Callable[..., None]:
@@ -40,7 +32,9 @@ def asks_where(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--storage", metavar="URL", help="Database of Optuna's; default: a journal in the sweep's folder."
         ),
-        click.option("--out", type=_Folder(path_type=Path), help="Folder of the sweep; default: under out/."),
+        click.option(
+            "--out", type=StudyFolder(), help="Folder or address (s3://bucket/name) of the sweep; default: under out/."
+        ),
     ):
         command = decorate(command)
     return command
@@ -169,12 +163,14 @@ def _go(
     from runs.cli import terminal
     from runs.cluster.joined import joined
     from runs.preflight import check_room
+    from runs.remote import pull
     from runs.sweep.drive import refuse_other_sweep, run_sweep, study_name
     from runs.tracking import default_uri
 
     if uri is not None and no_mlflow:
         raise KerfError("--mlflow and --no-mlflow exclude each other")
     folder = out or Path("out") / "-".join(["sweep", study_name(recipe, spec), *([preset] if preset else [])])
+    pull(folder)
     check_room(folder)
     refuse_other_sweep(folder, recipe, spec)
     tracking = None if no_mlflow else uri or default_uri()

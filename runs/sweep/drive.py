@@ -18,6 +18,7 @@ from lab.errors import KerfError
 from runs.disk import DiskError
 from runs.preflight import check_gpus
 from runs.recipe import Recipe
+from runs.remote import address_of, push, push_file
 from runs.sentences import shown
 from runs.store import ALIGNED, Store, Unit, open_study, refuse_other_study
 from runs.study import DONE, FAILED, NOT_ALIGNED, manifest, write_once
@@ -26,7 +27,7 @@ from runs.sweep.findings import front, next_dose
 from runs.sweep.outcome import Outcome, Outcomes, told
 from runs.sweep.report import settings_text, write_report
 from runs.sweep.spec import SweepSpec
-from runs.sweep.trials import Trial, Trials
+from runs.sweep.trials import JOURNAL, Trial, Trials
 from runs.verdicts import has_passed, not_aligned
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ def run_sweep(
     battery = make_battery(recipe)
     with open_study(out, sweep_manifest(recipe, spec, manifest(recipe, battery))) as store:
         write_once(store, recipe, battery)
+        push(store.path)  # before anything expensive: whether it can be written
         trials = Trials(store.path, study_name(recipe, spec), spec, spec.digest(recipe), storage)
         with ExitStack() as stack:
             sweep = _Sweep(recipe, spec, store, trials, workers or os.cpu_count() or 1, console, start, stack)
@@ -170,6 +172,8 @@ class _Sweep:
         self._verified: set[Unit] = set()
 
     def run(self, tracking: str | None) -> int:
+        from runs.checkpoints import clear
+
         began = time.time()
         try:
             again: list[Outcome] = []
@@ -179,13 +183,17 @@ class _Sweep:
                     again, code = self._on_held_out(code)
                 if code != FAILED:
                     self._console.print(write_report(self._store, self._spec, self._found(), again))
+            clear(self._store, self._store.units())
             self._store.append_timing({"sweep": self._recipe.name, "started": began, "seconds": time.time() - began})
+            push(self._store.path)
         except DiskError as error:
             code = FAILED
             self._say(f"failed: {error}")
         if code != FAILED and tracking is not None:
             self._mirror(tracking)
         self._say(f"\nrecords   {self._store.path}")
+        if (address := address_of(self._store.path)) is not None:
+            self._say(f"kept at   {address}")
         return code
 
     @property
@@ -249,6 +257,8 @@ class _Sweep:
                     self._done[number] = outcome
                     if tell:
                         self._trials.tell(trial, *told(outcome, self._spec))
+                        if (self._store.path / JOURNAL).exists():
+                            push_file(self._store.path, JOURNAL)
                         self._say(_trial_line(outcome, self._spec))
 
         names = [arm.name for _, *arms in wanted.values() for arm in arms]
