@@ -5,14 +5,23 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+MANY = 40
+"""Names that a sentence may list; of more it lists the nearest ..."""
+
+FEW = 8
+"""... so many."""
+
 
 class KerfError(Exception):
     """A mistake in what was asked for. The message names the field, what was expected and what came."""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> KerfError:
-    """The error for a misspelt `name`: lists what is known and proposes the nearest spelling."""
+    """The error for a misspelt `name`: lists what is known, of many the nearest, and proposes the nearest spelling."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    return KerfError(f"unknown {kind} {name!r}{hint} (known: {', '.join(names)})")
+    listed = names
+    if len(names) > MANY:
+        listed = [*sorted(difflib.get_close_matches(name, names, n=FEW, cutoff=0.0)), f"and {len(names) - FEW} more"]
+    return KerfError(f"unknown {kind} {name!r}{hint} (known: {', '.join(listed)})")

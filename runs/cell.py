@@ -35,7 +35,7 @@ from runs.doses import read_doses, write_doses
 from runs.exact_cell import align_exactly, train_exactly
 from runs.log import Log, Progress
 from runs.recipe import Recipe
-from runs.remote import remote_of
+from runs.remote import published
 from runs.schema import MEASURES
 from runs.store import ALIGNED, Folder, Store, Unit
 
@@ -95,17 +95,13 @@ def run_unit(
     it takes and nothing else. Where `stopping` says so after an iteration, a checkpoint is left before it is told of:
     whoever stops listening there loses nothing. Raises `KerfError` if the unit is finished already.
     """
-    remote = remote_of(store.path)
-    if remote is not None:
-        for needed in needs(recipe.resolve(), unit):
-            remote.pull_unit(needed)
-    checkpoints = Checkpoints(store, unit, recipe, checkpoint_every, stopping)
-    if unit.arm == ALIGNED:
-        yield from align(recipe, unit, store, num_threads, checkpoints)
-    else:
-        yield from train_arm(recipe, recipe.resolve()[unit.arm], unit, store, num_threads, checkpoints)
-    if remote is not None:
-        remote.push_unit(unit)
+    arms = recipe.resolve()
+    with published(store, unit, needs(arms, unit)):
+        checkpoints = Checkpoints(store, unit, recipe, checkpoint_every, stopping)
+        if unit.arm == ALIGNED:
+            yield from align(recipe, unit, store, num_threads, checkpoints)
+        else:
+            yield from train_arm(recipe, arms[unit.arm], unit, store, num_threads, checkpoints)
     checkpoints.remove()
 
 

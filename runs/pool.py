@@ -20,6 +20,7 @@ from ray.exceptions import RayError, RayTaskError
 from lab.errors import KerfError
 from runs.disk import DiskError
 from runs.recipe import Recipe
+from runs.remote import mark, remote_of
 from runs.store import Named, Store, Unit
 
 if TYPE_CHECKING:
@@ -68,18 +69,11 @@ def train(
     store: Store,
     num_threads: int,
     checkpoint_every: float | None = None,
-    address: str | None = None,
 ) -> Iterator[Progress]:
-    """What workers do: `runs.cell.run_unit`, imported where it runs; a checkpoint every so many seconds.
-
-    `address` is where the study is kept, if elsewhere: a worker on another machine has a folder of its own for it.
-    """
+    """What workers do: `runs.cell.run_unit`, imported where it runs; a checkpoint every so many seconds."""
     from runs.cell import run_unit
     from runs.checkpoints import EVERY
-    from runs.remote import mark
 
-    if address is not None:
-        mark(store.path, address)
     return run_unit(recipe, unit, store, num_threads, EVERY if checkpoint_every is None else checkpoint_every)
 
 
@@ -132,9 +126,11 @@ def _sentence(error: RayTaskError) -> str:
 class _Worker:
     """Lives in a process of its own, so that imports and compiled kernels are paid for once."""
 
-    def __init__(self, recipe: Recipe, root: Path, work: Work[Any]) -> None:
+    def __init__(self, recipe: Recipe, root: Path, address: str | None, work: Work[Any]) -> None:
         import torch
 
+        if address is not None:
+            mark(root, address)  # a worker on another machine has a folder of its own
         torch.set_num_threads(1)  # as many workers as cores; and one thread makes sums repeatable
         logging.getLogger("ray").setLevel(logging.ERROR)
         self._recipe, self._store, self._work = recipe, Store(root), work
@@ -189,7 +185,7 @@ class Pool(Generic[U]):
 
     Args:
         recipe: The study's recipe.
-        root: Folder of the study, seen by all workers.
+        root: Folder of the study, seen by all workers unless it stands for a place elsewhere.
         num_workers: Units at a time. Ray must have been initialised with at least `cpus_needed` CPUs, on any number of
             nodes.
         work: What is done with a unit.
@@ -206,7 +202,7 @@ class Pool(Generic[U]):
     ) -> None:
         self._recipe, self._root, self._work, self._tell = recipe, root.absolute(), work, tell
         self._num_workers = num_workers
-        self._store = Store(self._root)
+        self._store, self._remote = Store(self._root), remote_of(self._root)
         self._idle: list[Any] = []
         self._busy: dict[Any, _Busy[U]] = {}
         self._starting: dict[Any, Any] = {}
@@ -266,6 +262,8 @@ class Pool(Generic[U]):
                 done, failure = self._failed(busy, error, waiting)
             changed = True
             if done:
+                if self._remote is not None:
+                    self._remote.pull_unit(busy.task.unit)  # a worker on another machine has published it
                 dropped = on_done(busy.task.unit)
                 waiting = [task for task in waiting if task.unit not in dropped]
             elif failure is not None:
@@ -349,7 +347,8 @@ class Pool(Generic[U]):
         # Its own learner's; remote learners ask for theirs themselves.
         local = [of.num_gpus_per_learner for of in self._recipe.trainings if of.num_learners == 0]
         actor = ray.remote(num_cpus=1, num_gpus=max(local, default=0), scheduling_strategy="SPREAD")(_Worker)
-        worker = actor.remote(self._recipe, self._root, self._work)
+        address = None if self._remote is None else self._remote.address
+        worker = actor.remote(self._recipe, self._root, address, self._work)
         self._starting[worker.ready.remote()] = worker
 
     def _started(self, answer: Any) -> str | None:

@@ -9,19 +9,23 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from lab.errors import KerfError
 from runs.disk import DiskError, explained, whole, write
-from runs.store import ALIGNED, Unit, damage
+from runs.store import ALIGNED, Named, Store, damage
 
 MARK = ".remote"
 TRIES = 3
 PAUSE = 1.0
 """Seconds before the second try of a transfer; before the third it is four times as many."""
+
+_ALONE = ("arms",)
+"""Folders whose files stand alone, each whole in itself."""
 
 _OWN = {"timing.jsonl"}
 """Files of the study's folder of which the one here counts, if there is one."""
@@ -34,8 +38,8 @@ def pull(folder: Path) -> None:
         remote.pull()
 
 
-def working_folder(address: str) -> Path:
-    """The folder on this machine that stands for `address`; made if need be.
+def working_folder(address: str, cwd: Path = Path()) -> Path:
+    """The folder on this machine that stands for `address`, below the folder `cwd`; made if need be.
 
     Raises:
         KerfError: for an address without a place in it.
@@ -44,7 +48,7 @@ def working_folder(address: str) -> Path:
     place = [part for part in f"{parts.netloc}{parts.path}".split("/") if part]
     if not place or parts.query or parts.fragment or any(part in (".", "..") for part in place):
         raise KerfError(f"--out: expected a folder or an address like s3://bucket/study, got {address!r}")
-    root = Path("out", "remote", parts.scheme, *place)
+    root = cwd / Path("out", "remote", parts.scheme, *place)
     mark(root, address)
     return root
 
@@ -57,8 +61,8 @@ def mark(root: Path, address: str) -> None:
             write(root / MARK, address.rstrip("/").encode())
 
 
-def remote_of(root: Path) -> Remote | None:
-    """What `root`, or a folder above it, stands for; None if it stands for itself."""
+def address_of(root: Path) -> str | None:
+    """The address that `root`, or a folder above it, stands for; None if it stands for itself."""
     root = root.absolute()
     try:
         marked = next((folder for folder in (root, *root.parents) if (folder / MARK).is_file()), None)
@@ -68,7 +72,13 @@ def remote_of(root: Path) -> Remote | None:
     except OSError as error:  # no permission to look, or a name that is too long
         raise KerfError(f"{root} cannot be written: {error.strerror}; give --out another folder") from error
     below = root.relative_to(marked).as_posix()
-    return Remote(root, address if below == "." else f"{address}/{below}")
+    return address if below == "." else f"{address}/{below}"
+
+
+def remote_of(root: Path) -> Remote | None:
+    """The place elsewhere that `root` stands for; None if it stands for itself."""
+    address = address_of(root)
+    return None if address is None else Remote(root.absolute(), address)
 
 
 def push(folder: Path) -> None:
@@ -76,6 +86,37 @@ def push(folder: Path) -> None:
     remote = remote_of(folder)
     if remote is not None:
         remote.push()
+
+
+def push_file(folder: Path, name: str) -> None:
+    """Send the file `name` of `folder`, if that stands for a place elsewhere; raises as `Remote.push_file`."""
+    remote = remote_of(folder)
+    if remote is not None:
+        remote.push_file(name)
+
+
+def pull_file(folder: Path, name: str) -> None:
+    """Fetch the file `name` of `folder` if it is missing, and `folder` stands for a place elsewhere."""
+    remote = None if (folder / name).exists() else remote_of(folder)
+    if remote is not None:
+        remote.pull_file(name)
+
+
+@contextmanager
+def published(store: Store, unit: Named, needed: Iterable[Named]) -> Iterator[None]:
+    """Fetches the units that `unit` needs and sends it when the block ends, if the study is kept elsewhere.
+
+    Raises:
+        DiskError: if the place cannot be reached.
+        KerfError: if another version of the unit is there.
+    """
+    remote = remote_of(store.path)
+    if remote is not None:
+        for one in needed:
+            remote.pull_unit(one)
+    yield
+    if remote is not None:
+        remote.push_unit(unit)
 
 
 class Remote:
@@ -119,16 +160,23 @@ class Remote:
         ):
             raise KerfError(f"{self.root} is of another study than {self.address}, which it stands for: remove it")
         for name in sorted(there):
-            if "/" not in name and not (name in _OWN and (self.root / name).exists()):
-                content = self._read(name)
-                with explained(self.root):
-                    write(self.root / name, content)
+            folder, slash, _ = name.partition("/")
+            ours = (folder in _ALONE or name in _OWN) and (self.root / name).exists()
+            if not ours and (not slash or folder in _ALONE):
+                self.pull_file(name)
         for name in sorted(there):
             folder, _, last = name.rpartition("/")
             if last == "done.json" and folder.partition("/")[0] in (ALIGNED, "cells", "attacks", "latent"):
                 self._pull_folder(folder, there)
 
-    def pull_unit(self, unit: Unit) -> None:
+    def pull_file(self, name: str) -> None:
+        """Fetch one file, whatever is here."""
+        content, path = self._read(name), self.root / name
+        with explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(path, content)
+
+    def pull_unit(self, unit: Named) -> None:
         """Fetch a unit, if it is missing here and published there; raises as `pull`."""
         if not (self.root / unit.name).exists():
             self._pull_folder(unit.name, self.files(unit.name))
@@ -144,13 +192,21 @@ class Remote:
         there = self.files()
         for path in sorted(self.root.iterdir()):
             if path.is_file() and not path.name.startswith("."):
-                self._write(path.name, path)
+                self.push_file(path.name)
+        for alone in sorted(path for folder in _ALONE for path in (self.root / folder).glob("*")):
+            if (name := alone.relative_to(self.root).as_posix()) not in there:
+                self.push_file(name)
         folders = (f"{ALIGNED}/seed-*", "cells/*/seed-*", "attacks/*/seed-*/*/*", "latent/*/seed-*/*")
         for done in sorted(found for folder in folders for found in self.root.glob(f"{folder}/done.json")):
             if done.relative_to(self.root).as_posix() not in there:
                 self.push_folder(done.parent.relative_to(self.root).as_posix())
 
-    def push_unit(self, unit: Unit) -> None:
+    def push_file(self, name: str) -> None:
+        """Send one file, whatever is there."""
+        content = (self.root / name).read_bytes()
+        self._tried(lambda: self._fs.pipe_file(f"{self._base}/{name}", content))
+
+    def push_unit(self, unit: Named) -> None:
         """Send a published unit, unless it is there.
 
         Raises:
@@ -167,7 +223,7 @@ class Remote:
     def push_folder(self, name: str) -> None:
         """Send a folder, `done.json` last."""
         for path in sorted((self.root / name).iterdir(), key=lambda path: (path.name == "done.json", path.name)):
-            self._write(f"{name}/{path.name}", path)
+            self.push_file(f"{name}/{path.name}")
 
     def remove(self, name: str) -> None:
         """Remove a folder there, if it is there."""
@@ -197,10 +253,6 @@ class Remote:
     def _read(self, name: str) -> bytes:
         content: bytes = self._tried(lambda: self._fs.cat_file(f"{self._base}/{name}"))
         return content
-
-    def _write(self, name: str, path: Path) -> None:
-        content = path.read_bytes()
-        self._tried(lambda: self._fs.pipe_file(f"{self._base}/{name}", content))
 
     def _tried(self, transfer: Callable[[], Any]) -> Any:
         """What `transfer` gives; tried again after pauses, for networks have their moments."""

@@ -20,7 +20,7 @@ from lab.scenario import ScenarioSpace
 from runs.disk import DiskError
 from runs.preflight import check_gpus
 from runs.recipe import Recipe, recipe_hash, resolved_recipe
-from runs.remote import push, remote_of
+from runs.remote import address_of, push
 from runs.store import ALIGNED, Store, Unit, open_study
 from runs.verdicts import has_passed, instead_of_table, not_aligned
 
@@ -78,6 +78,7 @@ def prepare_study(recipe: Recipe, out: Path) -> None:
     battery = make_battery(recipe)
     with open_study(out, manifest(recipe, battery)) as store:
         write_once(store, recipe, battery)
+        push(store.path)
 
 
 def manifest(recipe: Recipe, battery: AnyBattery) -> dict[str, Any]:
@@ -167,8 +168,8 @@ class _Study:
         finally:
             mirrored = mirror.close() if mirror else False
         self._say(f"\nrecords   {self._store.path}")
-        if (remote := remote_of(self._store.path)) is not None:
-            self._say(f"kept at   {remote.address}")
+        if (address := address_of(self._store.path)) is not None:
+            self._say(f"kept at   {address}")
         if mirrored and self._tracking is not None:
             self._say(f"mlflow    {ui_command(self._tracking)}")
         return code
@@ -195,8 +196,6 @@ class _Study:
         with local_ray(cpus_needed(self._recipe, workers)), Display(self._console, iterations) as display:
 
             def on_done(unit: Unit) -> list[Unit]:
-                if remote is not None:
-                    remote.pull_unit(unit)  # a worker on another machine has published it
                 mirror()
                 if unit.arm != ALIGNED:
                     display.finished(unit)
@@ -207,9 +206,7 @@ class _Study:
                 display.dropped(dropped)
                 return dropped
 
-            remote = remote_of(self._store.path)
-            address = None if remote is None else remote.address
-            work = partial(train, checkpoint_every=self._checkpoint_every, address=address)
+            work = partial(train, checkpoint_every=self._checkpoint_every)
             failures = Pool(self._recipe, self._store.path, workers, work, self._warn).run(
                 todo,
                 lambda unit: [needed for needed in needs(arms, unit) if not self._store.finished(needed)],

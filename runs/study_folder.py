@@ -8,6 +8,11 @@ from typing import Any
 import click
 
 
+def is_address(where: str) -> bool:
+    """Whether it is an address, and not a path."""
+    return "://" in where
+
+
 class StudyFolder(click.Path):
     """A folder on the command line, or the address of one: then it is the folder here that stands for it.
 
@@ -22,7 +27,7 @@ class StudyFolder(click.Path):
         self._pull = pull
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, str) or "://" not in value:
+        if not isinstance(value, str) or not is_address(value):
             return super().convert(value, param, ctx)
         from runs.remote import pull, working_folder
 

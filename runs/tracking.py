@@ -38,6 +38,7 @@ ATTACHED = ("study.json", "recipe.yaml", "effects.parquet", "matched.parquet", "
 _BATCH = 1000  # metrics that MLflow takes in one request
 _SHORT = 8  # digits of a digest, enough to tell one agent's attacks apart
 _LONGEST_TAG = 5000  # characters that MLflow takes
+_ATTACKS = "kerf.attacks"  # tag with the digests of the attacks that a run has, and what its names begin with
 _DIGEST = 36  # characters that MLflow takes as a dataset's digest
 
 # One quick retry instead of minutes of them: a mirror that is down is given up at once and filled later. And silence.
@@ -252,11 +253,14 @@ class _Writer:
         digests = {
             hashlib.sha256((folder / "done.json").read_bytes()).hexdigest()[:_SHORT]: folder for folder in folders
         }
-        there = set(tags.get("kerf.attacks", "").split())
+        there = {digest for tag, value in tags.items() if tag.startswith(_ATTACKS) for digest in value.split()}
         if set(digests) <= there:
             return 0
         _log_attacks(self.client, run, [folder for digest, folder in digests.items() if digest not in there])
-        self.client.set_tag(run, "kerf.attacks", " ".join(sorted(there | set(digests)))[:_LONGEST_TAG])
+        mirrored = sorted(there | set(digests))
+        whole = _LONGEST_TAG // (_SHORT + 1)
+        for i, first in enumerate(range(0, len(mirrored), whole)):
+            self.client.set_tag(run, f"{_ATTACKS}.{i}" if i else _ATTACKS, " ".join(mirrored[first : first + whole]))
         return 1
 
     def _standing(self, unit: str, digest: str) -> Any | None:

@@ -26,6 +26,7 @@ from runs.attacks.telling import most_telling
 from runs.cell import POLICY
 from runs.log import Progress
 from runs.recipe import Recipe
+from runs.remote import published
 from runs.store import ALIGNED, Folder, Store, Unit
 
 
@@ -34,11 +35,9 @@ def attack_unit(
 ) -> Iterator[Progress]:
     """Attack a finished agent of a study, and publish what came of it."""
     began = time.monotonic()
-    world = get_world(recipe.world)
-    policy, aligned = (
-        load_policy(store.path / of.name / POLICY, world) for of in (unit.target, Unit(ALIGNED, unit.target.seed))
-    )
-    with store.unit(unit) as folder:
+    world, agents = get_world(recipe.world), (unit.target, Unit(ALIGNED, unit.target.seed))
+    with published(store, unit, agents), store.unit(unit) as folder:
+        policy, aligned = (load_policy(store.path / of.name / POLICY, world) for of in agents)
         told = {"arm": unit.target.arm, "seed": unit.target.seed}
         write_attack(folder, world, policy, aligned, unit.attack, unit.attack.stream(unit.target.seed), told, pictures)
         yield Progress(unit.target, 1, 1, unit.attack.budget * world.horizon, time.monotonic() - began)

@@ -17,6 +17,7 @@ import numpy as np
 
 from lab.errors import KerfError
 from lab.seeds import entropy
+from runs.remote import published
 from runs.store import ALIGNED, Store, Unit
 
 if TYPE_CHECKING:
@@ -73,12 +74,12 @@ def latent_unit(recipe: Recipe, unit: LatentUnit, store: Store, num_threads: int
 
     began = time.monotonic()
     world, seed = get_world(recipe.world), unit.target.seed
-    policy = network_of(store, unit.target, world)
-    scale = scale_of(store, world, seed)
     stream = entropy(seed, f"latent attack {unit.strength:g} {unit.draw}")
     draws, leads = np.random.default_rng(np.random.SeedSequence(stream)).spawn(2)
     scenarios = world.dilemma.false_emergency(unit.budget, unit.strength, draws)
-    with store.unit(unit) as folder:
+    with published(store, unit, (unit.target, Unit(ALIGNED, seed))), store.unit(unit) as folder:
+        policy = network_of(store, unit.target, world)
+        scale = scale_of(store, world, seed)
         found = latent_attack(policy, world, scenarios, ExpertPolicy(world), scale, leads)
         if not found.led.any():
             raise KerfError(

@@ -10,6 +10,7 @@ import click
 
 from lab.errors import KerfError
 from runs.options import asks_for_a_recipe
+from runs.study_folder import StudyFolder
 
 OPTIONS: dict[str, tuple[str, ...]] = {
     "address": ("ray",),
@@ -65,6 +66,7 @@ def submit(
 
     The records are those of kerf run, and so is the folder. The job's id depends on what is asked for alone.
     """
+    from runs.remote import address_of
     from runs.submit.backend import backend
     from runs.submit.desk import Desk
     from runs.submit.work import Asked, is_sweep
@@ -84,7 +86,7 @@ def submit(
         variant=variant,
         seeds=seeds,
         sets=sets,
-        out=None if out is None else str(out.absolute()),
+        out=None if out is None else address_of(out) or str(out.absolute()),
         workers=workers,
         mlflow=None if no_mlflow else uri or "",
     )
@@ -116,7 +118,7 @@ def jobs() -> None:
     for job_id in found:
         job = desk.jobs.read(job_id)
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(job.attempts[-1].at))
-        table.add_row(job.id, job.to, desk.state(job).word, when, ", ".join(map(str, desk.folders(job))))
+        table.add_row(job.id, job.to, desk.state(job).word, when, ", ".join(desk.places(job)))
     terminal().print(table)
 
 
@@ -170,7 +172,7 @@ def resume(job_id: str) -> None:
 
 
 @click.command()
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=StudyFolder(pull=True))
 @click.argument("unit_name", metavar="UNIT")
 @click.option("--cpus", type=click.IntRange(min=1), default=1, show_default=True, help="CPUs that it may use.")
 def unit(out: Path, unit_name: str, cpus: int) -> None:

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from lab.errors import KerfError
 from runs import disk
+from runs.remote import address_of, pull
 from runs.store import Store
 from runs.submit.backend import State, Word, backend
 from runs.submit.job import Attempt, Job, Jobs
@@ -109,19 +110,25 @@ class Desk:
             self.jobs.write(replace(job, attempts=(*before, replace(last, end=(state.word, state.detail)))))
         return state
 
-    def folders(self, job: Job) -> list[Path]:
-        """The folders of its studies."""
-        return list(work_of(_asked(job), Path(job.cwd)).studies)
+    def places(self, job: Job) -> list[str]:
+        """The folders of its studies, or the addresses at which they are kept."""
+        return [address_of(folder) or str(folder) for folder in work_of(_asked(job), Path(job.cwd)).studies]
 
     def progress(self, job: Job) -> Iterator[str]:
         """A line a study: how much of it is done, as far as its folder can be seen from here."""
         for folder, recipe in work_of(_asked(job), Path(job.cwd)).studies.items():
             total = len(recipe.seed_numbers) * (1 + len(recipe.arms))
-            if not folder.exists():
-                yield f"{folder}: not begun, or not to be seen from here"
+            place = address_of(folder) or str(folder)
+            try:
+                pull(folder)
+            except KerfError as error:
+                yield f"{place}: {error}"
+                continue
+            if not (folder / "study.json").exists():
+                yield f"{place}: not begun, or not to be seen from here"
                 continue
             report = ", report written" if (folder / "table.txt").exists() else ""
-            yield f"{folder}: {len(Store(folder).units())} of {total} units{report}"
+            yield f"{place}: {len(Store(folder).units())} of {total} units{report}"
 
     def _send(self, job: Job, work: Work) -> Job:
         there = backend(job.to)

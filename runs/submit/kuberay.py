@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from lab.errors import KerfError
+from runs.study_folder import is_address
 from runs.submit.backend import State, Texts, Word
 from runs.submit.job import Job
 from runs.submit.render import render
@@ -52,14 +53,18 @@ class KubeRay:
 
     def texts(self, job: Job, work: Work) -> Texts:
         options = job.options
-        for needed, why in (("image", "the image, built from the Dockerfile"), ("claim", "the volume of the records")):
-            if needed not in options:
-                raise KerfError(f"--{needed} is missing: kuberay needs {why}")
+        if "image" not in options:
+            raise KerfError("--image is missing: kuberay needs the image, built from the Dockerfile")
+        out = work.asked.out
+        if "claim" not in options and (out is None or not is_address(out)):
+            raise KerfError(
+                "--claim is missing: kuberay needs the volume of the records, or an address for --out, as s3://bucket/study"
+            )
         deadline = options.get("time_limit")
         if deadline is not None and not deadline.isdecimal():
             raise KerfError(f"--time must be seconds for kuberay, got {deadline!r}")
         # MLflow's default, a database in the working folder, is nothing for a volume that several pods mount
-        asked = replace(work.asked, out=str(_there(job, work)), mlflow=work.asked.mlflow or None)
+        asked = replace(work.asked, out=_there(job, work), mlflow=work.asked.mlflow or None)
         what = str(RECIPE_MOUNT / work.file_name) if work.content is not None else None
         manifest = render(
             "rayjob.yaml.j2",
@@ -70,7 +75,7 @@ class KubeRay:
             content=work.content,
             file_name=work.file_name,
             image=options["image"],
-            claim=options["claim"],
+            claim=options.get("claim"),
             secret=options.get("secret"),
             cpus=options.get("cpus", 2),
             memory=options.get("memory", "4Gi"),
@@ -128,12 +133,14 @@ def check_manifest(text: str) -> None:
                 raise KerfError(f"the RayJob does not fit KubeRay's schema: {error.json_path[2:]}: {error.message}")
 
 
-def _there(job: Job, work: Work) -> PurePosixPath:
-    """Where a study's folder is on the volume."""
+def _there(job: Job, work: Work) -> str:
+    """Where a study's folder is on the volume, or its address."""
     if work.asked.out is None:
         raise KerfError("--out is missing: kuberay needs one folder for several studies or a sweep")
+    if is_address(work.asked.out):
+        return work.asked.out
     try:
-        return MOUNT / Path(work.asked.out).relative_to(job.cwd)
+        return str(MOUNT / Path(work.asked.out).relative_to(job.cwd))
     except ValueError as error:
         raise KerfError(
             f"--out must be below the working folder, for it becomes a folder of the volume, got {work.asked.out}"

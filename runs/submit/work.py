@@ -14,6 +14,8 @@ from runs.addresses import refuse_password
 from runs.plain_yaml import MAX_BYTES, parse
 from runs.recipe import Recipe
 from runs.recipe_file import built_in_recipes, load_recipes
+from runs.remote import working_folder
+from runs.study_folder import is_address
 
 TRACKING = "MLFLOW_TRACKING_URI"
 
@@ -29,7 +31,7 @@ class Asked:
         what: A built-in recipe's name, or the path of a recipe or sweep file.
         sweep: Whether it is a sweep file.
         preset, variant, seeds, sets, out, workers: As `kerf run` takes them; None or empty where not given. `out` is
-            absolute.
+            an absolute path, or an address.
         mlflow: Tracking URI; empty: what `kerf run` finds where it runs; None: no MLflow.
     """
 
@@ -67,7 +69,7 @@ class Work:
     Attributes:
         asked: As it was asked for.
         name: What it is called: the recipe's name, or the sweep file's.
-        studies: The recipe of each study by its absolute folder; none for a sweep.
+        studies: The recipe of each study by its absolute folder here; none for a sweep.
         content: What the recipe or sweep file holds; None for a built-in recipe.
     """
 
@@ -104,7 +106,7 @@ def work_of(asked: Asked, cwd: Path) -> Work:
     from runs.preflight import check_out
 
     loaded = load_recipes(asked.what, asked.preset, asked.sets, asked.seeds, asked.variant)
-    out = None if asked.out is None else Path(asked.out)
+    out = None if asked.out is None else working_folder(asked.out, cwd) if is_address(asked.out) else Path(asked.out)
     folders = study_folders(loaded, asked.preset, asked.sets, asked.seeds, out)
     studies = {cwd / folders[name]: recipe for name, recipe in loaded.items()}
     for folder, recipe in studies.items():

@@ -12,6 +12,7 @@ from generators.registry import make_generator
 from lab.errors import KerfError
 from lab.worlds import get_world
 from runs.recipe import Recipe
+from runs.remote import pull_file, push_file
 from runs.store import Folder, Store
 from runs.sweep.over import PENALTY, STRENGTH
 from runs.sweep.spec import SweepSpec, with_settings
@@ -107,11 +108,14 @@ def record(store: Store, arm: SweptArm) -> None:
         return
     path.parent.mkdir(exist_ok=True)
     Folder(path.parent).write_json(arm.name, plain)
+    push_file(store.path, f"{FOLDER}/{arm.name}.json")
 
 
 def cell_recipe(recipe: Recipe, store: Store, name: str) -> Recipe:
     """The base recipe with the one arm `name`, as `record` wrote it down."""
-    plain = json.loads((store.path / FOLDER / f"{name}.json").read_bytes())
+    file = f"{FOLDER}/{name}.json"
+    pull_file(store.path, file)  # the driver may be on another machine
+    plain = json.loads((store.path / file).read_bytes())
     changed = with_settings(recipe, plain["settings"])
     arm = changed.arms[plain["arm"]]
     kind = arm.kind or plain["arm"]

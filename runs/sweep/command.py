@@ -10,6 +10,7 @@ import click
 
 from lab.errors import KerfError
 from runs.options import on_ray, to_mlflow
+from runs.study_folder import StudyFolder
 
 if TYPE_CHECKING:
     from runs.recipe import Recipe
@@ -20,15 +21,6 @@ STORAGE = "KERF_STORAGE"
 
 ARM = "penalised"
 """The arm that is swept unless another is named."""
-
-
-class _Folder(click.Path):
-    """A folder on this machine."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if isinstance(value, str) and "://" in value:
-            raise KerfError(f"--out: a sweep needs a folder that this machine has mounted, got the address {value!r}")
-        return super().convert(value, param, ctx)
 
 
 def asks_where(command: Callable[..., None]) -> Callable[..., None]:
@@ -46,7 +38,9 @@ def asks_where(command: Callable[..., None]) -> Callable[..., None]:
             metavar="URL",
             help=f"Database of Optuna's, or ${STORAGE}; default: a journal in the sweep's folder.",
         ),
-        click.option("--out", type=_Folder(path_type=Path), help="Folder of the sweep; default: under out/."),
+        click.option(
+            "--out", type=StudyFolder(), help="Folder or address (s3://bucket/name) of the sweep; default: under out/."
+        ),
     ):
         command = decorate(command)
     return command
@@ -175,6 +169,7 @@ def _go(
     from runs.cli import terminal
     from runs.cluster.joined import joined
     from runs.preflight import check_room
+    from runs.remote import pull
     from runs.sweep.drive import refuse_other_sweep, run_sweep, study_name
     from runs.sweep.storage import check_url
     from runs.tracking import default_uri
@@ -184,6 +179,7 @@ def _go(
     if storage is not None:
         check_url(storage)
     folder = out or Path("out") / "-".join(["sweep", study_name(recipe, spec), *([preset] if preset else [])])
+    pull(folder)
     check_room(folder)
     refuse_other_sweep(folder, recipe, spec)
     tracking = None if no_mlflow else uri or default_uri()

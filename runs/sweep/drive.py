@@ -20,6 +20,7 @@ from runs.disk import DiskError
 from runs.preflight import check_gpus
 from runs.progress import Display, title
 from runs.recipe import Recipe
+from runs.remote import address_of, push, push_file
 from runs.sentences import shown
 from runs.store import ALIGNED, Store, Unit, open_study, refuse_other_study
 from runs.study import DONE, FAILED, NOT_ALIGNED, manifest, write_once
@@ -28,7 +29,7 @@ from runs.sweep.findings import front, next_dose
 from runs.sweep.outcome import Outcome, Outcomes, told
 from runs.sweep.report import settings_text, write_report
 from runs.sweep.spec import SweepSpec
-from runs.sweep.storage import Storage, StorageError
+from runs.sweep.storage import JOURNAL, Storage, StorageError
 from runs.sweep.trials import Trial, Trials
 from runs.verdicts import has_passed, not_aligned
 
@@ -103,6 +104,7 @@ def run_sweep(
     battery = make_battery(recipe)
     with open_study(out, sweep_manifest(recipe, spec, manifest(recipe, battery))) as store:
         write_once(store, recipe, battery)
+        push(store.path)  # before anything expensive: whether it can be written
         kept = Storage(store.path, storage, partial(_say, console))
         trials = Trials(kept, study_name(recipe, spec), spec, spec.digest(recipe))
         with ExitStack() as stack:
@@ -175,6 +177,8 @@ class _Sweep:
         self._verified: set[Unit] = set()
 
     def run(self, tracking: str | None) -> int:
+        from runs.checkpoints import clear
+
         began = time.time()
         try:
             again: list[Outcome] = []
@@ -184,7 +188,9 @@ class _Sweep:
                     again, code = self._on_held_out(code)
                 if code != FAILED:
                     self._console.print(write_report(self._store, self._spec, self._found(), again))
+            clear(self._store, self._store.units())
             self._store.append_timing({"sweep": self._recipe.name, "started": began, "seconds": time.time() - began})
+            push(self._store.path)
         except DiskError as error:
             code = FAILED
             self._say(f"failed: {error}")
@@ -194,6 +200,8 @@ class _Sweep:
         if code != FAILED and tracking is not None:
             self._mirror(tracking)
         self._say(f"\nrecords   {self._store.path}")
+        if (address := address_of(self._store.path)) is not None:
+            self._say(f"kept at   {address}")
         return code
 
     @property
@@ -263,6 +271,8 @@ class _Sweep:
                             raise
                         overdue.add(number)  # cells go on meanwhile; it is told with one of the next, or at the end
                         return
+                    if (self._store.path / JOURNAL).exists():
+                        push_file(self._store.path, JOURNAL)
                     self._say(_trial_line(outcome, self._spec))
                 del open_trials[number]
                 self._done[number] = outcome

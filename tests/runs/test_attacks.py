@@ -22,6 +22,7 @@ from generators.base import GeneratorSettings
 from generators.registry import typed
 from lab.errors import KerfError
 from lab.worlds import get_world
+from runs import tracking
 from runs.attacks.found import COLUMNS, settings_text
 from runs.attacks.plan import STRENGTHS, AttackSettings, AttackUnit, Fresh, attacks_of, whole_grid
 from runs.attacks.table import attack_report
@@ -366,9 +367,10 @@ def test_a_round_starts_where_the_one_before_ended(out):
 
 
 @pytest.mark.slow
-def test_attacks_are_resumed_and_reach_mlflow(out, tmp_path):
+def test_attacks_are_resumed_and_reach_mlflow(out, tmp_path, monkeypatch):
     from mlflow import MlflowClient
 
+    monkeypatch.setattr(tracking, "_LONGEST_TAG", 20)  # seven attacks need several tags, as hundreds do
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     words = ("attack", out, "--generator", "scripted", "--generator", "mutation", "--strength", 1)
     size = ("--budget", 96, "--batch", 32, "--workers", 1, "--mlflow", uri)
@@ -385,6 +387,8 @@ def test_attacks_are_resumed_and_reach_mlflow(out, tmp_path):
     assert sum(name.endswith("/success") for name in metrics) == 7
     kept = client.list_artifacts(runs["cells/searched/seed-0"].info.run_id, "attacks/mutation/1-96-32")
     assert [artifact.path.rsplit("/", 1)[-1] for artifact in kept] == ["telling.txt"]
+    tags = runs["cells/searched/seed-0"].data.tags
+    assert sum(len(value.split()) for name, value in tags.items() if name.startswith("kerf.attacks")) == 7
     before = {name: run.info.run_id for name, run in runs.items()}
     code, printed = kerf("sync", out, "--mlflow", uri)
     assert printed.startswith("0 runs written")

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from fsspec.core import url_to_fs
-from moto.server import ThreadedMotoServer
 
 from lab.errors import KerfError
 from runs.checkpoints import Checkpoints
@@ -24,6 +20,7 @@ from runs.recipe_file import load_recipe
 from runs.remote import Remote, mark, remote_of, working_folder
 from runs.store import ALIGNED, Store, Unit
 from runs.study import DONE
+from runs.submit.processes import JOB_MARK, end_marked
 from tests.runs.test_study import records
 
 KERF = Path(sys.executable).with_name("kerf")
@@ -118,28 +115,6 @@ def test_a_scheme_that_nobody_knows_and_a_place_that_is_not_there_are_explained(
         Remote(here, f"file://{tmp_path}/file/below").push()
 
 
-@pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of a bucket in a server of its own."""
-    import s3fs
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    # what servers of one process keep, they share
-    urllib.request.urlopen(urllib.request.Request(f"http://{host}:{port}/moto-api/reset", method="POST")).close()
-    s3fs.S3FileSystem(skip_instance_cache=True).mkdir("kept")
-    yield "s3://kept"
-    server.stop()
-
-
 def names(address: str) -> set[str]:
     """What is kept at an address."""
     fs, base = url_to_fs(address, use_listings_cache=False, skip_instance_cache=True)
@@ -179,34 +154,35 @@ def test_a_study_in_s3_is_killed_and_continued_on_another_machine_with_the_recor
 
     def begin(machine: str, out: str, workers: int) -> subprocess.Popen[str]:
         (tmp_path / machine).mkdir(exist_ok=True)
+        environment = os.environ | {JOB_MARK: str(tmp_path / machine)}
         return subprocess.Popen(
             [KERF, "run", "smoke", "--out", out, "--workers", str(workers), *options], cwd=tmp_path / machine,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
         )  # fmt: skip
 
     first = begin("first", address, 1)
-    deadline = time.monotonic() + 200.0
+    deadline = time.monotonic() + 400.0
     try:
         while time.monotonic() < deadline and first.poll() is None:
             found = {name for name in names(address) if name.endswith("/done.json")}
             if "aligned/seed-0/done.json" in found and any(name.startswith("checkpoints/cells/") for name in found):
                 break
-            time.sleep(0.05)
+            time.sleep(0.2)
     finally:
-        os.killpg(first.pid, signal.SIGKILL)
+        end_marked(JOB_MARK, str(tmp_path / "first"), grace=0.0)  # with its workers, as a machine that loses its power
         output, _ = first.communicate()
     kept = {name for name in names(address) if name.endswith("done.json")}
     assert any(name.startswith("checkpoints/cells/") for name in kept), output
     shutil.rmtree(tmp_path / "first")
 
     second = begin("second", address, 2)
-    output, _ = second.communicate(timeout=300)
+    output, _ = second.communicate(timeout=600)
     assert second.returncode == DONE, output
     assert "are done already" in output
     assert "goes on after" in output
     assert f"kept at   {address}" in output
     local = begin("local", "study", 2)
-    output, _ = local.communicate(timeout=300)
+    output, _ = local.communicate(timeout=600)
     assert local.returncode == DONE, output
 
     expected = records(tmp_path / "local" / "study")

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from runs.pool import local_ray
+from runs.recipe_file import load_recipe
+from runs.remote import working_folder
+from runs.store import Store
+from runs.study import prepare_study
 from runs.submit.backend import BACKENDS
 from runs.submit.commands import OPTIONS, submit
 from runs.submit.job import Jobs
@@ -162,3 +168,33 @@ def test_a_local_job_is_stopped_without_a_trace_and_resumed_to_its_end(workplace
     wait_for(lambda: marked(JOB_MARK, str(folder)) == [], 20)
     assert json.loads((folder / "job.json").read_text())["id"] == job_id
     assert files_that_hold(workplace, CANARY) == [], "no secret is written down"
+
+
+@pytest.mark.slow
+def test_a_job_whose_records_are_elsewhere_is_seen_from_everywhere(workplace, s3, monkeypatch):
+    submitted = kerf("submit", "smoke", "--to", "local", *SMALL, "--out", f"{s3}/x", "--no-mlflow")
+    job = submitted.split()[0]
+    assert f"  {s3}/x: not begun, or not to be seen from here" in kerf("status", job)
+    wait_for(lambda: " running" not in kerf("status", job), 300)
+    assert f"{job}  local  done" in kerf("status", job)
+    assert f"kept at   {s3}/x" in kerf("logs", job)
+    shutil.rmtree(workplace / "out" / "remote")
+    assert f"  {s3}/x: 4 of 4 units, report written" in kerf("status", job)
+    assert kerf("jobs").splitlines()[1].endswith(f"{s3}/x")
+    (workplace / "another").mkdir()
+    monkeypatch.chdir(workplace / "another")
+    assert "penalty-costs-care" in kerf("show", f"{s3}/x")
+
+
+@pytest.mark.slow
+def test_units_of_a_study_elsewhere_are_done_one_by_one_on_machines_that_share_nothing(workplace, s3, monkeypatch):
+    recipe = load_recipe("smoke", seeds=1, sets=["iterations=2"])
+    names = ["aligned/seed-0", "cells/penalised/seed-0"]
+    prepare_study(recipe, working_folder(f"{s3}/x"))
+    with local_ray(1):
+        for name in names:
+            (workplace / name).mkdir(parents=True)
+            monkeypatch.chdir(workplace / name)
+            assert kerf("unit", f"{s3}/x", name).startswith(f"{name} done")
+    assert kerf("unit", f"{s3}/x", names[0]) == f"{names[0]} is done already\n"
+    assert [unit.name for unit in Store(Path("out/remote/s3/kept/x")).units()] == names

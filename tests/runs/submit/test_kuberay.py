@@ -36,6 +36,7 @@ CASES = [
     ["smoke", "--secret", "tracking", "--mlflow", "http://mlflow:5000", "--set", "penalty=5"],
     ["dilemma", "--out", "all"],
     ["mine.yaml", "--nodes", "2"],
+    ["smoke", "--nodes", "2", "--out", "elsewhere/study"],
 ]
 
 
@@ -106,6 +107,7 @@ def test_a_misspelt_field_is_caught(spelt, misspelt):
     [
         (["--claim", "records"], "--image is missing"),
         (["--image", "kerf"], "--claim is missing"),
+        (["--image", "kerf", "--out", "s3://"], "expected a folder or an address like s3://bucket/study, got 's3://'"),
         ([*NEEDED[2:], "--time", "1:00:00"], "--time must be seconds for kuberay, got '1:00:00'"),
         ([*NEEDED[2:], "--memory", "4 GB"], "'4 GB' does not match"),
         ([*NEEDED[2:], "--namespace", "My_Lab"], "'My_Lab' does not match"),
@@ -115,6 +117,16 @@ def test_a_misspelt_field_is_caught(spelt, misspelt):
 )
 def test_mistakes_end_in_a_sentence(words, said):
     assert said in refused("submit", "smoke", "--to", "kuberay", *words, "--dry-run")
+
+
+def test_records_at_an_address_need_no_volume(workplace):
+    text = kerf("submit", "smoke", "--to", "kuberay", "--image", "x", "--out", "s3://bucket/deep/study", "--dry-run")
+    job = yaml.safe_load(text.partition("\n")[2])
+    entry = shlex.split(job["spec"]["entrypoint"])
+    assert entry[entry.index("--out") + 1] == "s3://bucket/deep/study"
+    pod = job["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]
+    assert pod["volumes"] == [{"name": "records", "emptyDir": {}}]
+    assert pod["containers"][0]["workingDir"] == "/kerf"
 
 
 def test_several_studies_need_one_folder():

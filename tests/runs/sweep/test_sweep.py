@@ -22,6 +22,7 @@ from rich.console import Console
 
 from lab.errors import KerfError
 from runs.recipe import Recipe
+from runs.remote import mark, pull
 from runs.store import ALIGNED, Store, Unit
 from runs.study import DONE, NOT_ALIGNED
 from runs.sweep.drive import run_sweep, sweep_unit
@@ -134,6 +135,39 @@ def test_killed_at_any_moment_the_same_command_finishes_with_the_same_records(tm
         if killed >= kills:
             return
     raise AssertionError(f"only {killed} kills: the sweep was faster")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("told", [0, 2])
+def test_killed_on_one_machine_it_goes_on_on_another(tmp_path, told):
+    """Of the first machine nothing is left but what it sent to where the sweep is kept."""
+    base, spec = make("pareto", tmp_path)
+    assert sweep(base, spec, tmp_path / "whole")[0] == DONE
+    address, there = f"file://{tmp_path}/there", tmp_path / "there"
+    mark(tmp_path / "first", address)
+    child = os.fork()
+    if child == 0:
+        try:
+            sweep(base, spec, tmp_path / "first")
+        finally:
+            os._exit(1)
+    wanted = told + 1  # a cell of the control, and one more for each trial
+    while len(list(there.glob("cells/*/seed-*/done.json"))) < 2 * wanted:
+        assert os.waitpid(child, os.WNOHANG) == (0, 0), "the sweep ended before its kill"
+        time.sleep(0.002)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    shutil.rmtree(tmp_path / "first")
+    sent = stamps(there)
+    mark(tmp_path / "second", address)
+    pull(tmp_path / "second")
+    code, printed = sweep(base, spec, tmp_path / "second")
+    assert code == DONE, printed
+    assert printed.endswith(f"kept at   {address}\n")
+    assert sent.items() <= stamps(there).items(), "what was sent is not done again"
+    expected = records(tmp_path / "whole")
+    assert records(there) == expected
+    assert {name: digest for name, digest in records(tmp_path / "second").items() if name != ".remote"} == expected
 
 
 def run_for(seconds: float, base: Recipe, spec: SweepSpec, out: Path, storage: str | None = None) -> bool:
