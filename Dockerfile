@@ -1,17 +1,35 @@
-# What `kerf submit --to kuberay` runs: Ray's own image of the version that Kerf pins, and Kerf.
-#     docker build -t registry.example/kerf:0.1.0 .
-ARG RAY_VERSION=2.60.0
-FROM rayproject/ray:${RAY_VERSION}-py311-cpu
+# What `kerf submit --to kuberay` runs, as the user 1000: Ray of the version that Kerf pins, and Kerf.
+#     docker build --build-arg KERF_REVISION="$(git describe --always --abbrev=40 --dirty=+changed --match=)" \
+#         -t registry.example/kerf:0.1.0 .
+# Not from Ray's own image: constraints.txt would replace most of its packages, which then are in it twice.
+FROM python:3.11-slim-bookworm
 
-WORKDIR /home/ray/kerf
-COPY --chown=1000:100 pyproject.toml constraints.txt README.md LICENSE ./
-COPY --chown=1000:100 lab lab
-COPY --chown=1000:100 generators generators
-COPY --chown=1000:100 agents agents
-COPY --chown=1000:100 runs runs
-RUN pip install --no-cache-dir -c constraints.txt . && kerf --version
+# wget is what KubeRay's probes ask with.
+RUN apt-get update && apt-get install -y --no-install-recommends wget && rm -rf /var/lib/apt/lists/* \
+    && useradd --create-home --shell /bin/bash --uid 1000 --gid 100 kerf \
+    && install -d -o 1000 -g 100 /kerf
+
+# The index of PyTorch's CPU builds, which its own site names. Without it pip fetches gigabytes of GPU libraries.
+ARG PIP_EXTRA_INDEX_URL
+
+# What Kerf needs, before Kerf: it changes less often. setuptools finds no packages here yet.
+WORKDIR /opt/kerf
+COPY pyproject.toml constraints.txt ./
+RUN touch README.md LICENSE && pip install --no-cache-dir -c constraints.txt .
+
+COPY README.md LICENSE ./
+COPY agents agents
+COPY generators generators
+COPY lab lab
+COPY runs runs
+# Records and checkpoints name the code that made them: without a revision, by a digest of it.
+ARG KERF_REVISION
+RUN echo "${KERF_REVISION:-sources-$(find agents generators lab runs -type f | LC_ALL=C sort | xargs sha256sum \
+        | sha256sum | cut -c 1-40)}" > runs/revision.txt \
+    && pip install --no-cache-dir --no-deps --force-reinstall . && rm -rf /opt/kerf/* \
+    && cd / && kerf --version
 
 USER 1000
+ENV HOME=/home/kerf
 WORKDIR /kerf
-ENTRYPOINT []
 CMD ["kerf", "--help"]

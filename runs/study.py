@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 DONE, FAILED, NOT_ALIGNED = 0, 1, 3
 """Exit codes: everything done; a unit could not be done; an agent did not pass the gate."""
 
+BUILT_REVISION = Path("runs", "revision.txt")
+"""Where an installed copy keeps the revision that it was built from, if whoever built it wrote that down."""
+
 VERSIONED = ("kerf-lab", "ray", "torch", "gymnasium", "numpy", "numba", "scipy", "pyarrow")
 
 
@@ -103,8 +106,8 @@ def manifest(recipe: Recipe, battery: AnyBattery) -> dict[str, Any]:
 def revision(checkout: Path) -> str | None:
     """The git revision of `checkout`, with `+changed` if the tree differs from it.
 
-    None if that folder is no checkout, even if it lies within one: an installed copy must not be taken for a revision
-    of the project that it is used in.
+    If that folder is no checkout, even if it lies within one: what was written into the copy when it was built, as the
+    Dockerfile does, or None. An installed copy must not be taken for a revision of the project that it is used in.
     """
 
     def git(*words: str) -> str:
@@ -112,11 +115,12 @@ def revision(checkout: Path) -> str | None:
         return done.stdout.strip()
 
     try:
-        if Path(git("rev-parse", "--show-toplevel")).resolve() != checkout.resolve():
-            return None
-        return git("describe", "--always", "--abbrev=40", "--dirty=+changed", "--match=")
+        if Path(git("rev-parse", "--show-toplevel")).resolve() == checkout.resolve():
+            return git("describe", "--always", "--abbrev=40", "--dirty=+changed", "--match=")
     except (OSError, subprocess.SubprocessError):
-        return None  # installed without its history
+        pass  # installed without its history, or there is no git
+    built = checkout / BUILT_REVISION
+    return built.read_text().strip() if built.is_file() else None
 
 
 def write_once(store: Store, recipe: Recipe, battery: AnyBattery) -> None:

@@ -93,7 +93,7 @@ class KubeRay:
     def send(self, job: Job, work: Work) -> Mapping[str, str]:
         del work
         name, namespace = f"{job.id}-{len(job.attempts) + 1}", job.options.get("namespace", "default")
-        _kubectl("apply", "-f", str(job.next / MANIFEST))
+        _kubectl("apply", "--validate=strict", "-f", str(job.next / MANIFEST))
         return {"namespace": namespace, "rayjob": name}
 
     def state(self, job: Job) -> State:

@@ -36,3 +36,16 @@ def test_a_copy_installed_within_another_project_has_not_that_ones_revision(tmp_
 
 def test_outside_any_checkout_there_is_none(tmp_path):
     assert revision(tmp_path) is None
+
+
+def test_an_installed_copy_has_the_revision_that_it_was_built_from(tmp_path):
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "revision.txt").write_text("abc+changed\n")
+    assert revision(tmp_path) == "abc+changed"
+
+
+def test_a_checkout_has_its_own_revision_whatever_was_written_into_it(tmp_path):
+    folder = checkout(tmp_path / "ours")
+    (folder / "runs").mkdir()
+    (folder / "runs" / "revision.txt").write_text("another\n")
+    assert re.fullmatch("[0-9a-f]{40}", revision(folder) or "")
