@@ -5,6 +5,7 @@
 FROM python:3.11-slim-bookworm
 
 # wget is what KubeRay's probes ask with.
+# hadolint ignore=DL3008
 RUN apt-get update && apt-get install -y --no-install-recommends wget && rm -rf /var/lib/apt/lists/* \
     && useradd --create-home --shell /bin/bash --uid 1000 --gid 100 kerf \
     && install -d -o 1000 -g 100 /kerf
@@ -24,10 +25,10 @@ COPY lab lab
 COPY runs runs
 # Records and checkpoints name the code that made them: without a revision, by a digest of it.
 ARG KERF_REVISION
-RUN echo "${KERF_REVISION:-sources-$(find agents generators lab runs -type f | LC_ALL=C sort | xargs sha256sum \
-        | sha256sum | cut -c 1-40)}" > runs/revision.txt \
-    && pip install --no-cache-dir --no-deps --force-reinstall . && rm -rf /opt/kerf/* \
-    && cd / && kerf --version
+RUN find agents generators lab runs -type f -exec sha256sum {} + > /tmp/sums && sort -o /tmp/sums /tmp/sums \
+    && digest=$(sha256sum /tmp/sums) && echo "${KERF_REVISION:-sources-${digest%% *}}" > runs/revision.txt \
+    && pip install --no-cache-dir --no-deps --force-reinstall . && rm -rf /opt/kerf/* /tmp/sums \
+    && kerf --version
 
 USER 1000
 ENV HOME=/home/kerf

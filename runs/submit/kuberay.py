@@ -106,6 +106,8 @@ class KubeRay:
         said = found.get("status", {})
         if said.get("jobDeploymentStatus") == "Failed":
             return State("failed", " ".join(filter(None, (said.get("reason"), said.get("message")))))
+        if said.get("jobDeploymentStatus") == "Retrying":  # on a new cluster; until then the status is the lost one's
+            return State("waiting", "Retrying")
         return State(WORDS[said.get("jobStatus", "")], said.get("jobDeploymentStatus", ""))
 
     def logs(self, job: Job, follow: bool) -> Iterator[str]:
@@ -119,7 +121,8 @@ class KubeRay:
             raise KerfError(f"kubectl cannot show the log: {said.splitlines()[0] if said else process.returncode}")
 
     def stop(self, job: Job) -> None:
-        _kubectl(*_of(job), "delete", "rayjob", job.handle["rayjob"], "--ignore-not-found", "--wait")
+        both = [f"{kind}/{job.handle['rayjob']}" for kind in ("rayjob", "configmap")]  # the recipe's, if it had one
+        _kubectl(*_of(job), "delete", *both, "--ignore-not-found", "--wait")
 
 
 def check_manifest(text: str) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 NEEDED = ("buildah", "debootstrap", "ip", "setpriv", "unshare")
+ASKED_FOR = "KERF_TEST_IMAGE"
 CERTIFICATES = Path("/etc/ssl/certs")
 DEBIAN = ("--variant=minbase", "--include=ca-certificates,python3,python3-venv", "bookworm")
 
@@ -30,7 +31,11 @@ ENV PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF
 
 
 def why_not() -> str | None:
-    """Why no image can be built and run here; None if one can."""
+    """Why no image is built and run here; None if one is."""
+    if not os.environ.get(ASKED_FOR):
+        return (
+            f"building the image takes up to a quarter of an hour and downloads a gigabyte: {ASKED_FOR}=1 asks for it"
+        )
     missing = [name for name in NEEDED if shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None]
     if missing:
         return f"no image here ({', '.join(missing)} not found): apt-get install buildah debootstrap iproute2"
@@ -67,12 +72,12 @@ class Builder:
         (name,) = [line.split()[1] for line in (ROOT / "Dockerfile").read_text().splitlines() if line[:5] == "FROM "]
         self("build", "--pull=never", "--tag", f"docker.io/library/{name}", context)
 
-    def kerf(self, **arguments: str) -> str:
-        """The image of the Dockerfile, with these build arguments; its name."""
+    def kerf(self, tag: str, **arguments: str) -> str:
+        """The image of the Dockerfile, with this tag and these build arguments; its name."""
         volumes = [f"--volume={path}:{path}:ro" for path in {CERTIFICATES, *places()}]
         given = [f"--build-arg={key}={value}" for key, value in arguments.items()]
-        self("build", "--pull=never", "--layers", *volumes, *given, "--tag", "localhost/kerf", ROOT)
-        return "localhost/kerf"
+        self("build", "--pull=never", "--layers", *volumes, *given, "--tag", f"localhost/kerf:{tag}", ROOT)
+        return f"localhost/kerf:{tag}"
 
     @contextmanager
     def container(self, image: str) -> Iterator[Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-PORT = 6379
+PORT, DASHBOARD, AGENT = 6379, 8265, 52365
 RESERVED = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 
 
@@ -21,7 +21,7 @@ def start_command(group: dict[str, Any], head: str | None) -> list[str]:
     settings = {
         **group["rayStartParams"],
         "metrics-export-port": "8080",
-        "dashboard-agent-listen-port": "52365",
+        "dashboard-agent-listen-port": str(AGENT),
         "num-cpus": limits["cpu"],
         "memory": str(int(amount) * RESERVED[unit]),
         **({} if head is None else {"address": f"{head}:{PORT}"}),
@@ -51,8 +51,8 @@ def submitter_environment(token: str) -> dict[str, str]:
 
 def submit_command(entrypoint: str, head: str, submission: str) -> list[str]:
     """The command of the pod that submits: it waits, submits unless that was done before, and follows the log."""
-    to = f"--address http://{head}:8265"
-    healthy = f"wget --tries 1 -T 5 -q -O- http://{head}:8265/api/gcs_healthz | grep success"
+    to = f"--address http://{head}:{DASHBOARD}"
+    healthy = f"wget --tries 1 -T 5 -q -O- http://{head}:{DASHBOARD}/api/gcs_healthz | grep success"
     return [
         "/bin/bash", "-ce", "--",
         f"until {healthy} >/dev/null 2>&1 ; do sleep 2 ; done ; "

@@ -1,4 +1,4 @@
-"""Pods without a cluster: a container of an image in namespaces of its own, with an address, as a user without rights."""
+"""Pods without a cluster: containers of an image in namespaces of their own, with addresses and without rights."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ class Pod:
     def start(self, words: list[str], environment: Mapping[str, str], log: IO[bytes] | int) -> subprocess.Popen[bytes]:
         """A process that is the pod's first; when it ends, or is killed, so do all that it started."""
         given = shlex.join(f"{key}={value}" for key, value in environment.items())
-        script = START.format(name=self.name, root=self.root, environment=given, command=shlex.join(words), **self._settings)
+        script = START.format(
+            name=self.name, root=self.root, environment=given, command=shlex.join(words), **self._settings
+        )
         namespaces = ["unshare", "--mount", "--pid", "--fork", "--ipc", "--uts"]
         process = subprocess.Popen(
             ["ip", "netns", "exec", self.network, *namespaces, "sh", "-ec", script],

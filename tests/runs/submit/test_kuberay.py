@@ -156,22 +156,30 @@ def test_the_tracking_password_of_the_environment_is_not_sent(monkeypatch):
     assert "canary-7" not in sentence
 
 
-def test_the_image_has_the_ray_that_is_pinned_and_all_packages():
-    text = (ROOT / "Dockerfile").read_text()
-    (version,) = re.findall(r"^ARG RAY_VERSION=(.*)$", text, re.MULTILINE)
-    assert version == importlib.metadata.version("ray")
-    copied = set(re.findall(r"^COPY \S+ (.*) \S+$", text, re.MULTILINE))
-    assert {name for names in copied for name in names.split()} >= {
-        "lab",
-        "generators",
-        "agents",
-        "runs",
-        "constraints.txt",
-    }
-    ignored = (ROOT / ".dockerignore").read_text()
-    for name in {name for names in copied for name in names.split()}:
-        assert f"!{name}\n" in ignored
-        assert (ROOT / name).exists()
+def test_the_image_has_all_packages_and_the_ray_that_the_manifest_names():
+    copied = re.findall(r"^COPY (\w+) \1$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    let_in = re.findall(r"^!(\w+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
+    packages = sorted(path.parent.name for path in ROOT.glob("*/__init__.py") if path.parent.name != "tests")
+    assert copied == packages
+    assert set(packages) <= set(let_in)
+    assert f"\nray=={importlib.metadata.version('ray')}\n" in (ROOT / "constraints.txt").read_text()
+
+
+def test_all_pods_are_such_as_restricted_namespaces_take():
+    spec = yaml.safe_load(manifest("smoke", "--nodes", "2"))["spec"]
+    cluster = spec["rayClusterSpec"]
+    groups = (cluster["headGroupSpec"], *cluster["workerGroupSpecs"])
+    pods = [spec["submitterPodTemplate"]["spec"], *(group["template"]["spec"] for group in groups)]
+    assert len(pods) == 3
+    for pod in pods:
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in pod["containers"]:
+            assert container["image"] == "registry.example/kerf:1"
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "capabilities": {"drop": ["ALL"]},
+            }
 
 
 def test_the_image_is_what_hadolint_accepts():
