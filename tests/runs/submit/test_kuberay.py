@@ -73,9 +73,10 @@ def test_pods_are_what_kubernetes_knows(words, workplace):
         if document["kind"] == "RayJob":
             cluster = document["spec"]["rayClusterSpec"]
             groups = [cluster["headGroupSpec"], *cluster.get("workerGroupSpecs", [])]
+            templates = [document["spec"]["submitterPodTemplate"], *(group["template"] for group in groups)]
             known = [
-                {"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"name": "x"}, "template": group["template"]}
-                for group in groups
+                {"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"name": "x"}, "template": template}
+                for template in templates
             ]
         for one in known:
             kubernetes_validate.validate(one, "1.32", strict=True)
