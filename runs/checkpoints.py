@@ -11,7 +11,6 @@ latest are kept, so that one that was damaged leaves the one before; those of a 
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import json
 import re
 import secrets
@@ -26,10 +25,10 @@ from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
 from runs.disk import explained
+from runs.provenance import code
 from runs.recipe import Recipe, recipe_hash
 from runs.remote import remote_of
 from runs.store import Store, Unit, appearing, damage
-from runs.study import VERSIONED, revision
 
 EVERY = 60.0
 """Seconds between two checkpoints of a unit, unless said otherwise."""
@@ -178,8 +177,4 @@ def _remove(path: Path, unit: Unit) -> None:
             break
 
 
-@functools.cache
-def _code() -> dict[str, Any]:
-    """Which code trains here: records that two versions made between them would be nobody's."""
-    versions = {name: importlib.metadata.version(name) for name in VERSIONED}
-    return {**versions, "revision": revision(Path(__file__).resolve().parents[1])}
+_code = functools.cache(code)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
-import platform
-import subprocess
 import time
 from collections.abc import Callable
 from functools import partial
@@ -19,6 +16,7 @@ from lab.exact_battery import AnyBattery
 from lab.scenario import ScenarioSpace
 from runs.disk import DiskError
 from runs.preflight import check_gpus
+from runs.provenance import provenance
 from runs.recipe import Recipe, recipe_hash, resolved_recipe
 from runs.remote import address_of, push
 from runs.store import ALIGNED, Store, Unit, open_study
@@ -29,11 +27,6 @@ if TYPE_CHECKING:
 
 DONE, FAILED, NOT_ALIGNED = 0, 1, 3
 """Exit codes: everything done; a unit could not be done; an agent did not pass the gate."""
-
-BUILT_REVISION = Path("runs", "revision.txt")
-"""Where an installed copy keeps the revision that it was built from, if whoever built it wrote that down."""
-
-VERSIONED = ("kerf-lab", "ray", "torch", "gymnasium", "numpy", "numba", "scipy", "pyarrow")
 
 
 def run_study(
@@ -97,30 +90,8 @@ def manifest(recipe: Recipe, battery: AnyBattery) -> dict[str, Any]:
         "arm_order": list(recipe.arms),
         "control": resolved["control"],
         "primaries": resolved["primaries"],
-        "versions": {name: importlib.metadata.version(name) for name in VERSIONED},
-        "python": platform.python_version(),
-        "revision": revision(Path(__file__).resolve().parents[1]),
+        **provenance(),
     }
-
-
-def revision(checkout: Path) -> str | None:
-    """The git revision of `checkout`, with `+changed` if the tree differs from it.
-
-    If that folder is no checkout, even if it lies within one: what was written into the copy when it was built, as the
-    Dockerfile does, or None. An installed copy must not be taken for a revision of the project that it is used in.
-    """
-
-    def git(*words: str) -> str:
-        done = subprocess.run(["git", *words], cwd=checkout, capture_output=True, text=True, check=True, timeout=10)
-        return done.stdout.strip()
-
-    try:
-        if Path(git("rev-parse", "--show-toplevel")).resolve() == checkout.resolve():
-            return git("describe", "--always", "--abbrev=40", "--dirty=+changed", "--match=")
-    except (OSError, subprocess.SubprocessError):
-        pass  # installed without its history, or there is no git
-    built = checkout / BUILT_REVISION
-    return built.read_text().strip() if built.is_file() else None
 
 
 def write_once(store: Store, recipe: Recipe, battery: AnyBattery) -> None:

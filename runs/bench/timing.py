@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,8 +19,8 @@ from rich.text import Text
 
 from lab.errors import KerfError
 from runs import disk
+from runs.provenance import processor, versions
 
-VERSIONED = ("kerf-lab", "ray", "torch", "gymnasium", "numpy", "numba")
 REST = "rest"
 """Time of a contender that is in none of its parts."""
 
@@ -97,21 +96,13 @@ def one_quiet_thread() -> Iterator[None]:
 def machine() -> dict[str, Any]:
     """What the figures depend on besides the code."""
     return {
-        "cpu": _cpu(),
+        "cpu": processor(),
         "cores": os.cpu_count(),
         "load": os.getloadavg()[0],
         "system": platform.platform(),
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in VERSIONED},
+        "versions": versions(),
     }
-
-
-def _cpu() -> str:
-    """Name of the processor: Linux tells it in a file, others may through `platform`."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def spread(numbers: Sequence[float]) -> dict[str, float]:

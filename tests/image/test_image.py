@@ -32,11 +32,11 @@ ENOUGH = 3_000_000_000
 """Bytes: with GPU libraries, or all packages twice, it would be far more."""
 
 ASKED = """
-import importlib.metadata, json, os, pathlib, pwd, torch, runs, runs.study
+import importlib.metadata, json, os, pathlib, pwd, torch, runs, runs.provenance
 print(json.dumps({
     "user": [os.getuid(), os.getgid(), pwd.getpwuid(os.getuid()).pw_dir],
     "gpu": torch.version.cuda,
-    "revision": runs.study.revision(pathlib.Path(runs.__file__).parents[1]),
+    "revision": runs.provenance.revision(pathlib.Path(runs.__file__).parents[1]),
     "versions": {one.name.lower().replace("_", "-"): one.version for one in importlib.metadata.distributions()},
 }))
 """

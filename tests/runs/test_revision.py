@@ -6,7 +6,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from runs.study import revision
+from runs.provenance import processor, revision
 
 
 def checkout(folder: Path) -> Path:
@@ -49,3 +49,13 @@ def test_a_checkout_has_its_own_revision_whatever_was_written_into_it(tmp_path):
     (folder / "runs").mkdir()
     (folder / "runs" / "revision.txt").write_text("another\n")
     assert re.fullmatch("[0-9a-f]{40}", revision(folder) or "")
+
+
+def test_the_processor_is_named_with_what_decides_how_libraries_add(tmp_path):
+    told = "processor : 0\nmodel name\t: Some CPU @ 2 GHz\nflags\t\t: fpu sse2 avx2 {}\n\nprocessor : 1\n"
+    for flags, named in (("avx512f", "Some CPU @ 2 GHz (avx512f)"), ("avx", "Some CPU @ 2 GHz (avx2)")):
+        (tmp_path / "cpuinfo").write_text(told.format(flags))
+        assert processor(tmp_path / "cpuinfo") == named
+    (tmp_path / "arm").write_text("processor : 0\nFeatures : fp asimd\n")
+    assert processor(tmp_path / "arm").endswith(" (asimd)")
+    assert processor(tmp_path / "nothing")
