@@ -134,11 +134,15 @@ class _Worker:
         torch.set_num_threads(1)  # as many workers as cores; and one thread makes sums repeatable
         logging.getLogger("ray").setLevel(logging.ERROR)
         self._recipe, self._store, self._work = recipe, Store(root), work
+        self._remote = remote_of(root)
 
     def ready(self) -> None:
         """Answers once it lives."""
 
     def run(self, unit: Named, alone: bool) -> Iterator[Progress]:
+        if self._remote is not None and self._store.finished(unit):
+            self._remote.push_unit(unit)  # done on this machine by a worker that died before it could send it
+            return
         # Two threads are the most that help, and one each is best where all cores have a unit.
         num_threads = min(2, os.cpu_count() or 1) if alone else 1
         yield from self._work(self._recipe, unit, self._store, num_threads)
@@ -338,6 +342,8 @@ class Pool(Generic[U]):
 
     def _published(self, unit: U) -> bool:
         try:
+            if self._remote is not None:
+                self._remote.pull_unit(unit)
             return self._store.finished(unit)
         except KerfError:  # something is in its place
             return False

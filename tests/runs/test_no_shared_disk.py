@@ -13,11 +13,15 @@ from pathlib import Path
 import pytest
 import ray
 from ray.cluster_utils import Cluster
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.console import Console
 
+from runs.log import Progress
+from runs.pool import Pool
+from runs.recipe import Recipe
 from runs.recipe_file import load_recipe
 from runs.remote import mark
-from runs.store import Store
+from runs.store import ALIGNED, Store, Unit
 from runs.study import DONE, run_study
 from runs.submit.processes import end_marked
 from runs.sweep.drive import run_sweep
@@ -125,3 +129,33 @@ def test_a_sweep(machines: Machines, s3: str, tmp_path: Path) -> None:
     assert names(f"{s3}/sweep") >= set(records(tmp_path / "here")) - {"trials.journal"}
     assert not done_on(here) & done_on(second)
     assert any(name.startswith("cells/") for name in done_on(second))
+
+
+def dies_unsent(recipe: Recipe, unit: Unit, store: Store, num_threads: int) -> Iterator[Progress]:
+    with store.unit(unit) as folder:
+        folder.write_text("a.txt", unit.name)
+    yield Progress(unit, 1, 1, 1, 1.0)
+    os._exit(1)
+
+
+def test_what_a_dead_worker_had_published_and_not_sent_is_sent_by_the_next_one(machines: Machines, s3: str) -> None:
+    here, unit, told = machines.disk / "unsent", Unit(ALIGNED, 0), list[str]()
+    mark(here, f"{s3}/unsent")
+    this_node = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    busy = ray.remote(num_cpus=1, scheduling_strategy=this_node)(Busy).remote()
+    try:
+        assert ray.get(busy.ready.remote())
+        pool = Pool(load_recipe("smoke"), here, 1, dies_unsent, told.append)
+        assert pool.run([unit], lambda unit: [], lambda progress: None, lambda unit: []) == []
+    finally:
+        ray.kill(busy)
+    assert [line.partition(":")[0] for line in told] == [unit.name], "it died once, and was not done again"
+    assert Store(here).finished(unit, verify=True)
+    assert names(f"{s3}/unsent") == {f"{unit.name}/a.txt", f"{unit.name}/done.json"}
+
+
+class Busy:
+    """Takes this machine's CPU, so that all else runs on the other one."""
+
+    def ready(self) -> bool:
+        return True
