@@ -23,10 +23,12 @@ COPY agents agents
 COPY generators generators
 COPY lab lab
 COPY runs runs
-# Records and checkpoints name the code that made them: without a revision, by a digest of it.
+# Records and checkpoints name the code that made them: without a revision, or changed since, by a digest of it.
 ARG KERF_REVISION
 RUN find agents generators lab runs -type f -exec sha256sum {} + > /tmp/sums && sort -o /tmp/sums /tmp/sums \
-    && digest=$(sha256sum /tmp/sums) && echo "${KERF_REVISION:-sources-${digest%% *}}" > runs/revision.txt \
+    && digest=$(sha256sum /tmp/sums) && digest=sources-${digest%% *} \
+    && case "$KERF_REVISION" in ""|*+changed) KERF_REVISION=${KERF_REVISION:+$KERF_REVISION-}$digest ;; esac \
+    && echo "$KERF_REVISION" > runs/revision.txt \
     && pip install --no-cache-dir --no-deps --force-reinstall . && rm -rf /opt/kerf/* /tmp/sums \
     && kerf --version
 

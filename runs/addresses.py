@@ -7,8 +7,8 @@ from urllib.parse import unquote
 
 from lab.errors import KerfError
 
-_USER = re.compile(r"(?<=://)(?P<user>[^/@:?]*):(?P<secret>.+)@")
-"""User and password; up to the last `@`, for a password may hold one that nobody has encoded."""
+_USER = re.compile(r"(?<=://)(?P<user>[^/@:?]*):(?!\d+/)(?P<secret>.+)@")
+"""User and password; up to the last `@`, for a password may hold one that nobody has encoded. A port is none."""
 
 _QUERY = re.compile(r"(?P<name>[?&][^=&]*(?:pass|pwd|secret|token)[^=&]*=)(?P<secret>[^&#]+)", re.IGNORECASE)
 """A password in the query: `?password=...`."""
@@ -32,6 +32,7 @@ def refuse_password(address: str, where: str) -> None:
     """Refuse an address that holds a password; raises `KerfError`, without showing it."""
     if without_password(address) != address:
         raise KerfError(
-            f"{where} holds a password, which would be written down with the job: leave it out of the address "
-            "(MLflow takes it from MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD where the job runs)"
+            f"{where} holds a password, which would be written down: leave it out of the address "
+            "(MLflow takes it from MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, others from the environment "
+            "or a file of their own)"
         )

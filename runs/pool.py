@@ -266,8 +266,9 @@ class Pool(Generic[U]):
                 done, failure = self._failed(busy, error, waiting)
             changed = True
             if done:
-                if self._remote is not None:
-                    self._remote.pull_unit(busy.task.unit)  # a worker on another machine has published it
+                failure = self._fetched(busy.task.unit)
+                done = failure is None
+            if done:
                 dropped = on_done(busy.task.unit)
                 waiting = [task for task in waiting if task.unit not in dropped]
             elif failure is not None:
@@ -339,6 +340,18 @@ class Pool(Generic[U]):
         if not isinstance(cause, KerfError):
             why = f"set aside after {task.tries} tries: {why}"
         return False, Failure(task.unit, why, click.unstyle(str(error)) if raised else "", isinstance(cause, DiskError))
+
+    def _fetched(self, unit: U) -> Failure | None:
+        """Fetch a unit that a worker on another machine may have done; what keeps us from it, if something does."""
+        if self._remote is None:
+            return None
+        try:
+            self._remote.pull_unit(unit)
+            if not self._store.finished(unit):
+                return Failure(unit, f"its worker has done it, and it is not at {self._remote.address}", disk=True)
+        except KerfError as error:
+            return Failure(unit, str(error), disk=isinstance(error, DiskError))
+        return None
 
     def _published(self, unit: U) -> bool:
         try:

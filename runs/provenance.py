@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import platform
 import subprocess
@@ -50,19 +51,24 @@ def processor(cpuinfo: Path = _CPUINFO) -> str:
 
 
 def revision(checkout: Path) -> str | None:
-    """The git revision of `checkout`, with `+changed` if the tree differs from it.
+    """The git revision of `checkout`, with `+changed-` and a digest of the changes if tracked files differ from it.
 
     If that folder is no checkout, even if it lies within one: what was written into the copy when it was built, as the
     Dockerfile does, or None. An installed copy must not be taken for a revision of the project that it is used in.
     """
 
     def git(*words: str) -> str:
-        done = subprocess.run(["git", *words], cwd=checkout, capture_output=True, text=True, check=True, timeout=10)
+        done = subprocess.run(
+            ["git", *words], cwd=checkout, capture_output=True, text=True, check=True, timeout=10, errors="replace"
+        )
         return done.stdout.strip()
 
     try:
         if Path(git("rev-parse", "--show-toplevel")).resolve() == checkout.resolve():
-            return git("describe", "--always", "--abbrev=40", "--dirty=+changed", "--match=")
+            said = git("describe", "--always", "--abbrev=40", "--dirty=+changed", "--match=")
+            if said.endswith("+changed"):
+                said += f"-{hashlib.sha256(git('diff', '--binary', 'HEAD').encode()).hexdigest()[:8]}"
+            return said
     except (OSError, subprocess.SubprocessError):
         pass  # installed without its history, or there is no git
     built = checkout / BUILT_REVISION

@@ -10,19 +10,23 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from lab.errors import KerfError
-from runs.disk import DiskError, explained, whole, write
+from runs.addresses import refuse_password
+from runs.disk import DiskError, explained, held, whole, write
 from runs.store import ALIGNED, Named, Store, damage
 
 MARK = ".remote"
 TRIES = 3
 PAUSE = 1.0
 """Seconds before the second try of a transfer; before the third it is four times as many."""
+
+PATIENCE = 600.0
+"""Seconds that a process waits for another one of this machine that fetches into the same folder."""
 
 _ALONE = ("arms",)
 """Folders whose files stand alone, each whole in itself."""
@@ -38,17 +42,23 @@ def pull(folder: Path) -> None:
         remote.pull()
 
 
-def working_folder(address: str, cwd: Path = Path()) -> Path:
-    """The folder on this machine that stands for `address`, below the folder `cwd`; made if need be.
+def folder_of(address: str, cwd: Path = Path()) -> Path:
+    """The folder on this machine, below the folder `cwd`, for what is kept at `address`. It need not be there yet.
 
     Raises:
-        KerfError: for an address without a place in it.
+        KerfError: for an address without a place in it, or with a password.
     """
+    refuse_password(address, "--out")
     parts = urlsplit(address)
     place = [part for part in f"{parts.netloc}{parts.path}".split("/") if part]
     if not place or parts.query or parts.fragment or any(part in (".", "..") for part in place):
         raise KerfError(f"--out: expected a folder or an address like s3://bucket/study, got {address!r}")
-    root = cwd / Path("out", "remote", parts.scheme, *place)
+    return cwd / Path("out", "remote", parts.scheme, *place)
+
+
+def working_folder(address: str) -> Path:
+    """The folder on this machine that stands for `address`, made if need be; raises as `folder_of`."""
+    root = folder_of(address)
     mark(root, address)
     return root
 
@@ -57,8 +67,9 @@ def mark(root: Path, address: str) -> None:
     """Have `root` stand for `address`."""
     with explained(root):
         root.mkdir(parents=True, exist_ok=True)
-        if not (root / MARK).exists():
-            write(root / MARK, address.rstrip("/").encode())
+        with _fetching(root):
+            if not (root / MARK).exists():
+                write(root / MARK, address.rstrip("/").encode())
 
 
 def address_of(root: Path) -> str | None:
@@ -146,38 +157,49 @@ class Remote:
             self._fs.auto_mkdir = True
 
     def pull(self) -> None:
-        """Fetch the units and other records that are missing here.
+        """Fetch the units that are missing here, and all other records.
+
+        While another process is at work on the study here, the records here are newer: only missing ones are fetched.
 
         Raises:
             KerfError: if the folder here holds another study than the place, or something there is damaged.
         """
         there = self.files()
-        own = self.root / "study.json"
-        if (
-            "study.json" in there
-            and own.exists()
-            and _recipe_hash(own.read_bytes()) != _recipe_hash(self._read("study.json"))
-        ):
-            raise KerfError(f"{self.root} is of another study than {self.address}, which it stands for: remove it")
-        for name in sorted(there):
-            folder, slash, _ = name.partition("/")
-            ours = (folder in _ALONE or name in _OWN) and (self.root / name).exists()
-            if not ours and (not slash or folder in _ALONE):
-                self.pull_file(name)
+        self.pull_records(there)
         for name in sorted(there):
             folder, _, last = name.rpartition("/")
             if last == "done.json" and folder.partition("/")[0] in (ALIGNED, "cells", "attacks", "latent"):
                 self._pull_folder(folder, there)
 
+    def pull_records(self, there: set[str] | None = None) -> None:
+        """Fetch all but the units, as `pull` does; `there` is what `files` gives."""
+        there = self.files() if there is None else there
+        self._refuse_other_study(there, "remove it")
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(held(self.root / ".lock", f"the study in {self.root}"))
+                alone = True
+            except KerfError:
+                alone = False
+            for name in sorted(there):
+                folder, slash, _ = name.partition("/")
+                ours = not alone or folder in _ALONE or name in _OWN
+                if (not slash or folder in _ALONE) and not (ours and (self.root / name).exists()):
+                    self.pull_file(name)
+
     def pull_file(self, name: str) -> None:
         """Fetch one file, whatever is here."""
         content, path = self._read(name), self.root / name
-        with explained(path):
+        with explained(path), _fetching(self.root):
             path.parent.mkdir(parents=True, exist_ok=True)
             write(path, content)
 
     def pull_unit(self, unit: Named) -> None:
-        """Fetch a unit, if it is missing here and published there; raises as `pull`."""
+        """Fetch a unit, if it is missing here and published there.
+
+        Raises:
+            KerfError: if it is damaged there.
+        """
         if not (self.root / unit.name).exists():
             self._pull_folder(unit.name, self.files(unit.name))
 
@@ -188,8 +210,13 @@ class Remote:
             self._pull_folder(done.removesuffix("/done.json"), there, verify=False)
 
     def push(self) -> None:
-        """Send the records that are not a unit's, and the units that are missing there; raises as `push_unit`."""
+        """Send the records that are not a unit's, and the units that are missing there.
+
+        Raises:
+            KerfError: if another study is there, or another version of a unit.
+        """
         there = self.files()
+        self._refuse_other_study(there, "give --out another address")
         for path in sorted(self.root.iterdir()):
             if path.is_file() and not path.name.startswith("."):
                 self.push_file(path.name)
@@ -198,8 +225,7 @@ class Remote:
                 self.push_file(name)
         folders = (f"{ALIGNED}/seed-*", "cells/*/seed-*", "attacks/*/seed-*/*/*", "latent/*/seed-*/*")
         for done in sorted(found for folder in folders for found in self.root.glob(f"{folder}/done.json")):
-            if done.relative_to(self.root).as_posix() not in there:
-                self.push_folder(done.parent.relative_to(self.root).as_posix())
+            self._push_published(done.parent.relative_to(self.root).as_posix(), there)
 
     def push_file(self, name: str) -> None:
         """Send one file, whatever is there."""
@@ -212,13 +238,7 @@ class Remote:
         Raises:
             KerfError: if another version of it is there.
         """
-        if f"{unit.name}/done.json" in self.files(unit.name):
-            found = self._read(f"{unit.name}/done.json")
-            if found == (self.root / unit.name / "done.json").read_bytes():
-                return
-            if _is_json(found):  # else it was torn
-                raise KerfError(f"{self.address}/{unit.name} is not what is in {self.root}: move one of them away")
-        self.push_folder(unit.name)
+        self._push_published(unit.name, self.files(unit.name))
 
     def push_folder(self, name: str) -> None:
         """Send a folder, `done.json` last."""
@@ -226,16 +246,22 @@ class Remote:
             self.push_file(f"{name}/{path.name}")
 
     def remove(self, name: str) -> None:
-        """Remove a folder there, if it is there."""
+        """Remove a folder there, if it is there; what says that it is whole goes first."""
 
         def remove() -> None:
             if self._fs.exists(f"{self._base}/{name}"):
+                for done in [f"{self._base}/{file}" for file in self.files(name) if file.endswith("/done.json")]:
+                    self._fs.rm_file(done)
                 self._fs.rm(f"{self._base}/{name}", recursive=True)
 
         self._tried(remove)
 
     def _pull_folder(self, name: str, there: set[str], verify: bool = True) -> None:
         final = self.root / name
+        with _fetching(self.root):  # several workers of one machine may need it at once
+            self._fetch_folder(final, name, there, verify)
+
+    def _fetch_folder(self, final: Path, name: str, there: set[str], verify: bool) -> None:
         if final.exists() or f"{name}/done.json" not in there or not _is_json(self._read(f"{name}/done.json")):
             return
         with explained(final), whole(final) as partial:
@@ -254,6 +280,23 @@ class Remote:
         content: bytes = self._tried(lambda: self._fs.cat_file(f"{self._base}/{name}"))
         return content
 
+    def _push_published(self, name: str, there: set[str]) -> None:
+        """Send a published folder, unless it is there; raises as `push_unit`."""
+        if f"{name}/done.json" in there:
+            found = self._read(f"{name}/done.json")
+            if found == (self.root / name / "done.json").read_bytes():
+                return
+            if _is_json(found):  # else it was torn
+                raise KerfError(f"{self.address}/{name} is not what is in {self.root}: move one of them away")
+        self.push_folder(name)
+
+    def _refuse_other_study(self, there: set[str], remedy: str) -> None:
+        own = self.root / "study.json"
+        if "study.json" not in there or not own.exists():
+            return
+        if _recipe_hash(own.read_bytes()) != _recipe_hash(self._read("study.json")):
+            raise KerfError(f"{self.root} is of another study than {self.address}, which it stands for: {remedy}")
+
     def _tried(self, transfer: Callable[[], Any]) -> Any:
         """What `transfer` gives; tried again after pauses, for networks have their moments."""
         for attempt in range(TRIES):
@@ -267,6 +310,11 @@ class Remote:
                     ) from error
                 time.sleep(PAUSE * 4.0**attempt)
         raise AssertionError("unreachable")
+
+
+def _fetching(root: Path) -> AbstractContextManager[None]:
+    """Held while something is fetched into `root`."""
+    return held(root / ".fetching", f"fetching into {root}", patience=PATIENCE)
 
 
 def _recipe_hash(manifest: bytes) -> Any:

@@ -172,7 +172,7 @@ def resume(job_id: str) -> None:
 
 
 @click.command()
-@click.argument("out", type=StudyFolder(pull=True))
+@click.argument("out", type=StudyFolder())
 @click.argument("unit_name", metavar="UNIT")
 @click.option("--cpus", type=click.IntRange(min=1), default=1, show_default=True, help="CPUs that it may use.")
 def unit(out: Path, unit_name: str, cpus: int) -> None:

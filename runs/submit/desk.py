@@ -10,8 +10,9 @@ from typing import Any, cast
 
 from lab.errors import KerfError
 from runs import disk
-from runs.remote import address_of, pull
+from runs.remote import mark, pull
 from runs.store import Store
+from runs.study_folder import is_address
 from runs.submit.backend import State, Word, backend
 from runs.submit.job import Attempt, Job, Jobs
 from runs.submit.work import Asked, Work, forwarded_tracking, work_of
@@ -112,15 +113,18 @@ class Desk:
 
     def places(self, job: Job) -> list[str]:
         """The folders of its studies, or the addresses at which they are kept."""
-        return [address_of(folder) or str(folder) for folder in work_of(_asked(job), Path(job.cwd)).studies]
+        return list(work_of(_asked(job), Path(job.cwd)).places(Path(job.cwd)).values())
 
     def progress(self, job: Job) -> Iterator[str]:
         """A line a study: how much of it is done, as far as its folder can be seen from here."""
-        for folder, recipe in work_of(_asked(job), Path(job.cwd)).studies.items():
+        work, cwd = work_of(_asked(job), Path(job.cwd)), Path(job.cwd)
+        for folder, place in work.places(cwd).items():
+            recipe = work.studies[folder]
             total = len(recipe.seed_numbers) * (1 + len(recipe.arms))
-            place = address_of(folder) or str(folder)
             try:
-                pull(folder)
+                if is_address(place):
+                    mark(folder, place)
+                    pull(folder)
             except KerfError as error:
                 yield f"{place}: {error}"
                 continue
@@ -132,6 +136,9 @@ class Desk:
 
     def _send(self, job: Job, work: Work) -> Job:
         there = backend(job.to)
+        for folder, place in work.places(Path(job.cwd)).items():
+            if is_address(place):
+                mark(folder, place)
         texts = there.texts(job, work)
         with disk.explained(job.folder):
             if work.content is not None:

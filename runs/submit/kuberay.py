@@ -1,6 +1,7 @@
 """Kubernetes with the KubeRay operator: one RayJob, whose Ray cluster comes and goes with it.
 
-The records go to a volume claim, mounted in every pod. KubeRay makes the token, and only its pods get it.
+The records go to a volume claim, mounted in every pod, or to an address that all pods reach. KubeRay makes the token,
+and only its pods get it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -31,6 +33,9 @@ MOUNT = PurePosixPath("/kerf")
 """Where the volume claim is in every pod; what is below the working folder here is below it there."""
 
 RECIPE_MOUNT = PurePosixPath("/etc/kerf")
+
+OF_A_POD = ("file", "local", "memory")
+"""Schemes of addresses that mean another place in each pod."""
 
 KEEP_SECONDS = 600
 """How long the pods stay after the end, so that logs can be looked at."""
@@ -56,9 +61,10 @@ class KubeRay:
         if "image" not in options:
             raise KerfError("--image is missing: kuberay needs the image, built from the Dockerfile")
         out = work.asked.out
-        if "claim" not in options and (out is None or not is_address(out)):
+        if "claim" not in options and (out is None or not is_address(out) or urlsplit(out).scheme in OF_A_POD):
             raise KerfError(
-                "--claim is missing: kuberay needs the volume of the records, or an address for --out, as s3://bucket/study"
+                "--claim is missing: kuberay needs the volume of the records, or an address for --out that all pods "
+                "reach, as s3://bucket/study"
             )
         deadline = options.get("time_limit")
         if deadline is not None and not deadline.isdecimal():

@@ -1,6 +1,6 @@
 """A Ray cluster that is up: Ray Jobs, with a token, under an id that follows from the job's.
 
-The cluster's nodes must see the study's folder, and Kerf, under the same paths as we do.
+The cluster's nodes must see Kerf and, unless the study is kept elsewhere, its folder under the same paths as we do.
 """
 
 from __future__ import annotations

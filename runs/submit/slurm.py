@@ -13,6 +13,7 @@ from pathlib import Path
 
 from lab.errors import KerfError
 from runs.arms import ResolvedArm
+from runs.remote import pull
 from runs.store import ALIGNED, Store, Unit
 from runs.submit.backend import State, Texts, exit_state
 from runs.submit.job import Job
@@ -64,6 +65,8 @@ class Slurm:
             )  # fmt: skip
             return {f"{REPORT}.sbatch": script, SUBMIT: render("submit.sh.j2", folder=job.next, parts=[REPORT])}
         texts = {}
+        for folder in work.studies:
+            pull(folder)
         parts = _parts(work)
         for part, rows in parts.items():
             manifest = job.next / f"{part}.tsv"

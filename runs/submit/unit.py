@@ -1,7 +1,8 @@
 """One unit of a study by itself: for schedulers that give out work a piece at a time, to many machines at once.
 
-Any number of processes may each do a unit of one study, in a folder that all of them see; only `kerf run` itself needs
-the study alone. The records are those of `kerf run`.
+Any number of processes may each do a unit of one study, in a folder that all of them see or at an address that all of
+them reach; only `kerf run` itself needs the study alone. The records are those of `kerf run`. That two processes are not
+at one unit is seen to on one disk; at an address both would do the same, and the first one's records stay.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from threadpoolctl import threadpool_limits
 
 from lab.errors import KerfError, unknown_name
 from runs import disk
+from runs.cell import needs
 from runs.pool import cpus_needed, local_ray
 from runs.preflight import check_gpus
 from runs.recipe import Recipe, recipe_hash
 from runs.recipe_file import load_recipe
+from runs.remote import remote_of
 from runs.store import ALIGNED, Store, Unit
 from runs.verdicts import has_passed
 
@@ -50,13 +53,18 @@ def do_unit(root: Path, name: str, num_cpus: int, say: Callable[[str], None]) ->
     Raises:
         KerfError: if there is no such unit, what it needs is missing, or another process is at it or at the study.
     """
-    store = Store(root)
+    store, remote = Store(root), remote_of(root)
+    if remote is not None:
+        remote.pull_records()
     found = store.manifest()
     recipe = load_recipe(str(store.path / "recipe.yaml"))
     if recipe_hash(recipe) != found["recipe_hash"]:
         raise KerfError(f"{store.path / 'recipe.yaml'} is not the recipe of {store.path / 'study.json'}: put it back")
     unit = _unit(recipe, name)
     check_gpus(recipe)
+    if remote is not None:
+        for one in (unit, *needs(recipe.resolve(), unit)):
+            remote.pull_unit(one)
     locks = store.path / LOCKS
     with disk.explained(store.path):
         locks.mkdir(exist_ok=True)
@@ -65,6 +73,8 @@ def do_unit(root: Path, name: str, num_cpus: int, say: Callable[[str], None]) ->
         disk.held(locks / unit.name.replace("/", "-"), f"{unit.name} in {store.path}"),
     ):
         if store.finished(unit, verify=True):
+            if remote is not None:
+                remote.push_unit(unit)  # by a process of this machine that could not
             say(f"{unit.name} is done already")
             return DONE
         if unit.arm != ALIGNED and store.finished(Unit(ALIGNED, unit.seed)) and not has_passed(store, unit.seed):
@@ -76,7 +86,7 @@ def do_unit(root: Path, name: str, num_cpus: int, say: Callable[[str], None]) ->
 def _do(recipe: Recipe, unit: Unit, store: Store, num_cpus: int, say: Callable[[str], None]) -> int:
     import torch
 
-    from runs.cell import needs, run_unit
+    from runs.cell import run_unit
     from runs.log import Progress
 
     torch.set_num_threads(1)  # as a worker of `kerf run` has it: the number of threads decides the order of sums

@@ -14,7 +14,7 @@ from runs.addresses import refuse_password
 from runs.plain_yaml import MAX_BYTES, parse
 from runs.recipe import Recipe
 from runs.recipe_file import built_in_recipes, load_recipes
-from runs.remote import working_folder
+from runs.remote import folder_of
 from runs.study_folder import is_address
 
 TRACKING = "MLFLOW_TRACKING_URI"
@@ -83,6 +83,14 @@ class Work:
         """The name of the recipe or sweep file, without its folder."""
         return Path(self.asked.what).name
 
+    def places(self, cwd: Path) -> dict[Path, str]:
+        """Where each study is kept, by its folder here: the same, or an address. `cwd` is what it was asked from."""
+        out = self.asked.out
+        if out is None or not is_address(out):
+            return {folder: str(folder) for folder in self.studies}
+        below = {folder: folder.relative_to(folder_of(out, cwd)).as_posix() for folder in self.studies}
+        return {folder: out.rstrip("/") + f"/{name}".removesuffix("/.") for folder, name in below.items()}
+
     def job_id(self, to: str) -> str:
         """The id of the job that does it there: the same for the same words, file and backend, other for others."""
         asked = {**asdict(self.asked), "what": self.file_name}
@@ -106,7 +114,7 @@ def work_of(asked: Asked, cwd: Path) -> Work:
     from runs.preflight import check_out
 
     loaded = load_recipes(asked.what, asked.preset, asked.sets, asked.seeds, asked.variant)
-    out = None if asked.out is None else working_folder(asked.out, cwd) if is_address(asked.out) else Path(asked.out)
+    out = None if asked.out is None else folder_of(asked.out, cwd) if is_address(asked.out) else Path(asked.out)
     folders = study_folders(loaded, asked.preset, asked.sets, asked.seeds, out)
     studies = {cwd / folders[name]: recipe for name, recipe in loaded.items()}
     for folder, recipe in studies.items():

@@ -100,11 +100,11 @@ class Trials:
 
     def ask(self) -> Trial:
         """The next trial: an enqueued one, or what the sampler proposes."""
-        return self._storage.patiently(self._ask)
+        return self._storage.patiently(partial(self._ask, len(self)))
 
-    def _ask(self) -> Trial:
-        number = len(self._read("RUNNING", "COMPLETE", "FAIL"))
-        unfinished = self._incomplete()
+    def _ask(self, number: int) -> Trial:
+        """The trial of this number, which may have been asked for before the storage went away."""
+        unfinished = self._incomplete() or [found for found in self._read("RUNNING") if found.number == number]
         if not unfinished:
             self._study.sampler = _sampler(self._spec, number)
             asked = self._study.ask()

@@ -14,6 +14,7 @@ import pytest
 from fsspec.core import url_to_fs
 
 from lab.errors import KerfError
+from runs import disk
 from runs.checkpoints import Checkpoints
 from runs.disk import DiskError
 from runs.recipe_file import load_recipe
@@ -21,6 +22,7 @@ from runs.remote import Remote, mark, remote_of, working_folder
 from runs.store import ALIGNED, Store, Unit
 from runs.study import DONE
 from runs.submit.processes import JOB_MARK, end_marked
+from tests.runs.submit.calls import refused
 from tests.runs.test_study import records
 
 KERF = Path(sys.executable).with_name("kerf")
@@ -51,7 +53,7 @@ def elsewhere(tmp_path: Path, name: str = "here") -> Remote:
 def test_what_was_sent_comes_back_and_only_what_is_missing_is_sent(here, tmp_path):
     remote = elsewhere(tmp_path)
     remote.push()
-    assert records(tmp_path / "there") == {name: digest for name, digest in records(here).items() if name != ".remote"}
+    assert records(tmp_path / "there") == records(here)
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "there" / UNIT.name).iterdir()}
     remote.push()
     remote.push_unit(UNIT)
@@ -91,12 +93,75 @@ def test_other_records_and_other_studies_are_refused(here, tmp_path):
         elsewhere(tmp_path, "third").push_unit(UNIT)
 
 
+def test_other_versions_and_other_studies_are_not_overwritten_there(here, tmp_path):
+    elsewhere(tmp_path).push()
+    for name, change in (("study", "study.json"), ("unit", f"{UNIT.name}/done.json")):
+        shutil.copytree(tmp_path / "here", tmp_path / name)
+        content = (tmp_path / name / change).read_text()
+        (tmp_path / name / change).write_text(content.replace('"recipe_hash": "1"', '"recipe_hash": "2"') + "\n")
+    with pytest.raises(KerfError, match=r"is of another study than file://.*give --out another address"):
+        elsewhere(tmp_path, "study").push()
+    with pytest.raises(KerfError, match=r"cells/penalised/seed-0 is not what is in .*move one of them away"):
+        elsewhere(tmp_path, "unit").push()
+    assert records(tmp_path / "there") == records(here)
+
+
+def test_many_processes_of_one_machine_fetch_the_same_at_once(here, tmp_path):
+    elsewhere(tmp_path).push()
+    script = (
+        "import sys; from pathlib import Path; from runs.remote import mark, remote_of; from runs.store import Unit\n"
+        "root = Path(sys.argv[1]); sys.stdin.readline(); mark(root, sys.argv[2])\n"
+        "remote = remote_of(root); remote.pull_unit(Unit('penalised', 0)); remote.pull()\n"
+    )
+    for number in range(5):
+        root = tmp_path / f"other-{number}"
+        several = [
+            subprocess.Popen(
+                [sys.executable, "-c", script, root, f"file://{tmp_path}/there"],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            )
+            for _ in range(4)
+        ]  # fmt: skip
+        time.sleep(1.0)  # all have imported what they need, and wait for the word
+        for process in several:
+            assert process.stdin is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
+        for process in several:
+            said, _ = process.communicate(timeout=120)
+            assert process.returncode == 0, said
+        assert records(root) == records(here)
+
+
+def test_records_that_a_process_is_at_work_on_are_not_overwritten(here, tmp_path):
+    remote = elsewhere(tmp_path)
+    remote.push()
+    (here / "trials.journal").write_text("newer")
+    (tmp_path / "there" / "trials.journal").write_text("older")
+    (tmp_path / "there" / "table.txt").write_text("a table")
+    with disk.held(here / ".lock", "the study"):
+        remote.pull()
+        assert (here / "trials.journal").read_text() == "newer"
+    assert (here / "table.txt").read_text() == "a table", "what is missing is fetched"
+    remote.pull()
+    assert (here / "trials.journal").read_text() == "older"
+
+
 def test_a_variant_is_kept_below_the_address(tmp_path):
     mark(tmp_path / "many", "memory://kept/here/")
     remote = remote_of(tmp_path / "many" / "one")
     assert remote is not None
     assert (remote.address, remote.root) == ("memory://kept/here/one", tmp_path / "many" / "one")
     assert remote_of(tmp_path) is None
+
+
+def test_a_password_in_an_address_is_refused_and_not_shown(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for words in (("run", "smoke"), ("submit", "smoke", "--to", "local")):
+        sentence = refused(*words, "--out", "sftp://me:canary-3@host/study")
+        assert "--out holds a password" in sentence
+        assert "canary-3" not in sentence
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("address", ["s3://", "s3:///", "s3://bucket/../other", "s3://bucket/x?version=1"])

@@ -25,7 +25,12 @@ def test_a_checkout_has_its_revision_and_says_whether_it_was_changed(tmp_path):
     assert re.fullmatch("[0-9a-f]{40}", clean)
     (folder / "new.py").write_text("")
     subprocess.run(["git", "add", "new.py"], cwd=folder, check=True, timeout=30)
-    assert revision(folder) == f"{clean}+changed"
+    changed = []
+    for content in ("x = 1\n", "x = 2\n", "x = 1\n"):
+        (folder / "new.py").write_text(content)
+        changed.append(revision(folder))
+    assert re.fullmatch(re.escape(clean) + r"\+changed-[0-9a-f]{8}", changed[0] or "")
+    assert changed[0] == changed[2] != changed[1], "two versions of it are not taken for one"
 
 
 def test_a_copy_installed_within_another_project_has_not_that_ones_revision(tmp_path):

@@ -28,7 +28,7 @@ from runs.study import DONE, NOT_ALIGNED, run_study
 
 KERF = Path(sys.executable).with_name("kerf")
 
-UNEQUAL = {"timing.jsonl", ".lock", ".mirror.lock", ".attacks.lock"}
+UNEQUAL = {"timing.jsonl", ".lock", ".mirror.lock", ".attacks.lock", ".remote", ".fetching"}
 """Files that hold wall times or nothing."""
 
 

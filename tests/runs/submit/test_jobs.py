@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from fsspec.core import url_to_fs
 
 from runs.pool import local_ray
 from runs.recipe_file import load_recipe
@@ -196,5 +197,8 @@ def test_units_of_a_study_elsewhere_are_done_one_by_one_on_machines_that_share_n
             (workplace / name).mkdir(parents=True)
             monkeypatch.chdir(workplace / name)
             assert kerf("unit", f"{s3}/x", name).startswith(f"{name} done")
-    assert kerf("unit", f"{s3}/x", names[0]) == f"{names[0]} is done already\n"
+    fs, base = url_to_fs(f"{s3}/x", skip_instance_cache=True)
+    fs.rm(f"{base}/{names[1]}", recursive=True)  # as if its process had died before it could send it
+    assert kerf("unit", f"{s3}/x", names[1]) == f"{names[1]} is done already\n"
+    assert fs.exists(f"{base}/{names[1]}/done.json")
     assert [unit.name for unit in Store(Path("out/remote/s3/kept/x")).units()] == names

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
+from optuna.storages import RDBStorage
+from sqlalchemy.exc import OperationalError
 
 from lab.errors import KerfError
+from runs.sweep import storage
 from runs.sweep.spec import SweepSpec
 from runs.sweep.storage import JOURNAL, Storage
 from runs.sweep.trials import Trials
@@ -62,6 +67,37 @@ def test_a_study_cut_off_anywhere_goes_on_to_the_same_trials(tmp_path, sampler, 
         (folder / JOURNAL).write_bytes(b"".join(records[:kept]) + torn)
         (folder / f"{JOURNAL}.lock").symlink_to(JOURNAL)  # whoever held it was killed
         assert drive(folder, spec) == expected, f"cut after {kept} of {len(records)} records"
+
+
+@pytest.mark.slow
+def test_a_database_that_goes_away_after_a_write_gets_no_trial_twice(tmp_path, monkeypatch):
+    """The write is done, and its answer is lost: at each of them in turn."""
+    spec, num = asked(recipe(tmp_path), "pareto", *OVERS, sampler="tpe", sampler_seed=5), 4
+    expected = drive(tmp_path, spec, num)
+    monkeypatch.setattr(storage, "_PAUSE", 0.001)
+    names = ("_create_new_trial", "_set_trial_param", "set_trial_state_values", "set_trial_system_attr")
+    writes = {name: getattr(RDBStorage, name) for name in names}
+    done, lost = 0, -1
+
+    def lossy(name: str) -> Callable[..., Any]:
+        def write(*words: Any, **more: Any) -> Any:
+            nonlocal done
+            answer = writes[name](*words, **more)
+            done += 1
+            if done == lost:
+                raise OperationalError("the answer is lost", {}, Exception())
+            return answer
+
+        return write
+
+    for name in writes:
+        monkeypatch.setattr(RDBStorage, name, lossy(name))
+    assert drive(Storage(tmp_path, f"sqlite:///{tmp_path}/all.db"), spec, num) == expected
+    assert done >= num * (2 + len(OVERS))
+    for lost in range(1, done + 1):
+        done = 0
+        url = f"sqlite:///{tmp_path}/lost-{lost}.db"
+        assert drive(Storage(tmp_path, url), spec, num) == expected, f"the answer to write {lost} was lost"
 
 
 def test_another_seed_proposes_other_trials_and_the_same_one_the_same(tmp_path):
