@@ -68,7 +68,8 @@ class Builder:
         shutil.rmtree(root)
         context.mkdir()
         (context / "Dockerfile").write_text(STAND_IN)
-        (context / "pip.conf").write_text("".join(["[global]\n", *(f"{key} = {value}\n" for key, value in pip())]))
+        settings = "".join(f"{key} = {value}\n" for key, value in pip().items())
+        (context / "pip.conf").write_text(f"[global]\n{settings}")
         (name,) = [line.split()[1] for line in (ROOT / "Dockerfile").read_text().splitlines() if line[:5] == "FROM "]
         self("build", "--pull=never", "--tag", f"docker.io/library/{name}", context)
 
@@ -112,15 +113,16 @@ class Builder:
         return int(done.stdout.split()[0])
 
 
-def pip() -> list[tuple[str, str]]:
+def pip() -> dict[str, str]:
     """How pip finds packages here; it must find them in the image in the same way."""
     words = [sys.executable, "-m", "pip", "config", "list"]
     said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
     pairs = [line.partition("=")[::2] for line in said.splitlines()]
-    return [(key.rpartition(".")[2], ast.literal_eval(value)) for key, value in pairs]
+    return {key.rpartition(".")[2]: ast.literal_eval(value) for key, value in pairs}  # said by several: once
 
 
 def places() -> set[Path]:
-    """Files and folders here that pip's settings name."""
-    named = {Path(word.removeprefix("file://")) for _, value in pip() for word in str(value).split()}
+    """Files and folders here that pip's settings name. An index's pages name files beside it."""
+    words = [word for value in pip().values() for word in str(value).split()]
+    named = {Path(word[7:]).parent if word.startswith("file://") else Path(word) for word in words}
     return {path for path in named if path.is_absolute() and path.exists() and CERTIFICATES not in path.parents}
