@@ -1,8 +1,8 @@
 """One unit of a study by itself: for schedulers that give out work a piece at a time, to many machines at once.
 
 Any number of processes may each do a unit of one study, in a folder that all of them see or at an address that all of
-them reach; only `kerf run` itself needs the study alone. The records are those of `kerf run`. That two processes are not
-at one unit is seen to on one disk; at an address both would do the same, and the first one's records stay.
+them reach; only `kerf run` itself needs the study alone. The records are those of `kerf run`. No two processes are at
+one unit in one folder; at an address two would do the same, and what the first one sends stays.
 """
 
 from __future__ import annotations
