@@ -277,6 +277,12 @@ class Pool(Generic[U]):
                     waiting = []  # each would train to its end, only to find the disk as it is now
         return failures
 
+    def close(self) -> None:
+        """End the workers, and let go of their CPUs."""
+        for worker in (*self._idle, *self._starting.values(), *(busy.worker for busy in self._busy.values())):
+            ray.kill(worker)
+        self._idle, self._starting, self._busy = [], {}, {}
+
     def _begin(self, waiting: list[_Task[U]], lacks: Callable[[U], Sequence[U]]) -> bool:
         """Give idle workers what is ready, and take it from `waiting`; whether there was anything."""
         now = time.monotonic()

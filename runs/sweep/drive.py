@@ -67,7 +67,11 @@ def ray_workers(recipe: Recipe, store: Store, num_workers: int) -> Iterator[Runn
     from runs.pool import Pool, cpus_needed, local_ray
 
     with local_ray(cpus_needed(recipe, num_workers)):
-        yield Pool(recipe, store.path, num_workers, sweep_unit, lambda why: store.append_timing({"warning": why}))
+        pool = Pool(recipe, store.path, num_workers, sweep_unit, lambda why: store.append_timing({"warning": why}))
+        try:
+            yield pool
+        finally:
+            pool.close()
 
 
 def run_sweep(
