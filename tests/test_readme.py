@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 PAPERS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 README = ROOT / "README.md"
 KERF = Path(sys.executable).with_name("kerf")
-TIMEOUT = 180
+TIMEOUT = 900
 
 
 def blocks(path: Path, language: str) -> list[str]:

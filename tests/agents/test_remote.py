@@ -78,7 +78,7 @@ def test_killed_env_runners_are_replaced_and_nothing_is_lost() -> None:
         assert len(source.scores) == 64
     assert same(algorithm.policy().weights(), expected)
     assert seconds[1] < 10.0, "one runner was left: nothing to wait for"
-    deadline = time.monotonic() + 60.0
+    deadline = time.monotonic() + 300.0
     while algorithm.env_runner_group.num_healthy_remote_env_runners() < 2 and time.monotonic() < deadline:
         algorithm.restore_env_runners(algorithm.env_runner_group)
     after = runner_pids(algorithm)

@@ -383,7 +383,7 @@ def test_a_good_folder_is_left_as_it_was(tmp_path):
     ],
 )
 def test_the_command_itself(tmp_path, words, sentence):
-    done = subprocess.run([KERF, *words], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([KERF, *words], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 2
     assert done.stderr.startswith(sentence)
     assert done.stderr.count("\n") == 1

@@ -40,7 +40,7 @@ def study(out: Path) -> tuple[int, str]:
 
 def fill(filler: Path, when: Path) -> None:
     """Take all room that is left on the disk of `filler`, once `when` is there."""
-    deadline = time.monotonic() + 120.0
+    deadline = time.monotonic() + 600.0
     while not when.exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     with filler.open("wb", buffering=0) as file:

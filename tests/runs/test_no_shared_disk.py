@@ -81,7 +81,7 @@ def machines(s3_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         second = subprocess.Popen([*mount, *start], env=os.environ | {SECOND: str(disk)}, stdout=file, stderr=file)
     try:
         ray.init(address=cluster.address, log_to_driver=False)
-        deadline = time.monotonic() + 120.0
+        deadline = time.monotonic() + 600.0
         while len([node for node in ray.nodes() if node["Alive"]]) < 2:
             assert second.poll() is None and time.monotonic() < deadline, log.read_text()  # noqa: PT018
             time.sleep(0.1)

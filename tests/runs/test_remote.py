@@ -128,7 +128,7 @@ def test_many_processes_of_one_machine_fetch_the_same_at_once(here, tmp_path):
             process.stdin.write("\n")
             process.stdin.flush()
         for process in several:
-            said, _ = process.communicate(timeout=120)
+            said, _ = process.communicate(timeout=600)
             assert process.returncode == 0, said
         assert records(root) == records(here)
 

@@ -231,7 +231,7 @@ class TestSync:
     def test_a_kill_while_syncing_loses_nothing(self, study, uri, undisturbed, num_runs):
         code = "import sys; from runs.tracking import sync; sync(sys.argv[1], sys.argv[2])"
         syncing = subprocess.Popen([sys.executable, "-c", code, str(study), uri])
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while len(search(uri)) < num_runs:
             assert syncing.poll() is None
             assert time.monotonic() < deadline
@@ -430,7 +430,7 @@ def mlflow_server(folder, port):
         process.wait()
 
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 600
         while not answers(f"http://127.0.0.1:{port}/health"):
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
@@ -462,7 +462,7 @@ class TestServer:
 
             def after(i):
                 if i == 3:
-                    deadline = time.monotonic() + 60
+                    deadline = time.monotonic() + 300
                     while not search(address, "params.phase = 'align'"):  # let some runs arrive
                         assert time.monotonic() < deadline
                         time.sleep(0.05)

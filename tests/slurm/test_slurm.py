@@ -74,7 +74,7 @@ def test_a_study_runs_as_arrays_with_the_records_of_kerf_run(workplace):
         assert f"==> {part}\n" in log
     assert "units of work" not in log, "the last job has nothing left to do but the report"
     ran = [sys.executable, "-P", "-m", "runs", "run", "smoke", *SMALL, "--out", "here", "--no-mlflow"]
-    subprocess.run(ran, check=True, capture_output=True, timeout=120)
+    subprocess.run(ran, check=True, capture_output=True, timeout=600)
     here, there = Store("here"), Store("there")
     assert len(here.units()) == 4
     assert {unit: here.digest(unit) for unit in here.units()} == {unit: there.digest(unit) for unit in there.units()}

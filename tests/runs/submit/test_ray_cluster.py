@@ -110,7 +110,7 @@ def test_a_job_runs_on_it_with_the_records_of_kerf_run(place):
     assert "4 units of work on 3 workers" in log, "one a CPU of the cluster"
     assert kerf("logs", job_id) == log
     ran = [sys.executable, "-P", "-m", "runs", "run", "smoke", *SMALL, "--out", "here", "--no-mlflow"]
-    subprocess.run(ran, check=True, capture_output=True, timeout=120)
+    subprocess.run(ran, check=True, capture_output=True, timeout=600)
     here, there = Store("here"), Store("there")
     assert len(here.units()) == 4
     assert {unit: here.digest(unit) for unit in here.units()} == {unit: there.digest(unit) for unit in there.units()}
