@@ -86,12 +86,12 @@ def test_a_unit_that_is_told_to_stop_is_queued_again_and_a_stopped_job_leaves_no
     long = ["--set", "align.imitation.iterations=100000", "--out", "long", "--no-mlflow"]
     job_id = kerf("submit", "smoke", "--to", "slurm", *SMALL, *long).split()[0]
     job = Jobs().read(job_id)
-    wait_for(lambda: list((workplace / "long" / "aligned").glob("*.partial-*")), 60)
+    wait_for(lambda: list((workplace / "long" / "aligned").glob("*.partial-*")), 600)
     assert "running" in kerf("status", job_id)
     subprocess.run(["scancel", "--signal=USR1", "--batch", f"{job.handle['aligned']}_0"], check=True)
     log = job.sent / "aligned-0.log"
-    wait_for(lambda: "aligned/seed-0 stopped after iteration" in log.read_text(), 30)
-    wait_for(lambda: "Restarts=1" in details(job.handle["aligned"]), 30)
+    wait_for(lambda: "aligned/seed-0 stopped after iteration" in log.read_text(), 600)
+    wait_for(lambda: "Restarts=1" in details(job.handle["aligned"]), 600)
     assert not list((workplace / "long" / "aligned").glob("*")), "nothing half done is left"
     assert kerf("stop", job_id) == f"{job_id} stopped\n"
     assert "stopped" in kerf("status", job_id)

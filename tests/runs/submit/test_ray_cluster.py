@@ -122,7 +122,7 @@ def test_a_job_is_stopped_without_a_trace_and_resumed(place):
     long = ["--set", "align.imitation.iterations=100000", "--out", "again", "--no-mlflow"]
     job_id = kerf("submit", "smoke", "--to", "ray", *SMALL, *long).split()[0]
     folder = str(Jobs().folder(job_id))
-    wait_for(lambda: any("_Worker" in " ".join(process.cmdline()) for process in marked(JOB_MARK, folder)), 60)
+    wait_for(lambda: any("_Worker" in " ".join(process.cmdline()) for process in marked(JOB_MARK, folder)), 600)
     assert "running" in kerf("status", job_id)
     assert kerf("stop", job_id) == f"{job_id} stopped\n"
     assert marked(JOB_MARK, folder) == []
