@@ -37,6 +37,12 @@ PATIENCE = 60.0
 
 LOOPBACK = "127.0.0.1"
 
+STARTS = 3
+"""Times that Ray is started, if it is too slow."""
+
+SLOW_START = "timed out during startup"
+"""What Ray says then."""
+
 OBJECT_STORE_BYTES = 128 * 2**20
 """Weights and progress are all that passes between processes."""
 
@@ -92,19 +98,38 @@ def local_ray(num_cpus: int) -> Iterator[None]:
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     with on_loopback():
-        ray.init(
-            address="local",
-            num_cpus=num_cpus,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            object_store_memory=OBJECT_STORE_BYTES,
-            _node_ip_address=LOOPBACK,
-        )
+        _start_ray(num_cpus)
         try:
             yield
         finally:
             ray.shutdown()
+
+
+def _start_ray(num_cpus: int) -> None:
+    """Start Ray; again if it is too slow, for it gives its own processes 30 s, which a busy machine may not have.
+
+    Raises:
+        KerfError: if it is too slow each time.
+    """
+    for left in reversed(range(STARTS)):
+        try:
+            ray.init(
+                address="local",
+                num_cpus=num_cpus,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                object_store_memory=OBJECT_STORE_BYTES,
+                _node_ip_address=LOOPBACK,
+            )
+            return
+        except Exception as error:  # it has no class of its own for that
+            if SLOW_START not in str(error):
+                raise
+            if not left:
+                raise KerfError(
+                    f"Ray did not start, {STARTS} times: {error} The machine may be too busy; try again later"
+                ) from error
 
 
 @contextmanager
