@@ -10,18 +10,15 @@ import click
 
 from lab.errors import KerfError
 from runs.cluster.commands import cluster
+from runs.console import terminal
 from runs.options import asks_for_a_recipe, on_ray, to_mlflow
 from runs.study_folder import StudyFolder
 from runs.submit.commands import COMMANDS
 from runs.sweep.command import sweep
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from runs.recipe import Recipe
 
-PLAIN_WIDTH = 140
-"""Characters a line where the output is no terminal."""
 
 REFUSED = 2
 """Exit code of a mistake in what was asked for."""
@@ -378,14 +375,6 @@ def bench_sweep(json_file: Path | None) -> None:
 
 for command in (*COMMANDS, cluster):
     main.add_command(command)
-
-
-def terminal() -> Console:
-    """Where commands print: as wide as the terminal, and wide enough for the tables where there is none."""
-    from rich.console import Console
-
-    console = Console()
-    return console if console.is_terminal else Console(width=PLAIN_WIDTH)
 
 
 def default_out(recipe: Recipe, preset: str | None, changed: bool) -> Path:

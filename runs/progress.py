@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from runs.console import say
 from runs.store import Unit
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Display:
         unit = progress.unit
         self._latest[unit] = progress
         if progress.note:
-            self._print(f"{self._title(unit)}: {progress.note}")
+            say(self._console, f"{self._title(unit)}: {progress.note}")
         if unit not in self._tasks:
             self._tasks[unit] = self._bars.add_task(self._title(unit), total=progress.iterations, speed="")
         speed = f"{progress.env_steps / progress.seconds:,.0f} steps/s" if progress.seconds > 0 else ""
@@ -89,16 +90,13 @@ class Display:
         if latest is not None:
             trained = f"  {latest.env_steps:>9,} steps  {latest.env_steps / latest.seconds:>7,.0f} steps/s"
         place = f"[{self._finished:>3}/{len(self._iterations)}]"
-        self._print(f"{place} {self._title(unit):<{max(24, self._width)}}{trained:<36}{self._left()}{note}")
+        say(self._console, f"{place} {self._title(unit):<{max(24, self._width)}}{trained:<36}{self._left()}{note}")
 
     def dropped(self, units: list[Unit]) -> None:
         """These units are not to be done after all."""
         for unit in units:
             self._total -= self._iterations.pop(unit, 0)
         self._bars.update(self._whole, total=self._total)
-
-    def _print(self, line: str) -> None:
-        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def _completed(self) -> int:
         return sum(self._done_before.values()) + sum(progress.iteration for progress in self._latest.values())

@@ -259,17 +259,14 @@ class Remote:
     def _pull_folder(self, name: str, there: set[str], verify: bool = True) -> None:
         final = self.root / name
         with _fetching(self.root):  # several workers of one machine may need it at once
-            self._fetch_folder(final, name, there, verify)
-
-    def _fetch_folder(self, final: Path, name: str, there: set[str], verify: bool) -> None:
-        if final.exists() or f"{name}/done.json" not in there or not _is_json(self._read(f"{name}/done.json")):
-            return
-        with explained(final), whole(final) as partial:
-            for file in sorted(file for file in there if file.startswith(f"{name}/")):
-                write(partial / file.removeprefix(f"{name}/"), self._read(file))
-            wrong = damage(partial, verify=True) if verify else None
-            if wrong is not None:
-                raise KerfError(f"{self.address}/{name} is damaged: {wrong}; remove it there to have it done again")
+            if final.exists() or f"{name}/done.json" not in there or not _is_json(self._read(f"{name}/done.json")):
+                return
+            with explained(final), whole(final) as partial:
+                for file in sorted(file for file in there if file.startswith(f"{name}/")):
+                    write(partial / file.removeprefix(f"{name}/"), self._read(file))
+                wrong = damage(partial, verify=True) if verify else None
+                if wrong is not None:
+                    raise KerfError(f"{self.address}/{name} is damaged: {wrong}; remove it there to have it done again")
 
     def files(self, below: str = "") -> set[str]:
         """The files there, in the folder `below`, by their names relative to the address."""

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from lab.exact_battery import AnyBattery
 from lab.scenario import ScenarioSpace
+from runs.console import say
 from runs.disk import DiskError
 from runs.preflight import check_gpus
 from runs.provenance import provenance
@@ -59,7 +60,6 @@ def run_study(
     battery = make_battery(recipe)
     with open_study(out, manifest(recipe, battery)) as store:
         write_once(store, recipe, battery)
-        push(store.path)  # before anything expensive: whether it can be written
         return _Study(recipe, store, tracking, workers or os.cpu_count() or 1, console, checkpoint_every).run()
 
 
@@ -74,7 +74,6 @@ def prepare_study(recipe: Recipe, out: Path) -> None:
     battery = make_battery(recipe)
     with open_study(out, manifest(recipe, battery)) as store:
         write_once(store, recipe, battery)
-        push(store.path)
 
 
 def manifest(recipe: Recipe, battery: AnyBattery) -> dict[str, Any]:
@@ -95,6 +94,8 @@ def manifest(recipe: Recipe, battery: AnyBattery) -> dict[str, Any]:
 
 
 def write_once(store: Store, recipe: Recipe, battery: AnyBattery) -> None:
+    """Write down recipe and battery, and send them if the study is kept elsewhere: before anything expensive it turns
+    out whether that can be done."""
     if not (store.path / "recipe.yaml").exists():
         plain = recipe.model_dump(mode="json", exclude_unset=True)
         store.write_text("recipe.yaml", yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
@@ -102,6 +103,7 @@ def write_once(store: Store, recipe: Recipe, battery: AnyBattery) -> None:
         space: ScenarioSpace = battery.world.space
         columns: dict[str, Any] = {field.name: battery.scenarios[:, i] for i, field in enumerate(space.fields)}
         store.write_table("battery", columns)
+    push(store.path)
 
 
 class _Study:
@@ -247,7 +249,7 @@ class _Study:
         self._store.append_timing({"warning": line, "at": time.time()})
 
     def _say(self, line: str) -> None:
-        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+        say(self._console, line)
 
 
 def _count(number: int, what: str) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from rich.console import Console
 
 from runs.attacks.plan import AttackSettings, AttackUnit
+from runs.console import say
 from runs.disk import DiskError
 from runs.recipe import Recipe
 from runs.store import Named, Store, Unit
@@ -81,12 +82,9 @@ def do_all(
 
     num_workers = min(workers or os.cpu_count() or 1, len(todo))
 
-    def say(line: str) -> None:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-
     already = f" ({len(units) - len(todo)} are done already)" if len(todo) < len(units) else ""
     agents = len({unit.target for unit in todo})
-    say(f"attacks: {len(todo)} on {agents} agent{'s' if agents > 1 else ''}, {num_workers} at a time{already}")
+    say(console, f"attacks: {len(todo)} on {agents} agent{'s' if agents > 1 else ''}, {num_workers} at a time{already}")
     left = Counter(unit.target for unit in todo)
 
     def published(unit: U) -> list[U]:
@@ -94,16 +92,16 @@ def do_all(
         left[unit.target] -= 1
         if not left[unit.target]:
             del left[unit.target]
-            say(f"[{agents - len(left):>3}/{agents}] {unit.target.arm} seed {unit.target.seed}")
+            say(console, f"[{agents - len(left):>3}/{agents}] {unit.target.arm} seed {unit.target.seed}")
         return []
 
     with local_ray(num_workers):
-        failures = Pool(recipe, store.path, num_workers, work, lambda why: say(f"warning: {why}")).run(
+        failures = Pool(recipe, store.path, num_workers, work, lambda why: say(console, f"warning: {why}")).run(
             todo, lambda unit: (), lambda progress: None, published
         )
     for failure in failures:
         if failure.disk:
             raise DiskError(f"{failure.unit.name}: {failure.why}")
-        say(f"failed: {failure.unit.name}: {failure.why}")
+        say(console, f"failed: {failure.unit.name}: {failure.why}")
         store.append_timing({"failed": failure.unit.name, "why": failure.why, "traceback": failure.traceback})
     return not failures

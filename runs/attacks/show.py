@@ -11,6 +11,7 @@ from rich.text import Text
 
 from runs.attacks.plan import RECORD
 from runs.attacks.table import kinds_table
+from runs.console import say
 
 
 def show_attack(folder: Path, console: Console) -> None:
@@ -34,19 +35,16 @@ def show_attack(folder: Path, console: Console) -> None:
         reasons = ", ".join(f"{number:,} {reason}" for reason, number in said["refused"].items() if number) or "none"
         facts["refused"] = f"of {said['proposed']:,} proposals: {reasons}"
 
-    def say(line: str) -> None:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-
     console.print(Text(f"{said['label']} at strength {strength:g} against {whose} in {said['world']}", "bold"))
     for name, fact in facts.items():
-        say(f"{name:<16}  {fact}")
+        say(console, f"{name:<16}  {fact}")
     table = kinds_table(said)
     if table is not None:
         console.print(Padding(table, (1, 0, 0, 0)))
     console.print(Text("\nMost telling scenarios", "bold"))
-    say((folder / "telling.txt").read_text())
+    say(console, (folder / "telling.txt").read_text())
     drawn = ", telling-*.gif, telling-*.png" if list(folder.glob("*.gif")) else "; pictures are drawn as it is made"
-    say(f"records   {folder} ({RECORD}.json, telling.txt{drawn})\n")
+    say(console, f"records   {folder} ({RECORD}.json, telling.txt{drawn})\n")
 
 
 def _cost(scenarios: int | None) -> str:

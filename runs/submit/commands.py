@@ -106,7 +106,7 @@ def jobs() -> None:
     """List the jobs that were submitted, and how they stand."""
     from rich.table import Table
 
-    from runs.cli import terminal
+    from runs.console import terminal
     from runs.submit.desk import Desk
 
     desk = Desk()

@@ -122,9 +122,8 @@ class Desk:
             recipe = work.studies[folder]
             total = len(recipe.seed_numbers) * (1 + len(recipe.arms))
             try:
-                if is_address(place):
-                    mark(folder, place)
-                    pull(folder)
+                _stand(folder, place)
+                pull(folder)
             except KerfError as error:
                 yield f"{place}: {error}"
                 continue
@@ -137,8 +136,7 @@ class Desk:
     def _send(self, job: Job, work: Work) -> Job:
         there = backend(job.to)
         for folder, place in work.places(Path(job.cwd)).items():
-            if is_address(place):
-                mark(folder, place)
+            _stand(folder, place)
         texts = there.texts(job, work)
         with disk.explained(job.folder):
             if work.content is not None:
@@ -151,6 +149,12 @@ class Desk:
         job = replace(job, attempts=(*job.attempts, Attempt(time.time(), handle)))
         self.jobs.write(job)
         return job
+
+
+def _stand(folder: Path, place: str) -> None:
+    """Have a study's folder stand for where it is kept, if that is elsewhere."""
+    if is_address(place):
+        mark(folder, place)
 
 
 def _plain(asked: Asked) -> dict[str, Any]:

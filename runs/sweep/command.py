@@ -166,8 +166,8 @@ def _go(
     workers: int | None,
     ray_address: str | None,
 ) -> None:
-    from runs.cli import terminal
     from runs.cluster.joined import joined
+    from runs.console import terminal
     from runs.preflight import check_room
     from runs.remote import pull
     from runs.sweep.drive import refuse_other_sweep, run_sweep, study_name

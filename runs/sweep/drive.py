@@ -16,6 +16,7 @@ from rich.console import Console
 
 from lab.effect import signed
 from lab.errors import KerfError
+from runs.console import say
 from runs.disk import DiskError
 from runs.preflight import check_gpus
 from runs.progress import Display, title
@@ -108,8 +109,7 @@ def run_sweep(
     battery = make_battery(recipe)
     with open_study(out, sweep_manifest(recipe, spec, manifest(recipe, battery))) as store:
         write_once(store, recipe, battery)
-        push(store.path)  # before anything expensive: whether it can be written
-        kept = Storage(store.path, storage, partial(_say, console))
+        kept = Storage(store.path, storage, partial(say, console))
         trials = Trials(kept, study_name(recipe, spec), spec, spec.digest(recipe))
         with ExitStack() as stack:
             sweep = _Sweep(recipe, spec, store, trials, workers or os.cpu_count() or 1, console, start, stack)
@@ -404,11 +404,7 @@ class _Sweep:
             self._say(f"warning: {error}")
 
     def _say(self, line: str) -> None:
-        _say(self._console, line)
-
-
-def _say(console: Console, line: str) -> None:
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
+        say(self._console, line)
 
 
 def _trial_line(outcome: Outcome, spec: SweepSpec) -> str:

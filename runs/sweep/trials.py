@@ -143,29 +143,23 @@ class Trials:
         Raises:
             StorageError: if it stays away. Telling the trial later does all of it.
         """
-        self._storage.patiently(lambda: self._tell(trial, objectives, constraints, attributes), patient)
-
-    def _tell(
-        self,
-        trial: Trial,
-        objectives: tuple[float, float] | None,
-        constraints: Sequence[float],
-        attributes: Mapping[str, Any],
-    ) -> None:
         import optuna
 
-        (found,) = (t for t in self._read() if t.number == trial.number)
-        if found.state.is_finished():
-            return  # it was told, and then the storage went away before it could say so
-        asked = optuna.trial.Trial(self._study, found._trial_id)
-        if objectives is not None and constraints:
-            self._study._storage.set_trial_system_attr(found._trial_id, FLOORS, list(constraints))
-        for name, attribute in attributes.items():
-            asked.set_user_attr(name, attribute)
-        if objectives is None or not all(map(math.isfinite, objectives)):
-            self._study.tell(asked, state=optuna.trial.TrialState.FAIL)
-        else:
-            self._study.tell(asked, list(objectives))
+        def once() -> None:
+            (found,) = (t for t in self._read() if t.number == trial.number)
+            if found.state.is_finished():
+                return  # it was told, and then the storage went away before it could say so
+            asked = optuna.trial.Trial(self._study, found._trial_id)
+            if objectives is not None and constraints:
+                self._study._storage.set_trial_system_attr(found._trial_id, FLOORS, list(constraints))
+            for name, attribute in attributes.items():
+                asked.set_user_attr(name, attribute)
+            if objectives is None or not all(map(math.isfinite, objectives)):
+                self._study.tell(asked, state=optuna.trial.TrialState.FAIL)
+            else:
+                self._study.tell(asked, list(objectives))
+
+        self._storage.patiently(once, patient)
 
     def _trials(self, *states: str) -> list[optuna.trial.FrozenTrial]:
         return self._storage.patiently(partial(self._read, *states))

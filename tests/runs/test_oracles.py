@@ -12,7 +12,8 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from lab.errors import KerfError
-from runs.cli import PLAIN_WIDTH, main
+from runs.cli import main
+from runs.console import PLAIN_WIDTH
 from runs.oracles import ORACLES
 from runs.oracles.command import FAILED, PASSED, ask
 from runs.oracles.oracle import Oracle, Row
