@@ -1,4 +1,4 @@
-"""An S3 server on this machine."""
+"""What several files of tests need: a toy recipe, and an S3 server on this machine."""
 
 from __future__ import annotations
 
@@ -6,9 +6,44 @@ import urllib.request
 from collections.abc import Iterator
 
 import pytest
+import yaml
 from moto.server import ThreadedMotoServer
 
+from runs.recipe_file import merge
+
 BUCKET = "kept"
+
+TOY = {
+    "name": "toy",
+    "world": "tests.toy_world:Lever",
+    "seeds": 2,
+    "penalty": 10,
+    "arms": {"continued": {}, "exposure": {}, "penalised": {}, "half": {"kind": "penalised", "strength": 0.5}},
+    "primaries": [
+        {
+            "name": "care-falls",
+            "arm": "penalised",
+            "against": "exposure",
+            "metric": "value/care",
+            "direction": "decrease",
+            "falsified_by": "care stays where it is",
+        }
+    ],
+}
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes a recipe, patched over `TOY` and possibly with its keys in another order, and gives its path."""
+
+    def write(patch=None, backwards=False):
+        path = tmp_path / "toy.yaml"
+        recipe = merge(TOY, patch or {})
+        recipe = dict(reversed(recipe.items())) if backwards else recipe
+        path.write_text("# a comment\n" + yaml.safe_dump(recipe, sort_keys=False))
+        return str(path)
+
+    return write
 
 
 @pytest.fixture(scope="module")
