@@ -4,9 +4,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 PIP_OPTIONS := -qq --disable-pip-version-check  # errors are still printed
+PYTEST_OPTIONS := -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint bench bench-check oracles clean
+.PHONY: help install demo test test-all lint bench bench-check oracles clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s  %s\n", $$1, $$2}' Makefile
@@ -16,8 +17,11 @@ install: $(INSTALLED) ## Create .venv and install Kerf there, with all that its 
 demo: $(INSTALLED) ## Run the main study at its quick size.
 	@$(BIN)/kerf run turner --preset quick
 
-test: lint ## Lint, check types, run all tests, a file at a time in two processes (PYTEST_ARGS="-n 0": in one).
-	@$(BIN)/pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+test: lint ## Lint, check types, run the quick tests, in two processes (PYTEST_ARGS="-n 0": in one).
+	@$(BIN)/pytest $(PYTEST_OPTIONS) -m "not slow" $(PYTEST_ARGS)
+
+test-all: test ## The same, then the slow tests: long real runs.
+	@$(BIN)/pytest $(PYTEST_OPTIONS) -m slow $(PYTEST_ARGS)
 
 lint: $(INSTALLED) ## Lint, check format, check types.
 	@$(BIN)/ruff check .

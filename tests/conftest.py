@@ -1,0 +1,50 @@
+"""What tests of all folders share: one Ray a process, and studies that are trained once a run of pytest."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from tests.sharing import Shared
+
+RAY_CPUS = 6
+"""Logical CPUs of the shared Ray: what the tests that ask most of it need at once."""
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
+    """Where results lie that are made once a run, for all of pytest-xdist's processes."""
+    base = tmp_path_factory.getbasetemp()
+    # a worker of pytest-xdist has a folder of its own within that of the run
+    folder = (base.parent if base.name.startswith("popen-") else base) / "shared"
+    folder.mkdir(exist_ok=True)
+    return Shared(folder)
+
+
+@pytest.fixture(scope="session")
+def one_ray() -> Iterator[None]:
+    """A private Ray for this process, which studies, sweeps and attacks that run in it use instead of starting one."""
+    import torch
+
+    from runs.pool import local_ray
+
+    torch.set_num_threads(1)
+    with local_ray(RAY_CPUS):
+        yield
+
+
+@pytest.fixture(scope="session")
+def smoke_study(shared: Shared, one_ray: None) -> Path:
+    """The built-in study `smoke` as it is, finished: two seeds, four arms. Read-only."""
+    from runs.recipe_file import load_recipe
+    from runs.study import DONE, run_study
+
+    def make(out: Path) -> None:
+        console = Console(file=io.StringIO(), width=140)
+        assert run_study(load_recipe("smoke"), out, None, 2, console) == DONE, console.file.getvalue()
+
+    return shared.make("smoke", make)
