@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lab.certificate import CONFIDENCE, ROUNDING, lower_bound
-from lab.values import FALSE_EXIT, HELD_OUT
+from lab.metrics import exit_metric, held_out_metric
 from lab.world import World
 
 
@@ -61,8 +61,8 @@ def gate(
             that does not has nothing to be penalised for.
         strongest: A strength the battery probes.
     """
-    asked = {f"{HELD_OUT}/{v.name}": competence if v.skill else value for v in world.values}
-    asked[f"{HELD_OUT}/{FALSE_EXIT}/{float(strongest)}"] = fooled
+    asked = {held_out_metric(v.name): competence if v.skill else value for v in world.values}
+    asked[held_out_metric(exit_metric(strongest))] = fooled
     return tuple(
         Requirement(
             metric,

@@ -170,6 +170,11 @@ def attack_metric(generator: str, at: float, *figure: str) -> str:
     return str(Metric(Kind.ATTACK, (generator, f"{at:g}", *figure)))
 
 
+def training_metric(part: str, figure: str) -> str:
+    """A figure that training reports of itself, by the part that reports it (`sample` or `learn`)."""
+    return str(Metric(Kind(part), (figure,)))
+
+
 def kind_of(name: str) -> Kind:
     """The kind of the metric called `name`."""
     return Metric.parse(name).kind

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lab.errors import KerfError
+from lab.metrics import UTILITY, exit_metric, family_metric, held_out_metric, value_metric, way_metric
 from lab.reward import ideal_utility
 from lab.rollout import Policy, rollout
 from lab.scenario import Scenarios
@@ -23,12 +24,6 @@ from lab.world import Dilemma, Score, World, natural, natural_exactly
 
 STREAM = 0x6B657266
 """First word of the battery's seed, so that no training stream can meet it."""
-
-FALSE_EXIT, WAY, VALUE, SKILL, HELD_OUT, FAMILY = "false_exit", "way", "value", "skill", "held_out", "family"
-UTILITY = "utility/ideal"
-"""First words of the metric names: `value/care`, `skill/handling`, `held_out/care` (its held-out families alone),
-`family/care/yard`, `false_exit/1.0` (share of false emergencies of that strength in which the forbidden act was done),
-`way/left_by_window` (share of strength-1 false emergencies left by that way), `utility/ideal`."""
 
 
 @dataclass(frozen=True)
@@ -61,24 +56,24 @@ def blocks(world: World, strengths: Sequence[float]) -> tuple[list[Block], dict[
     """What a battery of `world` consists of, and its further metrics with those that they are means of."""
     by_name = {value.name: value for value in world.values}
     made = [
-        Block({f"{FAMILY}/{family.name}": by_name[family.value].score}, family.sample, family.exact)
+        Block({family_metric(family.name): by_name[family.value].score}, family.sample, family.exact)
         for family in world.families
     ]
     means = _means(world)
     dilemma = world.dilemma
     for strength in map(float, strengths):
-        elicited = {f"{FALSE_EXIT}/{strength}": happens(dilemma.forbidden)}
+        elicited = {exit_metric(strength): happens(dilemma.forbidden)}
         if strength == max(strengths):
-            elicited |= {f"{WAY}/{way}": happens(way) for way in dilemma.ways}
-        for held_out, prefix in ((False, FAMILY), (True, HELD_OUT)):
+            elicited |= {way_metric(way): happens(way) for way in dilemma.ways}
+        for held_out, part in ((False, family_metric), (True, held_out_metric)):
             made.append(
                 Block(
-                    {f"{prefix}/{metric}": score for metric, score in elicited.items()},
+                    {part(metric): score for metric, score in elicited.items()},
                     partial(_forged, dilemma, strength, held_out),
                     partial(dilemma.exact_forgeries, strength, held_out) if dilemma.exact_forgeries else None,
                 )
             )
-        means |= {metric: [f"{FAMILY}/{metric}", f"{HELD_OUT}/{metric}"] for metric in elicited}
+        means |= {metric: [family_metric(metric), held_out_metric(metric)] for metric in elicited}
     made.append(Block({UTILITY: ideal_utility}, partial(natural, world), partial(natural_exactly, world), times=4))
     return made, means
 
@@ -152,10 +147,10 @@ def _means(world: World) -> dict[str, list[str]]:
     for value in world.values:
         families = [family for family in world.families if family.value == value.name]
         held_out = [family for family in families if family.held_out]
-        for prefix, members in ((SKILL if value.skill else VALUE, families), (HELD_OUT, held_out)):
-            if not members:
-                raise KerfError(f"world {world.name}: value {value.name} has no held-out family to probe it")
-            means[f"{prefix}/{value.name}"] = [f"{FAMILY}/{member.name}" for member in members]
+        if not held_out:
+            raise KerfError(f"world {world.name}: value {value.name} has no held-out family to probe it")
+        means[value_metric(value.name, value.skill)] = [family_metric(family.name) for family in families]
+        means[held_out_metric(value.name)] = [family_metric(family.name) for family in held_out]
     return means
 
 

@@ -17,6 +17,7 @@ from agents.tabular import Situations, TablePolicy
 from generators.registry import make_generator
 from lab.errors import KerfError
 from lab.grader import make_grader
+from lab.metrics import training_metric
 from lab.objective import Objective
 from lab.seeds import entropy
 from lab.world import Mix, World
@@ -128,7 +129,8 @@ def _doses(store: Store, partner: Unit, iterations: int) -> list[float]:
     import pyarrow.parquet as pq
 
     rows = pq.read_table(store.path / partner.name / "training.parquet", schema=TRAINING).to_pylist()
-    shares = {row["iteration"]: float(row["value"]) for row in rows if row["metric"] == f"sample/{PENALISED}"}
+    penalised = training_metric("sample", PENALISED)
+    shares = {row["iteration"]: float(row["value"]) for row in rows if row["metric"] == penalised}
     if sorted(shares) != list(range(1, iterations + 1)):
         raise KerfError(f"{partner.name} does not tell what it was dealt in each of {iterations} iterations")
     return [shares[iteration] for iteration in range(1, iterations + 1)]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lab.metrics import training_metric
 from runs.checkpoints import State
 from runs.store import Unit
 
@@ -76,7 +77,7 @@ class Log:
         self.env_steps += env_steps
         for part, report in reports.items():
             for name in sorted(report):
-                row = (self.done, self.env_steps, f"{part}/{name}", float(report[name]))
+                row = (self.done, self.env_steps, training_metric(part, name), float(report[name]))
                 for column, entry in zip(self.columns.values(), row, strict=True):
                     column.append(entry)
         return self.progress()

@@ -30,6 +30,9 @@ kind, `strength` the generator's; `penalty` is signed, negative where an arm rew
 ABSENT = "-"
 """The value of a parameter that means nothing for a run."""
 
+ENDS = ("mean", "low", "high")
+"""What is told of an effect: its mean and its interval."""
+
 _METRIC = re.compile(r"[a-z0-9_@][a-z0-9_./@-]*")
 
 
@@ -81,15 +84,25 @@ def unit_numbers(folder: Path) -> list[Number]:
     ]
 
 
+def effect_number(metric: str, end: str) -> str:
+    """What the `mean`, `low` or `high` of an effect on `metric` is called."""
+    return f"effect/{metric}/{end}"
+
+
+def score_number(metric: str, end: str) -> str:
+    """The same of an absolute score."""
+    return f"score/{metric}/{end}"
+
+
 def summary_numbers(path: Path) -> dict[str, list[Number]]:
     """The numbers of each arm in a table of effects (columns `arm`, `against`, `metric`, `mean`, `low`, `high`)."""
     import pyarrow.parquet as pq
 
     numbers: dict[str, list[Number]] = {}
     for row in pq.read_table(path).to_pylist():
-        name = f"{'effect' if row['against'] else 'score'}/{row['metric']}"
-        ends = [end for end in ("mean", "low", "high") if row[end] is not None]
-        found = _numbers([f"{name}/{end}" for end in ends], [row[end] for end in ends], [0] * len(ends))
+        name = effect_number if row["against"] else score_number
+        ends = [end for end in ENDS if row[end] is not None]
+        found = _numbers([name(row["metric"], end) for end in ends], [row[end] for end in ends], [0] * len(ends))
         numbers.setdefault(row["arm"], []).extend(found)
     return numbers
 

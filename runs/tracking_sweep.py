@@ -15,7 +15,7 @@ from typing import Any
 
 from lab.errors import KerfError
 from runs import disk
-from runs.mirrored import PARAMETERS, parameters
+from runs.mirrored import ENDS, PARAMETERS, effect_number, parameters
 from runs.store import Store
 from runs.tracking import experiment, explained
 
@@ -103,7 +103,7 @@ class _Writer:
         of_arm = {**self._manifest, "arms": {self._manifest["sweep"]["arm"]: facts}}
         params = parameters(of_arm, "held-out" if held_out else "trial", self._manifest["sweep"]["arm"])
         params |= {axis["name"]: str(rows[0][axis["name"]]) for axis in self._manifest["sweep"]["over"]}
-        metrics = {f"effect/{row['metric']}/{end}": row[end] for row in rows for end in ("mean", "low", "high")}
+        metrics = {effect_number(row["metric"], end): row[end] for row in rows for end in ENDS}
         self._fill(run_id, params | {"seeds": str(rows[0]["num_seeds"])}, metrics)
         self._end(run_id, digest)
         return 1

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from lab.errors import KerfError
+from lab.metrics import Kind, attack_metric, kind_of
 from runs.attacks.plan import RECORD
 from runs.disk import explained
 from runs.report.effects import effects_frame, study_ends
@@ -91,11 +92,6 @@ class _Published:
     name: str
 
 
-def attack_metric(generator: str, strength: float) -> str:
-    """What the success of an attack is called among the metrics."""
-    return f"attack/{generator}/{strength:g}"
-
-
 def attack_effects(store: Store, attacks: pd.DataFrame, arms: list[str], control: str | None) -> pd.DataFrame:
     """Effects on the success of attacks, as `runs.report.effects.effects_frame` gives them for all else: paired by
     seed, less the control's change, and not measurable where the skill was lost.
@@ -112,7 +108,7 @@ def attack_effects(store: Store, attacks: pd.DataFrame, arms: list[str], control
     measures = read_measures(store.path)
     seeds = set(attacks["seed"])
     skills = measures[
-        measures["metric"].str.startswith("skill/") & measures["arm"].isin(arms) & measures["seed"].isin(seeds)
+        (measures["metric"].map(kind_of) == Kind.SKILL) & measures["arm"].isin(arms) & measures["seed"].isin(seeds)
     ]
     if skills.empty:
         raise KerfError(f"{store.path}: no skill was measured, so a clumsy agent could not be told from a robust one")
@@ -136,4 +132,4 @@ def attack_effects(store: Store, attacks: pd.DataFrame, arms: list[str], control
                 ]
             )
     effects = effects_frame(pd.concat(rows, ignore_index=True), control, arms=arms)
-    return effects[effects["metric"].str.startswith("attack/")].reset_index(drop=True)
+    return effects[effects["metric"].map(kind_of) == Kind.ATTACK].reset_index(drop=True)

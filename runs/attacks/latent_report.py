@@ -17,7 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from lab.errors import KerfError
-from runs.attacks.found import attack_effects, attack_metric
+from lab.metrics import attack_metric
+from runs.attacks.found import attack_effects
 from runs.attacks.latent import LATENT, LatentUnit
 from runs.disk import explained
 from runs.report.table import metrics_table, reading, to_text
@@ -34,7 +35,7 @@ class Inside:
     Attributes:
         strength: Of the scenarios.
         budget: How many there are for each agent.
-        effects: From `runs.attacks.found.attack_effects`, with metrics `attack/latent/<radius>`.
+        effects: From `runs.attacks.found.attack_effects`, with a metric a radius.
         least: Agents (`aligned` first, then the arms) -> the median over seeds of the median least radius; infinite
             where most could not be led at all.
         radii: In the order of the columns.

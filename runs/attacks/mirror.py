@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lab.metrics import Kind, Metric
 from runs.attacks.latent import LATENT, RADII
 from runs.attacks.plan import BATCH, RECORD
 from runs.mirrored import Number
@@ -32,9 +33,9 @@ def attack_numbers(folder: Path) -> list[Number]:
     words += [] if said["batch"] == BATCH else [f"by-{said['batch']}"]
     words += [] if said["objective"] == "elicit" else [said["objective"]]
     words += [f"draw{said['draw']}"] if said["draw"] else []
-    name = f"attack/{'-'.join(words)}/{said['generator']['strength']:g}"
+    of = "-".join(words), f"{said['generator']['strength']:g}"
     return [
-        Number(f"{name}/{short}", float(said[entry]), int(said["budget"]))
+        Number(str(Metric(Kind.ATTACK, (*of, short))), float(said[entry]), int(said["budget"]))
         for entry, short in MIRRORED.items()
         if said[entry] is not None
     ]
@@ -43,9 +44,13 @@ def attack_numbers(folder: Path) -> list[Number]:
 def _from_inside(said: Mapping[str, Any]) -> list[Number]:
     """Of an attack from inside: `attack/latent/<strength>/within-<radius>`, and `.../least`, the median least radius,
     if that is finite."""
-    name = f"attack/latent/{said['strength']:g}" + (f"-drawn-{said['draw']}" if said["draw"] else "")
+    of = LATENT, f"{said['strength']:g}" + (f"-drawn-{said['draw']}" if said["draw"] else "")
     found = {f"within-{radius:g}": said["within"][f"{radius:g}"] for radius in RADII} | {"least": said["least"]}
-    return [Number(f"{name}/{what}", value, int(said["budget"])) for what, value in found.items() if value is not None]
+    return [
+        Number(str(Metric(Kind.ATTACK, (*of, what))), value, int(said["budget"]))
+        for what, value in found.items()
+        if value is not None
+    ]
 
 
 def attack_folders(root: Path, target: str) -> list[Path]:

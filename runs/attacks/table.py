@@ -15,7 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from lab.effect import p_text, signed
-from runs.attacks.found import SIZE, attack_effects, attack_metric, read_attacks
+from lab.metrics import attack_metric
+from runs.attacks.found import SIZE, attack_effects, read_attacks
 from runs.attacks.plan import AttackSettings
 from runs.attacks.teacher import LEAST_SUCCESS, OwnTeacher, own_teachers
 from runs.recipe import Recipe

@@ -12,9 +12,10 @@ from statistics import fmean
 import pandas as pd
 
 from lab.effect import Competence, Effect, paired_effect
+from lab.metrics import COMPETENCE, Kind, kind_of
 from runs.arms import ResolvedArm, before
 from runs.attacks.found import settings_text
-from runs.report.effects import COMPETENCE, stream, study_ends
+from runs.report.effects import stream, study_ends
 from runs.store import ALIGNED
 
 LEAST_SUCCESS = 0.05
@@ -69,7 +70,7 @@ def own_teachers(attacks: pd.DataFrame, measures: pd.DataFrame, arms: Mapping[st
     seeds = sorted(set(forged["seed"]))
     if not seeds:
         return []
-    ends = study_ends(measures[measures["metric"].str.startswith("skill/") & measures["seed"].isin(seeds)])
+    ends = study_ends(measures[(measures["metric"].map(kind_of) == Kind.SKILL) & measures["seed"].isin(seeds)])
     keys = zip(forged["arm"], forged["seed"], forged["generator"], forged["strength"], strict=True)
     success = dict(zip(keys, forged["success"], strict=True))
     lost = {

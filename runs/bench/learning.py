@@ -20,7 +20,7 @@ from rich.text import Text
 from agents.algorithm import KerfAlgorithm
 from lab.gate import gate
 from lab.intervals import paired_interval
-from lab.values import FALSE_EXIT, HELD_OUT, UTILITY
+from lab.metrics import UTILITY, exit_metric, held_out_metric
 from lab.worlds import get_world
 from runs.cell import align_by_ppo, make_battery
 from runs.log import Log
@@ -98,7 +98,7 @@ def learn(recipe: Recipe, way: Way, seed: int) -> Learnt:
             break
     steps, seconds = first or (log.env_steps / 1000, time.process_time() - began - looking)
     scores = battery.measure(policy)
-    held_out = {value.name: scores[f"{HELD_OUT}/{value.name}"] for value in world.values}
+    held_out = {value.name: scores[held_out_metric(value.name)] for value in world.values}
     unit = 2**30 if sys.platform == "darwin" else 2**20  # bytes there, KiB elsewhere
     return Learnt(
         way=way,
@@ -108,7 +108,7 @@ def learn(recipe: Recipe, way: Way, seed: int) -> Learnt:
         seconds=seconds,
         value=statistics.fmean(held_out[value.name] for value in world.values if not value.skill),
         worst=min(held_out.values()),
-        fooled=scores[f"{HELD_OUT}/{FALSE_EXIT}/{max(recipe.battery.strengths):.1f}"],
+        fooled=scores[held_out_metric(exit_metric(max(recipe.battery.strengths)))],
         utility=scores[UTILITY],
         memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit,
     )

@@ -17,6 +17,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from lab.metrics import Kind, kind_of
 from lab.seeds import entropy
 from runs.recipe import Recipe, known_metrics
 from runs.recipe_file import load_recipe
@@ -76,8 +77,8 @@ class MadeUp:
         for iteration in range(0, self._recipe.iterations + 1, self._recipe.measure_every):
             share = iteration / self._recipe.iterations
             for metric in self._metrics:
-                kind = metric.partition("/")[0]
-                drop = {"false_exit": fall, "value": 0.3 * fall, "skill": 0.0}.get(kind, 0.1 * fall)
+                drops = {Kind.FALSE_EXIT: fall, Kind.VALUE: 0.3 * fall, Kind.SKILL: 0.0}
+                drop = drops.get(kind_of(metric), 0.1 * fall)
                 noise = rng.normal(0.0, 0.02) if iteration else 0.0
                 score = min(max(0.95 - share * drop + noise, 0.0), 1.0)
                 rows.append((unit.arm, unit.seed, iteration, iteration, metric, score, 256))

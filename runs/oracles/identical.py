@@ -19,6 +19,7 @@ from agents.network import TorchPolicy
 from agents.settings import ExactSettings
 from agents.tabular import TablePolicy
 from lab.grader import ExPost
+from lab.metrics import training_metric
 from lab.objective import Objective
 from lab.world import Mix
 from lab.worlds import get_world
@@ -39,7 +40,7 @@ LARGE = 1e9
 """L that stands for one without end."""
 
 
-PENALTY, PENALISED = "sample/return_penalty", "sample/penalised"
+PENALTY, PENALISED = (training_metric("sample", figure) for figure in ("return_penalty", "penalised"))
 """What training reports of an iteration: the mean penalty of an episode, and the share of episodes that had one."""
 
 

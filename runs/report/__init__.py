@@ -14,6 +14,7 @@ from rich.console import Console
 
 from lab.effect import Primary
 from lab.errors import KerfError
+from lab.metrics import Kind, exits_by_strength, kind_of, training_metric
 from runs.report.effects import effects_frame, judge_primaries
 from runs.report.matched import match_primaries, matched_frame, study_courses
 from runs.report.table import FOCUS, Report
@@ -34,10 +35,13 @@ OTHER_STEPS = (
     "at equal suppression of false exits, if both arms trained."
 )
 
+PENALISED = training_metric("sample", "penalised")
+"""What training reports of the share of episodes that were penalised."""
+
 MANY = 0.25
 """Share of the arms that makes a strength one of the recipe's own."""
 
-NOISE_KINDS = ("false_exit", "value", "skill", "utility")
+NOISE_KINDS = (Kind.FALSE_EXIT, Kind.VALUE, Kind.SKILL, Kind.UTILITY)
 """Kinds of metric whose noise floor is printed; the records have all."""
 
 
@@ -70,7 +74,7 @@ def make_report(store: Store) -> Report:
     return Report(
         effects,
         match_primaries(courses, judged),
-        noise[noise["metric"].str.split("/").str[0].isin(NOISE_KINDS)],
+        noise[noise["metric"].map(kind_of).isin(NOISE_KINDS)],
         (
             _gate_note(manifest["recipe"]["gate"], verdicts),
             _dose_note(read_training(store.path), manifest),
@@ -108,7 +112,8 @@ def _refuse_missing(store: Store, missing: list[Unit]) -> None:
 def _shown_exits(aims: Mapping[str, str]) -> list[str]:
     """Leaves on the false emergencies that many arms were trained on, the hardest first: for the first table."""
     counted = Counter(aims.values())
-    return sorted((aim for aim, number in counted.items() if number >= MANY * len(aims)), reverse=True)
+    own = exits_by_strength(aim for aim, number in counted.items() if number >= MANY * len(aims))
+    return list(reversed(own.values()))
 
 
 def _gate_note(asked: Mapping[str, float], verdicts: Mapping[int, Mapping[str, Any]]) -> str:
@@ -132,7 +137,7 @@ def _gate_note(asked: Mapping[str, float], verdicts: Mapping[int, Mapping[str, A
 
 def _dose_note(training: pd.DataFrame, manifest: Mapping[str, Any]) -> str:
     """The share of training episodes in which each arm was penalised: a penalty never dealt teaches nothing."""
-    dealt = training[training["metric"] == "sample/penalised"].groupby("arm")["value"].mean()
+    dealt = training[training["metric"] == PENALISED].groupby("arm")["value"].mean()
     shares = [f"{arm} {dealt[arm]:.1%}" for arm in manifest["arm_order"] if arm in dealt.index and dealt[arm] > 0]
     listed = ", ".join(shares) or "none in any arm"
     return f"Training episodes penalised (or rewarded, where the sign is flipped): {listed}; others none."

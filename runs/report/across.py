@@ -10,13 +10,14 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from lab.metrics import UTILITY
 from runs.report import make_report
 from runs.report.effects import ALIGNED
 from runs.report.table import effect_cell, metric_label
 from runs.store import Store
 from runs.verdicts import instead_of_table
 
-METRICS = ("value/care", "utility/ideal")
+METRICS = ("value/care", UTILITY)
 """What is compared, where all variants measure it."""
 
 

@@ -1,14 +1,8 @@
 """Effects of a whole study: from measures in long format to one row per arm and metric, and to verdicts.
 
 Measures are a data frame with the columns of `COLUMNS`, one row per score. Iteration 0 is the aligned checkpoint,
-measured in every arm. Metrics are named `kind/name`:
-
-- `value/<value>`, `skill/<skill>`, `family/<value or skill>/<variant>`: scores in [0, 1], more is better;
-- `false_exit/<strength>`: share of the false emergencies of that strength that are left for, less is better;
-- `way/<event>`: share left for by that way;
-- `utility/ideal`: ideal utility of an episode; all other metrics lie in [0, 1].
-
-`competence`, the smallest `skill/` score of a seed, is derived here.
+measured in every arm. Metrics are those of `lab.metrics`; competence, the least score of a seed's skills, is derived
+here. Fewer false exits are better; of all else, more is better.
 """
 
 from __future__ import annotations
@@ -26,12 +20,12 @@ from numpy.typing import NDArray
 from lab.effect import Competence, Effect, Levels, MeasureError, Primary, Verdict, judge, paired_effect
 from lab.errors import unknown_name
 from lab.matched import Matched
+from lab.metrics import COMPETENCE, Kind, Metric, kind_of, of_kind
 from lab.stats import Interval, benjamini_hochberg, collapse_probability, holm, paired_interval
 
 COLUMNS = ("arm", "seed", "iteration", "env_steps", "metric", "score")
 ALIGNED = "aligned"
-COMPETENCE = "competence"
-UNGATED = ("skill", "utility", COMPETENCE)
+UNGATED = (Kind.SKILL, Kind.UTILITY, Kind.COMPETENCE)
 """Kinds of metric that mean the same whether or not the agent kept its skills; all others presuppose them."""
 
 
@@ -85,8 +79,8 @@ class Ends:
 
     def presupposes_skill(self, metric: str) -> bool:
         """Whether a change in `metric` means something only where the agent kept its skills."""
-        kind, _, rest = metric.partition("/")
-        return kind not in UNGATED and not (kind == "family" and rest.split("/")[0] in self.skills)
+        named = Metric.parse(metric)
+        return named.kind not in UNGATED and not (named.kind is Kind.FAMILY and named.value in self.skills)
 
     def lost(self, arm: str, metric: str) -> frozenset[int]:
         """Seeds of `arm` in which the skill that `metric` presupposes is lost."""
@@ -156,14 +150,14 @@ def study_ends(measures: pd.DataFrame) -> Ends:
         if len(holes):
             (arm, seed), metric = frame.index[holes[0][0]], metrics[holes[0][1]]
             raise MeasureError(f"arm {arm!r}, seed {seed}, {metric}: no score at {when}: measure that cell again")
-    skills = [metric for metric in metrics if metric.startswith("skill/")]
+    skills = of_kind(metrics, Kind.SKILL)
     if not skills:
         raise MeasureError("measures: no skill/ metric; without competence a lost skill would pass for a lost value")
     for frame in (aligned, final):
         frame[COMPETENCE] = frame[skills].min(axis=1)
     steps = measures[at_end].groupby("arm")["env_steps"].max()
     env_steps = {str(arm): int(number) for arm, number in steps.items()}
-    return Ends(aligned, final, env_steps, frozenset(metric.removeprefix("skill/") for metric in skills))
+    return Ends(aligned, final, env_steps, frozenset(Metric.parse(metric).words[0] for metric in skills))
 
 
 def effects_frame(
@@ -207,7 +201,7 @@ def effects_frame(
             rows.append(_row(arm, against, metric, effect.interval, len(effect.lost), p, ends.env_steps[arm]))
     frame = pd.DataFrame(rows)
     frame["p_bh"] = math.nan
-    tested = frame["metric"].str.startswith("value/") & frame["p"].notna()
+    tested = (frame["metric"].map(kind_of) == Kind.VALUE) & frame["p"].notna()
     for _, group in frame[tested].groupby("arm"):
         frame.loc[group.index, "p_bh"] = benjamini_hochberg(group["p"].to_numpy())
     return frame
@@ -254,7 +248,7 @@ def judge_primaries(
     judged = []
     for primary, effect, p in zip(primaries, effects, adjusted.tolist(), strict=True):
         halved = None
-        if not primary.metric.startswith("utility/"):
+        if kind_of(primary.metric) is not Kind.UTILITY:
             final, aligned = (ends.scores(frame, primary.arm, primary.metric) for frame in (ends.final, ends.aligned))
             halved = collapse_probability([final[s] - 0.5 * aligned[s] for s in final], 0.0)
         verdict = judge(
@@ -302,7 +296,7 @@ def effect_bounds(metric: str) -> tuple[float, float] | None:
 
     An effect too, because arms start from one and the same aligned score.
     """
-    return None if metric.startswith("utility/") else (-1.0, 1.0)
+    return None if kind_of(metric) is Kind.UTILITY else (-1.0, 1.0)
 
 
 def stream(seed: int, *words: str) -> np.random.Generator:

@@ -11,7 +11,8 @@ import pandas as pd
 
 from lab.effect import Competence, MeasureError
 from lab.matched import Course, Matched, common_levels, matched_effect
-from runs.report.effects import ALIGNED, COMPETENCE, Ends, Judged, effect_bounds, stream, study_ends
+from lab.metrics import COMPETENCE, Kind, exits_by_strength, of_kind
+from runs.report.effects import ALIGNED, Ends, Judged, effect_bounds, stream, study_ends
 
 COLUMNS = (
     *("arm", "against", "metric", "mean", "low", "high", "p"),
@@ -95,8 +96,8 @@ def study_courses(measures: pd.DataFrame, strengths: Mapping[str, float] | None 
     """
     ends = study_ends(measures)
     scores = measures.pivot(index=["arm", "seed", "iteration"], columns="metric", values="score").sort_index()
-    scores[COMPETENCE] = scores[[f"skill/{skill}" for skill in sorted(ends.skills)]].min(axis=1, skipna=False)
-    exits = {float(metric.partition("/")[2]): metric for metric in ends.metrics if metric.startswith("false_exit/")}
+    scores[COMPETENCE] = scores[of_kind(ends.metrics, Kind.SKILL)].min(axis=1, skipna=False)
+    exits = exits_by_strength(ends.metrics)
     aims = {}
     for arm in ends.arms if exits else ():
         own = (strengths or {}).get(arm, max(exits))
@@ -126,7 +127,7 @@ def matched_frame(courses: Courses, contrasts: Iterable[tuple[str, str]], seed: 
         because an arm suppressed too little); `level` (mean suppression at which they are compared) and `bridged` (the
         widest gap between two measures, in suppression, that was interpolated), nan where no seed is left.
     """
-    metrics = [metric for metric in courses.ends.metrics if metric.startswith(("value/", "utility/"))]
+    metrics = of_kind(courses.ends.metrics, Kind.VALUE, Kind.UTILITY)
     rows = []
     for arm, against in dict.fromkeys(contrasts):
         for metric in metrics if against != ALIGNED else ():

@@ -19,8 +19,9 @@ from lab.effect import MeasureError, p_text, signed
 from lab.errors import unknown_name
 from lab.intervals import MIN_SEEDS, Interval, coverage_sentence
 from lab.matched import MIN_SUPPRESSION
+from lab.metrics import COMPETENCE, Kind, Metric, exits_by_strength, of_kind
 from lab.stats import noise_floor as pooled_noise
-from runs.report.effects import ALIGNED, COMPETENCE, Judged
+from runs.report.effects import ALIGNED, Judged
 
 FOCUS = ("value/care",)
 """Metrics that the first table shows besides those always there."""
@@ -44,9 +45,9 @@ def summary_table(effects: pd.DataFrame, *, focus: Sequence[str] = FOCUS, width:
         KerfError: a metric in `focus` that was not measured.
     """
     metrics = list(dict.fromkeys(effects["metric"]))
-    exits = sorted((metric for metric in metrics if metric.startswith("false_exit/")), key=_strength)
-    utilities = [metric for metric in metrics if metric.startswith("utility/")]
-    others = [metric for metric in metrics if metric.startswith("value/") and metric not in focus]
+    exits = list(exits_by_strength(metrics).values())
+    utilities = of_kind(metrics, Kind.UTILITY)
+    others = [metric for metric in of_kind(metrics, Kind.VALUE) if metric not in focus]
     stack = Table.grid()
     named = any(metric in exits for metric in focus)
     stack.add_row(metrics_table(effects, [*([] if named else exits[-1:]), *focus, COMPETENCE, *utilities], width=width))
@@ -60,7 +61,7 @@ def summary_table(effects: pd.DataFrame, *, focus: Sequence[str] = FOCUS, width:
 def metrics_table(
     effects: pd.DataFrame, metrics: Sequence[str], *, width: int = 120, labels: Mapping[str, str] | None = None
 ) -> Table:
-    """The same for any metrics (`way/...`, `family/...`), without the legend; `labels` may name their columns.
+    """The same for any metrics (of ways, families, ...), without the legend; `labels` may name their columns.
 
     Raises:
         KerfError: a metric that was not measured.
@@ -315,13 +316,10 @@ def _row_name(row: Any) -> str:
 
 
 def metric_label(metric: str) -> str:
-    kind, _, name = metric.partition("/")
-    if kind == "false_exit":
-        return f"leaves on false emergencies (s={float(name):g})"
-    if kind == "utility":
-        return f"{name} utility"
-    return name if kind == "value" else metric
-
-
-def _strength(metric: str) -> float:
-    return float(metric.partition("/")[2])
+    """What a column, or a sentence, calls a metric."""
+    named = Metric.parse(metric)
+    if named.kind is Kind.FALSE_EXIT:
+        return f"leaves on false emergencies (s={named.strength:g})"
+    if named.kind is Kind.UTILITY:
+        return f"{named.words[0]} utility"
+    return named.words[0] if named.kind is Kind.VALUE else metric

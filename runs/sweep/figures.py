@@ -12,10 +12,11 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from lab.metrics import COLLATERAL, ROBUSTNESS
 from runs.report.table import metric_label
 from runs.sweep.findings import Line, feasible, front, lines, shown_metrics
 from runs.sweep.over import PENALTY, STRENGTH
-from runs.sweep.spec import COLLATERAL, ROBUSTNESS, SweepSpec
+from runs.sweep.spec import SweepSpec
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lab.dose import Curve, Threshold, dose_response, threshold
+from lab.metrics import COLLATERAL, COMPETENCE, ROBUSTNESS
 from lab.stats import holm
 from runs.report.effects import effect_bounds, stream
 from runs.sweep.outcome import Outcome
-from runs.sweep.spec import COLLATERAL, ROBUSTNESS, SweepSpec
+from runs.sweep.spec import SweepSpec
 
 
 @dataclass(frozen=True)
@@ -121,4 +122,4 @@ def shown_metrics(spec: SweepSpec, outcomes: Sequence[Outcome]) -> list[str]:
     """The metrics of table and figures: what is asked about, care, and competence. The records have all."""
     known = set(outcomes[0].effects)
     asked = [ROBUSTNESS, *(m for m in spec.metrics if m not in (ROBUSTNESS, COLLATERAL)), "value/care", COLLATERAL]
-    return [metric for metric in dict.fromkeys((*asked, "competence")) if metric in known]
+    return [metric for metric in dict.fromkeys((*asked, COMPETENCE)) if metric in known]

@@ -11,11 +11,15 @@ import numpy as np
 import pandas as pd
 
 from lab.effect import Effect
-from runs.report.effects import COMPETENCE, Ends, study_ends
+from lab.metrics import COLLATERAL, COMPETENCE, ROBUSTNESS, UTILITY, Kind, exits_by_strength, of_kind, value_metric
+from runs.report.effects import Ends, study_ends
 from runs.schema import MEASURES
 from runs.store import Store, Unit
-from runs.sweep.spec import COLLATERAL, ROBUSTNESS, SweepSpec
+from runs.sweep.spec import SweepSpec
 from runs.sweep.trials import Trial
+
+RECORDED = (Kind.VALUE, Kind.SKILL, Kind.UTILITY, Kind.FALSE_EXIT, Kind.WAY)
+"""Kinds of metric that are recorded of every trial, besides what it is asked about."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class Outcome:
         trial: Its number and settings.
         arm: Name of its arm's cells.
         control: Name of its control's cells.
-        effects: By metric: the values, skills, competence, `utility/ideal`, `robustness` and `collateral`.
+        effects: By metric: the values, skills, competence, ideal utility, robustness and collateral.
     """
 
     trial: Trial
@@ -64,7 +68,7 @@ class Outcomes:
         """
         cells = [self._ends_of(Unit(name, seed)) for name in dict.fromkeys((arm, control)) for seed in seeds]
         ends = with_sums(study_ends(pd.concat(cells, ignore_index=True)), self._spec)
-        asked = [m for m in ends.metrics if m.split("/")[0] in ("value", "skill", "utility", "false_exit", "way")]
+        asked = of_kind(ends.metrics, *RECORDED)
         asked += [metric for metric in self._spec.metrics if metric not in asked]
         asked += [COMPETENCE] * (COMPETENCE not in asked)
         return Outcome(trial, arm, control, {metric: ends.effect(arm, control, metric, 0) for metric in asked})
@@ -87,13 +91,12 @@ def with_sums(ends: Ends, spec: SweepSpec) -> Ends:
     Robustness is minus the share of false emergencies of strength `spec.yardstick` that are left for (between two
     strengths that the battery probes it is interpolated); collateral the mean of the untouched values.
     """
-    exits = {float(metric.partition("/")[2]): metric for metric in ends.metrics if metric.startswith("false_exit/")}
-    strengths = np.array(sorted(exits))
-    untouched = [f"value/{name}" for name in spec.untouched]
+    exits = exits_by_strength(ends.metrics)
+    untouched = [value_metric(name) for name in spec.untouched]
 
     def add(frame: pd.DataFrame) -> pd.DataFrame:
-        curves = frame[[exits[strength] for strength in strengths]].to_numpy()
-        left = [float(np.interp(spec.yardstick, strengths, curve)) for curve in curves]
+        curves = frame[list(exits.values())].to_numpy()
+        left = [float(np.interp(spec.yardstick, list(exits), curve)) for curve in curves]
         added = frame.copy()
         added[ROBUSTNESS] = -np.array(left)
         added[COLLATERAL] = frame[untouched].mean(axis=1)
@@ -105,7 +108,7 @@ def with_sums(ends: Ends, spec: SweepSpec) -> Ends:
 def told(outcome: Outcome, spec: SweepSpec) -> tuple[tuple[float, float] | None, list[float], dict[str, Any]]:
     """What Optuna is told of a trial: objectives, constraints (a floor each; kept if <= 0), attributes."""
     objectives: tuple[float, float] | None = outcome.objectives
-    asked = (*spec.metrics, "value/care", COMPETENCE, "utility/ideal")
+    asked = (*spec.metrics, "value/care", COMPETENCE, UTILITY)
     numbers = {metric: outcome.number(metric) for metric in dict.fromkeys(asked) if metric in outcome.effects}
     if not all(map(math.isfinite, outcome.objectives)):
         objectives = None

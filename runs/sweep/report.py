@@ -17,12 +17,13 @@ from rich.text import Text
 from lab.effect import Effect, p_text, signed
 from lab.errors import KerfError
 from lab.intervals import MIN_SEEDS
+from lab.metrics import COLLATERAL, ROBUSTNESS
 from lab.stats import smallest_p
 from runs.report.table import interval_text, metric_label, to_text
 from runs.store import Store
 from runs.sweep.findings import Line, feasible, front, lines, shown_metrics
 from runs.sweep.outcome import Outcome
-from runs.sweep.spec import COLLATERAL, ROBUSTNESS, SweepSpec
+from runs.sweep.spec import SweepSpec
 
 TEXT_WIDTH = 140
 

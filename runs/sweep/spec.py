@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError
 
 from agents.settings import Settings
 from lab.errors import KerfError, unknown_name
+from lab.metrics import COLLATERAL, COMPETENCE, ROBUSTNESS, UTILITY, in_full
 from lab.worlds import get_world
 from runs.recipe import Recipe, known_metrics, recipe_hash
 from runs.recipe_file import merge, set_patch
@@ -20,10 +21,6 @@ from runs.sweep.over import PENALTY, STRENGTH, Axis
 Mode = Literal["dose", "pareto", "threshold"]
 Sampler = Literal["gp", "tpe", "nsga2", "random"]
 Count = Annotated[int, Field(ge=1, le=100_000)]
-
-ROBUSTNESS, COLLATERAL = "robustness", "collateral"
-"""Metrics of a sweep's own: how far leaves on false emergencies have fallen, and what the untouched values have changed
-by on average."""
 
 AIMED_AT = "discernment"
 """The value whose behaviour the penalty asks for: not to leave on emergencies that a tell shows to be false."""
@@ -147,7 +144,7 @@ def resolve_spec(
     if mode == "threshold" and limit is None:
         raise KerfError("a threshold sweep needs a limit, e.g. --limit care=-0.1")
     world = get_world(recipe.world)
-    metrics = [*known_metrics(world, recipe.battery), "competence", ROBUSTNESS, COLLATERAL]
+    metrics = [*known_metrics(world, recipe.battery), COMPETENCE, ROBUSTNESS, COLLATERAL]
     swept = [axis.ends[1] for axis in over if axis.path == STRENGTH]
     given.setdefault("yardstick", swept[0] if swept else resolved[arm].generator.strength)
     if mode == "pareto":
@@ -251,8 +248,7 @@ def _bound(text: str, option: str, metrics: Sequence[str]) -> Bound:
         number = float(change)
     except ValueError:
         raise KerfError(f"{option} {text}: expected a number after {name!r}, got {change!r}") from None
-    for metric in (name, f"value/{name}", f"skill/{name}", f"utility/{name}"):
-        if metric in metrics:
-            return Bound(metric=metric, change=number)
-    values = [metric.removeprefix("value/") for metric in metrics if metric.startswith("value/")]
-    raise KerfError(f"{option}: {unknown_name('metric', name, [*values, ROBUSTNESS, COLLATERAL, 'utility/ideal'])}")
+    try:
+        return Bound(metric=in_full(name, metrics, (ROBUSTNESS, COLLATERAL, UTILITY)), change=number)
+    except KerfError as error:
+        raise KerfError(f"{option}: {error}") from error

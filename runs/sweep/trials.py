@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lab.errors import KerfError
+from lab.metrics import COLLATERAL, ROBUSTNESS
 from lab.seeds import entropy
 from runs.sweep.over import Axis
-from runs.sweep.spec import COLLATERAL, ROBUSTNESS, SweepSpec
+from runs.sweep.spec import SweepSpec
 from runs.sweep.storage import Storage
 
 if TYPE_CHECKING:
