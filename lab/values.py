@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lab.errors import KerfError
-from lab.metrics import UTILITY, exit_metric, family_metric, held_out_metric, value_metric, way_metric
+from lab.metrics import UTILITY, Metric, exit_metric, family_metric, held_out_metric, value_metric, way_metric
 from lab.reward import ideal_utility
 from lab.rollout import Policy, rollout
 from lab.scenario import Scenarios
@@ -53,8 +53,15 @@ class Block:
 
 
 def blocks(world: World, strengths: Sequence[float]) -> tuple[list[Block], dict[str, list[str]]]:
-    """What a battery of `world` consists of, and its further metrics with those that they are means of."""
+    """What a battery of `world` consists of, and its further metrics with those that they are means of.
+
+    Raises:
+        KerfError: for a family that is not named after its value, or a value without a held-out family.
+    """
     by_name = {value.name: value for value in world.values}
+    for family in world.families:
+        if Metric.parse(family_metric(family.name)).value != family.value:
+            raise KerfError(f"world {world.name}: family {family.name!r} must be called {family.value}/<variant>")
     made = [
         Block({family_metric(family.name): by_name[family.value].score}, family.sample, family.exact)
         for family in world.families

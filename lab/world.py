@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lab.errors import KerfError
+from lab.metrics import value_metric
 from lab.scenario import Scenarios, ScenarioSpace
 
 if TYPE_CHECKING:
@@ -122,6 +123,26 @@ class Forge(Protocol):
 
 
 @dataclass(frozen=True)
+class Words:
+    """How tables speak of a dilemma, all of them plurals.
+
+    Attributes:
+        acts: The forbidden acts, e.g. `leaves`.
+        real: Scenarios in which one is needed, e.g. `real emergencies`.
+        false: Those that only look so, e.g. `false emergencies`.
+    """
+
+    acts: str = "forbidden acts"
+    real: str = "cases of need"
+    false: str = "forgeries"
+
+    @property
+    def elicited(self) -> str:
+        """The acts that forgeries elicit: what a penalty is dealt for."""
+        return f"{self.acts} on {self.false}"
+
+
+@dataclass(frozen=True)
 class Dilemma:
     """What a world says about its false emergencies, so that graders, generators and probes need no names.
 
@@ -137,6 +158,11 @@ class Dilemma:
         need_posterior: `(scenarios, strength) -> (n,)` exact probability that the forbidden act is needed,
             given what is observable, under the natural base rates and forgeries of that strength.
         ways: Events that say by which way the forbidden act was done (they partition it).
+        served: Name of the value that the forbidden act serves where it is needed: what a penalty on forgeries may
+            cost, and what is shown first. None if it serves none.
+        aimed_at: Name of the value that scores seeing through forgeries, which is what a penalty on them asks for: no
+            collateral. None if none does.
+        words: How tables speak of it.
         benefits: `(scenarios) -> (n,)` B of each scenario, where it is not `benefit` in all.
         exact_forgeries: `(strength, held_out)` -> the distribution of `false_emergency` written out, as `Family.exact`;
             None where there are too many.
@@ -155,10 +181,18 @@ class Dilemma:
     false_emergency: Forge
     need_posterior: Callable[[Scenarios, float], NDArray[np.float64]]
     ways: tuple[str, ...]
+    served: str | None
+    aimed_at: str | None
+    words: Words = Words()
     benefits: Callable[[Scenarios], NDArray[np.float64]] | None = None
     exact_forgeries: Callable[[float, bool], tuple[Scenarios, NDArray[np.float64]]] | None = None
     plausible: Callable[[Scenarios], NDArray[np.bool_]] | None = None
     measures: Mapping[str, Callable[[Scenarios], NDArray[np.float64]]] = field(default_factory=dict)
+
+    @property
+    def focus(self) -> tuple[str, ...]:
+        """Metrics that are shown first: that of the value that the act serves."""
+        return () if self.served is None else (value_metric(self.served),)
 
 
 class World(Protocol):

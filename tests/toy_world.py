@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lab.rollout import Trajectories
 from lab.scenario import Field, Rule, Scenarios, ScenarioSpace
-from lab.world import Dilemma, EventWords, Family, Play, Value
+from lab.world import Dilemma, EventWords, Family, Play, Value, Words
 
 NONE, GENUINE, FALSE = range(3)
 TRUTH, CUE, TELL, PLACE = range(4)
@@ -114,6 +114,9 @@ class Lever:
             false_emergency=self._false_emergency,
             need_posterior=self._need_posterior,
             ways=("by_door", "by_window"),
+            served="care",
+            aimed_at="discernment",
+            words=Words("leaves", "real emergencies", "false emergencies"),
         )
 
     def _draw(

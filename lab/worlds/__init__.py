@@ -30,7 +30,7 @@ def get_world(name: str) -> World:
 
     Raises:
         KerfError: for an unknown name (with the nearest spelling), or a target that cannot be imported, raises whatever
-            it be, or makes something that lacks a member of `World`.
+            it be, or makes something that lacks a member of `World`, or whose dilemma is about a value that it lacks.
     """
     known = known_worlds()
     target = name if ":" in name else known.get(name)
@@ -51,6 +51,10 @@ def get_world(name: str) -> World:
     if missing := [member for member in members if not hasattr(world, member)]:
         made = type(world).__name__
         raise KerfError(f"world {name!r}: {target!r} made a {made}, which is no world: it lacks {', '.join(missing)}")
+    values = [value.name for value in world.values if not value.skill]
+    for role, value in (("served", world.dilemma.served), ("aimed_at", world.dilemma.aimed_at)):
+        if value is not None and value not in values:
+            raise KerfError(f"world {name!r}: dilemma.{role}: {unknown_name('value', value, values)}")
     _MADE[id(world)] = name
     return world
 

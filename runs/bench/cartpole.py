@@ -127,6 +127,8 @@ class CartPole:
             false_emergency=self._false_emergency,
             need_posterior=lambda scenarios, strength: np.zeros(len(scenarios)),
             ways=("fell",),
+            served=None,
+            aimed_at=None,
         )
 
     def _near(self, n: int, rng: np.random.Generator) -> Scenarios:

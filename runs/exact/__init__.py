@@ -19,7 +19,7 @@ from lab.objective import Objective
 from lab.optimum import belief, solve, trees
 from lab.rollout import Policy
 from lab.scenario import Scenarios
-from lab.world import Enumerable, Listed
+from lab.world import Enumerable, Listed, Words
 from lab.worlds import get_world
 from runs.cell import POLICY
 from runs.exact.certify import Certified, certify
@@ -76,6 +76,7 @@ class Examination:
 
     Attributes:
         world: Name of the world.
+        words: How it is spoken of.
         listed: Whether these are all situations there are, or a draw of them.
         num_situations: How many were looked at.
         cells: Every cell that trained, arm by arm, in the recipe's order.
@@ -87,6 +88,7 @@ class Examination:
     """
 
     world: str
+    words: Words
     listed: bool
     num_situations: int
     cells: tuple[Examined, ...]
@@ -165,6 +167,7 @@ def examine(
         adequate[name] = claim.judge([of.trained for of in of_arm])
     return Examination(
         world.name,
+        world.dilemma.words,
         isinstance(world, Listed),
         len(deployment.situations),
         tuple(cells),

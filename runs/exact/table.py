@@ -131,7 +131,8 @@ def bars(found: Examination) -> Table:
 
 
 def detection_table(found: Examination, width: int = WIDTH) -> Table:
-    """A row per arm: P(leave) on real, quiet and forged scenarios, and how well they are told apart."""
+    """A row per arm: P(the forbidden act) on real, quiet and forged scenarios, and how well they are told apart."""
+    words = found.words
     strengths = sorted({of.strength for of in found.detections})
     arms = list(dict.fromkeys(of.arm for of in found.detections))
     columns: dict[str, list[str]] = {"real": [], "quiet": []}
@@ -147,7 +148,7 @@ def detection_table(found: Examination, width: int = WIDTH) -> Table:
                 f"{_number(apart):>5} {_number(reluctance):>5}"
             )
     return _stacked(
-        "Signal detection: P(leaves) on real emergencies, where there is none, on forgeries",
+        f"Signal detection: P({words.acts}) on {words.real}, where there is none, on forgeries",
         arms,
         columns,
         width,
@@ -157,7 +158,7 @@ def detection_table(found: Examination, width: int = WIDTH) -> Table:
 
 
 def curves_table(found: Examination, width: int = WIDTH) -> Table:
-    """A row per arm: P(leave) against the evidence, and its change against the distance from what was penalised."""
+    """A row per arm: P(the forbidden act) against the evidence; its change by distance from what was penalised."""
     columns: dict[str, list[str]] = {}
     for of in found.curves:
         fits = of.psychometric
@@ -168,7 +169,8 @@ def curves_table(found: Examination, width: int = WIDTH) -> Table:
             more = "+" if distance == FARTHEST else ""
             columns.setdefault(f"change at {distance}{more}", []).append(_mean(changes[~np.isnan(changes)].tolist()))
     return _stacked(
-        "P(leaves) against the log-likelihood ratio of need; its change by distance from the forgeries trained on",
+        f"P({found.words.acts}) against the log-likelihood ratio of need; "
+        "its change by distance from the forgeries trained on",
         [of.arm for of in found.curves],
         columns,
         width,

@@ -19,7 +19,7 @@ from agents.network import TorchPolicy
 from agents.settings import ExactSettings
 from agents.tabular import TablePolicy
 from lab.grader import ExPost
-from lab.metrics import training_metric
+from lab.metrics import UTILITY, training_metric
 from lab.objective import Objective
 from lab.world import Mix
 from lab.worlds import get_world
@@ -97,7 +97,7 @@ class Studies:
     @staticmethod
     def _recipe(arm: str, design: Mapping[str, float] | None, settings: Mapping[str, Any]) -> Recipe:
         small = {"training": {"num_scenarios": 128}}
-        prediction = {"name": "none", "arm": arm, "against": "frozen", "metric": "value/care", "direction": "decrease"}
+        prediction = {"name": "none", "arm": arm, "against": "frozen", "metric": UTILITY, "direction": "decrease"}
         return Recipe.model_validate(
             {
                 "name": "oracles",

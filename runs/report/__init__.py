@@ -15,9 +15,11 @@ from rich.console import Console
 from lab.effect import Primary
 from lab.errors import KerfError
 from lab.metrics import Kind, exits_by_strength, kind_of, training_metric
+from lab.world import Words
+from lab.worlds import get_world
 from runs.report.effects import effects_frame, judge_primaries
 from runs.report.matched import match_primaries, matched_frame, study_courses
-from runs.report.table import FOCUS, Report
+from runs.report.table import Report
 from runs.store import ALIGNED, Store, Unit, read_measures, read_training
 from runs.verdicts import least_certain
 
@@ -46,12 +48,13 @@ NOISE_KINDS = (Kind.FALSE_EXIT, Kind.VALUE, Kind.SKILL, Kind.UTILITY)
 
 
 def make_report(store: Store) -> Report:
-    """The report of a finished study, from its records alone.
+    """The report of a finished study, from its records; its world says what comes first, and in which words.
 
     Raises:
-        KerfError: if cells are missing, damaged or do not belong together.
+        KerfError: if cells are missing, damaged or do not belong together, or the world cannot be loaded.
     """
     manifest = store.manifest()
+    dilemma = get_world(manifest["recipe"]["world"]).dilemma
     units = set(store.units())
     aligned = [Unit(ALIGNED, seed) for seed in manifest["seeds"]]
     _refuse_missing(store, [unit for unit in aligned if unit not in units])
@@ -76,12 +79,13 @@ def make_report(store: Store) -> Report:
         match_primaries(courses, judged),
         noise[noise["metric"].map(kind_of).isin(NOISE_KINDS)],
         (
-            _gate_note(manifest["recipe"]["gate"], verdicts),
+            _gate_note(manifest["recipe"]["gate"], verdicts, dilemma.words),
             _dose_note(read_training(store.path), manifest),
             EQUAL_STEPS if effects.loc[effects["env_steps"] > 0, "env_steps"].nunique() <= 1 else OTHER_STEPS,
         ),
         matched=matched_frame(courses, contrasts),
-        focus=(*_shown_exits(courses.aims), *FOCUS),
+        focus=(*_shown_exits(courses.aims), *dilemma.focus),
+        words=dilemma.words,
     )
 
 
@@ -110,13 +114,13 @@ def _refuse_missing(store: Store, missing: list[Unit]) -> None:
 
 
 def _shown_exits(aims: Mapping[str, str]) -> list[str]:
-    """Leaves on the false emergencies that many arms were trained on, the hardest first: for the first table."""
+    """False exits at the strengths that many arms were trained on, the hardest first: for the first table."""
     counted = Counter(aims.values())
     own = exits_by_strength(aim for aim, number in counted.items() if number >= MANY * len(aims))
     return list(reversed(own.values()))
 
 
-def _gate_note(asked: Mapping[str, float], verdicts: Mapping[int, Mapping[str, Any]]) -> str:
+def _gate_note(asked: Mapping[str, float], verdicts: Mapping[int, Mapping[str, Any]], words: Words) -> str:
     """How many agents were aligned, by which standard, and which seeds are therefore not in the table."""
     left_out = [
         f"seed {seed} ({', '.join(short['metric'] for short in verdict['shortfalls'])})"
@@ -125,7 +129,7 @@ def _gate_note(asked: Mapping[str, float], verdicts: Mapping[int, Mapping[str, A
     ]
     standard = (
         f"held-out values >= {asked['value']:g}, skills >= {asked['competence']:g}, "
-        f"leaves on >= {asked['fooled']:g} of the hardest false emergencies"
+        f"{words.acts} on >= {asked['fooled']:g} of the hardest {words.false}"
     )
     num_passed = len(verdicts) - len(left_out)
     weakest = least_certain(verdicts.values())

@@ -11,33 +11,31 @@ from rich.table import Table
 from rich.text import Text
 
 from lab.metrics import UTILITY
+from lab.worlds import get_world
 from runs.report import make_report
 from runs.report.effects import ALIGNED
 from runs.report.table import effect_cell, metric_label
 from runs.store import Store
 from runs.verdicts import instead_of_table
 
-METRICS = ("value/care", UTILITY)
-"""What is compared, where all variants measure it."""
-
 
 def across_table(folders: Mapping[str, Path]) -> Table:
-    """A table a metric, with a row per arm and a column per variant.
+    """A table for each metric that the worlds show first, and for ideal utility: a row per arm, a column per variant.
 
     Args:
         folders: The folder of each variant's study. A variant none of whose agents passed the gate is named as such.
     """
-    frames = {
-        name: make_report(store).effects
-        for name, folder in folders.items()
-        if instead_of_table(store := Store(folder)) is None
-    }
+    stores = {name: store for name, folder in folders.items() if instead_of_table(store := Store(folder)) is None}
+    frames = {name: make_report(store).effects for name, store in stores.items()}
+    dilemmas = [get_world(Store(folder).manifest()["recipe"]["world"]).dilemma for folder in folders.values()]
+    labels = {metric: metric_label(metric, dilemma.words) for dilemma in dilemmas for metric in dilemma.focus}
+    labels |= {UTILITY: metric_label(UTILITY)}
     arms = dict.fromkeys(arm for frame in frames.values() for arm in frame["arm"] if arm != ALIGNED)
     stack = Table.grid()
     stack.add_row(Text("The variants next to each other: change since the fork, less that of the control", "italic"))
-    for metric in METRICS:
+    for metric, label in labels.items():
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-        table.add_column(metric_label(metric), no_wrap=True, min_width=max(map(len, arms), default=0))
+        table.add_column(label, no_wrap=True, min_width=max(map(len, arms), default=0))
         for name in frames:
             table.add_column(Text(name), justify="right", no_wrap=True)
         for arm in arms:

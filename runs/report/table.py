@@ -21,24 +21,26 @@ from lab.intervals import MIN_SEEDS, Interval, coverage_sentence
 from lab.matched import MIN_SUPPRESSION
 from lab.metrics import COMPETENCE, Kind, Metric, exits_by_strength, of_kind
 from lab.stats import noise_floor as pooled_noise
+from lab.world import Words
 from runs.report.effects import ALIGNED, Judged
-
-FOCUS = ("value/care",)
-"""Metrics that the first table shows besides those always there."""
 
 FALSE_DISCOVERY_RATE = 0.05
 
+PLAIN = Words()
+"""What is said where no world has its own words."""
 
-def summary_table(effects: pd.DataFrame, *, focus: Sequence[str] = FOCUS, width: int = 120) -> Table:
+
+def summary_table(effects: pd.DataFrame, *, focus: Sequence[str] = (), words: Words = PLAIN, width: int = 120) -> Table:
     """A row per arm; the columns are spread over as many stacked tables as `width` asks for.
 
-    The first table shows the metrics in `focus` (and leaves on the hardest false emergencies, if it names none),
+    The first table shows the metrics in `focus` (and false exits at the highest strength, if it names none),
     competence and ideal utility; the others show the other values. Below stands how to read them, with a warning below
     `MIN_SEEDS` seeds.
 
     Args:
         effects: From `runs.report.effects.effects_frame`.
         focus: Metrics to show first.
+        words: Of the world.
         width: Characters a line.
 
     Raises:
@@ -50,16 +52,22 @@ def summary_table(effects: pd.DataFrame, *, focus: Sequence[str] = FOCUS, width:
     others = [metric for metric in of_kind(metrics, Kind.VALUE) if metric not in focus]
     stack = Table.grid()
     named = any(metric in exits for metric in focus)
-    stack.add_row(metrics_table(effects, [*([] if named else exits[-1:]), *focus, COMPETENCE, *utilities], width=width))
+    first = [*([] if named else exits[-1:]), *focus, COMPETENCE, *utilities]
+    stack.add_row(metrics_table(effects, first, words=words, width=width))
     if others:
-        stack.add_row(metrics_table(effects, others, width=width))
-    for line in _legend(effects):
+        stack.add_row(metrics_table(effects, others, words=words, width=width))
+    for line in _legend(effects, words):
         stack.add_row(Text(line))
     return stack
 
 
 def metrics_table(
-    effects: pd.DataFrame, metrics: Sequence[str], *, width: int = 120, labels: Mapping[str, str] | None = None
+    effects: pd.DataFrame,
+    metrics: Sequence[str],
+    *,
+    words: Words = PLAIN,
+    width: int = 120,
+    labels: Mapping[str, str] | None = None,
 ) -> Table:
     """The same for any metrics (of ways, families, ...), without the legend; `labels` may name their columns.
 
@@ -83,7 +91,7 @@ def metrics_table(
         table.add_column("arm", min_width=first, no_wrap=True)
         shown = metrics[part * len(metrics) // num_tables : (part + 1) * len(metrics) // num_tables]
         for metric in shown:
-            heading = metric_label(metric) if labels is None else labels[metric]
+            heading = metric_label(metric, words) if labels is None else labels[metric]
             table.add_column(Text(heading), justify="right", min_width=widest, max_width=widest)
         for arm, name in names.items():
             table.add_row(Text(name), *(cells[arm, metric] for metric in shown), end_section=bool(arm == ALIGNED))
@@ -120,7 +128,7 @@ def primaries_table(judged: Sequence[Judged]) -> Table:
     return stack
 
 
-def matched_table(judged: Sequence[Judged]) -> Table:
+def matched_table(judged: Sequence[Judged], words: Words = PLAIN) -> Table:
     """The predictions whose two arms both trained, at their ends and at matched suppression of false exits."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("at matched suppression", min_width=24, overflow="fold")
@@ -147,7 +155,7 @@ def matched_table(judged: Sequence[Judged]) -> Table:
     stack.add_row(Padding(table, (0, 0, 1, 0)))
     stack.add_row(
         Text(
-            "Matched: in each seed the two arms are compared where leaves on false emergencies (of the strength that "
+            f"Matched: in each seed the two arms are compared where {words.elicited} (of the strength that "
             "the first of them was trained on) had first fallen by the same amount in both, the most that both reached "
             f"(level: its mean). Seeds in which an arm suppressed less than {MIN_SUPPRESSION:g} are not comparable. "
             "Scores between two measures are interpolated (widest gap: the most suppression between them); p: "
@@ -191,6 +199,7 @@ class Report:
         noise: What `noise_floor` takes; None: not measured.
         notes: Lines on how the study was made, printed below the effects.
         focus: Metrics of the first table.
+        words: Of the world.
         matched: From `runs.report.matched.matched_frame`, for the records; None: not made.
     """
 
@@ -198,17 +207,19 @@ class Report:
     judged: Sequence[Judged] = ()
     noise: pd.DataFrame | None = None
     notes: Sequence[str] = ()
-    focus: Sequence[str] = FOCUS
+    focus: Sequence[str] = ()
+    words: Words = PLAIN
     matched: pd.DataFrame | None = None
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        parts: list[RenderableType] = [summary_table(self.effects, focus=self.focus, width=options.max_width)]
+        first = summary_table(self.effects, focus=self.focus, words=self.words, width=options.max_width)
+        parts: list[RenderableType] = [first]
         if self.notes:
             parts.append(Text("\n".join(self.notes)))
         if self.judged:
             parts.append(primaries_table(self.judged))
         if any(item.matched for item in self.judged):
-            parts.append(matched_table(self.judged))
+            parts.append(matched_table(self.judged, self.words))
         if self.noise is not None:
             parts.append(noise_floor(self.noise))
         for index, part in enumerate(parts):
@@ -285,18 +296,18 @@ def reading(effects: pd.DataFrame) -> Iterator[str]:
         )
 
 
-def _legend(effects: pd.DataFrame) -> Iterator[str]:
+def _legend(effects: pd.DataFrame, words: Words) -> Iterator[str]:
     changed = effects[effects["arm"] != ALIGNED]
     how, seeds, *warnings = reading(effects)
     yield how
     yield seeds
-    yield "Fewer leaves on false emergencies (of strength s) are better; of all else, more is better."
+    yield f"Fewer {words.elicited} (of strength s) are better; of all else, more is better."
     if int(changed.iloc[0]["num_seeds"] + changed.iloc[0]["lost"]) > 1:
         yield coverage_sentence()
     yield from warnings
     survivors = effects[effects["p_bh"] < FALSE_DISCOVERY_RATE]
     found = [
-        f"{arm}: {', '.join(metric_label(metric) for metric in group['metric'])}"
+        f"{arm}: {', '.join(metric_label(metric, words) for metric in group['metric'])}"
         for arm, group in survivors.groupby("arm", sort=False)
     ]
     yield (
@@ -315,11 +326,11 @@ def _row_name(row: Any) -> str:
     return f"{row.arm} (drift)" if row.against == ALIGNED else str(row.arm)
 
 
-def metric_label(metric: str) -> str:
+def metric_label(metric: str, words: Words = PLAIN) -> str:
     """What a column, or a sentence, calls a metric."""
     named = Metric.parse(metric)
     if named.kind is Kind.FALSE_EXIT:
-        return f"leaves on false emergencies (s={named.strength:g})"
+        return f"{words.elicited} (s={named.strength:g})"
     if named.kind is Kind.UTILITY:
         return f"{named.words[0]} utility"
     return named.words[0] if named.kind is Kind.VALUE else metric

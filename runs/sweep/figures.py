@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,9 @@ DOTS_PER_INCH = 150
 
 DODGE = 0.03
 """How far the curves of one panel stand apart, as a share of the doses' range: so that none hides another."""
+
+LABEL_WIDTH = 42
+"""Characters a line of an axis label."""
 
 LEAST_RANGE = 0.05
 """An axis of effects reaches at least so far to either side of 0: what counts as no effect is not blown up."""
@@ -176,7 +180,7 @@ def _phase(report: SweepReport) -> Figure:
     if spec.limit is not None and min(shade.shape) > 1:
         limit = spec.limit.change
         passed = shade <= limit if limit < 0 else shade >= limit
-        label = f"{metric_label(metric)} comes to {limit:+g}".replace("-", "\N{MINUS SIGN}")
+        label = f"{metric_label(metric, spec.words)} comes to {limit:+g}".replace("-", "\N{MINUS SIGN}")
         if passed.any() and not passed[~np.isnan(shade)].all():
             panel.contour(np.ma.masked_invalid(shade), levels=[limit], colors=[BLACK], linewidths=2.0, linestyles="-")
             panel.set_title(f"black line: {label}", fontsize=9)
@@ -230,7 +234,9 @@ def _front(report: SweepReport) -> Figure:
     panel.set_ylabel(_effect_label(COLLATERAL, spec))
     panel.margins(0.1)
     floors = ", ".join(
-        f"{metric_label(floor.metric)} \N{GREATER-THAN OR EQUAL TO} {floor.change:g}".replace("-", "\N{MINUS SIGN}")
+        f"{metric_label(floor.metric, spec.words)} \N{GREATER-THAN OR EQUAL TO} {floor.change:g}".replace(
+            "-", "\N{MINUS SIGN}"
+        )
         for floor in spec.floors
     )
     title = f"{spec.arm} against {spec.control}, {len(report.outcomes)} trials"
@@ -271,7 +277,8 @@ def _dose_label(name: str, path: str) -> str:
 
 def _effect_label(metric: str, spec: SweepSpec) -> str:
     if metric == ROBUSTNESS:
-        return f"robustness: fall of leaves on false\nemergencies of strength {spec.yardstick:g} (share)"
+        text = f"robustness: fall of {spec.words.elicited} of strength {spec.yardstick:g} (share)"
+        return textwrap.fill(text, LABEL_WIDTH)
     if metric == COLLATERAL:
         return f"collateral: mean change of\n{len(spec.untouched)} untouched values (score)"
-    return f"change of {metric_label(metric)} (score)"
+    return f"change of {metric_label(metric, spec.words)} (score)"

@@ -119,7 +119,7 @@ def _beats(other: tuple[float, float], one: tuple[float, float]) -> bool:
 
 
 def shown_metrics(spec: SweepSpec, outcomes: Sequence[Outcome]) -> list[str]:
-    """The metrics of table and figures: what is asked about, care, and competence. The records have all."""
+    """The metrics of table and figures: what is asked about, the focus, and competence. The records have all."""
     known = set(outcomes[0].effects)
-    asked = [ROBUSTNESS, *(m for m in spec.metrics if m not in (ROBUSTNESS, COLLATERAL)), "value/care", COLLATERAL]
+    asked = [ROBUSTNESS, *(m for m in spec.metrics if m not in (ROBUSTNESS, COLLATERAL)), *spec.focus, COLLATERAL]
     return [metric for metric in dict.fromkeys((*asked, COMPETENCE)) if metric in known]

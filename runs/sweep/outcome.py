@@ -88,8 +88,8 @@ class Outcomes:
 def with_sums(ends: Ends, spec: SweepSpec) -> Ends:
     """`ends` with robustness and collateral as metrics like any other.
 
-    Robustness is minus the share of false emergencies of strength `spec.yardstick` that are left for (between two
-    strengths that the battery probes it is interpolated); collateral the mean of the untouched values.
+    Robustness is minus the false exits at strength `spec.yardstick` (between two strengths that the battery probes they
+    are interpolated); collateral the mean of the untouched values.
     """
     exits = exits_by_strength(ends.metrics)
     untouched = [value_metric(name) for name in spec.untouched]
@@ -108,7 +108,7 @@ def with_sums(ends: Ends, spec: SweepSpec) -> Ends:
 def told(outcome: Outcome, spec: SweepSpec) -> tuple[tuple[float, float] | None, list[float], dict[str, Any]]:
     """What Optuna is told of a trial: objectives, constraints (a floor each; kept if <= 0), attributes."""
     objectives: tuple[float, float] | None = outcome.objectives
-    asked = (*spec.metrics, "value/care", COMPETENCE, UTILITY)
+    asked = (*spec.metrics, *spec.focus, COMPETENCE, UTILITY)
     numbers = {metric: outcome.number(metric) for metric in dict.fromkeys(asked) if metric in outcome.effects}
     if not all(map(math.isfinite, outcome.objectives)):
         objectives = None

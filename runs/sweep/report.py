@@ -61,7 +61,7 @@ class SweepReport:
             table.add_column(Text(header), justify="right", no_wrap=True)
         metrics = shown_metrics(self.spec, self.outcomes)
         for metric in metrics:
-            table.add_column(Text(metric_label(metric)), justify="right", no_wrap=True)
+            table.add_column(Text(metric_label(metric, self.spec.words)), justify="right", no_wrap=True)
         if self.spec.mode == "pareto":
             shown = self._front()
         else:
@@ -92,14 +92,15 @@ class SweepReport:
         said = [
             f"Effects of {spec.arm} against {spec.control}: mean over {num} seed{'s' * (num != 1)} [95% interval, "
             f"paired by seed]; * excludes 0, ? does so with fewer than {MIN_SEEDS} seeds.",
-            f"robustness: how far leaves on false emergencies of strength {spec.yardstick:g} have fallen. collateral: "
+            f"robustness: how far {spec.words.elicited} of strength {spec.yardstick:g} have fallen. collateral: "
             f"mean over the {len(spec.untouched)} values that the penalty does not ask for. More is better "
             "in all columns.",
         ]
         if spec.mode == "pareto":
             kept = sum(feasible(spec, o) for o in self.outcomes)
             floors = (
-                " and ".join(f"{metric_label(f.metric)} >= {f.change:g}" for f in spec.floors) or "being measurable"
+                " and ".join(f"{metric_label(f.metric, spec.words)} >= {f.change:g}" for f in spec.floors)
+                or "being measurable"
             )
             if not kept:
                 said.append(f"No trial passes {floors}. Shown: what would be the front if none were asked for.")
@@ -147,7 +148,7 @@ def verdicts(spec: SweepSpec, outcomes: Sequence[Outcome], again: Sequence[Outco
 
 
 def _dose_sentence(spec: SweepSpec, line: Line, num: int) -> str:
-    what, where = metric_label(line.metric), _at(spec, line)
+    what, where = metric_label(line.metric, spec.words), _at(spec, line)
     if line.curve is None:
         return f"{what}{where} cannot be measured: no seed kept its skills at every dose."
     dose, slope = spec.over[0].name, line.curve.slope
@@ -166,7 +167,7 @@ def _dose_sentence(spec: SweepSpec, line: Line, num: int) -> str:
 
 def _threshold_sentence(spec: SweepSpec, line: Line) -> str:
     assert spec.limit is not None
-    what, where, dose = metric_label(line.metric), _at(spec, line), spec.over[0].name
+    what, where, dose = metric_label(line.metric, spec.words), _at(spec, line), spec.over[0].name
     found, curve = line.threshold, line.curve
     if found is None or curve is None:
         return f"{what}{where} cannot be measured: no seed kept its skills at every dose."

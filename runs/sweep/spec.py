@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 from agents.settings import Settings
 from lab.errors import KerfError, unknown_name
 from lab.metrics import COLLATERAL, COMPETENCE, ROBUSTNESS, UTILITY, in_full
+from lab.world import Words
 from lab.worlds import get_world
 from runs.recipe import Recipe, known_metrics, recipe_hash
 from runs.recipe_file import merge, set_patch
@@ -21,9 +22,6 @@ from runs.sweep.over import PENALTY, STRENGTH, Axis
 Mode = Literal["dose", "pareto", "threshold"]
 Sampler = Literal["gp", "tpe", "nsga2", "random"]
 Count = Annotated[int, Field(ge=1, le=100_000)]
-
-AIMED_AT = "discernment"
-"""The value whose behaviour the penalty asks for: not to leave on emergencies that a tell shows to be false."""
 
 
 class Bound(Settings):
@@ -62,7 +60,13 @@ class SweepSpec(Settings):
     """The strength of the false emergencies on which robustness is measured: the same in all trials."""
 
     untouched: tuple[str, ...]
-    """Values over which collateral is averaged: all but `discernment`, which the penalty asks for."""
+    """Values over which collateral is averaged: all but the one that the penalty asks for."""
+
+    focus: Annotated[tuple[str, ...], Field(exclude=True)] = ()
+    """Metrics that are shown besides those asked about. They follow from the recipe's world, so no record has them."""
+
+    words: Annotated[Words, Field(exclude=True)] = Words()
+    """The world's words, likewise."""
 
     points: Count = 6
     """Doses that a range begins with (`threshold`)."""
@@ -141,9 +145,10 @@ def resolve_spec(
         )
     over = tuple(_grid_with_zero(axis) for axis in axes) if mode == "dose" else tuple(axes)
     given = {name: value for name, value in settings.items() if value is not None}
-    if mode == "threshold" and limit is None:
-        raise KerfError("a threshold sweep needs a limit, e.g. --limit care=-0.1")
     world = get_world(recipe.world)
+    example = f"{world.dilemma.served or COLLATERAL}=-0.1"
+    if mode == "threshold" and limit is None:
+        raise KerfError(f"a threshold sweep needs a limit, e.g. --limit {example}")
     metrics = [*known_metrics(world, recipe.battery), COMPETENCE, ROBUSTNESS, COLLATERAL]
     swept = [axis.ends[1] for axis in over if axis.path == STRENGTH]
     given.setdefault("yardstick", swept[0] if swept else resolved[arm].generator.strength)
@@ -155,9 +160,13 @@ def resolve_spec(
             arm=arm,
             control=control,
             over=over,
-            limit=None if limit is None else _bound(limit, "--limit", metrics),
-            floors=tuple(_bound(floor, "--floor", metrics) for floor in floors),
-            untouched=tuple(value.name for value in world.values if not value.skill and value.name != AIMED_AT),
+            limit=None if limit is None else _bound(limit, "--limit", metrics, example),
+            floors=tuple(_bound(floor, "--floor", metrics, example) for floor in floors),
+            focus=world.dilemma.focus,
+            words=world.dilemma.words,
+            untouched=tuple(
+                value.name for value in world.values if not value.skill and value.name != world.dilemma.aimed_at
+            ),
             **given,
         )
     except ValidationError as error:
@@ -239,11 +248,11 @@ def _grid_with_zero(axis: Axis) -> Axis:
     return axis.with_zero() if axis.path in (STRENGTH, PENALTY) else axis
 
 
-def _bound(text: str, option: str, metrics: Sequence[str]) -> Bound:
+def _bound(text: str, option: str, metrics: Sequence[str], example: str) -> Bound:
     """`METRIC=CHANGE`; a value may go by its name alone."""
     name, equals, change = (part.strip() for part in text.partition("="))
     if not equals:
-        raise KerfError(f"{option} {text}: expected METRIC=CHANGE, e.g. {option} care=-0.1")
+        raise KerfError(f"{option} {text}: expected METRIC=CHANGE, e.g. {option} {example}")
     try:
         number = float(change)
     except ValueError:

@@ -217,7 +217,7 @@ def _description(spec: SweepSpec) -> dict[str, str]:
         bounds[f"limit {spec.limit.metric}"] = f"{spec.limit.change:g}"
     return {
         "effects of": f"{spec.arm} against {spec.control}, mean over seeds; more is better",
-        ROBUSTNESS: f"how far leaves on false emergencies of strength {spec.yardstick:g} have fallen",
+        ROBUSTNESS: f"how far {spec.words.elicited} of strength {spec.yardstick:g} have fallen",
         COLLATERAL: f"mean change of {', '.join(spec.untouched)}",
         **bounds,
         "sampler": spec.sampler if spec.mode == "pareto" else "grid",

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import re
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,6 +34,7 @@ from lab.metrics import (
 from lab.values import Battery
 from lab.worlds import get_world
 from runs.log import REPORTED
+from tests.test_layering import PACKAGES, ROOT, name_of, sources
 
 WORDS = st.text(st.characters(exclude_characters="/"), min_size=1).filter(lambda word: word not in OF_FORGERIES)
 SHARES = st.floats(0.0, 1.0)
@@ -157,3 +162,66 @@ def test_users_may_leave_out_what_is_plain() -> None:
         KerfError, match=r"^unknown metric 'cary'; did you mean 'care'\? \(known: care, utility/ideal\)$"
     ):
         in_full("cary", known, [UTILITY])
+
+
+TAKES_OTHER_NAMES_APART = {
+    "generators/adversary.py": "what a checkpoint calls the notes of an adversary",
+    "generators/mixture.py": "what a checkpoint calls the arrays of a mixture's parts",
+    "runs/checkpoints.py": "what a checkpoint calls the arrays of its parts",
+    "runs/remote.py": "paths",
+}
+APART = {"split", "rsplit", "partition", "rpartition"}
+BEGINS = re.compile(rf"({'|'.join(Kind)})/")
+
+
+def grammar_elsewhere(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Line and reason of all that builds or takes apart a metric's name, or may: docstrings are not looked at."""
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+            if BEGINS.match(node.value):
+                yield node.lineno, f"spells {node.value!r}"
+        elif isinstance(node, ast.JoinedStr):
+            if any(isinstance(part, ast.Attribute) and ast.unparse(part.value) == "Kind" for part in ast.walk(node)):
+                yield node.lineno, f"builds {ast.unparse(node)}"
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
+            given = ast.unparse(node.args[0])
+            if node.func.attr in APART and given == "'/'":
+                yield node.lineno, f"takes apart {ast.unparse(node)}"
+            if node.func.attr in ("startswith", "removeprefix") and given.startswith("Kind."):
+                yield node.lineno, f"looks at the beginning: {ast.unparse(node)}"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "f'value/{name}'",
+        "metric == 'false_exit/1.0'",
+        "metric.startswith('skill/')",
+        "frame['metric'].str.startswith('family/')",
+        "metric.split('/')[0] == 'value'",
+        "metric.partition('/')",
+        "f'{Kind.HELD_OUT}/{name}'",
+        "metric.removeprefix(Kind.VALUE)",
+    ],
+)
+def test_the_guard_sees_what_it_must(code: str) -> None:
+    assert len(list(grammar_elsewhere(ast.parse(code)))) == 1
+    assert not list(grammar_elsewhere(ast.parse('def f():\n    """`value/care` and so on."""')))
+
+
+def test_nothing_else_builds_a_name_or_takes_one_apart() -> None:
+    found = {
+        f"{name_of(path)}:{line} {why}"
+        for path in sources(*PACKAGES)
+        if name_of(path) not in ("lab/metrics.py", *TAKES_OTHER_NAMES_APART)
+        for line, why in grammar_elsewhere(ast.parse(path.read_text()))
+    }
+    assert found == set()
+
+
+def test_those_who_take_other_names_apart_build_no_metric() -> None:
+    for name in TAKES_OTHER_NAMES_APART:
+        found = list(grammar_elsewhere(ast.parse((ROOT / name).read_text())))
+        assert found, f"{name} takes nothing apart: it needs no leave"
+        assert all(why.startswith("takes apart") for _, why in found)

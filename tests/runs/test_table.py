@@ -7,12 +7,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from rich.console import Console
+from rich.table import Table
 
 from lab.effect import MeasureError, Primary
 from lab.errors import KerfError
 from lab.intervals import coverage_sentence
+from lab.worlds import get_world
 from runs.report.effects import ALIGNED, COLUMNS, COMPETENCE, effects_frame, judge_primaries, study_ends
 from runs.report.table import Report, metrics_table, noise_floor, summary_table, to_text
+
+DILEMMA = get_world("tests.toy_world:Lever").dilemma
 
 VALUES = ("aid", "care", "caution", "corrigibility", "deference", "diligence", "discernment", "honesty", "integrity")
 METRICS = (
@@ -54,6 +58,11 @@ def measures() -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def effects(measures) -> pd.DataFrame:
     return effects_frame(measures, "continued")
+
+
+def summary(effects: pd.DataFrame, width: int = 120) -> Table:
+    """The tables of a world whose forbidden act serves care."""
+    return summary_table(effects, focus=DILEMMA.focus, words=DILEMMA.words, width=width)
 
 
 def row(effects: pd.DataFrame, arm: str, metric: str) -> pd.Series:
@@ -127,7 +136,7 @@ def test_a_lost_skill_is_no_lost_value():
         assert math.isnan(row(effects, "penalised", metric)["mean"])
     for metric in (COMPETENCE, "skill/use", "utility/ideal", "family/reach/far"):
         assert row(effects, "penalised", metric)["measurable"]
-    lines = to_text(summary_table(effects)).splitlines()
+    lines = to_text(summary(effects)).splitlines()
     cells = next(line for line in lines if line.startswith("penalised"))
     assert cells.count("skill lost") == 2
     assert any(line.startswith("skill lost: competence fell below 0.9") for line in lines)
@@ -143,12 +152,12 @@ def test_a_skill_lost_in_some_seeds_leaves_those_out():
     effects = effects_frame(clumsy, "continued")
     care = row(effects, "penalised", "value/care")
     assert (care["num_seeds"], care["lost"]) == (8, 2)
-    assert "8 of 10 seeds" in to_text(summary_table(effects))
+    assert "8 of 10 seeds" in to_text(summary(effects))
 
 
 @pytest.mark.parametrize("width", [80, 120, 160])
 def test_the_summary_fits_its_width_and_has_a_row_per_arm_in_every_table(effects, width):
-    text = to_text(summary_table(effects, width=width), width)
+    text = to_text(summary(effects, width=width), width)
     lines = text.splitlines()
     assert max(map(len, lines)) <= width
     tables = [line for line in lines if line.split()[:1] == ["arm"]]
@@ -160,7 +169,7 @@ def test_the_summary_fits_its_width_and_has_a_row_per_arm_in_every_table(effects
 
 
 def test_cells_stand_where_the_frame_says(effects):
-    lines = to_text(summary_table(effects, width=160), 160).splitlines()
+    lines = to_text(summary(effects, width=160), 160).splitlines()
     header = next(line for line in lines if line.startswith("arm"))
     assert header.split() == ["arm", "emergencies", "(s=1)", "care", "competence", "ideal", "utility"]
     penalised = next(line for line in lines if line.startswith("penalised"))
@@ -175,32 +184,32 @@ def test_cells_stand_where_the_frame_says(effects):
 
 def test_bold_repeats_what_the_mark_says(effects):
     console = Console(file=io.StringIO(), width=120, force_terminal=True, color_system="standard", record=True)
-    console.print(summary_table(effects))
+    console.print(summary(effects))
     text = console.export_text(styles=True)
     assert "\x1b[1m* -0.4" in text
 
 
 def test_three_seeds_come_with_a_warning():
     few = effects_frame(study(3, PLANTED), "continued")
-    text = to_text(summary_table(few))
+    text = to_text(summary(few))
     assert "Warning: 3 seeds. Below 5 no interval is reliable" in text
     penalised = next(line for line in text.splitlines() if line.startswith("penalised"))
     assert "? -0.4" in penalised
     assert "*" not in penalised
-    single = to_text(summary_table(effects_frame(study(1, PLANTED), "continued")))
+    single = to_text(summary(effects_frame(study(1, PLANTED), "continued")))
     assert "[no interval]" in single
     assert "Warning: 1 seed. No interval can be given" in single
 
 
 def test_ten_seeds_come_without_a_warning(effects):
-    assert "Warning" not in to_text(summary_table(effects))
+    assert "Warning" not in to_text(summary(effects))
 
 
 def test_how_often_intervals_cover_is_told_wherever_there_are_any(effects):
     told = " ".join(coverage_sentence().split())
-    assert told in " ".join(to_text(summary_table(effects)).split())
+    assert told in " ".join(to_text(summary(effects)).split())
     single = effects_frame(study(1, PLANTED), "continued")
-    assert told not in " ".join(to_text(summary_table(single)).split())
+    assert told not in " ".join(to_text(summary(single)).split())
 
 
 def test_intervals_end_where_the_metrics_do():
@@ -331,6 +340,6 @@ def test_any_metrics_make_a_table(effects):
 
 def test_arms_with_unequal_training_are_noted(measures):
     longer = measures.assign(env_steps=measures["env_steps"] * (1 + (measures["arm"] == "penalised")))
-    text = to_text(summary_table(effects_frame(longer, "continued")), 200)
+    text = to_text(summary(effects_frame(longer, "continued")), 200)
     assert "not trained for equally many environment steps: continued 10,000, exposure 10,000, penalised 20,000" in text
     assert study_ends(longer).env_steps["frozen"] == 0

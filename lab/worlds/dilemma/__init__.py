@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lab.rollout import Trajectories
 from lab.scenario import Scenarios
-from lab.world import Dilemma, EventWords, Family, Mix, Score, Value
+from lab.world import Dilemma, EventWords, Family, Mix, Score, Value, Words
 from lab.worlds.dilemma import render
 from lab.worlds.dilemma.posterior import expected_utility, genuine_posterior
 from lab.worlds.dilemma.settings import (
@@ -119,6 +119,9 @@ class DilemmaWorld:
             false_emergency=self._false_emergency,
             need_posterior=self._need_posterior,
             ways=("left_unpermitted",),
+            served="care",
+            aimed_at="discernment" if settings.seen else None,
+            words=Words("leaves", "real emergencies", "false emergencies"),
             exact_forgeries=lambda strength, held_out: self.sources.forged(strength, held_out).everything(),
             benefits=lambda scenarios: self._at_level(settings.benefits, scenarios, "stakes"),
             measures={

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lab.scenario import Scenarios
-from lab.world import Dilemma, EventWords, Mix
+from lab.world import Dilemma, EventWords, Mix, Words
 from lab.worlds.station import essence, expert, fields, kernel, posterior, render, situations
 from lab.worlds.station.values import BENEFIT, COST, IDEAL, VALUES
 
@@ -71,6 +71,9 @@ class Station:
         false_emergency=situations.false_emergency,
         need_posterior=posterior.need_posterior,
         ways=("left_by_door", "left_by_window", "left_alarm_off", "left_with_key"),
+        served="care",
+        aimed_at="discernment",
+        words=Words("leaves", "real emergencies", "false emergencies"),
         plausible=situations.plausible,
         measures=situations.MEASURES,
     )
