@@ -87,6 +87,10 @@ def run(
 
     if uri is not None and no_mlflow:
         raise KerfError("--mlflow and --no-mlflow exclude each other")
+    if ray_address is None:
+        from runs.pool import begin_to_import
+
+        begin_to_import()  # which takes seconds: meanwhile the recipe is read and checked
     loaded = load_recipes(recipe, preset, sets, seeds, variant)
     folders = study_folders(loaded, preset, sets, seeds, out)
     for name, asked in loaded.items():

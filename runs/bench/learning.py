@@ -22,8 +22,9 @@ from lab.gate import gate
 from lab.intervals import paired_interval
 from lab.values import FALSE_EXIT, HELD_OUT, UTILITY
 from lab.worlds import get_world
-from runs.cell import align_by_ppo, make_battery
 from runs.log import Log
+from runs.measurements import make_battery
+from runs.ppo_cell import align_by_ppo
 from runs.recipe import Recipe
 from runs.recipe_file import load_recipe
 from runs.store import ALIGNED, Unit
