@@ -89,8 +89,16 @@ class PolicyNetwork(nn.Module):
                 tensor.copy_(torch.tensor(weights[name]))
 
 
+class _Linear(nn.Linear):
+    """A layer whose maker sets its weights: torch would draw them from its global generator, and `skip_init`, which
+    would not, imports sympy."""
+
+    def reset_parameters(self) -> None:
+        pass
+
+
 def _linear(inputs: int, outputs: int, gain: float, generator: torch.Generator) -> nn.Linear:
-    layer: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs)
+    layer = _Linear(inputs, outputs)
     nn.init.orthogonal_(layer.weight, gain, generator=generator)
     nn.init.zeros_(layer.bias)
     return layer

@@ -70,22 +70,15 @@ def typed(settings: GeneratorSettings) -> GeneratorSettings:
     return _typed(settings, _factory(settings.kind))
 
 
-def _target(kind: str) -> str:
-    """Where a kind's factory is. Whether it is a plug-in's is only looked up if it is not built in: that reads the
-    metadata of all installed packages."""
-    known = BUILT_IN if kind in BUILT_IN else known_generators()
+def _factory(kind: str) -> Factory:
+    known = known_generators()
     if kind not in known:
         raise unknown_name("generator", kind, known)
-    return known[kind]
-
-
-def _factory(kind: str) -> Factory:
-    target = _target(kind)
-    module, _, attribute = target.partition(":")
+    module, _, attribute = known[kind].partition(":")
     try:
         factory: Factory = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
-        raise KerfError(f"generator {kind!r}: cannot load {target!r}: {error}") from error
+        raise KerfError(f"generator {kind!r}: cannot load {known[kind]!r}: {error}") from error
     return factory
 
 
@@ -107,7 +100,7 @@ def _typed(settings: GeneratorSettings, factory: Factory) -> GeneratorSettings:
 def _make(world: World, settings: GeneratorSettings) -> Generator:
     factory = _factory(settings.kind)
     generator = factory(world, _typed(settings, factory))
-    target = _target(settings.kind)
+    target = known_generators()[settings.kind]
     if not isinstance(generator, Generator):
         raise KerfError(
             f"generator {settings.kind!r}: {target!r} must make a generators.base.Generator, "

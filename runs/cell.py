@@ -6,7 +6,7 @@ imported when it is needed: a study by exact gradients does without RLlib.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 
 from agents.export import Exportable, load_policy, read_card, save_policy
@@ -14,7 +14,7 @@ from agents.network import TorchPolicy
 from lab.exact_battery import AnyBattery
 from lab.gate import gate
 from lab.worlds import get_world
-from runs.arms import ResolvedArm, before
+from runs.arms import ResolvedArm, before, needs
 from runs.checkpoints import EVERY, Checkpoints
 from runs.doses import write_doses
 from runs.log import Log, Progress
@@ -52,15 +52,6 @@ def run_unit(
         else:
             yield from train_arm(recipe, arms[unit.arm], unit, store, num_threads, checkpoints)
     checkpoints.remove()
-
-
-def needs(arms: Mapping[str, ResolvedArm], unit: Unit) -> list[Unit]:
-    """What must be finished before `unit` can begin: the seed's aligned agent, the cell that it is yoked to, and the
-    one from whose end it starts."""
-    if unit.arm == ALIGNED:
-        return []
-    arm = arms[unit.arm]
-    return [Unit(name, unit.seed) for name in (ALIGNED, arm.yoked_to, arm.after) if name is not None]
 
 
 def align(

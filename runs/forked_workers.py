@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 CAN_FORK = sys.platform == "linux"
 """Whether a process that has loaded numerical libraries can be forked: elsewhere some of them do not survive it."""
 
+COMMON = ("torch", "numba", "runs.cell", "scipy.stats", "pandas", "pyarrow.parquet")
+"""What the workers of every study import sooner or later."""
+
 SHOWN = 4_000
 """Characters that are kept of what a dead process wrote last."""
 
@@ -104,6 +107,12 @@ _server: _ForkServer | None = None
 def get_ready(modules: Sequence[str]) -> None:
     """Have the process that workers are forked from import `modules`; starts it if need be, and waits for nothing."""
     _fork_server().load(modules)
+
+
+def begin_to_import() -> None:
+    """Have imports begin that the workers of every study need, before it is known which study it is."""
+    if CAN_FORK:
+        get_ready(COMMON)
 
 
 def _fork_server() -> _ForkServer:

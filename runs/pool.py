@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from lab.errors import KerfError
 from runs.disk import DiskError
-from runs.forked_workers import CAN_FORK, ForkedCrew, get_ready, stop
+from runs.forked_workers import CAN_FORK, COMMON, ForkedCrew, get_ready, stop
 from runs.recipe import Recipe
 from runs.remote import remote_of
 from runs.store import Named, Store, Unit
@@ -81,13 +81,13 @@ def train(
 
 def modules_of(recipe: Recipe) -> list[str]:
     """What `train` imports for a study of `recipe`: workers that are forked have it from the beginning."""
-    return ["runs.cell", "runs.ppo_cell" if recipe.exact is None else "runs.exact_cell"]
+    return [*COMMON, "runs.ppo_cell" if recipe.exact is None else "runs.exact_cell"]
 
 
-def begin_to_import() -> None:
-    """Have workers' imports begin, those that every study needs, before it is known which study it is."""
-    if CAN_FORK:
-        get_ready(["runs.cell"])
+def prepare(recipe: Recipe) -> None:
+    """Have what workers of `recipe` need imported from now on, if they are going to be forked."""
+    if CAN_FORK and not _ray_runs() and not needs_ray(recipe):
+        get_ready(modules_of(recipe))
 
 
 def cpus_needed(recipe: Recipe, num_workers: int) -> int:

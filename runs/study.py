@@ -55,8 +55,10 @@ def run_study(
         KerfError: for a folder that cannot take the study, or a GPU that is asked for and not there.
     """
     from runs.measurements import make_battery
+    from runs.pool import prepare
 
     check_gpus(recipe)
+    prepare(recipe)
     battery = make_battery(recipe)
     with open_study(out, manifest(recipe, battery)) as store:
         write_once(store, recipe, battery)
@@ -160,7 +162,7 @@ class _Study:
         todo = [unit for unit in (*aligned, *cells) if unit not in finished and unit.seed not in barred]
         if not todo:
             return self._gate_code()
-        from runs.cell import needs
+        from runs.arms import needs
         from runs.pool import Pool, cpus_needed, modules_of, needs_ray, ray_for, train
         from runs.progress import Display
 
@@ -187,6 +189,8 @@ class _Study:
                 dropped = [] if passed else [cell for cell in todo if cell.seed == unit.seed and cell != unit]
                 display.dropped(dropped)
                 return dropped
+
+            import runs.report  # noqa: F401  # which the end needs: now, while the workers start
 
             failures = pool.run(
                 todo,

@@ -32,10 +32,10 @@ def get_world(name: str) -> World:
         KerfError: for an unknown name (with the nearest spelling), or a target that cannot be imported, raises whatever
             it be, or makes something that lacks a member of `World`.
     """
-    # plug-ins are only looked up where they are meant: that reads the metadata of all installed packages
-    target = name if ":" in name else BUILT_IN.get(name) or known_worlds().get(name)
+    known = known_worlds()
+    target = name if ":" in name else known.get(name)
     if target is None:
-        raise unknown_name("world", name, known_worlds())
+        raise unknown_name("world", name, known)
     module, _, attribute = target.partition(":")
     try:
         factory = getattr(importlib.import_module(module), attribute)

@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from lab.errors import KerfError, unknown_name
 from runs import disk
-from runs.cell import needs
+from runs.arms import needs
 from runs.pool import cpus_needed, needs_ray, ray_for
 from runs.preflight import check_gpus
 from runs.recipe import Recipe, recipe_hash
