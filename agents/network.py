@@ -38,11 +38,12 @@ class PolicyNetwork(nn.Module):
         num_observations: D, length of an observation.
         num_actions: A.
         settings: Widths, nonlinearity, shared or separate trunks.
-        generator: Where the initial weights are drawn from. torch's global generator is neither read nor moved.
+        generator: Where the initial weights are drawn from; None leaves them as they are, to be loaded. torch's global
+            generator is neither read nor moved.
     """
 
     def __init__(
-        self, num_observations: int, num_actions: int, settings: NetworkSettings, generator: torch.Generator
+        self, num_observations: int, num_actions: int, settings: NetworkSettings, generator: torch.Generator | None
     ) -> None:
         super().__init__()
         self.num_observations = num_observations
@@ -97,14 +98,15 @@ class _Linear(nn.Linear):
         pass
 
 
-def _linear(inputs: int, outputs: int, gain: float, generator: torch.Generator) -> nn.Linear:
+def _linear(inputs: int, outputs: int, gain: float, generator: torch.Generator | None) -> nn.Linear:
     layer = _Linear(inputs, outputs)
-    nn.init.orthogonal_(layer.weight, gain, generator=generator)
-    nn.init.zeros_(layer.bias)
+    if generator is not None:
+        nn.init.orthogonal_(layer.weight, gain, generator=generator)
+        nn.init.zeros_(layer.bias)
     return layer
 
 
-def _trunk(inputs: int, settings: NetworkSettings, generator: torch.Generator) -> nn.Sequential:
+def _trunk(inputs: int, settings: NetworkSettings, generator: torch.Generator | None) -> nn.Sequential:
     layers: list[nn.Module] = []
     for width in settings.hidden:
         layers += [_linear(inputs, width, _HIDDEN_GAIN, generator), _ACTIVATIONS[settings.activation]()]
@@ -140,7 +142,7 @@ class TorchPolicy:
         cls, num_observations: int, num_actions: int, settings: NetworkSettings, weights: Weights
     ) -> TorchPolicy:
         """A policy with a copy of `weights`. Raises `KerfError` if they do not fit."""
-        network = PolicyNetwork(num_observations, num_actions, settings, torch.Generator())
+        network = PolicyNetwork(num_observations, num_actions, settings, None)
         network.load(weights)
         return cls(network.requires_grad_(False).eval())
 

@@ -6,6 +6,7 @@ It has one thread and waits at its driver's socket (`runs.forked_workers`). Ever
     ["fork"]                 fork a worker, which gets the two descriptors that come along: its driver's connection and
                              a file that takes what it writes to stdout and stderr
     ["reap", pid]            answer with the exit code of that worker, which is ending (negative: the signal)
+    ["answer"]               answer with 0
 
 A worker receives over its connection a `Start`, then units, and sends what it has to say. It ends with its driver.
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import pickle
 import select
 import signal
 import socket
@@ -26,7 +28,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-from runs.worker import Task, UnitDoer, WorkerError
+from runs.worker import UnitDoer, WorkerError
 
 PACKET = 65_536
 """Bytes of the largest request."""
@@ -40,13 +42,13 @@ class Start:
     """What a worker begins with.
 
     Attributes:
-        task: What it is for.
+        task: What it is for: a `Task`, pickled, because `path` says where what it names is imported from.
         environment: Its driver's environment variables, as they are now.
         folder: Its driver's working folder.
         path: Its driver's `sys.path`.
     """
 
-    task: Task
+    task: bytes
     environment: Mapping[str, str]
     folder: str
     path: Sequence[str]
@@ -82,7 +84,7 @@ def serve(descriptor: int) -> None:
                 for each in descriptors:
                     os.close(each)
             else:
-                control.send(json.dumps(_reaped(*arguments)).encode())
+                control.send(json.dumps(_reaped(*arguments) if what == "reap" else 0).encode())
 
 
 def _reaped(pid: int) -> int:
@@ -120,7 +122,7 @@ def _do_units(connection: Connection[Any, Any]) -> None:
     os.chdir(start.folder)
     sys.path[:] = start.path
     try:
-        doer = UnitDoer(start.task)
+        doer = UnitDoer(pickle.loads(start.task))
     except Exception as error:
         connection.send(WorkerError.of(error))
         return

@@ -10,6 +10,7 @@ import atexit
 import contextlib
 import json
 import os
+import pickle
 import signal
 import socket
 import subprocess
@@ -31,6 +32,9 @@ CAN_FORK = sys.platform == "linux"
 
 COMMON = ("torch", "numba", "runs.cell", "scipy.stats", "pandas", "pyarrow.parquet")
 """What the workers of every study import sooner or later."""
+
+GONE = -int(signal.SIGKILL)
+"""Exit code of a worker whose parent is gone, so that nobody can tell."""
 
 SHOWN = 4_000
 """Characters that are kept of what a dead process wrote last."""
@@ -57,10 +61,11 @@ class _ForkServer:
                 env=_environment(),
             )
         self._loaded = set[str]()
+        self._how: str | None = None
 
     @property
     def lives(self) -> bool:
-        """Whether it can be asked."""
+        """Whether it was not seen to have ended."""
         return self._process.poll() is None
 
     def load(self, modules: Sequence[str]) -> None:
@@ -76,43 +81,46 @@ class _ForkServer:
 
     def reap(self, pid: int) -> int:
         """The exit code of a worker that is ending; negative: the signal that killed it."""
-        self._ask("reap", pid)
-        answer = self._control.recv(64)
-        if not answer:
-            raise self._ended()
-        return int(json.loads(answer))
+        answer = self._answer("reap", pid)
+        return GONE if answer is None else answer
+
+    def answers(self) -> bool:
+        """Whether it answers, once it has done what it was asked before; else it has ended, or is about to."""
+        return self._answer("answer") is not None
 
     def end(self) -> None:
         """End it. Its workers live on until they are ended."""
         self._process.kill()
-        self._process.wait()
+        self.ending()
         self._control.close()
         self._output.close()
 
-    def _ask(self, *request: str | int, descriptors: Sequence[int] = ()) -> None:
+    def _answer(self, *request: str | int) -> int | None:
+        self._ask(*request)
         try:
-            socket.send_fds(self._control, [json.dumps(request).encode()], descriptors)
-        except (BrokenPipeError, ConnectionResetError) as error:
-            raise self._ended() from error
+            answer = self._control.recv(64)
+        except ConnectionResetError:
+            return None
+        return int(json.loads(answer)) if answer else None
 
-    def _ended(self) -> RuntimeError:
-        return RuntimeError(
-            f"the process that workers are forked from has ended ({_code(self._process.wait())}): {_tail(self._output)}"
-        )
+    def _ask(self, *request: str | int, descriptors: Sequence[int] = ()) -> None:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has ended, which its workers tell
+            socket.send_fds(self._control, [json.dumps(request).encode()], descriptors)
+
+    def ending(self) -> str:
+        """How it ended, which it has, in words."""
+        if self._how is None:
+            self._how = f"{_code(self._process.wait())}; {_last(self._output)}"
+        return f"the process that workers are forked from has ended: {self._how}"
 
 
 _server: _ForkServer | None = None
 
 
-def get_ready(modules: Sequence[str]) -> None:
-    """Have the process that workers are forked from import `modules`; starts it if need be, and waits for nothing."""
-    _fork_server().load(modules)
-
-
-def begin_to_import() -> None:
-    """Have imports begin that the workers of every study need, before it is known which study it is."""
-    if CAN_FORK:
-        get_ready(COMMON)
+def get_ready(modules: Sequence[str] = ()) -> None:
+    """Have the process that workers are forked from import what all of them need, and `modules`; starts it if need be,
+    and waits for nothing."""
+    _fork_server().load((*COMMON, *modules))
 
 
 def _fork_server() -> _ForkServer:
@@ -142,7 +150,7 @@ class ForkedWorker:
         with theirs:
             server.fork(theirs.fileno(), self._output.fileno())
         self._pid: int | None = None
-        self._send(Start(task, _environment(), os.getcwd(), list(sys.path)))
+        self._send(Start(pickle.dumps(task), _environment(), os.getcwd(), list(sys.path)))
 
     def begin(self, unit: Named, alone: bool) -> None:
         self._send((unit, alone))
@@ -172,11 +180,12 @@ class ForkedWorker:
             self.connection.send(what)
 
     def _died(self) -> WorkerError:
-        how = "as it started"
-        if self._pid is not None:
-            how = _code(self._server.reap(self._pid))
+        if self._pid is None:
+            why = "its process ended as it started" if self._server.answers() else self._server.ending()
+        else:
+            why = f"its process ended: {_code(self._server.reap(self._pid))}"
             self._pid = None
-        return WorkerError(Fault.DIED, f"its process ended ({how})", _tail(self._output))
+        return WorkerError(Fault.DIED, why, _tail(self._output))
 
 
 class ForkedCrew:
@@ -213,7 +222,12 @@ def _code(code: int) -> str:
     if code >= 0:
         return f"exit code {code}"
     name = signal.Signals(-code).name
-    return f"{name}; is there memory enough?" if name == "SIGKILL" else name
+    return f"{name}, as where memory runs out" if name == "SIGKILL" else name
+
+
+def _last(output: IO[bytes]) -> str:
+    """The last line that was written there."""
+    return next(iter(_tail(output).strip().splitlines()[-1:]), "without a word")
 
 
 def _tail(output: IO[bytes]) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from lab.errors import KerfError
 from runs.disk import DiskError
-from runs.forked_workers import CAN_FORK, COMMON, ForkedCrew, get_ready, stop
+from runs.forked_workers import CAN_FORK, ForkedCrew, get_ready, stop
 from runs.recipe import Recipe
 from runs.remote import remote_of
 from runs.store import Named, Store, Unit
@@ -80,8 +80,8 @@ def train(
 
 
 def modules_of(recipe: Recipe) -> list[str]:
-    """What `train` imports for a study of `recipe`: workers that are forked have it from the beginning."""
-    return [*COMMON, "runs.ppo_cell" if recipe.exact is None else "runs.exact_cell"]
+    """What `train` imports for `recipe` in particular: workers that are forked have it from the beginning."""
+    return ["runs.ppo_cell" if recipe.exact is None else "runs.exact_cell"]
 
 
 def prepare(recipe: Recipe) -> None:
