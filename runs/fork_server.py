@@ -26,9 +26,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from runs.worker import UnitDoer, WorkerError
+
+WORKER = "kerf-worker"
+"""Name of a worker's process, as `ps` and `top` show it."""
 
 PACKET = 65_536
 """Bytes of the largest request."""
@@ -103,6 +107,7 @@ def _work(connected: int, output: int) -> None:
         for standard in (1, 2):
             os.dup2(output, standard)
         os.close(output)
+        Path("/proc/self/comm").write_text(WORKER)
         threading.Thread(target=_end_with, args=(connected,), daemon=True).start()
         with Connection(connected) as connection:
             _do_units(connection)
