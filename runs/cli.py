@@ -84,9 +84,9 @@ def run(
     if uri is not None and no_mlflow:
         raise KerfError("--mlflow and --no-mlflow exclude each other")
     if ray_address is None:
-        from runs.forked_workers import CAN_FORK, get_ready
+        from runs.forked_workers import get_ready, will_fork
 
-        if CAN_FORK:
+        if will_fork():
             get_ready()  # which takes seconds: meanwhile the recipe is read and checked
     from runs.preflight import check_out
     from runs.recipe_file import load_recipes

@@ -117,6 +117,12 @@ class _ForkServer:
 _server: _ForkServer | None = None
 
 
+def will_fork() -> bool:
+    """Whether workers are forked here, if nothing asks for Ray: this process is not connected to one."""
+    ray = sys.modules.get("ray")  # not imported to find out
+    return CAN_FORK and not (ray is not None and ray.is_initialized())
+
+
 def get_ready(modules: Sequence[str] = ()) -> None:
     """Have the process that workers are forked from import what all of them need, and `modules`; starts it if need be,
     and waits for nothing."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from lab.errors import KerfError
 from runs.disk import DiskError
-from runs.forked_workers import CAN_FORK, ForkedCrew, get_ready, stop
+from runs.forked_workers import CAN_FORK, ForkedCrew, get_ready, stop, will_fork
 from runs.recipe import Recipe
 from runs.remote import remote_of
 from runs.store import Named, Store, Unit
@@ -86,7 +85,7 @@ def modules_of(recipe: Recipe) -> list[str]:
 
 def prepare(recipe: Recipe) -> None:
     """Have what workers of `recipe` need imported from now on, if they are going to be forked."""
-    if CAN_FORK and not _ray_runs() and not needs_ray(recipe):
+    if will_fork() and not needs_ray(recipe):
         get_ready(modules_of(recipe))
 
 
@@ -170,12 +169,6 @@ def on_loopback() -> Iterator[None]:
         yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = could_cluster
-
-
-def _ray_runs() -> bool:
-    """Whether this process is connected to a Ray; does not import it to find out."""
-    ray = sys.modules.get("ray")
-    return ray is not None and ray.is_initialized()
 
 
 @dataclass
@@ -422,7 +415,7 @@ class Pool(Generic[U]):
 
 
 def _crew(task: Task, modules: Sequence[str]) -> Crew[Any]:
-    if not _ray_runs():
+    if will_fork():
         return ForkedCrew(task, modules)
     from runs.ray_workers import RayCrew
 

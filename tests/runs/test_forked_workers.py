@@ -34,7 +34,7 @@ ENOUGH = 120.0
 @pytest.fixture(autouse=True)
 def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forked workers, though other tests of this process may have a Ray; and no long pauses between two tries."""
-    monkeypatch.setattr(pool, "_ray_runs", lambda: False)
+    monkeypatch.setattr(pool, "will_fork", lambda: True)
     monkeypatch.setattr(pool, "BACKOFF", 0.01)
 
 
