@@ -13,6 +13,7 @@ A worker receives over its connection a `Start`, then units, and sends what it h
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -72,6 +73,7 @@ class Ready:
 def serve(descriptor: int) -> None:
     """Do what the driver at the other end of this socket asks for, until it is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver, which ends the workers
+    gc.disable()  # imports make hardly any garbage; and what is never looked at is shared with the workers for ever
     with socket.socket(fileno=descriptor) as control:
         while True:
             packet, descriptors, _, _ = socket.recv_fds(control, PACKET, 2)
@@ -82,7 +84,9 @@ def serve(descriptor: int) -> None:
                 for module in arguments:
                     importlib.import_module(module)
             elif what == "fork":
+                gc.freeze()
                 if os.fork() == 0:
+                    gc.enable()
                     control.close()
                     _work(*descriptors)
                 for each in descriptors:

@@ -202,6 +202,8 @@ class ForkedCrew:
         modules: What they need, imported before they are forked.
     """
 
+    why_late = "this machine may be too busy"
+
     def __init__(self, task: Task, modules: Sequence[str]) -> None:
         self._task, self._modules = task, modules
 

@@ -31,7 +31,7 @@ BACKOFF = 1.0
 """Seconds before the second try; before the third it is four times as many."""
 
 PATIENCE = 60.0
-"""Seconds that units may wait for a worker's CPU before this is told."""
+"""Seconds that units may wait for a worker before this is told."""
 
 LOOPBACK = "127.0.0.1"
 
@@ -343,7 +343,7 @@ class Pool(Generic[U]):
             pauses.append(PATIENCE)
         worker = self._crew.wait(heard, min(pauses, default=None))
         if worker is None and not self._busy and not self._idle and not pauses[:-1]:
-            self._tell(f"no worker has got its CPUs for {PATIENCE:.0f} s; the cluster may be full")
+            self._tell(f"no worker has started for {PATIENCE:.0f} s; {self._crew.why_late}")
         return worker
 
     def _heard(self, busy: _Busy[U], progress: Progress) -> None:

@@ -68,6 +68,8 @@ class RayCrew:
         task: What they are for.
     """
 
+    why_late = "the cluster may be full"
+
     def __init__(self, task: Task) -> None:
         self._task = task
         # Its own learner's; remote learners ask for theirs themselves.

@@ -92,6 +92,9 @@ W = TypeVar("W", bound=Worker)
 class Crew(Protocol[W]):
     """Where workers come from."""
 
+    why_late: str
+    """What may be the cause if workers do not start, in words."""
+
     def start(self) -> W:
         """Ask for a worker; `wait` gives it once it is ready, or cannot be had."""
 

@@ -232,6 +232,28 @@ def test_a_study_has_the_same_records_in_forked_workers_and_in_one_process_and_i
     assert records(tmp_path / "two") == records(tmp_path / "one")
 
 
+def align_and_tell_what_is_imported(recipe: Recipe, unit: Unit, store: Store, num_threads: int) -> Iterator[object]:
+    from runs.pool import train
+
+    before = set(sys.modules)
+    yield from train(recipe, unit, store, num_threads)
+    late = {name.partition(".")[0] for name in set(sys.modules) - before}
+    (store.path / "late.json").write_text(json.dumps(sorted(late - {name.partition(".")[0] for name in before})))
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_what_a_unit_imports_was_imported_before_its_worker_was_forked(write, tmp_path, exact):
+    patch: dict[str, object] = TOY
+    if exact:
+        phases = {phase: {"iterations": 2} for phase in ("imitation", "policy")}
+        patch = {"world": "dilemma_two", "exact": phases, "battery": {"exact": True}, "gate": TOY["gate"]}
+    recipe = load_recipe(write(patch | {"arms": {"frozen": {}}}))
+    modules = [__name__, *pool.modules_of(recipe)]
+    with Pool(recipe, tmp_path, 1, align_and_tell_what_is_imported, modules=modules) as workers:
+        assert not workers.run([Unit(ALIGNED, 0)], lambda unit: [], lambda progress: None, lambda unit: [])
+    assert json.loads((tmp_path / "late.json").read_text()) == []
+
+
 def test_what_asks_for_ray_gets_it_and_nothing_else_does(write):
     def asks(patch: dict[str, object]) -> bool:
         return pool.needs_ray(load_recipe(write(patch)))
