@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -15,6 +17,7 @@ import ray
 from numpy.typing import NDArray
 from ray.rllib.algorithms.ppo import PPO
 from ray.rllib.core import COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
+from ray.rllib.env import env_runner_group
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from ray.rllib.utils.metrics import (
     ENV_RUNNER_RESULTS,
@@ -57,8 +60,8 @@ class KerfAlgorithm(PPO):
     """PPO on whole batches of scenarios. `train()` is one iteration: ask, play, learn, tell.
 
     Iteration k draws its scenarios from `SeedSequence(seed, spawn_key=(k,))`, and the numbers that pick the actions
-    from a stream of their own (`agents.config.ACTIONS`). Ray must have been initialised: RLlib puts its config into the
-    object store even when nothing is remote. A checkpoint (`save_to_path`, `from_checkpoint`) is a pickle: for resuming
+    from a stream of their own (`agents.config.ACTIONS`). Ray must have been initialised if env runners or learners are
+    remote; otherwise nothing here needs it. A checkpoint (`save_to_path`, `from_checkpoint`) is a pickle: for resuming
     one's own runs only.
 
     The result of `train()` holds, as plain floats, `env_runners/{elicited, penalised, return_utility, return_penalty,
@@ -76,9 +79,13 @@ class KerfAlgorithm(PPO):
         return KerfConfig()
 
     def setup(self, config: Any) -> None:
-        if not ray.is_initialized():
-            raise RuntimeError("RLlib needs Ray even with nothing remote: call ray.init(...) first")
-        super().setup(config)
+        if ray.is_initialized():
+            super().setup(config)
+        elif self.config.num_env_runners or self.config.num_learners:
+            raise RuntimeError("remote env runners and learners need Ray: call ray.init(...) first")
+        else:
+            with _nothing_put():
+                super().setup(config)
         self.world = get_world(self.config.world)
         self.source: ScenarioSource = copy.deepcopy(self.config.source)
         self.num_iterations = 0
@@ -279,6 +286,17 @@ class KerfAlgorithm(PPO):
             if isinstance(answer, Exception):
                 raise answer
         return answers
+
+
+@contextmanager
+def _nothing_put() -> Iterator[None]:
+    """Lets RLlib build without Ray: meanwhile it keeps to itself the config that it puts into the object store for
+    remote env runners even if there are none, which is all that it asks of Ray when nothing is remote."""
+    env_runner_group.ray = SimpleNamespace(put=lambda value: None)
+    try:
+        yield
+    finally:
+        env_runner_group.ray = ray
 
 
 def _batch(columns: Mapping[str, NDArray[Any]]) -> MultiAgentBatch:

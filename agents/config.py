@@ -12,7 +12,8 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
 from agents.env_runner import KerfEnvRunner, world_spaces
 from agents.learner import KerfLearner
-from agents.network import KerfModule, Weights
+from agents.module import KerfModule
+from agents.network import Weights
 from agents.settings import NetworkSettings, TrainingSettings, refuse_latent
 from agents.shaping import Potential, random_potential
 from lab.elicitation import make_objective

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from agents.network import PolicyNetwork, TorchPolicy
+from agents.optimisers import SGD, Adam
 from agents.settings import ExactSettings
 from agents.tabular import LOGITS, Situations, TablePolicy, listed
 from lab.errors import KerfError
@@ -196,7 +197,7 @@ class ExactTrainer:
         if settings.anchor_coeff > 0:
             self._anchor = torch.log_softmax(torch.from_numpy(anchor.logits(observations)).double(), dim=-1)
         parameters = list(self._student.parameters().values())
-        optimisers = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
+        optimisers = {"sgd": SGD, "adam": Adam}
         self._optimiser = optimisers[settings.optimiser](parameters, lr=settings.learning_rate)
 
     def step(self, dose: float | None = None) -> dict[str, float]:

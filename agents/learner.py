@@ -17,7 +17,8 @@ from torch.optim.adam import adam
 
 from agents.gradient import losses, make_gradient
 from agents.latent import attacked, per_attack
-from agents.network import STATE_VALUE
+from agents.module import STATE_VALUE
+from agents.optimisers import Adam
 from lab.errors import KerfError
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class KerfLearner(PPOTorchLearner):
 
     def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
         params = self.get_parameters(self._module[module_id])
-        optimizer = torch.optim.Adam(params, lr=self.config.settings.learning_rate, fused=True)
+        optimizer = Adam(params, lr=self.config.settings.learning_rate, fused=True)
         self.register_optimizer(
             module_id=module_id,
             optimizer=optimizer,

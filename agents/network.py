@@ -1,6 +1,7 @@
-"""The agent's network: an MLP with a policy head and a state-value head, and its three faces.
+"""The agent's network: an MLP with a policy head and a state-value head, and a policy that plays with it.
 
-`PolicyNetwork` is the weights, `KerfModule` shows them to RLlib, `TorchPolicy` plays with them (numpy in, numpy out).
+`PolicyNetwork` is the weights, `TorchPolicy` plays with them (numpy in, numpy out). RLlib is shown them by
+`agents.module`: what only plays does not import it.
 """
 
 from __future__ import annotations
@@ -13,9 +14,6 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from ray.rllib.core.columns import Columns
-from ray.rllib.core.rl_module.apis.value_function_api import ValueFunctionAPI
-from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
 from torch import nn
 
 from agents.passes import Packed, act
@@ -26,7 +24,6 @@ from lab.world import World
 Weights = Mapping[str, NDArray[np.float32]]
 """Named parameters of a `PolicyNetwork`, float32."""
 
-STATE_VALUE = "state_value"
 _ACTIVATIONS: Mapping[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU}
 _HIDDEN_GAIN, _POLICY_GAIN, _VALUE_GAIN = math.sqrt(2.0), 0.01, 1.0
 
@@ -41,11 +38,12 @@ class PolicyNetwork(nn.Module):
         num_observations: D, length of an observation.
         num_actions: A.
         settings: Widths, nonlinearity, shared or separate trunks.
-        generator: Where the initial weights are drawn from. torch's global generator is neither read nor moved.
+        generator: Where the initial weights are drawn from; None leaves them as they are, to be loaded. torch's global
+            generator is neither read nor moved.
     """
 
     def __init__(
-        self, num_observations: int, num_actions: int, settings: NetworkSettings, generator: torch.Generator
+        self, num_observations: int, num_actions: int, settings: NetworkSettings, generator: torch.Generator | None
     ) -> None:
         super().__init__()
         self.num_observations = num_observations
@@ -92,14 +90,23 @@ class PolicyNetwork(nn.Module):
                 tensor.copy_(torch.tensor(weights[name]))
 
 
-def _linear(inputs: int, outputs: int, gain: float, generator: torch.Generator) -> nn.Linear:
-    layer: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs)
-    nn.init.orthogonal_(layer.weight, gain, generator=generator)
-    nn.init.zeros_(layer.bias)
+class _Linear(nn.Linear):
+    """A layer whose maker sets its weights: torch would draw them from its global generator, and `skip_init`, which
+    would not, imports sympy."""
+
+    def reset_parameters(self) -> None:
+        pass
+
+
+def _linear(inputs: int, outputs: int, gain: float, generator: torch.Generator | None) -> nn.Linear:
+    layer = _Linear(inputs, outputs)
+    if generator is not None:
+        nn.init.orthogonal_(layer.weight, gain, generator=generator)
+        nn.init.zeros_(layer.bias)
     return layer
 
 
-def _trunk(inputs: int, settings: NetworkSettings, generator: torch.Generator) -> nn.Sequential:
+def _trunk(inputs: int, settings: NetworkSettings, generator: torch.Generator | None) -> nn.Sequential:
     layers: list[nn.Module] = []
     for width in settings.hidden:
         layers += [_linear(inputs, width, _HIDDEN_GAIN, generator), _ACTIVATIONS[settings.activation]()]
@@ -114,29 +121,6 @@ def weights_digest(weights: Weights) -> str:
         sha.update(f"{name}{tuple(weights[name].shape)}".encode())
         sha.update(np.ascontiguousarray(weights[name], "<f4").tobytes())
     return sha.hexdigest()
-
-
-class KerfModule(TorchRLModule, ValueFunctionAPI):
-    """`PolicyNetwork` as RLlib sees it.
-
-    `model_config` holds `network` (the dump of `NetworkSettings`) and `weights_seed` (int). The critic is not listed as
-    unneeded for inference: env runners compute state values, and RLlib would leave a listed critic stale.
-    """
-
-    def setup(self) -> None:
-        self.network = PolicyNetwork(
-            int(self.observation_space.shape[0]),
-            int(self.action_space.n),
-            NetworkSettings(**self.model_config["network"]),
-            torch.Generator().manual_seed(self.model_config["weights_seed"]),
-        )
-
-    def _forward(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, torch.Tensor]:
-        logits, state_values = self.network(batch[Columns.OBS])
-        return {Columns.ACTION_DIST_INPUTS: logits, STATE_VALUE: state_values}
-
-    def compute_values(self, batch: dict[str, Any], embeddings: Any = None) -> torch.Tensor:
-        return self.network.state_values(batch[Columns.OBS])
 
 
 class TorchPolicy:
@@ -158,7 +142,7 @@ class TorchPolicy:
         cls, num_observations: int, num_actions: int, settings: NetworkSettings, weights: Weights
     ) -> TorchPolicy:
         """A policy with a copy of `weights`. Raises `KerfError` if they do not fit."""
-        network = PolicyNetwork(num_observations, num_actions, settings, torch.Generator())
+        network = PolicyNetwork(num_observations, num_actions, settings, None)
         network.load(weights)
         return cls(network.requires_grad_(False).eval())
 

@@ -18,6 +18,7 @@ from agents.settings import ExactSettings, NonNegative, Settings, Share, Trainin
 from generators.base import GeneratorSettings
 from generators.registry import known_generators, typed
 from lab.errors import KerfError, unknown_name
+from runs.store import ALIGNED, Unit
 
 MOST_ITERATIONS = 1_000_000
 """Far more than any study needs; the sum of all phases stays within the records' 32 bits."""
@@ -352,3 +353,12 @@ def check_yokes(arms: Mapping[str, ResolvedArm]) -> None:
                 f"{path}: arm {partner.name!r} is never penalised, so there would be nothing to deal out; name one "
                 "that trains under a penalty"
             )
+
+
+def needs(arms: Mapping[str, ResolvedArm], unit: Unit) -> list[Unit]:
+    """What must be finished before `unit` can begin: the seed's aligned agent, the cell that it is yoked to, and the
+    one from whose end it starts."""
+    if unit.arm == ALIGNED:
+        return []
+    arm = arms[unit.arm]
+    return [Unit(name, unit.seed) for name in (ALIGNED, arm.yoked_to, arm.after) if name is not None]

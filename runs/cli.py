@@ -81,12 +81,17 @@ def run(
 
     The same command again continues a study that was stopped.
     """
+    if uri is not None and no_mlflow:
+        raise KerfError("--mlflow and --no-mlflow exclude each other")
+    if ray_address is None:
+        from runs.forked_workers import get_ready, will_fork
+
+        if will_fork():
+            get_ready()  # which takes seconds: meanwhile the recipe is read and checked
     from runs.preflight import check_out
     from runs.recipe_file import load_recipes
     from runs.remote import pull
 
-    if uri is not None and no_mlflow:
-        raise KerfError("--mlflow and --no-mlflow exclude each other")
     loaded = load_recipes(recipe, preset, sets, seeds, variant)
     folders = study_folders(loaded, preset, sets, seeds, out)
     for name, asked in loaded.items():

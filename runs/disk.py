@@ -52,15 +52,18 @@ def explained(path: Path) -> Iterator[None]:
         ) from error
 
 
-def write(path: Path, data: bytes) -> None:
-    """Write a file so that it has either its old or its new content, whenever the power goes."""
+def write(path: Path, data: bytes, flushed: bool = True) -> None:
+    """Write a file so that it has either its old or its new content, whenever this process is killed; if it is to be
+    flushed, also whenever the power goes."""
     beside = path.with_name(f".{path.name}.partial")
     with beside.open("wb") as file:
         file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+        if flushed:
+            file.flush()
+            os.fsync(file.fileno())
     beside.replace(path)
-    flush(path.parent)
+    if flushed:
+        flush(path.parent)
 
 
 def append_line(path: Path, line: bytes) -> None:

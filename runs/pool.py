@@ -1,4 +1,4 @@
-"""Long-lived Ray workers that do units of work, one at a time each."""
+"""Workers that do the units of a study, one at a time each, and the private Ray that some studies need for that."""
 
 from __future__ import annotations
 
@@ -6,22 +6,20 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
-
-import click
-import ray
-from ray._private import ray_constants
-from ray.exceptions import RayError, RayTaskError
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from lab.errors import KerfError
 from runs.disk import DiskError
+from runs.forked_workers import CAN_FORK, ForkedCrew, get_ready, stop, will_fork
 from runs.recipe import Recipe
-from runs.remote import mark, remote_of
+from runs.remote import remote_of
 from runs.store import Named, Store, Unit
+from runs.worker import Crew, Fault, Task, Work, Worker, WorkerError
 
 if TYPE_CHECKING:
     from runs.log import Progress
@@ -33,7 +31,7 @@ BACKOFF = 1.0
 """Seconds before the second try; before the third it is four times as many."""
 
 PATIENCE = 60.0
-"""Seconds that units may wait for a worker's CPU before this is told."""
+"""Seconds that units may wait for a worker before this is told."""
 
 LOOPBACK = "127.0.0.1"
 
@@ -48,9 +46,6 @@ OBJECT_STORE_BYTES = 128 * 2**20
 
 U = TypeVar("U", bound=Named)
 
-Work = Callable[[Recipe, U, Store, int], "Iterator[Progress]"]
-"""Does a unit with so many threads, publishes its records, and tells how far it is."""
-
 
 @dataclass(frozen=True)
 class Failure:
@@ -59,7 +54,7 @@ class Failure:
     Attributes:
         unit: Which.
         why: A sentence.
-        traceback: The worker's, in plain text, if it has one.
+        traceback: The worker's, or the last that it wrote, in plain text, if there is one.
         disk: Whether it was the disk that did not let the unit be written.
     """
 
@@ -83,6 +78,17 @@ def train(
     return run_unit(recipe, unit, store, num_threads, EVERY if checkpoint_every is None else checkpoint_every)
 
 
+def modules_of(recipe: Recipe) -> list[str]:
+    """What `train` imports for `recipe` in particular: workers that are forked have it from the beginning."""
+    return ["runs.ppo_cell" if recipe.exact is None else "runs.exact_cell"]
+
+
+def prepare(recipe: Recipe) -> None:
+    """Have what workers of `recipe` need imported from now on, if they are going to be forked."""
+    if will_fork() and not needs_ray(recipe):
+        get_ready(modules_of(recipe))
+
+
 def cpus_needed(recipe: Recipe, num_workers: int) -> int:
     """What Ray must have for so many units at a time: a logical CPU for each worker, and for each env runner and
     learner that it may start. With fewer, these would wait for ever for the CPUs of the workers that wait for them.
@@ -90,9 +96,27 @@ def cpus_needed(recipe: Recipe, num_workers: int) -> int:
     return num_workers * (1 + max(training.num_env_runners + training.num_learners for training in recipe.trainings))
 
 
+def needs_ray(recipe: Recipe) -> bool:
+    """Whether the units of `recipe` need Ray: for env runners or learners of their own, for generators that are asked
+    on workers of their own, or to share out GPUs."""
+    return any(of.num_env_runners or of.num_learners or of.num_gpus_per_learner for of in recipe.trainings) or any(
+        arm.generator.ask_workers for arm in recipe.resolve().values()
+    )
+
+
+def ray_for(needed: bool, num_cpus: int) -> AbstractContextManager[None]:
+    """`local_ray` if it is needed, by the work or because processes cannot be forked here; else nothing."""
+    if not needed and CAN_FORK:
+        return nullcontext()
+    stop()  # what workers would be forked from
+    return local_ray(num_cpus)
+
+
 @contextmanager
 def local_ray(num_cpus: int) -> Iterator[None]:
     """A private Ray on this machine's loopback address; a Ray that is initialised already is used and left alone."""
+    import ray
+
     if ray.is_initialized():
         yield
         return
@@ -111,6 +135,8 @@ def _start_ray(num_cpus: int) -> None:
     Raises:
         KerfError: if it is too slow each time.
     """
+    import ray
+
     for left in reversed(range(STARTS)):
         try:
             ray.init(
@@ -135,42 +161,14 @@ def _start_ray(num_cpus: int) -> None:
 @contextmanager
 def on_loopback() -> Iterator[None]:
     """Keeps Ray from turning a loopback address into the machine's outer one, as it does wherever it could cluster."""
+    from ray._private import ray_constants
+
     could_cluster = ray_constants.ENABLE_RAY_CLUSTER
     ray_constants.ENABLE_RAY_CLUSTER = False
     try:
         yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = could_cluster
-
-
-def _sentence(error: RayTaskError) -> str:
-    cause = error.cause
-    return str(cause) if isinstance(cause, KerfError) else f"{type(cause).__name__}: {cause}"
-
-
-class _Worker:
-    """Lives in a process of its own, so that imports and compiled kernels are paid for once."""
-
-    def __init__(self, recipe: Recipe, root: Path, address: str | None, work: Work[Any]) -> None:
-        import torch
-
-        if address is not None:
-            mark(root, address)  # a worker on another machine has a folder of its own
-        torch.set_num_threads(1)  # as many workers as cores; and one thread makes sums repeatable
-        logging.getLogger("ray").setLevel(logging.ERROR)
-        self._recipe, self._store, self._work = recipe, Store(root), work
-        self._remote = remote_of(root)
-
-    def ready(self) -> None:
-        """Answers once it lives."""
-
-    def run(self, unit: Named, alone: bool) -> Iterator[Progress]:
-        if self._remote is not None and self._store.finished(unit):
-            self._remote.push_unit(unit)  # done on this machine by a worker that died before it could send it
-            return
-        # Two threads are the most that help, and one each is best where all cores have a unit.
-        num_threads = min(2, os.cpu_count() or 1) if alone else 1
-        yield from self._work(self._recipe, unit, self._store, num_threads)
 
 
 @dataclass
@@ -198,15 +196,15 @@ def _paused(tasks: Sequence[_Task[Any]]) -> list[float]:
 
 @dataclass
 class _Busy(Generic[U]):
-    """A worker and what it is doing."""
+    """What a worker is doing."""
 
-    worker: Any
     task: _Task[U]
     heard: bool = False
 
 
 class Pool(Generic[U]):
-    """Does units as they become ready.
+    """Does units as they become ready, on workers: Ray actors if this process is connected to a Ray, else processes
+    that are forked (`runs.worker`). Use as a context manager, which ends them.
 
     A unit whose worker dies or raises is tried again, on a new worker and from its latest checkpoint, after a pause
     and after the others; one that fails `MAX_TRIES` times without getting on is set aside. A mistake of the user's
@@ -215,10 +213,10 @@ class Pool(Generic[U]):
     Args:
         recipe: The study's recipe.
         root: Folder of the study, seen by all workers unless it stands for a place elsewhere.
-        num_workers: Units at a time. Ray must have been initialised with at least `cpus_needed` CPUs, on any number of
-            nodes.
+        num_workers: Units at a time. A Ray must have at least `cpus_needed` CPUs, on any number of nodes.
         work: What is done with a unit.
         tell: Hears, in sentences, what goes wrong and is tried again.
+        modules: What `work` imports, so that a worker that is forked has it from the beginning.
     """
 
     def __init__(
@@ -228,16 +226,24 @@ class Pool(Generic[U]):
         num_workers: int,
         work: Work[U],
         tell: Callable[[str], None] = lambda sentence: None,
+        modules: Sequence[str] = (),
     ) -> None:
-        self._recipe, self._root, self._work, self._tell = recipe, root.absolute(), work, tell
-        self._num_workers = num_workers
+        self._root, self._tell, self._num_workers = root.absolute(), tell, num_workers
         self._store, self._remote = Store(self._root), remote_of(self._root)
-        self._idle: list[Any] = []
-        self._busy: dict[Any, _Busy[U]] = {}
-        self._starting: dict[Any, Any] = {}
+        address = None if self._remote is None else self._remote.address
+        self._crew = _crew(Task(recipe, self._root, address, work), modules)
+        self._idle: list[Worker] = []
+        self._busy: dict[Worker, _Busy[U]] = {}
+        self._starting = {self._crew.start() for _ in range(num_workers)}
         self._dead_at_birth = 0
-        for _ in range(num_workers):
-            self._start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
 
     def run(
         self,
@@ -266,29 +272,30 @@ class Pool(Generic[U]):
                     Failure(task.unit, f"it needs {lacks(task.unit)[0].name}, which is missing") for task in waiting
                 ]
                 break
-            event = self._next_event(waiting)
-            changed = event is None
-            if event is None:
+            worker = self._next_event(waiting)
+            changed = worker is None
+            if worker is None:
                 continue
-            if event in self._starting:
+            if worker in self._starting:
                 changed = True
-                why = self._started(event)
+                why = self._started(worker)
                 if why is not None and not (self._starting or self._busy or self._idle):
                     failures += [Failure(task.unit, f"no worker can be started: {why}") for task in waiting]
                     break
                 continue
-            busy = self._busy[event]
+            busy = self._busy[worker]
             try:
-                progress = ray.get(next(event))
-                self._heard(busy, progress)
-                on_progress(progress)
-                continue
-            except StopIteration:
+                progress = worker.hear()
+                if progress is not None:
+                    self._heard(busy, progress)
+                    on_progress(progress)
+                    continue
                 done, failure = True, None
-                self._idle.append(self._busy.pop(event).worker)
-            except RayError as error:
-                del self._busy[event]
-                done, failure = self._failed(busy, error, waiting)
+                del self._busy[worker]
+                self._idle.append(worker)
+            except WorkerError as error:
+                del self._busy[worker]
+                done, failure = self._failed(worker, busy.task, error, waiting)
             changed = True
             if done:
                 failure = self._fetched(busy.task.unit)
@@ -304,9 +311,9 @@ class Pool(Generic[U]):
 
     def close(self) -> None:
         """End the workers, and let go of their CPUs."""
-        for worker in (*self._idle, *self._starting.values(), *(busy.worker for busy in self._busy.values())):
-            ray.kill(worker)
-        self._idle, self._starting, self._busy = [], {}, {}
+        for worker in (*self._idle, *self._starting, *self._busy):
+            worker.end()
+        self._idle, self._starting, self._busy = [], set(), {}
 
     def _begin(self, waiting: list[_Task[U]], lacks: Callable[[U], Sequence[U]]) -> bool:
         """Give idle workers what is ready, and take it from `waiting`; whether there was anything."""
@@ -321,12 +328,12 @@ class Pool(Generic[U]):
             waiting.remove(task)
             task.tries += 1
             worker = self._idle.pop()
-            stream = worker.run.options(num_returns="streaming").remote(task.unit, alone)
-            self._busy[stream] = _Busy(worker, task)
+            worker.begin(task.unit, alone)
+            self._busy[worker] = _Busy(task)
         return bool(found)
 
-    def _next_event(self, waiting: Sequence[_Task[U]]) -> Any:
-        """A stream or a starting worker that has something to say; None if it is time to look what is ready."""
+    def _next_event(self, waiting: Sequence[_Task[U]]) -> Worker | None:
+        """A busy or starting worker that has something to say; None if it is time to look what is ready."""
         pauses = _paused(waiting)
         heard = [*self._busy, *self._starting]
         if not heard:
@@ -334,12 +341,10 @@ class Pool(Generic[U]):
             return None
         if not self._busy and not self._idle:
             pauses.append(PATIENCE)
-        answered, _ = ray.wait(heard, num_returns=1, timeout=min(pauses, default=None))
-        if answered:
-            return answered[0]
-        if not self._busy and not self._idle and not pauses[:-1]:
-            self._tell(f"no worker has got its CPUs for {PATIENCE:.0f} s; the cluster may be full")
-        return None
+        worker = self._crew.wait(heard, min(pauses, default=None))
+        if worker is None and not self._busy and not self._idle and not pauses[:-1]:
+            self._tell(f"no worker has started for {PATIENCE:.0f} s; {self._crew.why_late}")
+        return worker
 
     def _heard(self, busy: _Busy[U], progress: Progress) -> None:
         """A try that begins further on than the one before it starts the count anew."""
@@ -349,28 +354,28 @@ class Pool(Generic[U]):
                 busy.task.tries = 1
             busy.task.begun_at = max(busy.task.begun_at, progress.iteration)
 
-    def _failed(self, busy: _Busy[U], error: RayError, waiting: list[_Task[U]]) -> tuple[bool, Failure | None]:
+    def _failed(
+        self, worker: Worker, task: _Task[U], error: WorkerError, waiting: list[_Task[U]]
+    ) -> tuple[bool, Failure | None]:
         """What comes of a unit whose worker raised or died: it was done all the same, is tried again, or failed."""
-        task = busy.task
-        raised = isinstance(error, RayTaskError)
-        cause = error.cause if raised else None
-        why = _sentence(error) if raised else f"its worker died: {str(error).splitlines()[0]}"
-        if isinstance(cause, KerfError):
-            self._idle.append(busy.worker)
+        refused, disk = error.fault in (Fault.REFUSED, Fault.DISK), error.fault is Fault.DISK
+        why = f"its worker died: {error.why}" if error.fault is Fault.DIED else error.why
+        if refused:
+            self._idle.append(worker)
         else:
-            ray.kill(busy.worker)  # whatever made it fail may be in that process
-            self._start()
-        if not isinstance(cause, DiskError) and self._published(task.unit):
+            worker.end()  # whatever made it fail may be in that process
+            self._starting.add(self._crew.start())
+        if not disk and self._published(task.unit):
             return True, None  # it died right after that, or a worker that was taken for dead did it
-        if not isinstance(cause, KerfError) and task.tries < MAX_TRIES:
+        if not refused and task.tries < MAX_TRIES:
             pause = BACKOFF * 4.0 ** (task.tries - 1)
             task.not_before = time.monotonic() + pause
             waiting.append(task)  # after the others
             self._tell(f"{task.unit.name}: {why}; try {task.tries + 1} of {MAX_TRIES} in {pause:g} s")
             return False, None
-        if not isinstance(cause, KerfError):
+        if not refused:
             why = f"set aside after {task.tries} tries: {why}"
-        return False, Failure(task.unit, why, click.unstyle(str(error)) if raised else "", isinstance(cause, DiskError))
+        return False, Failure(task.unit, why, error.details, disk)
 
     def _fetched(self, unit: U) -> Failure | None:
         """Fetch a unit that a worker on another machine may have done; what keeps us from it, if something does."""
@@ -392,26 +397,26 @@ class Pool(Generic[U]):
         except KerfError:  # something is in its place
             return False
 
-    def _start(self) -> None:
-        """Ask for a worker: it is idle once it lives."""
-        # Its own learner's; remote learners ask for theirs themselves.
-        local = [of.num_gpus_per_learner for of in self._recipe.trainings if of.num_learners == 0]
-        actor = ray.remote(num_cpus=1, num_gpus=max(local, default=0), scheduling_strategy="SPREAD")(_Worker)
-        address = None if self._remote is None else self._remote.address
-        worker = actor.remote(self._recipe, self._root, address, self._work)
-        self._starting[worker.ready.remote()] = worker
-
-    def _started(self, answer: Any) -> str | None:
+    def _started(self, worker: Worker) -> str | None:
         """A worker that was asked for lives, or could not be started: then another one is asked for, unless that
         happened too often in a row. Why it could not, if so."""
-        worker = self._starting.pop(answer)
+        self._starting.remove(worker)
         try:
-            ray.get(answer)
-        except RayError as error:
+            worker.hear()
+        except WorkerError as error:
+            worker.end()
             self._dead_at_birth += 1
             if self._dead_at_birth < MAX_TRIES * self._num_workers:
-                self._start()
-            return str(error).splitlines()[0]
+                self._starting.add(self._crew.start())
+            return error.why
         self._dead_at_birth = 0
         self._idle.append(worker)
         return None
+
+
+def _crew(task: Task, modules: Sequence[str]) -> Crew[Any]:
+    if will_fork():
+        return ForkedCrew(task, modules)
+    from runs.ray_workers import RayCrew
+
+    return RayCrew(task)

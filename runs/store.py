@@ -74,17 +74,22 @@ class Named(Protocol):
 
 
 class Folder:
-    """A folder whose files each appear whole: written beside, flushed to the disk, renamed."""
+    """A folder whose files each appear whole: written beside, flushed to the disk, renamed.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Args:
+        path: The folder.
+        flushed: Whether each file is flushed by itself; not where the folder is flushed as a whole in the end.
+    """
+
+    def __init__(self, path: Path, flushed: bool = True) -> None:
+        self.path, self._flushed = path, flushed
 
     def write_bytes(self, name: str, data: bytes) -> None:
         """Write the file `name` (lower case, with its ending); raises `KerfError` if the disk does not let us."""
         if not _NAME.fullmatch(name):
             raise ValueError(f"file names use a-z 0-9 _ . @ -, got {name!r}")
         with disk.explained(self.path):
-            disk.write(self.path / name, data)
+            disk.write(self.path / name, data, self._flushed)
 
     def write_text(self, name: str, text: str) -> None:
         """Write the file `name` in UTF-8."""
@@ -204,7 +209,7 @@ def appearing(final: Path, unit: str) -> Iterator[Folder]:
         KerfError: if `final` was made meanwhile, or the disk does not let us write.
     """
     with disk.explained(final), disk.whole(final) as partial:
-        folder = Folder(partial)
+        folder = Folder(partial, flushed=False)
         yield folder
         files = {path.name: _fingerprint(path) for path in sorted(partial.iterdir())}
         folder.write_json("done", {"unit": unit, "files": files})

@@ -54,9 +54,11 @@ def run_study(
     Raises:
         KerfError: for a folder that cannot take the study, or a GPU that is asked for and not there.
     """
-    from runs.cell import make_battery
+    from runs.measurements import make_battery
+    from runs.pool import prepare
 
     check_gpus(recipe)
+    prepare(recipe)
     battery = make_battery(recipe)
     with open_study(out, manifest(recipe, battery)) as store:
         write_once(store, recipe, battery)
@@ -69,7 +71,7 @@ def prepare_study(recipe: Recipe, out: Path) -> None:
     Raises:
         KerfError: for a folder that cannot take the study.
     """
-    from runs.cell import make_battery
+    from runs.measurements import make_battery
 
     battery = make_battery(recipe)
     with open_study(out, manifest(recipe, battery)) as store:
@@ -160,8 +162,8 @@ class _Study:
         todo = [unit for unit in (*aligned, *cells) if unit not in finished and unit.seed not in barred]
         if not todo:
             return self._gate_code()
-        from runs.cell import needs
-        from runs.pool import Pool, cpus_needed, local_ray, train
+        from runs.arms import needs
+        from runs.pool import Pool, cpus_needed, modules_of, needs_ray, ray_for, train
         from runs.progress import Display
 
         arms = self._recipe.resolve()
@@ -170,7 +172,12 @@ class _Study:
         workers = min(self._num_workers, len(todo))
         already = f" ({len(finished)} are done already)" if finished else ""
         self._say(f"{self._recipe.name}: {_count(len(todo), 'unit')} of work on {_count(workers, 'worker')}{already}")
-        with local_ray(cpus_needed(self._recipe, workers)), Display(self._console, iterations) as display:
+        work = partial(train, checkpoint_every=self._checkpoint_every)
+        with (
+            ray_for(needs_ray(self._recipe), cpus_needed(self._recipe, workers)),
+            Pool(self._recipe, self._store.path, workers, work, self._warn, modules_of(self._recipe)) as pool,
+            Display(self._console, iterations) as display,
+        ):
 
             def on_done(unit: Unit) -> list[Unit]:
                 mirror()
@@ -183,8 +190,9 @@ class _Study:
                 display.dropped(dropped)
                 return dropped
 
-            work = partial(train, checkpoint_every=self._checkpoint_every)
-            failures = Pool(self._recipe, self._store.path, workers, work, self._warn).run(
+            import runs.report  # noqa: F401  # which the end needs: now, while the workers start
+
+            failures = pool.run(
                 todo,
                 lambda unit: [needed for needed in needs(arms, unit) if not self._store.finished(needed)],
                 display.progress,

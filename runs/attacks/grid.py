@@ -1,4 +1,4 @@
-"""Many attacks on the agents of a study, spread over Ray workers; what is done already is not done again."""
+"""Many attacks on the agents of a study, spread over workers; what is done already is not done again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ from runs.recipe import Recipe
 from runs.store import Named, Store, Unit
 
 if TYPE_CHECKING:
-    from runs.pool import Work
+    from runs.worker import Work
+
+
+MODULES = ("runs.attacks.assault", "runs.attacks.latent")
+"""What attacks import, so that workers that are forked have it from the beginning."""
 
 
 class OnAgent(Named, Protocol):
@@ -62,7 +66,9 @@ def attack_all(
     from runs.attacks.assault import attack_unit
 
     units = [AttackUnit(target, attack) for target in targets for attack in attacks]
-    return do_all(recipe, store, units, functools.partial(attack_unit, pictures=pictures), workers, console, on_done)
+    work = functools.partial(attack_unit, pictures=pictures)
+    on_ray = any(attack.generator.ask_workers for attack in attacks)
+    return do_all(recipe, store, units, work, workers, console, on_done, on_ray)
 
 
 def do_all(
@@ -73,12 +79,13 @@ def do_all(
     workers: int | None,
     console: Console,
     on_done: Callable[[], None] = lambda: None,
+    on_ray: bool = False,
 ) -> bool:
-    """Do those of `units` that are not done yet by `work`; all else as in `attack_all`."""
+    """Do those of `units` that are not done yet by `work`, which may need Ray; all else as in `attack_all`."""
     todo = [unit for unit in units if not store.finished(unit, verify=True)]
     if not todo:
         return True
-    from runs.pool import Pool, local_ray
+    from runs.pool import Pool, ray_for
 
     num_workers = min(workers or os.cpu_count() or 1, len(todo))
 
@@ -95,10 +102,11 @@ def do_all(
             say(console, f"[{agents - len(left):>3}/{agents}] {unit.target.arm} seed {unit.target.seed}")
         return []
 
-    with local_ray(num_workers):
-        failures = Pool(recipe, store.path, num_workers, work, lambda why: say(console, f"warning: {why}")).run(
-            todo, lambda unit: (), lambda progress: None, published
-        )
+    def tell(why: str) -> None:
+        say(console, f"warning: {why}")
+
+    with ray_for(on_ray, num_workers), Pool(recipe, store.path, num_workers, work, tell, MODULES) as pool:
+        failures = pool.run(todo, lambda unit: (), lambda progress: None, published)
     for failure in failures:
         if failure.disk:
             raise DiskError(f"{failure.unit.name}: {failure.why}")

@@ -125,7 +125,7 @@ def network_of(store: Store, agent: Unit, world: World) -> TorchPolicy:
 def scale_of(store: Store, world: World, seed: int) -> float:
     """What a radius of 1 is in `seed`: as its records say it, where an arm was trained with it, else measured anew in
     the same way, which gives the same number."""
-    from runs.cell import measure_latent_scale
+    from runs.measurements import measure_latent_scale
 
     aligned = Unit(ALIGNED, seed)
     said = store.read_json(aligned, "gate").get("latent_scale")

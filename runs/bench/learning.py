@@ -22,8 +22,9 @@ from lab.gate import gate
 from lab.intervals import paired_interval
 from lab.metrics import UTILITY, exit_metric, held_out_metric
 from lab.worlds import get_world
-from runs.cell import align_by_ppo, make_battery
 from runs.log import Log
+from runs.measurements import make_battery
+from runs.ppo_cell import align_by_ppo
 from runs.recipe import Recipe
 from runs.recipe_file import load_recipe
 from runs.store import ALIGNED, Unit

@@ -30,9 +30,10 @@ from generators.registry import make_generator
 from lab.values import Battery
 from lab.world import World, natural
 from lab.worlds import get_world
+from runs.arms import needs
 from runs.bench.growth import FALSE_ALARMS, LEVEL, MISFIT, Growth, growth
 from runs.bench.timing import machine, one_quiet_thread, refuse_unwritable, write_figures
-from runs.cell import needs, run_unit
+from runs.cell import run_unit
 from runs.pool import Pool, local_ray
 from runs.recipe_file import load_recipe
 from runs.store import ALIGNED, Store, Unit

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
@@ -18,7 +17,6 @@ from runs import disk
 from runs.bench.timing import one_quiet_thread
 from runs.oracles import ORACLES
 from runs.oracles.oracle import Checked, Oracle, Row
-from runs.pool import local_ray
 
 PASSED, FAILED = 0, 1
 """Exit codes."""
@@ -52,7 +50,7 @@ def ask(
         raise KerfError(f"--json {json_file}: {json_file.parent} is no folder that you can write to; name another one")
     checked: list[Checked] = []
     console.print(_rows((), heading=True))
-    with one_quiet_thread(), local_ray(1) if any(oracle.needs_ray for oracle in asked) else nullcontext():
+    with one_quiet_thread():
         for oracle in asked:
             with console.status(f"oracle {oracle.number}: {oracle.title}"):
                 checked.append(oracle.check())

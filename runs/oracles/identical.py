@@ -30,7 +30,6 @@ from runs.oracles.answers import answers
 from runs.oracles.closed_form import bayes
 from runs.oracles.oracle import IDENTICAL, SEEN, Oracle, Row, counted, exact
 from runs.oracles.worlds import ALARM, FAKES, TANH, fresh_network
-from runs.pool import local_ray
 from runs.recipe import Recipe
 from runs.store import ALIGNED, Store, Unit
 
@@ -121,8 +120,8 @@ class Studies:
 
 @contextmanager
 def studies() -> Iterator[Studies]:
-    """A folder that is gone afterwards, and a Ray, as RLlib asks for one."""
-    with tempfile.TemporaryDirectory(prefix="kerf-oracles-") as folder, local_ray(1):
+    """A folder that is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="kerf-oracles-") as folder:
         yield Studies(Path(folder))
 
 
@@ -200,12 +199,10 @@ EXTREMES = Oracle(
     "No penalty is exposure, and a penalty without end leaves only where nothing can be false",
     "L = 0: the exposure arm, bit for bit; L to infinity: leave iff P(F|x) = 0; fakes only: never on their support",
     _extremes,
-    needs_ray=True,
 )
 UNSEEN = Oracle(
     11,
     "Rewards that differ only where the data never go make no difference",
     "r = r' on every event that occurs: the same run, byte for byte",
     _unseen,
-    needs_ray=True,
 )

@@ -68,14 +68,12 @@ class Oracle:
         title: What must come out, in words.
         formula: The same as a formula.
         measure: Measures it. Draws from private streams alone, so that it gives the same figures each time.
-        needs_ray: Whether it starts a Ray, unless there is one.
     """
 
     number: int
     title: str
     formula: str
     measure: Callable[[], Iterable[Row]]
-    needs_ray: bool = False
 
     def check(self) -> Checked:
         """Measure."""

@@ -18,8 +18,8 @@ from threadpoolctl import threadpool_limits
 
 from lab.errors import KerfError, unknown_name
 from runs import disk
-from runs.cell import needs
-from runs.pool import cpus_needed, local_ray
+from runs.arms import needs
+from runs.pool import cpus_needed, needs_ray, ray_for
 from runs.preflight import check_gpus
 from runs.recipe import Recipe, recipe_hash
 from runs.recipe_file import load_recipe
@@ -106,7 +106,7 @@ def _do(recipe: Recipe, unit: Unit, store: Store, num_cpus: int, say: Callable[[
 
     before = signal.signal(signal.SIGUSR1, stop)
     try:
-        with local_ray(max(num_cpus, cpus_needed(recipe, 1))), threadpool_limits(1):
+        with ray_for(needs_ray(recipe), max(num_cpus, cpus_needed(recipe, 1))), threadpool_limits(1):
             progress = cast("Generator[Progress]", run_unit(recipe, unit, store, min(2, num_cpus), stopping=stopping))
             last = None
             for last in progress:

@@ -168,6 +168,7 @@ def _go(
 ) -> None:
     from runs.cluster.joined import joined
     from runs.console import terminal
+    from runs.pool import prepare
     from runs.preflight import check_room
     from runs.remote import pull
     from runs.sweep.drive import refuse_other_sweep, run_sweep, study_name
@@ -178,6 +179,8 @@ def _go(
         raise KerfError("--mlflow and --no-mlflow exclude each other")
     if storage is not None:
         check_url(storage)
+    if ray_address is None:
+        prepare(recipe)
     folder = out or Path("out") / "-".join(["sweep", study_name(recipe, spec), *([preset] if preset else [])])
     pull(folder)
     check_room(folder)

@@ -63,16 +63,18 @@ def sweep_unit(recipe: Recipe, unit: Unit, store: Store, num_threads: int) -> It
 
 
 @contextmanager
-def ray_workers(recipe: Recipe, store: Store, num_workers: int) -> Iterator[Runner]:
-    """Long-lived workers on a private Ray."""
-    from runs.pool import Pool, cpus_needed, local_ray
+def local_workers(recipe: Recipe, store: Store, num_workers: int) -> Iterator[Runner]:
+    """Long-lived workers on this machine."""
+    from runs.pool import Pool, cpus_needed, modules_of, needs_ray, ray_for
 
-    with local_ray(cpus_needed(recipe, num_workers)):
-        pool = Pool(recipe, store.path, num_workers, sweep_unit, lambda why: store.append_timing({"warning": why}))
-        try:
-            yield pool
-        finally:
-            pool.close()
+    def tell(why: str) -> None:
+        store.append_timing({"warning": why})
+
+    with (
+        ray_for(needs_ray(recipe), cpus_needed(recipe, num_workers)),
+        Pool(recipe, store.path, num_workers, sweep_unit, tell, [__name__, *modules_of(recipe)]) as pool,
+    ):
+        yield pool
 
 
 def run_sweep(
@@ -83,7 +85,7 @@ def run_sweep(
     workers: int | None,
     console: Console,
     storage: str | None = None,
-    start: Callable[[Recipe, Store, int], AbstractContextManager[Runner]] = ray_workers,
+    start: Callable[[Recipe, Store, int], AbstractContextManager[Runner]] = local_workers,
 ) -> int:
     """Run or continue the sweep `spec` of `recipe` in `out`, and print what it found.
 
@@ -103,7 +105,7 @@ def run_sweep(
     Raises:
         KerfError: for a folder or a storage that cannot take the sweep.
     """
-    from runs.cell import make_battery
+    from runs.measurements import make_battery
 
     check_gpus(recipe)
     battery = make_battery(recipe)

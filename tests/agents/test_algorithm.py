@@ -307,10 +307,37 @@ def test_a_config_without_a_task_is_refused() -> None:
         KerfConfig().build_algo()
 
 
-def test_ray_is_not_started_implicitly(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Ray that does not run, and that nobody may ask for anything."""
+
+    def asked(*args: Any, **kwargs: Any) -> Any:
+        raise AssertionError("Ray was asked for something")
+
+    for name in ("init", "put", "get", "wait", "remote", "get_actor", "get_runtime_context"):
+        monkeypatch.setattr(ray, name, asked)
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
-    with pytest.raises(RuntimeError, match=r"call ray\.init"):
-        config().build_algo()
+
+
+def test_where_nothing_is_remote_nothing_asks_for_ray(no_ray: None) -> None:
+    training = settings(anchor_coeff=0.5, advantage_scaling="batch")
+    changes = {"grader": ExPost(), "penalty": 1.0, "training": training}
+    anchor = config(seed=3).build_algo().policy().weights()
+    here = trained(2, anchor=anchor, **changes)
+    assert not same(here, trained(1, anchor=anchor, **changes))
+
+
+def test_without_ray_it_trains_as_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = {"grader": ExPost(), "penalty": 1.0}
+    with_ray = trained(2, **changes)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    assert same(trained(2, **changes), with_ray)
+
+
+@pytest.mark.parametrize("where", ["num_env_runners", "num_learners"])
+def test_ray_is_not_started_implicitly(no_ray: None, where: str) -> None:
+    with pytest.raises(RuntimeError, match=r"need Ray: call ray\.init"):
+        config(training=settings(**{where: 1})).build_algo()
 
 
 @pytest.mark.parametrize("objective", ["elicit", "regret", "disagreement"])

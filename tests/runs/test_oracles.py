@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Iterator
 
 import pytest
 from click.testing import CliRunner
@@ -17,26 +16,11 @@ from runs.console import PLAIN_WIDTH
 from runs.oracles import ORACLES
 from runs.oracles.command import FAILED, PASSED, ask
 from runs.oracles.oracle import Oracle, Row
-from runs.pool import local_ray
 from tests.mutate_oracles import KILLED, MUTATIONS, fate
 
 
-@pytest.fixture(scope="module")
-def ray_for_all() -> Iterator[None]:
-    with local_ray(1):
-        yield
-
-
-@pytest.mark.parametrize(
-    "oracle",
-    [
-        pytest.param(oracle, id=str(oracle.number), marks=pytest.mark.slow if oracle.needs_ray else ())
-        for oracle in ORACLES
-    ],
-)
-def test_it_comes_out_as_predicted(oracle, request):
-    if oracle.needs_ray:
-        request.getfixturevalue("ray_for_all")
+@pytest.mark.parametrize("oracle", [pytest.param(oracle, id=str(oracle.number)) for oracle in ORACLES])
+def test_it_comes_out_as_predicted(oracle):
     checked = oracle.check()
     assert [row for row in checked.rows if not row.passed] == []
     assert checked.passed

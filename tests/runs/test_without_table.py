@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runs.cell import make_battery
+from runs.measurements import make_battery
 from runs.pool import local_ray
 from runs.recipe_file import load_recipe
 from runs.store import ALIGNED, Store, Unit, open_study

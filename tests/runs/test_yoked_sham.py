@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from lab.errors import KerfError
-from runs.cell import needs
+from runs.arms import needs
 from runs.doses import read_doses, write_doses
 from runs.recipe_file import load_recipe
 from runs.store import ALIGNED, Store, Unit

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from fsspec.core import url_to_fs
 
+from runs.fork_server import WORKER
 from runs.pool import local_ray
 from runs.recipe_file import load_recipe
 from runs.remote import working_folder
@@ -147,12 +148,12 @@ def test_ending_what_is_marked_ends_that_and_nothing_else(tmp_path):
 
 @pytest.mark.slow
 def test_a_local_job_is_stopped_without_a_trace_and_resumed_to_its_end(workplace, monkeypatch):
-    monkeypatch.setenv("RAY_AUTH_TOKEN", CANARY * 4)  # the private Ray takes it for its own
+    monkeypatch.setenv("RAY_AUTH_TOKEN", CANARY * 4)
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", CANARY)
     job_id = kerf("submit", "smoke", "--to", "local", *SMALL).split()[0]
     assert "submitted already and is running" in refused("submit", "smoke", "--to", "local", *SMALL)
     folder = Jobs().folder(job_id)
-    wait_for(lambda: any("raylet" in process.name() for process in marked(JOB_MARK, str(folder))), 600)
+    wait_for(lambda: any(process.name() == WORKER for process in marked(JOB_MARK, str(folder))), 600)
     assert kerf("stop", job_id) == f"{job_id} stopped\n"
     assert marked(JOB_MARK, str(folder)) == []
     assert f"{job_id}  local  stopped" in kerf("status", job_id)
