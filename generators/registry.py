@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from importlib.metadata import entry_points
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,6 +12,7 @@ from generators.adversary import Adversary
 from generators.base import Generator, GeneratorSettings
 from generators.mixture import Mixture
 from lab.errors import KerfError, unknown_name
+from lab.plugins import plugged_in
 from lab.world import World
 
 Factory = Callable[[World, Any], Generator]
@@ -32,7 +32,7 @@ BUILT_IN = {
 
 def known_generators() -> dict[str, str]:
     """All kinds that can be named: built in and installed plug-ins, as `{kind: "module:attribute"}`."""
-    return {point.name: point.value for point in entry_points(group="kerf.generators")} | BUILT_IN
+    return {**plugged_in("kerf.generators"), **BUILT_IN}
 
 
 def make_generator(world: World, settings: GeneratorSettings, replay: float = 0.0) -> Generator:
