@@ -31,7 +31,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from lab.errors import KerfError
 from runs import disk
-from runs.schema import read_tables, table_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,6 +96,8 @@ class Folder:
 
     def write_table(self, name: str, columns: Mapping[str, Any] | pd.DataFrame) -> None:
         """Write `<name>.parquet`; see `runs.schema.table_bytes` for what is refused."""
+        from runs.schema import table_bytes  # here: most commands need no pyarrow
+
         self.write_bytes(f"{name}.parquet", table_bytes(name, columns))
 
 
@@ -307,6 +308,8 @@ def read_together(roots: list[str | Path]) -> pd.DataFrame:
 
 
 def _read(name: str, root: str | Path, aligned: bool) -> pd.DataFrame:
+    from runs.schema import read_tables
+
     store = Store(root)
     store.manifest()
     units = [unit for unit in store.units(verify=True) if aligned or unit.arm != ALIGNED]
