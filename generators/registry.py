@@ -61,6 +61,19 @@ def make_generator(world: World, settings: GeneratorSettings, replay: float = 0.
     return Mixture((generator, _make(world, GeneratorSettings(kind="natural"))), (1.0 - replay, replay))
 
 
+def check_generator(world: World, settings: GeneratorSettings) -> None:
+    """Refuse what `make_generator` would refuse, without a survey of the world's forgeries where none is needed.
+
+    Raises:
+        KerfError: as `make_generator`.
+    """
+    factory = _factory(settings.kind)
+    if isinstance(factory, type) and issubclass(factory, Adversary):
+        factory.check(world, _typed(settings, factory))
+    else:
+        _make(world, settings)
+
+
 def typed(settings: GeneratorSettings) -> GeneratorSettings:
     """`settings` as the settings of their kind, checked: what a recipe should be read with.
 

@@ -53,6 +53,10 @@ class Search(Adversary):
         self._points: NDArray[np.float64] = np.empty((0, self.cma.d))
         self._scores: NDArray[np.float64] = np.empty(0)
 
+    @classmethod
+    def check(cls, world: World, settings: GeneratorSettings) -> None:
+        """Its settings fit every world."""
+
     def _propose(self, fresh: Scenarios, rng: np.random.Generator) -> Proposal:
         from scipy.special import ndtr  # here: it takes half a second, which reading a recipe has no use for
 

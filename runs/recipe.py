@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from agents.settings import NetworkSettings, NonNegative, Positive, Settings, Share, TrainingSettings, refuse_latent
 from generators.base import GeneratorSettings
-from generators.registry import make_generator
+from generators.registry import check_generator
 from lab.elicitation import TRAINING_OBJECTIVES
 from lab.errors import KerfError, unknown_name
 from lab.exact_battery import written_out
@@ -335,7 +335,7 @@ def check_against_world(recipe: Recipe) -> None:
 
 def _makeable(path: str, world: World, settings: GeneratorSettings) -> None:
     try:
-        make_generator(world, settings)
+        check_generator(world, settings)
     except KerfError as error:
         raise KerfError(f"{path}: {error}") from error
 
