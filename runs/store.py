@@ -178,6 +178,10 @@ class Store(Folder):
                 found.append(Unit(ALIGNED if path.parent.name == ALIGNED else path.parent.name, int(seed)))
         return sorted(unit for unit in found if self.finished(unit, verify))
 
+    def attacks(self) -> list[Path]:
+        """The folders of all finished attacks on agents of the study, sorted."""
+        return sorted(done.parent for done in self.path.glob("attacks/*/seed-*/*/*/done.json"))
+
     def append_timing(self, entry: Mapping[str, Any]) -> None:
         """Add one line to `timing.jsonl`; whole lines stay whole when several processes write."""
         with disk.explained(self.path):
