@@ -97,6 +97,16 @@ class Adversary(Generator):
         self.proposed = 0
         self._waiting: dict[str, NDArray[Any]] = {}
 
+    @classmethod
+    def check(cls, world: World, settings: Any) -> None:
+        """Refuse settings that do not fit `world`, as making one does: by making one, which surveys the forgeries. A
+        kind that can tell without that says so here.
+
+        Raises:
+            KerfError: if they do not fit.
+        """
+        cls(world, settings)
+
     def resize(self, num_slots: int) -> None:
         """Have `num_slots` slots, all empty: for a subclass that knows their number only once it can forge."""
         self.slots = self.world.space.blank(num_slots)

@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from generators.adversary import FRESH, Adversary, Kept, Outcome, Proposal
 from generators.base import GeneratorSettings
 from generators.edits import edit
-from generators.measures import Cells
+from generators.measures import MOST_CELLS, Cells, measure_names
 from generators.memory import pick
 from generators.replay import Share
 from lab.scenario import Scenarios
@@ -80,6 +80,12 @@ class Illuminate(Adversary):
         self.plays, self.elite_plays = np.zeros((2, len(self.cells)), np.int64)
         self.total, self.elite_total = np.zeros((2, len(self.cells)))
         self.elite_key = np.zeros(len(self.cells), np.uint64)
+
+    @classmethod
+    def check(cls, world: World, settings: IlluminateSettings) -> None:
+        names = measure_names(world, settings.measures)
+        if names is None or settings.cells ** len(names) > MOST_CELLS:
+            super().check(world, settings)
 
     def _propose(self, fresh: Scenarios, rng: np.random.Generator) -> Proposal:
         n = len(fresh)

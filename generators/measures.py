@@ -11,12 +11,31 @@ from generators.edits import edit
 from lab.errors import KerfError, unknown_name
 from lab.forging import Forging
 from lab.scenario import Scenarios
+from lab.world import World
 
 MOST_CELLS = 2**14
 _SURVEY = 0x63656C6C73
 """Seed of the edits that are looked at to see how far a measure reaches."""
 
 Measure = Callable[[Scenarios], NDArray[np.float64]]
+
+
+def measure_names(world: World, names: Sequence[str] | None) -> tuple[str, ...] | None:
+    """The measures that `names` asks for; None: every field that a forger chooses, which only a survey tells.
+
+    Raises:
+        KerfError: for an unknown measure.
+    """
+    space, declared = world.space, world.dilemma.measures
+    if names is None and not declared:
+        return None
+    names = tuple(declared) if names is None else names
+    unknown = [name for name in names if name not in declared and name not in space.index]
+    if unknown:
+        raise unknown_name(f"measure of {space.name}", unknown[0], {*declared, *space.index})
+    if tells := set(names) & set(world.dilemma.tells):
+        raise KerfError(f"measures: {sorted(tells)[0]} is a tell, which is nature's and no kind of forgery")
+    return tuple(names)
 
 
 class Cells:
@@ -39,22 +58,16 @@ class Cells:
 
     def __init__(self, forging: Forging, names: Sequence[str] | None, most: int) -> None:
         space, declared = forging.world.space, forging.world.dilemma.measures
-        if names is None:
-            names = tuple(declared) or tuple(space.fields[column].name for column in forging.columns)
-        unknown = [name for name in names if name not in declared and name not in space.index]
-        if unknown:
-            raise unknown_name(f"measure of {space.name}", unknown[0], {*declared, *space.index})
-        if tells := set(names) & set(forging.world.dilemma.tells):
-            raise KerfError(f"measures: {sorted(tells)[0]} is a tell, which is nature's and no kind of forgery")
-        self.names = tuple(names)
+        known = measure_names(forging.world, names)
+        self.names = tuple(space.fields[column].name for column in forging.columns) if known is None else known
         self._measures = tuple(declared.get(name) or _field(space.column(name)) for name in self.names)
         edited = edit(forging, forging.survey, np.random.default_rng(_SURVEY), 0.5)
-        known = np.concatenate((forging.survey, edited[forging.plausible(edited)]))
+        surveyed = np.concatenate((forging.survey, edited[forging.plausible(edited)]))
         self._inner: list[NDArray[np.float64]] = []
         self.low: list[list[float]] = []
         self.high: list[list[float]] = []
         for measure in self._measures:
-            seen = np.unique(measure(known))
+            seen = np.unique(measure(surveyed))
             few = len(seen) <= most
             inner = (seen[1:] + seen[:-1]) / 2 if few else np.linspace(seen[0], seen[-1], most + 1)[1:-1]
             self._inner.append(inner)

@@ -57,6 +57,10 @@ class Mutation(Remembering):
         memory = Memory(settings.memory, "score", settings.temperature, settings.staleness)
         super().__init__(world, settings, memory)
 
+    @classmethod
+    def check(cls, world: World, settings: GeneratorSettings) -> None:
+        """Its settings fit every world."""
+
     def _propose(self, fresh: Scenarios, rng: np.random.Generator) -> Proposal:
         n = len(fresh)
         lot = rng.random(n)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from importlib.metadata import entry_points
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,6 +12,7 @@ from generators.adversary import Adversary
 from generators.base import Generator, GeneratorSettings
 from generators.mixture import Mixture
 from lab.errors import KerfError, unknown_name
+from lab.plugins import plugged_in
 from lab.world import World
 
 Factory = Callable[[World, Any], Generator]
@@ -32,7 +32,7 @@ BUILT_IN = {
 
 def known_generators() -> dict[str, str]:
     """All kinds that can be named: built in and installed plug-ins, as `{kind: "module:attribute"}`."""
-    return {point.name: point.value for point in entry_points(group="kerf.generators")} | BUILT_IN
+    return {**plugged_in("kerf.generators"), **BUILT_IN}
 
 
 def make_generator(world: World, settings: GeneratorSettings, replay: float = 0.0) -> Generator:
@@ -59,6 +59,19 @@ def make_generator(world: World, settings: GeneratorSettings, replay: float = 0.
     if replay == 0.0:
         return generator
     return Mixture((generator, _make(world, GeneratorSettings(kind="natural"))), (1.0 - replay, replay))
+
+
+def check_generator(world: World, settings: GeneratorSettings) -> None:
+    """Refuse what `make_generator` would refuse, without a survey of the world's forgeries where none is needed.
+
+    Raises:
+        KerfError: as `make_generator`.
+    """
+    factory = _factory(settings.kind)
+    if isinstance(factory, type) and issubclass(factory, Adversary):
+        factory.check(world, _typed(settings, factory))
+    else:
+        _make(world, settings)
 
 
 def typed(settings: GeneratorSettings) -> GeneratorSettings:

@@ -48,6 +48,10 @@ class Replay(Remembering):
         memory = Memory(settings.memory, settings.priority, settings.temperature, settings.staleness)
         super().__init__(world, settings, memory)
 
+    @classmethod
+    def check(cls, world: World, settings: GeneratorSettings) -> None:
+        """Its settings fit every world."""
+
     def _propose(self, fresh: Scenarios, rng: np.random.Generator) -> Proposal:
         base = np.full(len(fresh), FRESH, np.int64)
         if self.memory.promising:

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.special import ndtr
 
 from generators.adversary import FRESH, Adversary, Kept, Outcome, Proposal
 from generators.base import GeneratorSettings
@@ -54,7 +53,13 @@ class Search(Adversary):
         self._points: NDArray[np.float64] = np.empty((0, self.cma.d))
         self._scores: NDArray[np.float64] = np.empty(0)
 
+    @classmethod
+    def check(cls, world: World, settings: GeneratorSettings) -> None:
+        """Its settings fit every world."""
+
     def _propose(self, fresh: Scenarios, rng: np.random.Generator) -> Proposal:
+        from scipy.special import ndtr  # here: it takes half a second, which reading a recipe has no use for
+
         n = len(fresh)
         base = np.full(n, FRESH, np.int64)
         if self.memory.promising:

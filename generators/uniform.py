@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from generators.adversary import Adversary, Kept, Outcome, Proposal
+from generators.base import GeneratorSettings
 from lab.scenario import Scenarios
+from lab.world import World
 
 TRIES = (1, 2, 4, 8, 16)
 """How many draws are looked at in each round, for those of which none was plausible yet; what then is none will be
@@ -16,6 +18,10 @@ class Uniform(Adversary):
     """Blind, even draws over all that can be forged: every field that a forger chooses anew each time, all values that
     nature's forgeries take alike. It learns nothing from scores, so whatever finds no sooner than this has not
     searched."""
+
+    @classmethod
+    def check(cls, world: World, settings: GeneratorSettings) -> None:
+        """Its settings fit every world."""
 
     def _propose(self, fresh: Scenarios, rng: np.random.Generator) -> Proposal:
         scenarios = fresh.copy()

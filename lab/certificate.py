@@ -13,7 +13,6 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from lab.errors import unknown_name
 from lab.scenario import Scenarios
@@ -35,6 +34,8 @@ def lower_bound(successes: int, trials: int, confidence: float = CONFIDENCE) -> 
     Raises:
         ValueError: no trials, or successes outside [0, trials].
     """
+    from scipy import stats  # here: it takes most of a second, and many who load this ask for no bound
+
     test = stats.binomtest(successes, trials, alternative="greater")
     return float(test.proportion_ci(confidence, method="exact").low)
 

@@ -1,4 +1,4 @@
-"""numba with a cache that knows what the compiled code depends on.
+"""numba with a cache that knows what the compiled code depends on, imported when a kernel is first called.
 
 numba keys its cache by a function's own source file, but constants and callees live in other files. Here the cache
 folder is named by a digest of all of `lab` and of the function's own package, so that no kernel outlives a change to
@@ -12,41 +12,76 @@ import hashlib
 import os
 import sys
 from collections.abc import Callable
-from functools import cache
+from functools import cache, cached_property, update_wrapper
 from pathlib import Path
+from threading import Lock
 from typing import Any
-
-import numba
-from numba.core import config
 
 LAB = Path(__file__).parent
 
+_making = Lock()
+
 
 @cache
-def cache_folder(package: Path = LAB) -> Path:
-    """Where this version of `lab` and `package` keeps its compiled kernels: beside the code, or in the user's cache."""
-    sha = hashlib.sha256(numba.__version__.encode())
+def sources_digest(package: Path = LAB) -> str:
+    """SHA-256 (hex) of the sources of `lab` and `package`, as they are when first asked for."""
+    sha = hashlib.sha256()
     for folder in dict.fromkeys((LAB, package)):
         for path in sorted(folder.rglob("*.py")):
             sha.update(str(path.relative_to(folder)).encode())
             sha.update(path.read_bytes())
-    home = LAB / "__pycache__" if os.access(LAB, os.W_OK) else Path.home() / ".cache" / "kerf"
-    return home / f"compiled-{sha.hexdigest()[:16]}"
+    return sha.hexdigest()
+
+
+class Kernel:
+    """A function that numba compiles when it is first called: importing numba takes a second, and few commands need it.
+
+    With `NUMBA_DISABLE_JIT=1` the function itself is called.
+
+    Attributes:
+        py_func: The function, uncompiled.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        update_wrapper(self, function)
+        self.py_func = function
+        # Now, while the sources are those that were imported: they may be edited before the first call.
+        self._digest = sources_digest(_package(function))
+
+    def __call__(self, *args: Any) -> Any:
+        return self._compiled(*args)
+
+    @cached_property
+    def _compiled(self) -> Callable[..., Any]:
+        import numba
+        from numba.core import config
+
+        sha = hashlib.sha256(f"{numba.__version__} {self._digest}".encode())
+        home = LAB / "__pycache__" if os.access(LAB, os.W_OK) else Path.home() / ".cache" / "kerf"
+        with _making:  # threads: the folder is a global setting of numba's
+            before = config.CACHE_DIR
+            config.CACHE_DIR = str(home / f"compiled-{sha.hexdigest()[:16]}")
+            try:
+                kernel: Callable[..., Any] = numba.njit(cache=True, nogil=True, error_model="numpy")(self.py_func)
+            finally:
+                config.CACHE_DIR = before
+        return kernel
+
+    @property
+    def _numba_type_(self) -> Any:
+        """numba asks for this where one kernel calls another."""
+        import numba
+
+        return numba.typeof(self._compiled)
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`numba.njit` with that cache; with `NUMBA_DISABLE_JIT=1` the function itself.
+    """`numba.njit` with that cache.
 
     It lets other threads run meanwhile, and divides as numpy does: a check for zero would keep loops from being
     vectorised.
     """
-    before = config.CACHE_DIR
-    config.CACHE_DIR = str(cache_folder(_package(function)))
-    try:
-        kernel: Callable[..., Any] = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
-    finally:
-        config.CACHE_DIR = before
-    return kernel
+    return Kernel(function)
 
 
 def _package(function: Callable[..., Any]) -> Path:

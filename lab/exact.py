@@ -95,11 +95,16 @@ def begin(world: World, scenarios: Scenarios) -> ExactPlay:
     Raises:
         KerfError: if the world does not offer its enumeration (`lab.world.Enumerable`).
     """
+    refuse_not_enumerable(world)
+    return cast(ExactPlay, world.begin(scenarios))
+
+
+def refuse_not_enumerable(world: World) -> None:
+    """Raise `KerfError` if the world does not offer its enumeration (`lab.world.Enumerable`)."""
     if not isinstance(world, Enumerable):
         raise KerfError(
             f"world {world.name} offers no enumeration (lab.world.Enumerable), so nothing about it is exact"
         )
-    return cast(ExactPlay, world.begin(scenarios))
 
 
 def evaluate(policy: Policy, world: World, scenarios: Scenarios, tolerance: float | None = None) -> Outcomes:

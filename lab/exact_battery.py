@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lab.errors import KerfError
-from lab.exact import Evaluator
+from lab.exact import Evaluator, refuse_not_enumerable
 from lab.rollout import Policy
 from lab.scenario import Scenarios
-from lab.values import Battery, blocks, with_means
+from lab.values import Battery, Block, blocks, metric_names, with_means
 from lab.world import Score, World
 
 
@@ -22,6 +22,24 @@ class _Exact:
     scores: Mapping[str, Score]
     evaluator: Evaluator
     chances: NDArray[np.float64]
+
+
+def written_out(world: World, made: Sequence[Block]) -> list[tuple[Scenarios, NDArray[np.float64]]]:
+    """All scenarios of each of the blocks that a battery is made of, and their probabilities.
+
+    Raises:
+        KerfError: as `ExactBattery`.
+    """
+    if world.horizon != 1:
+        raise KerfError(f"world {world.name} has {world.horizon} steps: only worlds of one step are probed exactly")
+    refuse_not_enumerable(world)
+    written = []
+    for block in made:
+        if block.exact is None:
+            raise KerfError(f"world {world.name}: {next(iter(block.scores))} is not written out, so it is not exact")
+        written.append(block.exact())
+        world.space.validate(written[-1][0])
+    return written
 
 
 class ExactBattery:
@@ -37,20 +55,12 @@ class ExactBattery:
     """
 
     def __init__(self, world: World, strengths: Sequence[float] = (0.0, 0.5, 1.0)) -> None:
-        if world.horizon != 1:
-            raise KerfError(f"world {world.name} has {world.horizon} steps: only worlds of one step are probed exactly")
         self.world = world
         made, self.means = blocks(world, strengths)
         self._blocks: list[_Exact] = []
         sha = hashlib.sha256(f"exact {sorted(world.ideal.items())}".encode())
         drawn: list[Scenarios] = []
-        for block in made:
-            if block.exact is None:
-                raise KerfError(
-                    f"world {world.name}: {next(iter(block.scores))} is not written out, so it is not exact"
-                )
-            scenarios, chances = block.exact()
-            world.space.validate(scenarios)
+        for block, (scenarios, chances) in zip(made, written_out(world, made), strict=True):
             self._blocks.append(_Exact(block.scores, Evaluator(world, scenarios), chances / chances.sum()))
             drawn.append(scenarios)
             sha.update(world.space.digest(scenarios).encode())
@@ -58,8 +68,7 @@ class ExactBattery:
             sha.update("\n".join(block.scores).encode())
         self.scenarios: Scenarios = np.concatenate(drawn)
         """Every scenario of every probe."""
-        metrics = [metric for block in made for metric in block.scores]
-        self.num_scenarios: Mapping[str, int | None] = dict.fromkeys([*metrics, *self.means])
+        self.num_scenarios: Mapping[str, int | None] = dict.fromkeys(metric_names(world, strengths))
         """None for every metric: nothing is a mean over a sample."""
         self.digest = sha.hexdigest()
         """SHA-256 of scenarios, probabilities, ideal and layout: results of two digests must not be compared."""

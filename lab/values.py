@@ -85,6 +85,12 @@ def blocks(world: World, strengths: Sequence[float]) -> tuple[list[Block], dict[
     return made, means
 
 
+def metric_names(world: World, strengths: Sequence[float]) -> list[str]:
+    """The metrics of a battery of `world`, in their order; draws nothing."""
+    made, means = blocks(world, strengths)
+    return [*(metric for block in made for metric in block.scores), *means]
+
+
 def _forged(dilemma: Dilemma, strength: float, held_out: bool, n: int, rng: np.random.Generator) -> Scenarios:
     return dilemma.false_emergency(n, strength, rng, held_out)
 

@@ -156,22 +156,21 @@ def recipes() -> None:
 def show(out: Path) -> None:
     """Print the tables of the study in OUT again, from its records alone."""
     from runs.store import Store
+    from runs.sweep.show import shown_again
     from runs.verdicts import instead_of_table
 
-    if "sweep" in Store(out).manifest():
-        from runs.sweep.report import shown_again
-
-        click.echo(shown_again(Store(out)), nl=False)
-        return
-    instead = instead_of_table(Store(out))
+    store = Store(out)
+    instead = shown_again(store) if "sweep" in store.manifest() else instead_of_table(store)
     if instead is not None:
         click.echo(instead, nl=False)
         return
-    from runs.attacks.table import show_attacks
     from runs.report import show as show_report
 
     show_report(out, terminal())
-    show_attacks(Store(out), terminal())
+    if store.attacks():
+        from runs.attacks.table import show_attacks
+
+        show_attacks(store, terminal())
 
 
 @main.command()
@@ -189,12 +188,15 @@ def exact(out: Path, situations: int | None, arms: tuple[str, ...], by_seed: boo
 
     Follows every agent in full, without sampling, and leaves exact.txt and its records in OUT.
     """
-    from runs.exact import SITUATIONS, examine
-    from runs.exact.table import ExactReport, write
-    from runs.remote import push
     from runs.store import Store
 
     store = Store(out)
+    store.manifest()  # a folder without a study is refused before all that it takes to solve one is loaded
+
+    from runs.exact import SITUATIONS, examine
+    from runs.exact.table import ExactReport, write
+    from runs.remote import push
+
     console = terminal()
     with console.status("reading the study") as status:
         found = examine(store, situations or SITUATIONS, arms, status.update)
@@ -251,15 +253,17 @@ def attack(
     again. With --latent they are attacked from inside, by 1,024 forged scenarios each.
     """
     from lab.elicitation import make_objective
-    from runs.attacks.command import Asked, attack_command
-    from runs.attacks.plan import BATCH
-    from runs.tracking import default_uri
 
     make_objective(asked["objective"], finished=True)
     if uri is not None and no_mlflow:
         raise KerfError("--mlflow and --no-mlflow exclude each other")
     if radii and not latent:
         raise KerfError("--radius says how much --latent may add: give --latent, too, or leave it out")
+
+    from runs.attacks.command import Asked, attack_command
+    from runs.attacks.plan import BATCH
+    from runs.tracking import default_uri
+
     wanted = Asked(**asked, batch=batch or BATCH, tracking=None if no_mlflow else uri or default_uri())
     if latent:
         from runs.attacks.latent_command import latent_command

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lab.errors import KerfError
-from runs.schema import read_tables
 
 PARAMETERS = (
     *("recipe", "recipe_hash", "battery_hash"),
@@ -72,6 +71,8 @@ def unit_numbers(folder: Path) -> list[Number]:
     Raises:
         KerfError: for a name that is not made of a-z 0-9 _ . / @ -.
     """
+    from runs.schema import read_tables
+
     measures, training = (
         read_tables(name, [path for path in (folder / f"{name}.parquet",) if path.exists()])
         for name in ("measures", "training")

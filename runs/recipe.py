@@ -11,12 +11,12 @@ from pydantic import Field, field_validator, model_validator
 
 from agents.settings import NetworkSettings, NonNegative, Positive, Settings, Share, TrainingSettings, refuse_latent
 from generators.base import GeneratorSettings
-from generators.registry import make_generator
+from generators.registry import check_generator
 from lab.elicitation import TRAINING_OBJECTIVES
 from lab.errors import KerfError, unknown_name
-from lab.exact_battery import ExactBattery
+from lab.exact_battery import written_out
 from lab.grader import GRADERS
-from lab.values import Battery
+from lab.values import blocks, metric_names
 from lab.world import World
 from lab.worlds import get_world, known_worlds
 from runs.arms import ARMS, MOST_ITERATIONS, Arm, Count, ResolvedArm, before, check_yokes, resolve_arms
@@ -303,10 +303,14 @@ class Recipe(Settings):
 
 
 def known_metrics(world: World, battery: BatterySettings) -> list[str]:
-    """Names of all metrics that this battery measures in this world."""
+    """Names of all metrics that this battery measures in this world.
+
+    Raises:
+        KerfError: for an exact battery of a world that cannot be probed so.
+    """
     if battery.exact:
-        return list(ExactBattery(world, battery.strengths).num_scenarios)
-    return list(Battery(world, 1, battery.seed, battery.strengths).num_scenarios)
+        written_out(world, blocks(world, battery.strengths)[0])
+    return metric_names(world, battery.strengths)
 
 
 def check_against_world(recipe: Recipe) -> None:
@@ -331,7 +335,7 @@ def check_against_world(recipe: Recipe) -> None:
 
 def _makeable(path: str, world: World, settings: GeneratorSettings) -> None:
     try:
-        make_generator(world, settings)
+        check_generator(world, settings)
     except KerfError as error:
         raise KerfError(f"{path}: {error}") from error
 

@@ -31,7 +31,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from lab.errors import KerfError
 from runs import disk
-from runs.schema import read_tables, table_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,6 +101,8 @@ class Folder:
 
     def write_table(self, name: str, columns: Mapping[str, Any] | pd.DataFrame) -> None:
         """Write `<name>.parquet`; see `runs.schema.table_bytes` for what is refused."""
+        from runs.schema import table_bytes  # here: most commands need no pyarrow
+
         self.write_bytes(f"{name}.parquet", table_bytes(name, columns))
 
 
@@ -181,6 +182,10 @@ class Store(Folder):
             if seed.isdecimal():
                 found.append(Unit(ALIGNED if path.parent.name == ALIGNED else path.parent.name, int(seed)))
         return sorted(unit for unit in found if self.finished(unit, verify))
+
+    def attacks(self) -> list[Path]:
+        """The folders of all finished attacks on agents of the study, sorted."""
+        return sorted(done.parent for done in self.path.glob("attacks/*/seed-*/*/*/done.json"))
 
     def append_timing(self, entry: Mapping[str, Any]) -> None:
         """Add one line to `timing.jsonl`; whole lines stay whole when several processes write."""
@@ -312,6 +317,8 @@ def read_together(roots: list[str | Path]) -> pd.DataFrame:
 
 
 def _read(name: str, root: str | Path, aligned: bool) -> pd.DataFrame:
+    from runs.schema import read_tables
+
     store = Store(root)
     store.manifest()
     units = [unit for unit in store.units(verify=True) if aligned or unit.arm != ALIGNED]

@@ -63,7 +63,7 @@ def test_imports_point_one_way(path: Path) -> None:
     [
         ("ray.rllib", ("agents/",)),
         ("ray", ("agents/", "runs/", "generators/distributed.py")),
-        ("torch", ("agents/", "runs/", "generators/learned.py")),
+        ("torch", ("agents/", "runs/", "generators/learned_policy.py")),
         ("mlflow", ("runs/tracking",)),
         ("fsspec", ("runs/remote.py",)),
         ("optuna", ("runs/sweep/trials.py", "runs/sweep/storage.py")),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib
 from functools import cache
-from importlib.metadata import entry_points
 
 from lab.errors import KerfError, unknown_name
+from lab.plugins import plugged_in
 from lab.world import World
 
 BUILT_IN = {
@@ -21,7 +21,7 @@ BUILT_IN = {
 
 def known_worlds() -> dict[str, str]:
     """All worlds that can be named: built in and installed plug-ins, as `{name: "module:attribute"}`."""
-    return {point.name: point.value for point in entry_points(group="kerf.worlds")} | BUILT_IN
+    return {**plugged_in("kerf.worlds"), **BUILT_IN}
 
 
 @cache

@@ -13,7 +13,7 @@ import yaml
 from rich.console import Console
 
 from agents.export import load_policy, read_card
-from generators.registry import make_generator
+from generators.registry import check_generator
 from lab.errors import KerfError
 from lab.worlds import get_world
 from runs.attacks.assault import attack_file
@@ -137,7 +137,7 @@ def _attack_study(asked: Asked, store: Store, units: Sequence[Unit], console: Co
     else:
         attacks = asked.attacks(USUAL, [1.0], BUDGET if units else GRID_BUDGET)
     for attack in attacks:
-        make_generator(get_world(recipe.world), attack.generator)  # a mistake in its settings is told at once
+        check_generator(get_world(recipe.world), attack.generator)  # a mistake in its settings is told at once
     pictures = asked.pictures if asked.pictures is not None else bool(units)
     with held(store.path / ".attacks.lock", f"attacks on {store.path}"):
         complete = attack_all(recipe, store, attacks, agents, asked.workers, console, pictures=pictures)

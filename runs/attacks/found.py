@@ -77,11 +77,11 @@ def read_attacks(store: Store) -> pd.DataFrame:
         KerfError: if a record is not what was published.
     """
     rows = []
-    for done in sorted(store.path.glob("attacks/*/seed-*/*/*/done.json")):
-        unit = _Published(done.parent.relative_to(store.path).as_posix())
+    for folder in store.attacks():
+        unit = _Published(folder.relative_to(store.path).as_posix())
         store.finished(unit, verify=True)
-        with explained(done.parent):
-            rows.append(AttackRecord(json.loads((done.parent / f"{RECORD}.json").read_bytes())).row)
+        with explained(folder):
+            rows.append(AttackRecord(json.loads((folder / f"{RECORD}.json").read_bytes())).row)
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     costs = {name: frame[name].astype("float64") for name in ("scenarios_to_first", "scenarios_to_half")}
     return frame.assign(**costs).sort_values([*SIZE, "generator", "strength", "arm", "seed"], ignore_index=True)

@@ -119,11 +119,10 @@ def write_attack_report(store: Store, recipe: Recipe, seeds: Sequence[int]) -> A
 
 
 def show_attacks(store: Store, console: Console) -> None:
-    """Print the report of all attacks on a study, if there were any; writes nothing."""
-    if any(store.path.glob("attacks/*/seed-*/*/*/done.json")):
-        recipe = load_recipe(str(store.path / "recipe.yaml"))
-        console.print()
-        console.print(attack_report(store, recipe, finished_seeds(store, recipe))[0])
+    """Print the report of all attacks on a study, of which there must be some; writes nothing."""
+    recipe = load_recipe(str(store.path / "recipe.yaml"))
+    console.print()
+    console.print(attack_report(store, recipe, finished_seeds(store, recipe))[0])
 
 
 def _grid(grid: Grid, width: int) -> list[Table | Text]:

@@ -20,6 +20,9 @@ BACKENDS = {
     "slurm": "runs.submit.slurm:Slurm",
 }
 
+STOPPED = 75
+"""Exit code of `kerf unit`: it was told to stop and should be begun again (EX_TEMPFAIL)."""
+
 ENDED: tuple[Word, ...] = ("done", "failed", "stopped", "lost")
 
 

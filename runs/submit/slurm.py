@@ -15,12 +15,11 @@ from lab.errors import KerfError
 from runs.arms import ResolvedArm
 from runs.remote import pull
 from runs.store import ALIGNED, Store, Unit
-from runs.submit.backend import State, Texts, exit_state
+from runs.submit.backend import STOPPED, State, Texts, exit_state
 from runs.submit.job import Job
 from runs.submit.local import EXIT, kerf_words
 from runs.submit.logs import tail_folder
 from runs.submit.render import plain, render
-from runs.submit.unit import STOPPED
 from runs.submit.work import Work
 from runs.verdicts import has_passed
 

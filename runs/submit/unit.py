@@ -25,10 +25,11 @@ from runs.recipe import Recipe, recipe_hash
 from runs.recipe_file import load_recipe
 from runs.remote import remote_of
 from runs.store import ALIGNED, Store, Unit
+from runs.submit.backend import STOPPED
 from runs.verdicts import has_passed
 
-DONE, STOPPED = 0, 75
-"""Exit codes: nothing is left to do of this unit; it was told to stop and should be begun again (EX_TEMPFAIL)."""
+DONE = 0
+"""Exit code: nothing is left to do of this unit."""
 
 LOCKS = ".locks"
 """Folder within the study's that keeps two processes from doing one unit."""

@@ -15,7 +15,6 @@ from rich.table import Table
 from rich.text import Text
 
 from lab.effect import Effect, p_text, signed
-from lab.errors import KerfError
 from lab.intervals import MIN_SEEDS
 from lab.metrics import COLLATERAL, ROBUSTNESS
 from lab.stats import smallest_p
@@ -250,18 +249,6 @@ def write_report(
         store.write_bytes(name, data)
     store.write_text("table.txt", to_text(report, TEXT_WIDTH))
     return report
-
-
-def shown_again(store: Store) -> str:
-    """The table of a finished sweep, as it was printed.
-
-    Raises:
-        KerfError: if it has none yet.
-    """
-    path = store.path / "table.txt"
-    if not path.exists():
-        raise KerfError(f"{store.path}: the sweep is not finished; the command that began it completes it")
-    return path.read_text()
 
 
 def findings(report: SweepReport) -> dict[str, Any]:

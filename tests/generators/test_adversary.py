@@ -7,10 +7,11 @@ import pytest
 
 from generators.adversary import FRESH, Adversary, Kept, Proposal
 from generators.base import GeneratorSettings
-from generators.registry import known_generators, make_generator, typed
+from generators.registry import check_generator, known_generators, make_generator, typed
 from lab.errors import KerfError
 from lab.forging import REASONS
 from lab.worlds import get_world
+from lab.worlds.station.fields import CUES
 
 STATION = get_world("station")
 SETTINGS = GeneratorSettings(kind="mine", strength=0.5)
@@ -121,9 +122,26 @@ def test_an_unknown_setting_of_a_kind_is_refused(kind):
         ({"kind": "illuminate", "measures": ["start", "place", "ttl", "delay"], "cells": 64}, "cells, at most 16,384"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused_in_a_sentence(settings, sentence):
+@pytest.mark.parametrize("refuse", [make_generator, check_generator])
+def test_settings_that_make_no_sense_are_refused_in_a_sentence(settings, sentence, refuse):
     with pytest.raises(KerfError, match=sentence):
-        make_generator(STATION, GeneratorSettings(**settings))
+        refuse(STATION, GeneratorSettings(**settings))
+
+
+def test_a_check_surveys_the_world_only_where_that_decides():
+    """Sixteen cells for each of four flags would be too many, but a flag has two values."""
+    flags = GeneratorSettings(kind="illuminate", measures=CUES, cells=16)
+    check_generator(STATION, flags)
+    assert len(make_generator(STATION, flags).cells) == 2**4
+
+
+def test_what_an_adversary_refuses_as_it_is_made_is_refused_by_its_check():
+    class Picky(Mine):
+        def __init__(self, world, settings):
+            raise KerfError(f"not in {world.name}")
+
+    with pytest.raises(KerfError, match="not in station"):
+        Picky.check(STATION, GeneratorSettings(kind="picky"))
 
 
 def test_settings_of_a_kind_reach_it_and_survive_a_round_trip():

@@ -13,7 +13,7 @@ from scipy.stats import binomtest
 from generators.adversary import FRESH, Adversary, Kept, Proposal
 from generators.base import Generator, GeneratorSettings
 from generators.mixture import Mixture
-from generators.registry import known_generators, make_generator
+from generators.registry import check_generator, known_generators, make_generator
 from lab.errors import KerfError
 from lab.forging import Forging
 from lab.scenario import ScenarioError
@@ -404,17 +404,26 @@ def test_a_plug_in_is_found_by_its_entry_point(plug_in):
     assert np.array_equal(plugged.ask(16, rng()), natural.ask(16, rng()))
 
 
+@pytest.mark.parametrize("refuse", [make_generator, check_generator])
 @pytest.mark.parametrize(("kind", "sentence"), [("odd", "got object"), ("lost", "cannot load")])
-def test_a_plug_in_that_is_no_generator_is_refused(plug_in, kind, sentence):
+def test_a_plug_in_that_is_no_generator_is_refused(plug_in, kind, sentence, refuse):
     with pytest.raises(KerfError, match=sentence):
-        make_generator(get_world("tests.toy_world:Lever"), GeneratorSettings(kind=kind))
+        refuse(get_world("tests.toy_world:Lever"), GeneratorSettings(kind=kind))
 
 
-def test_a_plug_in_that_learns_without_a_budget_is_refused(plug_in):
+@pytest.mark.parametrize("refuse", [make_generator, check_generator])
+def test_a_plug_in_that_learns_without_a_budget_is_refused(plug_in, refuse):
     with pytest.raises(KerfError, match=r"must make a generators\.adversary\.Adversary"):
-        make_generator(get_world("tests.toy_world:Lever"), GeneratorSettings(kind="free"))
+        refuse(get_world("tests.toy_world:Lever"), GeneratorSettings(kind="free"))
 
 
-def test_an_unknown_kind_is_refused_with_the_nearest_spelling():
+@pytest.mark.parametrize("refuse", [make_generator, check_generator])
+def test_an_unknown_kind_is_refused_with_the_nearest_spelling(refuse):
     with pytest.raises(KerfError, match="unknown generator 'scripped'; did you mean 'scripted'"):
-        make_generator(get_world("tests.toy_world:Lever"), GeneratorSettings(kind="scripped"))
+        refuse(get_world("tests.toy_world:Lever"), GeneratorSettings(kind="scripped"))
+
+
+@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize("kind", sorted(known_generators()))
+def test_what_can_be_made_passes_the_check(world, kind):
+    check_generator(get_world(world), GeneratorSettings(kind=kind, strength=0.5, ask_workers=2))

@@ -6,7 +6,6 @@ from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from lab.scenario import Scenarios
 from lab.world import Mix
@@ -130,5 +129,7 @@ def _seen(scenarios: Scenarios, names: tuple[str, ...]) -> NDArray[np.int64]:
 def _mean_forgery(wrong: NDArray[np.int64] | int, in_order: NDArray[np.int64] | int) -> NDArray[np.float64]:
     """The mean of (1 - s)^wrong s^in_order over strengths s uniform in [0, `NATURAL_STRENGTH`]: an incomplete beta
     function."""
+    from scipy import special  # here: it takes half a second, and few who load this world ask for densities
+
     a, b = np.add(in_order, 1), np.add(wrong, 1)
     return np.asarray(special.betainc(a, b, NATURAL_STRENGTH) * special.beta(a, b) / NATURAL_STRENGTH)

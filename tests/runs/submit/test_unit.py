@@ -15,7 +15,7 @@ from runs.pool import local_ray
 from runs.recipe_file import load_recipe
 from runs.store import Store
 from runs.study import prepare_study
-from runs.submit.unit import STOPPED
+from runs.submit.backend import STOPPED
 from tests.runs.submit.calls import SMALL, kerf, refused
 
 SETS = ("iterations=2", "arms={frozen: null}")

@@ -1,0 +1,138 @@
+"""The network of `generators.learned`: given a base, which choice to make in every field. On torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from generators.learned import LearnedSettings
+
+_WEIGHTS = 0x6C6561726E
+"""Seed of the first weights: the same for all, so that parts of one population are asked of one and the same policy."""
+
+CLIP = 0.2
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread for torch: its sums are then the same on every machine, and so small a network is no faster on
+    more."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class ChoicePolicy:
+    """An MLP of one hidden layer, whose outputs are the log-chances of each field's choices.
+
+    Args:
+        num_features: K, what it sees of a base.
+        choices: How many choices each field has. At first its first one is taken half of the time, and all others
+            equally often.
+        settings: Width, learning rate, epochs, weight of the entropy.
+    """
+
+    def __init__(self, num_features: int, choices: Sequence[int], settings: LearnedSettings) -> None:
+        self._num_features, self._choices, self._settings = num_features, list(choices), settings
+        self._begin()
+
+    def _begin(self) -> None:
+        self._network = self._initial()
+        self._optimiser = torch.optim.Adam(self._network.parameters(), lr=self._settings.learning_rate)
+
+    def _initial(self) -> nn.Sequential:
+        rng = np.random.default_rng(_WEIGHTS)
+        first, last = nn.Linear(self._num_features, self._settings.hidden), nn.Linear(self._settings.hidden, 1)
+        scale = 1.0 / np.sqrt(max(1, self._num_features))
+        last.weight = nn.Parameter(torch.zeros(sum(self._choices), self._settings.hidden))
+        bias = np.zeros(sum(self._choices), np.float32)
+        bias[np.cumsum([0, *self._choices[:-1]])[: len(self._choices)]] = np.log(np.array(self._choices) - 1.0)
+        last.bias = nn.Parameter(torch.from_numpy(bias))
+        with torch.no_grad():
+            first.weight.copy_(torch.from_numpy(rng.normal(0.0, scale, tuple(first.weight.shape)).astype(np.float32)))
+            first.bias.zero_()
+        return nn.Sequential(first, nn.Tanh(), last)
+
+    def chances(self, features: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """`(n, K)` -> the chances of each field's choices, `(n, choices)` each."""
+        with torch.no_grad(), one_thread():
+            return [log.exp().numpy() for log in self._log_chances(torch.from_numpy(features))]
+
+    def entropy(self, features: NDArray[np.float32]) -> float:
+        """Its mean entropy (nats, summed over the fields) where it sees `features` `(n, K)`."""
+        with torch.no_grad(), one_thread():
+            logs = self._log_chances(torch.from_numpy(features))
+            return float(sum(float(-(log.exp() * log).sum(dim=1).mean()) for log in logs))
+
+    def improve(self, features: NDArray[Any], actions: NDArray[Any], gained: NDArray[np.float64]) -> None:
+        """Make choices that gained much more likely, by clipped policy gradients.
+
+        Args:
+            features: `(n, K)`, what it saw.
+            actions: `(n, fields)`, what it chose.
+            gained: `(n,)`, not all equal.
+        """
+        with one_thread():
+            advantage = torch.from_numpy(((gained - gained.mean()) / gained.std()).astype(np.float32))
+            seen, taken = torch.from_numpy(features), torch.from_numpy(actions)
+            with torch.no_grad():
+                before, _ = self._log_chance(seen, taken)
+            for _ in range(self._settings.epochs):
+                now, entropy = self._log_chance(seen, taken)
+                ratio = (now - before).exp()
+                clipped = ratio.clamp(1.0 - CLIP, 1.0 + CLIP)
+                loss = -torch.minimum(ratio * advantage, clipped * advantage).mean()
+                self._optimiser.zero_grad()
+                (loss - self._settings.entropy * entropy).backward()  # type: ignore[no-untyped-call]  # torch's own
+                self._optimiser.step()
+
+    def _log_chances(self, features: Tensor) -> list[Tensor]:
+        """Log-probabilities of the choices in each field, `(n, choices)` each."""
+        logits: Tensor = self._network(features)
+        parts = torch.split(logits, self._choices, dim=1) if self._choices else ()
+        return [torch.log_softmax(part, dim=1) for part in parts]
+
+    def _log_chance(self, features: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-probability of what was chosen, `(n,)`, and the mean entropy."""
+        logs = self._log_chances(features)
+        taken = sum(log.gather(1, actions[:, place : place + 1])[:, 0] for place, log in enumerate(logs))
+        entropy = sum(-(log.exp() * log).sum(dim=1).mean() for log in logs)
+        assert isinstance(taken, Tensor)
+        assert isinstance(entropy, Tensor)
+        return taken, entropy
+
+    def get_state(self) -> dict[str, Any]:
+        """Weights and Adam's moments, as plain JSON values."""
+        optimiser = self._optimiser.state_dict()["state"]
+        return {
+            "weights": [parameter.detach().flatten().tolist() for parameter in self._network.parameters()],
+            "moments": [
+                {"step": float(kept["step"]), **{name: kept[name].flatten().tolist() for name in _MOMENTS}}
+                for _, kept in sorted(optimiser.items())
+            ],
+        }
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Put back what `get_state` gave."""
+        self._begin()
+        parameters = list(self._network.parameters())
+        with torch.no_grad():
+            for parameter, kept in zip(parameters, state["weights"], strict=True):
+                parameter.copy_(torch.tensor(kept, dtype=torch.float32).reshape(parameter.shape))
+        for parameter, kept in zip(parameters, state["moments"] or [None] * len(parameters), strict=True):
+            if kept is not None:
+                moments = {
+                    name: torch.tensor(kept[name], dtype=torch.float32).reshape(parameter.shape) for name in _MOMENTS
+                }
+                self._optimiser.state[parameter] = {"step": torch.tensor(kept["step"]), **moments}

@@ -1,0 +1,18 @@
+"""A finished sweep, printed again."""
+
+from __future__ import annotations
+
+from lab.errors import KerfError
+from runs.store import Store
+
+
+def shown_again(store: Store) -> str:
+    """The table of a finished sweep, as it was printed.
+
+    Raises:
+        KerfError: if it has none yet.
+    """
+    path = store.path / "table.txt"
+    if not path.exists():
+        raise KerfError(f"{store.path}: the sweep is not finished; the command that began it completes it")
+    return path.read_text()
