@@ -51,6 +51,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 		echo "Kerf needs Python 3.11 or newer, but $(PYTHON) is $$($(PYTHON) --version); try PYTHON=python3.12 make install."; \
 		exit 1; }
 	@test -x $(BIN)/pip || { echo "Creating .venv with $$($(PYTHON) --version) ..."; $(PYTHON) -m venv .venv; }
-	@echo "Installing into .venv (some minutes the first time) ..."
-	@$(BIN)/pip install $(PIP_OPTIONS) -c constraints.txt -e ".[dev]"
+	@echo "Installing into .venv (up to some minutes the first time) ..."
+	@$(BIN)/python uv_install.py -c constraints.txt -e ".[dev]" || \
+	$(BIN)/pip install $(PIP_OPTIONS) -c constraints.txt -e ".[dev]"
 	@touch $@

@@ -87,10 +87,14 @@ def test_make_has_the_target(words):
 
 
 def test_the_plain_commands_are_those_of_the_makefile():
-    recipe = (ROOT / "Makefile").read_text().replace("$(BIN)", ".venv/bin").replace("$(PIP_OPTIONS) ", "")
+    text = (ROOT / "Makefile").read_text().replace("\\\n\t", "")
+    recipe = text.replace("$(BIN)", ".venv/bin").replace("$(PYTHON)", "python3").replace("$(PIP_OPTIONS) ", "")
     plain = next(block for block in blocks(README, "sh") if "pip install" in block)
-    for line in plain.splitlines()[1:]:
-        assert f"@{line}\n" in recipe
+    make, install, run = plain.splitlines()
+    assert f"; {make}; }}\n" in recipe
+    by_uv = install.replace("bin/pip install", "bin/python uv_install.py")
+    assert f"\t@{by_uv} || {install}\n" in recipe, "uv is asked for the same, and pip where it cannot"
+    assert f"\t@{run}\n" in recipe
 
 
 def test_no_command_is_mentioned_that_does_not_exist():
