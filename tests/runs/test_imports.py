@@ -24,6 +24,7 @@ LIGHT: Sequence[tuple[str, int]] = (
     ("check adversaries", 0),
     ("check adversaries --set arms.search.generator.ask_workers=2", 0),
     ("check turner --set world=statoin", 2),
+    ("run turner --set world=statoin --ray auto", 2),
     ("sweep dose turner --over penalty=1:a", 2),
     ("submit smoke --to local --dry-run", 0),
     ("submit smoke --to slurm --dry-run", 0),
@@ -40,6 +41,7 @@ LIGHT: Sequence[tuple[str, int]] = (
     ("sync nothing", 2),
     ("exact nothing", 2),
     ("attack nothing --objective none", 2),
+    ("unit nothing aligned/seed-0", 2),
 )
 """Commands that load nothing heavy, and their exit codes."""
 
@@ -99,6 +101,8 @@ def test_commands_that_only_read_text_import_nothing_heavy(tmp_path: Path) -> No
     }
 
 
-def test_a_table_is_printed_without_what_trains(smoke_study: Path, tmp_path: Path) -> None:
-    (shown,) = imported([["show", str(smoke_study)]], tmp_path)
-    assert shown == (0, {"pandas", "pyarrow", "scipy.special", "scipy.stats"})
+def test_a_table_takes_no_torch_and_an_attack_no_ray(smoke_study: Path, tmp_path: Path) -> None:
+    shown, attacked = imported([["show", str(smoke_study)], ["attack", "nothing"]], tmp_path)
+    tables = {"pandas", "pyarrow", "scipy.special", "scipy.stats"}
+    assert shown == (0, tables)
+    assert attacked == (2, tables | {"torch"})
