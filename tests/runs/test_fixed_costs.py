@@ -23,7 +23,7 @@ from runs.recipe_file import load_recipe
 from runs.store import ALIGNED, Store, Unit
 from tests.runs.test_forked_workers import TOY
 
-MOST_CALLS = 150_000
+MOST_CALLS = 110_000
 """Of functions: a third more than there are."""
 
 

