@@ -130,7 +130,7 @@ MUTATIONS = (
     Mutation(
         6,
         "arms draw from streams of their own",
-        "runs/cell.py",
+        "runs/ppo_cell.py",
         'seed=entropy(seed, f"arms after {earlier}" if earlier else "arms")',
         "seed=entropy(seed, arm.name)",
     ),
