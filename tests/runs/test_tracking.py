@@ -1,10 +1,12 @@
 """The MLflow mirror: whatever happens to MLflow, the run goes on, and afterwards MLflow holds what the disk holds."""
 
 import contextlib
+import http.server
 import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -92,6 +94,14 @@ def uri(tmp_path, empty_database):
     """The URI of a fresh SQLite database."""
     (tmp_path / "mlflow.db").write_bytes(empty_database)
     return f"sqlite:///{tmp_path / 'mlflow.db'}"
+
+
+def until(condition):
+    """Wait for what another thread or process does."""
+    deadline = time.monotonic() + 240
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def client(uri):
@@ -226,15 +236,15 @@ class TestSync:
         assert content(uri) == undisturbed
         assert search(uri, "params.phase = 'study'")[0].info.run_id == parent.info.run_id
 
-    @pytest.mark.slow
-    @pytest.mark.parametrize("num_runs", [1, 2, 7])
+    @pytest.mark.parametrize(
+        "num_runs", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(7, marks=pytest.mark.slow)]
+    )
     def test_a_kill_while_syncing_loses_nothing(self, study, uri, undisturbed, num_runs):
         code = "import sys; from runs.tracking import sync; sync(sys.argv[1], sys.argv[2])"
-        syncing = subprocess.Popen([sys.executable, "-c", code, str(study), uri])
-        deadline = time.monotonic() + 300
-        while len(search(uri)) < num_runs:
-            assert syncing.poll() is None
-            assert time.monotonic() < deadline
+        count = "SELECT count(*) FROM runs JOIN experiments USING (experiment_id) WHERE experiments.name = 'toy'"
+        with contextlib.closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as database:
+            syncing = subprocess.Popen([sys.executable, "-c", code, str(study), uri])
+            until(lambda: syncing.poll() is not None or database.execute(count).fetchone()[0] >= num_runs)
         syncing.kill()
         assert syncing.wait() == -signal.SIGKILL
         assert num_runs <= len(search(uri)) < sum(undisturbed.values())
@@ -296,13 +306,31 @@ class TestSync:
             ("sqlite:////proc/none/mlflow.db", "No such file"),
         ],
     )
-    def test_a_wrong_uri_is_one_sentence_within_seconds(self, study, bad, why):
-        started = time.monotonic()
+    def test_a_wrong_uri_is_one_sentence(self, study, bad, why):
         with pytest.raises(KerfError, match=f"cannot be written .*`kerf sync {study}`") as raised:
             sync(study, bad)
-        assert time.monotonic() - started < 20
         assert raised.match(why)
         assert "secret" not in str(raised.value)
+
+    def test_a_server_that_is_out_of_order_is_asked_once_more_and_then_given_up(self, study):
+        """MLflow itself would ask it for minutes."""
+        asked = []
+
+        class OutOfOrder(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                asked.append(self.path)
+                self.send_error(503)
+
+            def log_message(self, *said):
+                pass
+
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), OutOfOrder) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            with pytest.raises(KerfError, match=r"cannot be written .*503"):
+                sync(study, f"http://127.0.0.1:{server.server_port}")
+            server.shutdown()
+        assert len(asked) == 2
+        assert len(set(asked)) == 1
 
     def test_a_file_that_is_no_database(self, study, tmp_path):
         (tmp_path / "mlflow.db").write_text("no database " * 100)
@@ -314,61 +342,57 @@ class TestSync:
             sync(tmp_path, uri)
 
 
-def run_study(root, uri, pause=0.0, after=None):
-    """A study with a live mirror; `after(i)` is called after the i-th unit. Returns (warnings, complete, seconds)."""
+def run_study(root, uri, after=lambda i: None):
+    """A study with a live mirror; `after(i)` is called after the i-th unit. Returns (warnings, complete)."""
     warnings = []
     with open_study(root, MANIFEST) as store:
         store.write_text("recipe.yaml", "name: toy\n")
-        started = time.monotonic()
         mirror = Mirror(root, uri, warnings.append)
         for i, unit in enumerate(UNITS):
             write_unit(store, unit)
             mirror.unit_finished()
-            time.sleep(pause)
-            if after:
-                after(i)
+            after(i)
         write_report(store)
-        complete = mirror.close()
-        return warnings, complete, time.monotonic() - started
+        return warnings, mirror.close(timeout=240.0)
 
 
 class TestMirror:
     def test_live_equals_afterwards(self, tmp_path, uri, undisturbed):
-        live = []
-        warnings, complete, _ = run_study(
-            tmp_path / "out", uri, pause=0.2, after=lambda i: live.append(len(search(uri)))
-        )
+        def after(i):
+            if i == 3:
+                until(lambda: len(search(uri)) > 3)  # the study's, and some of its units'
+
+        warnings, complete = run_study(tmp_path / "out", uri, after)
         assert warnings == []
         assert complete
-        assert 0 < max(live) < sum(undisturbed.values())  # some were there before the end
         assert content(uri) == undisturbed
         assert sync(tmp_path / "out", uri) == 0
 
     def test_an_unreachable_server_warns_once_and_sync_fills_the_gap(self, tmp_path, uri, undisturbed):
-        warnings, complete, seconds = run_study(tmp_path / "out", "http://127.0.0.1:9")
+        warnings, complete = run_study(tmp_path / "out", "http://127.0.0.1:9")
         assert len(warnings) == 1
         assert "`kerf sync" in warnings[0]
         assert not complete
-        assert seconds < 20
         sync(tmp_path / "out", uri)
         assert content(uri) == undisturbed
 
-    def test_a_server_that_never_answers_delays_the_end_by_the_timeout_at_most(self, tmp_path):
+    def test_a_server_that_never_answers_delays_the_end_by_the_timeout_at_most(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "10000")  # so that the end waits for no request
         root = tmp_path / "out"
         with socket.create_server(("127.0.0.1", 0)) as silent, open_study(root, MANIFEST):
             warnings = []
             mirror = Mirror(root, f"http://127.0.0.1:{silent.getsockname()[1]}", warnings.append)
-            started = time.monotonic()
-            assert not mirror.close(timeout=1.0)
-            assert time.monotonic() - started < 3
-        for thread in threading.enumerate():
-            if thread.name == "mlflow-mirror":
-                thread.join(60)  # it fails, too, now that the server is closed
-                assert not thread.is_alive()
+            asked, _ = silent.accept()
+            assert not mirror.close(timeout=0.1)
+            (waiting,) = (thread for thread in threading.enumerate() if thread.name == "mlflow-mirror")
+            asked.close()
+        waiting.join(60)  # it fails, too, now that the server is gone
+        assert not waiting.is_alive()
         assert len(warnings) == 1
-        assert "not up to date after 1 s" in warnings[0]
+        assert "not up to date after 0.1 s" in warnings[0]
 
     def test_the_process_ends_though_the_mirror_hangs(self, tmp_path):
+        """Its request would wait for hours."""
         code = """if True:
             import socket, sys, json
             from runs.store import open_study
@@ -380,16 +404,15 @@ class TestMirror:
                 mirror.close(timeout=0.1)
             print("done")
         """
-        started = time.monotonic()
         ended = subprocess.run(
             [sys.executable, "-c", code, str(tmp_path / "out"), json.dumps(MANIFEST)],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=240,
             check=True,
+            env={**os.environ, "MLFLOW_HTTP_REQUEST_TIMEOUT": "10000"},
         )
         assert ended.stdout.splitlines()[-1] == "done"
-        assert time.monotonic() - started < 9  # less than one timeout of the mirror's request
 
     def test_importing_and_starting_cost_nothing(self, tmp_path):
         code = """if True:
@@ -398,18 +421,18 @@ class TestMirror:
             assert "mlflow" not in sys.modules
             from runs.store import open_study
             with open_study(sys.argv[1], json.loads(sys.argv[2])):
-                started = time.perf_counter()
+                started = time.thread_time()  # that of this thread alone, whatever else the machine is doing
                 runs.tracking.Mirror(sys.argv[1], "http://127.0.0.1:9", print).unit_finished()
-                assert time.perf_counter() - started < 0.5
+                assert time.thread_time() - started < 0.05
         """
         subprocess.run(
-            [sys.executable, "-c", code, str(tmp_path / "out"), json.dumps(MANIFEST)], check=True, timeout=60
+            [sys.executable, "-c", code, str(tmp_path / "out"), json.dumps(MANIFEST)], check=True, timeout=240
         )
 
 
 @contextlib.contextmanager
 def mlflow_server(folder, port):
-    """A real `mlflow server` on the loopback interface; yields a function that kills it."""
+    """A real `mlflow server` of `folder/server.db` on the loopback interface; yields a function that kills it."""
     arguments = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     store = ["--backend-store-uri", f"sqlite:///{folder / 'server.db'}"]
     artifacts = ["--artifacts-destination", str(folder / "artifacts")]
@@ -417,7 +440,7 @@ def mlflow_server(folder, port):
     with log.open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "mlflow", "server", *arguments, *store, *artifacts],
-            env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"},
+            env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
             cwd=folder,
             stdout=output,
             stderr=output,
@@ -430,11 +453,8 @@ def mlflow_server(folder, port):
         process.wait()
 
     try:
-        deadline = time.monotonic() + 600
-        while not answers(f"http://127.0.0.1:{port}/health"):
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.2)
+        until(lambda: process.poll() is not None or answers(f"http://127.0.0.1:{port}/health"))
+        assert process.poll() is None, log.read_text()
         yield kill
     finally:
         kill()
@@ -455,25 +475,22 @@ def free_port():
 
 @pytest.mark.slow
 class TestServer:
-    def test_a_server_killed_midway_is_filled_when_it_is_back(self, tmp_path, undisturbed, capfd):
+    def test_a_server_killed_midway_is_filled_when_it_is_back(self, tmp_path, empty_database, undisturbed, capfd):
+        (tmp_path / "server.db").write_bytes(empty_database)
         port, seen = free_port(), []
         address = f"http://127.0.0.1:{port}"
         with mlflow_server(tmp_path, port) as kill:
 
             def after(i):
                 if i == 3:
-                    deadline = time.monotonic() + 300
-                    while not search(address, "params.phase = 'align'"):  # let some runs arrive
-                        assert time.monotonic() < deadline
-                        time.sleep(0.05)
+                    until(lambda: search(address, "params.phase = 'align'"))  # let some runs arrive
                     seen.append(len(search(address)))
                     kill()
 
-            warnings, complete, seconds = run_study(tmp_path / "out", address, after=after)
+            warnings, complete = run_study(tmp_path / "out", address, after)
         assert 1 < seen[0] < sum(undisturbed.values())
         assert len(warnings) == 1
         assert not complete
-        assert seconds < 90
         with mlflow_server(tmp_path, port):
             assert sync(tmp_path / "out", address) > 0
             assert content(address) == undisturbed
