@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special
+from threadpoolctl import ThreadpoolController
 
 from lab.detection import checked_weights
 from lab.stats import MIN_SEEDS, ROUNDING, Interval
@@ -196,6 +198,12 @@ def bootstrap_psychometric(
     )
 
 
+@cache
+def _blas() -> ThreadpoolController:
+    """The threads of the BLAS that scipy loaded."""
+    return ThreadpoolController()
+
+
 def _fit(x: NDArray[np.float64], y: NDArray[np.float64], w: NDArray[np.float64]) -> Psychometric:
     """The best curve for distinct `x`, whose finite values span [-1, 1], and shares `w`; leaves out its deviance."""
     steep = math.log(STEEPNESS[0]), math.log(STEEPNESS[1])
@@ -205,7 +213,8 @@ def _fit(x: NDArray[np.float64], y: NDArray[np.float64], w: NDArray[np.float64])
     for steepness in STARTS:
         starts = _starts(steepness, x, y, w)
         sign, start = min(starts, key=lambda tried: _loss(tried[1], tried[0], x, y, w)[0])
-        end = optimize.minimize(_loss, start, (sign, x, y, w), "L-BFGS-B", jac=True, bounds=bounds, options=options)
+        with _blas().limit(limits=1, user_api="blas"):  # of four numbers; threads would wait for each other
+            end = optimize.minimize(_loss, start, (sign, x, y, w), "L-BFGS-B", jac=True, bounds=bounds, options=options)
         ends.append((sign, end))
     sign, best = min(ends, key=lambda tried: float(tried[1].fun))
     converged = any(end.success and end.fun <= best.fun + SAME for _, end in ends)
