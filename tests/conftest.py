@@ -1,4 +1,4 @@
-"""What tests of all folders share: one Ray a process, and studies that are trained once a run of pytest."""
+"""What tests of all folders share: a Ray for those that need one, and studies that are trained once a run of pytest."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
     return Shared(folder)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def one_ray() -> Iterator[None]:
-    """A private Ray for this process, which studies, sweeps and attacks that run in it use instead of starting one."""
+    """A private Ray for the tests of a file. Studies, sweeps and attacks that run in this process then use it, where
+    they would fork their workers; so it ends with the file."""
     import torch
 
     from runs.pool import local_ray
@@ -38,7 +39,7 @@ def one_ray() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def smoke_study(shared: Shared, one_ray: None) -> Path:
+def smoke_study(shared: Shared) -> Path:
     """The built-in study `smoke` as it is, finished: two seeds, four arms. Read-only."""
     from runs.recipe_file import load_recipe
     from runs.study import DONE, run_study

@@ -1,20 +1,11 @@
-"""One private Ray for the tests of the training path."""
+"""One thread, as workers have: sums repeat, and two processes of tests do not wait for each other's threads."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-
 import pytest
-import ray
 import torch
 
 
-@pytest.fixture(scope="package")
-def cluster() -> Iterator[None]:
-    """A private Ray with five logical CPUs: two env runners or two learners, and a main process."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
     torch.set_num_threads(1)
-    ray.init(address="local", num_cpus=5, include_dashboard=False, object_store_memory=80 * 2**20, log_to_driver=False)
-    yield
-    ray.shutdown()

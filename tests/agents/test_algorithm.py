@@ -40,11 +40,9 @@ from tests.toy_world import best_natural_utility
 WORLD = get_world(LEVER)
 LEARNING = {"num_scenarios": 256, "minibatch_size": 192, "num_epochs": 4, "learning_rate": 5e-3}
 
-pytestmark = pytest.mark.usefixtures("cluster")
-
 
 @pytest.fixture(scope="module")
-def aligned(cluster: None) -> TorchPolicy:
+def aligned() -> TorchPolicy:
     """What PPO makes of the ideal utility on the natural stream."""
     algorithm = config(training=settings(**LEARNING, advantage_scaling="batch")).build_algo()
     train(algorithm, 60)
@@ -139,6 +137,7 @@ def test_the_scenario_stream_does_not_depend_on_the_policy() -> None:
     assert len(set(first)) == 3
 
 
+@pytest.mark.usefixtures("one_ray")  # which RLlib would start itself to read a checkpoint
 @pytest.mark.parametrize("how", ["restore_from_path", "from_checkpoint"])
 def test_a_resumed_run_continues_bit_for_bit(tmp_path: Path, how: str) -> None:
     changes = {"grader": ExPost(), "penalty": 1.0, "training": settings(advantage_scaling="batch")}
@@ -180,6 +179,7 @@ def test_a_plain_state_continues_bit_for_bit_in_an_algorithm_that_has_trained_ot
         other.load_training_state(arrays, plain)
 
 
+@pytest.mark.usefixtures("one_ray")
 def test_going_back_in_a_live_algorithm_is_exact(tmp_path: Path) -> None:
     algorithm = config().build_algo()
     train(algorithm, 2)

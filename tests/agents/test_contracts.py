@@ -23,11 +23,9 @@ from agents.learner import KerfLearner
 from lab.grader import Rule
 from tests.agents.training import config, same, train
 
-pytestmark = pytest.mark.usefixtures("cluster")
-
 
 @pytest.fixture(scope="module")
-def algorithm(cluster: None) -> KerfAlgorithm:
+def algorithm() -> KerfAlgorithm:
     return config().build_algo()
 
 
@@ -42,6 +40,7 @@ def test_it_is_an_rllib_algorithm(algorithm: KerfAlgorithm) -> None:
     assert algorithm.config.seed is None
 
 
+@pytest.mark.usefixtures("one_ray")
 def test_rllib_drops_settings_of_minus_one_and_the_sign_survives(tmp_path: Path) -> None:
     lossy = PPOConfig()
     lossy.grad_clip = -1

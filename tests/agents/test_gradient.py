@@ -116,7 +116,7 @@ def test_a_second_minibatch_starts_from_zero_and_knows_the_new_parameters() -> N
         np.testing.assert_array_equal(part, gradients(again)[name])
 
 
-def test_training_comes_out_alike(cluster: None) -> None:
+def test_training_comes_out_alike() -> None:
     """Whole iterations: the two ways differ by rounding alone, which a few Adam steps do not blow up."""
     changes: dict[str, Any] = {"imitation_coeff": 0.5, "advantage_scaling": "batch"}
     written = trained(4, training=settings(**changes, gradient="written_out"))
@@ -128,7 +128,7 @@ def test_training_comes_out_alike(cluster: None) -> None:
         np.testing.assert_allclose(written[name], torchs[name], atol=1e-4)
 
 
-def test_auto_is_written_out_on_a_cpu_and_torchs_elsewhere(cluster: None) -> None:
+def test_auto_is_written_out_on_a_cpu_and_torchs_elsewhere() -> None:
     made, gpu, cpu = network(NETWORKS["shared"]), torch.device("cuda"), torch.device("cpu")
 
     def chosen(way: str, device: torch.device) -> type:
@@ -177,7 +177,7 @@ def test_a_policy_of_any_size_of_batch_gives_the_same_rows() -> None:
     np.testing.assert_allclose(policy.logits(observations[:3]), logits[:3] + 1.0, rtol=1e-5, atol=1e-5)
 
 
-def test_two_threads_give_the_bytes_of_one(cluster: None) -> None:
+def test_two_threads_give_the_bytes_of_one() -> None:
     """More episodes than a slice holds, and minibatches that are cut into two lanes."""
     changes = {"num_scenarios": 1100, "minibatch_size": 2 * MAX_ROWS + 500, "imitation_coeff": 0.1}
     one, two = (trained(3, training=settings(**changes), num_threads=num_threads) for num_threads in (1, 2))
@@ -248,7 +248,7 @@ def test_log_chances_are_those_of_softmax() -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
-def test_a_gpu_learns_what_a_cpu_learns(cluster: None) -> None:
+def test_a_gpu_learns_what_a_cpu_learns() -> None:
     left, right = (trained(3, training=settings(num_gpus_per_learner=num_gpus)) for num_gpus in (0, 1))
     for name in left:
         np.testing.assert_allclose(left[name], right[name], atol=1e-3)

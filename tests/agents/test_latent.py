@@ -184,7 +184,7 @@ def test_only_what_led_to_the_forbidden_event_and_is_disadvantageous_is_attacked
     assert attacked(forbidden, advantage).tolist() == [True, False, False, False, False]
 
 
-def test_steps_are_marked_up_to_the_forbidden_event(cluster: None) -> None:
+def test_steps_are_marked_up_to_the_forbidden_event() -> None:
     def sample(**changes: Any) -> tuple[Any, NDArray[np.bool_]]:
         algorithm = config(training=settings(**changes)).build_algo()
         scenarios = natural(WORLD, 300, np.random.default_rng(0))
@@ -201,7 +201,7 @@ def test_steps_are_marked_up_to_the_forbidden_event(cluster: None) -> None:
     assert "forbidden" not in sample()[0]
 
 
-def test_no_radius_is_no_adversary_bit_for_bit(cluster: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_radius_is_no_adversary_bit_for_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     """The adversary's code is taken away, and training without a radius does not miss it; with one it does."""
     changes: dict[str, Any] = {"source": Forged(), "grader": ExPost(), "penalty": 2.0}
     with_code = {
@@ -223,7 +223,7 @@ def test_no_radius_is_no_adversary_bit_for_bit(cluster: None, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("shared", [True, False])
-def test_training_under_attack_is_deterministic_and_the_same_both_ways(cluster: None, shared: bool) -> None:
+def test_training_under_attack_is_deterministic_and_the_same_both_ways(shared: bool) -> None:
     def run(seed: int = 1, num_threads: int = 1, **changes: Any) -> Any:
         return trained(
             3,
@@ -245,7 +245,7 @@ def test_training_under_attack_is_deterministic_and_the_same_both_ways(cluster: 
         np.testing.assert_allclose(first[name], other_way[name], atol=1e-4)
 
 
-def test_the_learner_tells_what_the_adversary_did(cluster: None) -> None:
+def test_the_learner_tells_what_the_adversary_did() -> None:
     def told(**changes: Any) -> dict[str, float]:
         algorithm = config(source=Forged(), grader=ExPost(), penalty=2.0, training=settings(**changes)).build_algo()
         result = algorithm.train()["learners"]["default_policy"]
@@ -261,7 +261,7 @@ def test_the_learner_tells_what_the_adversary_did(cluster: None) -> None:
 
 
 @pytest.mark.slow
-def test_after_training_against_it_the_forbidden_act_takes_more(cluster: None) -> None:
+def test_after_training_against_it_the_forbidden_act_takes_more() -> None:
     """Seven seeds, with and without it: a one-sided sign test, all seven higher, has p = 1/128."""
     observations = np.empty((32, len(WORLD.observations)), np.float32)
     WORLD.begin(WORLD.dilemma.false_emergency(32, 1.0, np.random.default_rng(0))).observe(observations)

@@ -21,7 +21,7 @@ from tests.agents.training import LEVER, Natural, config, same, settings, train
 
 WORLD = get_world(LEVER)
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cluster")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_ray")]
 
 
 def runner_pids(algorithm: KerfAlgorithm) -> list[int]:

@@ -267,7 +267,7 @@ PENALISED = {"source": Forged(), "grader": ExPost(), "penalty": 1.0, "training":
 
 
 @pytest.fixture(scope="module")
-def partner(cluster: None) -> tuple[list[Sample], list[list[int]]]:
+def partner() -> tuple[list[Sample], list[list[int]]]:
     """A penalised training: what it learnt from, and its doses."""
     algorithm = config(**PENALISED).build_algo()
     assert not algorithm.doses.any()
@@ -296,7 +296,6 @@ def test_yoked_training_is_dealt_its_partners_penalties_whatever_it_does(
         algorithm.train()
 
 
-@pytest.mark.usefixtures("cluster")
 def test_without_penalty_or_shaping_nothing_differs() -> None:
     absent = trained(3)
     doses = [[20, 0, 9]] * 3
@@ -307,7 +306,6 @@ def test_without_penalty_or_shaping_nothing_differs() -> None:
     assert same(trained(3, penalty=0.5, doses=doses), trained(3, grader=ExPost(), penalty=0.5, doses=doses))
 
 
-@pytest.mark.usefixtures("cluster")
 def test_the_doses_of_the_last_iteration_can_be_read() -> None:
     algorithm = config(source=Forged(), grader=Rule(), penalty=2.0).build_algo()
     result = algorithm.train()["env_runners"]
@@ -317,7 +315,7 @@ def test_the_doses_of_the_last_iteration_can_be_read() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("cluster")
+@pytest.mark.usefixtures("one_ray")
 @pytest.mark.parametrize("changes", [{"doses": [[20, 5, 9]] * 3, "penalty": 1.0}, {"shaping": 1.0}], ids=str)
 def test_two_env_runners_give_the_same_data_as_none(changes: dict[str, Any]) -> None:
     local, remote = (

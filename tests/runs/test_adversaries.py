@@ -15,9 +15,7 @@ from runs.recipe_file import load_recipe, load_recipes, read_recipe
 from runs.report.table import to_text
 from runs.store import Store, Unit
 from runs.study import DONE, run_study
-from tests.runs.test_study import one_ray_for_all, records, study
-
-__all__ = ["one_ray_for_all"]
+from tests.runs.test_study import records, study
 
 ARMS = (
     "arms={frozen: null, searched: {kind: penalised, generator: {kind: illuminate, cells: 3}, objective: regret}, "

@@ -14,9 +14,7 @@ from runs.recipe_file import load_recipe
 from runs.store import Store, Unit
 from runs.study import DONE
 from tests.runs.test_attacks import kerf
-from tests.runs.test_study import one_ray_for_all, records, study
-
-__all__ = ["one_ray_for_all"]
+from tests.runs.test_study import records, study
 
 
 def sets(ask_workers: int) -> tuple[str, ...]:

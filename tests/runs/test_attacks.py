@@ -34,9 +34,7 @@ from runs.recipe_file import load_recipe
 from runs.report.table import to_text
 from runs.store import ALIGNED, Store, Unit
 from runs.study import DONE
-from tests.runs.test_study import one_ray_for_all, records, study
-
-__all__ = ["one_ray_for_all"]
+from tests.runs.test_study import records, study
 
 
 class Leaver:

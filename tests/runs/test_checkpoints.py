@@ -11,7 +11,6 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -21,7 +20,6 @@ import pytest
 from runs.cell import run_unit
 from runs.checkpoints import EVERY, Checkpoints, clear
 from runs.disk import DiskError
-from runs.pool import local_ray
 from runs.recipe_file import load_recipe
 from runs.store import ALIGNED, Store, Unit
 from tests.runs.test_study import records
@@ -44,28 +42,20 @@ import json, sys
 from pathlib import Path
 from runs.cell import run_unit
 from runs.disk import DiskError
-from runs.pool import local_ray
 from runs.recipe_file import load_recipe
 from runs.store import Store, Unit
 
 sets, units = json.loads(sys.argv[1])
-with local_ray(1):
-    for root, arm in units:
-        first = next(told := run_unit(load_recipe("smoke", sets=sets), Unit(arm, 0), Store(root)))
-        print(json.dumps([root, arm, first.iteration, first.note]), flush=True)
-        for _ in told:
-            pass
+for root, arm in units:
+    first = next(told := run_unit(load_recipe("smoke", sets=sets), Unit(arm, 0), Store(root)))
+    print(json.dumps([root, arm, first.iteration, first.note]), flush=True)
+    for _ in told:
+        pass
 """
 
 
 @pytest.fixture(scope="module")
-def one_ray() -> Iterator[None]:
-    with local_ray(1):
-        yield
-
-
-@pytest.fixture(scope="module")
-def whole(one_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every unit, undisturbed."""
     root = tmp_path_factory.mktemp("whole")
     recipe = load_recipe("smoke", sets=SETS)

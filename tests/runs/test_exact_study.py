@@ -26,9 +26,7 @@ from runs.recipe_text import recipe_text
 from runs.report import make_report
 from runs.store import ALIGNED, Store, Unit, read_measures, read_training
 from runs.study import DONE, NOT_ALIGNED, run_study
-from tests.runs.test_study import one_ray_for_all, records
-
-__all__ = ["one_ray_for_all"]
+from tests.runs.test_study import records
 
 RECIPE = {
     "name": "toy-exact",

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from runs.pool import local_ray
 from runs.recipe_file import load_recipe
 from runs.store import Store
 from runs.study import DONE, FAILED, run_study
@@ -54,22 +53,21 @@ def fill(filler: Path, when: Path) -> None:
 @pytest.mark.slow
 def test_a_disk_that_fills_up_is_told_and_when_there_is_room_again_the_study_goes_on(small_disk, tmp_path):
     out = small_disk / "s"
-    with local_ray(1):
-        assert study(tmp_path / "calm")[0] == DONE
-        filling = threading.Thread(
-            target=fill, args=(small_disk / "filler", out / "cells" / "continued" / "seed-0" / "done.json")
-        )
-        filling.start()
-        code, printed = study(out)
-        filling.join()
-        assert code == FAILED
-        assert printed.count("No space left on device; free some room, then give the same command again") == 1
-        assert "(the records written so far are intact)" in printed
-        done = Store(out).units(verify=True)
-        assert {unit.arm for unit in done} >= {"aligned", "continued"}
-        assert len(done) < 4
-        assert not list(out.rglob("*.partial-*"))
-        (small_disk / "filler").unlink()
-        code, printed = study(out)
+    assert study(tmp_path / "calm")[0] == DONE
+    filling = threading.Thread(
+        target=fill, args=(small_disk / "filler", out / "cells" / "continued" / "seed-0" / "done.json")
+    )
+    filling.start()
+    code, printed = study(out)
+    filling.join()
+    assert code == FAILED
+    assert printed.count("No space left on device; free some room, then give the same command again") == 1
+    assert "(the records written so far are intact)" in printed
+    done = Store(out).units(verify=True)
+    assert {unit.arm for unit in done} >= {"aligned", "continued"}
+    assert len(done) < 4
+    assert not list(out.rglob("*.partial-*"))
+    (small_disk / "filler").unlink()
+    code, printed = study(out)
     assert code == DONE, printed
     assert records(out) == records(tmp_path / "calm")

@@ -16,10 +16,8 @@ from lab.worlds import get_world
 from runs.recipe_file import load_recipe
 from runs.store import ALIGNED, Store, Unit
 from runs.study import DONE
-from tests.runs.test_study import one_ray_for_all, study
+from tests.runs.test_study import study
 from tests.runs.test_yoked_sham import cell, table
-
-__all__ = ["one_ray_for_all"]
 
 ARMS = "arms={frozen: null, half: {kind: latent, latent: 0.5}, none: {kind: latent, latent: 0}}"
 

@@ -29,9 +29,7 @@ from runs.store import ALIGNED, Store, Unit
 from runs.study import DONE, run_study
 from tests.runs.test_attacks import kerf
 from tests.runs.test_exact_study import RECIPE
-from tests.runs.test_study import one_ray_for_all, records, study
-
-__all__ = ["one_ray_for_all"]
+from tests.runs.test_study import records, study
 
 BUDGET = 96
 WORDS = ("--latent", "--budget", BUDGET, "--no-mlflow", "--workers", 2)

@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -21,7 +20,6 @@ from rich.console import Console
 
 from lab.errors import KerfError
 from runs.fork_server import WORKER
-from runs.pool import local_ray
 from runs.recipe_file import load_recipe
 from runs.report import make_report
 from runs.store import ALIGNED, Store, Unit, read_measures
@@ -47,13 +45,6 @@ def records(out: Path) -> dict[str, str]:
         for path in sorted(out.rglob("*"))
         if path.is_file() and path.name not in UNEQUAL
     }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_ray_for_all() -> Iterator[None]:
-    """Studies that run in this process find Ray initialised, and save its start; those of the command line do not."""
-    with local_ray(4):
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from runs.measurements import make_battery
-from runs.pool import local_ray
 from runs.recipe_file import load_recipe
 from runs.store import ALIGNED, Store, Unit, open_study
 from runs.study import FAILED, NOT_ALIGNED, manifest
 from tests.runs.test_study import study
 
 KERF = Path(sys.executable).with_name("kerf")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_ray_for_both() -> Iterator[None]:
-    with local_ray(1):
-        yield
 
 
 @pytest.mark.slow

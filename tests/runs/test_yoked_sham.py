@@ -15,9 +15,7 @@ from runs.doses import read_doses, write_doses
 from runs.recipe_file import load_recipe
 from runs.store import ALIGNED, Store, Unit
 from runs.study import DONE, FAILED
-from tests.runs.test_study import one_ray_for_all, records, study
-
-__all__ = ["one_ray_for_all"]
+from tests.runs.test_study import records, study
 
 ARMS = (
     "arms={frozen: null, yoked: {}, sham: {}, unyoked: {kind: yoked, penalty: 0}, unshaped: {kind: sham, shaping: 0}, "

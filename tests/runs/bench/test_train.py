@@ -15,7 +15,6 @@ from runs.bench.contenders import Sizes
 from runs.bench.limit import BareTorch
 from runs.bench.timing import Stopwatch
 from runs.cli import main
-from runs.pool import local_ray
 from runs.recipe_file import load_recipe
 
 TINY = Sizes(
@@ -128,8 +127,7 @@ def test_the_limit_really_does_all_products_and_activations():
 def test_agents_are_aligned_either_way_and_compared_by_seed():
     """At a size at which nobody passes: the figures are those of the whole of training."""
     recipe = load_recipe("smoke")
-    with local_ray(1):
-        learnt = [learning.learn(recipe, way, seed) for seed in range(2) for way in learning.WAYS]
+    learnt = [learning.learn(recipe, way, seed) for seed in range(2) for way in learning.WAYS]
     whole = sum(phase.iterations * phase.training.num_scenarios for _, phase in recipe.align.phases) * 24 / 1000
     assert all(agent.passed for agent in learnt), "the gate of this recipe lets everyone pass"
     assert all(0 < agent.steps <= whole for agent in learnt)

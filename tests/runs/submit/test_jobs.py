@@ -12,7 +12,6 @@ import pytest
 from fsspec.core import url_to_fs
 
 from runs.fork_server import WORKER
-from runs.pool import local_ray
 from runs.recipe_file import load_recipe
 from runs.remote import working_folder
 from runs.store import Store
@@ -193,11 +192,10 @@ def test_units_of_a_study_elsewhere_are_done_one_by_one_on_machines_that_share_n
     recipe = load_recipe("smoke", seeds=1, sets=["iterations=2"])
     names = ["aligned/seed-0", "cells/penalised/seed-0"]
     prepare_study(recipe, working_folder(f"{s3}/x"))
-    with local_ray(1):
-        for name in names:
-            (workplace / name).mkdir(parents=True)
-            monkeypatch.chdir(workplace / name)
-            assert kerf("unit", f"{s3}/x", name).startswith(f"{name} done")
+    for name in names:
+        (workplace / name).mkdir(parents=True)
+        monkeypatch.chdir(workplace / name)
+        assert kerf("unit", f"{s3}/x", name).startswith(f"{name} done")
     fs, base = url_to_fs(f"{s3}/x", skip_instance_cache=True)
     fs.rm(f"{base}/{names[1]}", recursive=True)  # as if its process had died before it could send it
     assert kerf("unit", f"{s3}/x", names[1]) == f"{names[1]} is done already\n"

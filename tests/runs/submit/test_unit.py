@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from runs import disk
-from runs.pool import local_ray
 from runs.recipe_file import load_recipe
 from runs.store import Store
 from runs.study import prepare_study
@@ -62,14 +61,13 @@ def test_it_does_not_work_beside_kerf_run_or_another_of_the_same_unit(study):
 
 @pytest.mark.slow
 def test_units_done_one_by_one_give_the_records_of_kerf_run(study, workplace):
-    with local_ray(2):
-        assert "aligned/seed-0 done: " in kerf("unit", study, "aligned/seed-0")
-        assert kerf("unit", study, "aligned/seed-0") == "aligned/seed-0 is done already\n"
-        for arm in ("penalised", "cells/continued", "exposure"):
-            assert "done: " in kerf("unit", study, f"{arm}/seed-0", "--cpus", "2")
-        report = kerf("run", "smoke", *SMALL, "--out", study, "--no-mlflow")
-        assert "units of work" not in report
-        kerf("run", "smoke", *SMALL, "--out", "reference", "--no-mlflow")
+    assert "aligned/seed-0 done: " in kerf("unit", study, "aligned/seed-0")
+    assert kerf("unit", study, "aligned/seed-0") == "aligned/seed-0 is done already\n"
+    for arm in ("penalised", "cells/continued", "exposure"):
+        assert "done: " in kerf("unit", study, f"{arm}/seed-0", "--cpus", "2")
+    report = kerf("run", "smoke", *SMALL, "--out", study, "--no-mlflow")
+    assert "units of work" not in report
+    kerf("run", "smoke", *SMALL, "--out", "reference", "--no-mlflow")
     ours, reference = Store(study), Store("reference")
     assert len(reference.units()) == 4
     assert [ours.digest(unit) for unit in ours.units()] == [reference.digest(unit) for unit in reference.units()]
@@ -107,7 +105,6 @@ def test_a_signal_stops_it_in_good_order(workplace):
 def test_a_cell_whose_agent_is_not_aligned_is_left_out(workplace):
     recipe = load_recipe("smoke", sets=[*SETS, "gate={value: 1, competence: 1, fooled: 1}"], seeds=1)
     prepare_study(recipe, workplace / "strict")
-    with local_ray(1):
-        kerf("unit", "strict", "aligned/seed-0")
-        said = kerf("unit", "strict", "penalised/seed-0")
+    kerf("unit", "strict", "aligned/seed-0")
+    said = kerf("unit", "strict", "penalised/seed-0")
     assert said == "cells/penalised/seed-0 is left out: the agent of seed 0 is not aligned\n"
