@@ -29,7 +29,7 @@ def sets(ask_workers: int) -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="module")
-def studies(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+def studies(tmp_path_factory: pytest.TempPathFactory, one_ray: None) -> dict[int, Path]:
     """By how many workers are asked."""
     found = {}
     for number in (1, 2):
