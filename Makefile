@@ -26,6 +26,8 @@ test-all: test ## The same, then the slow tests: long real runs.
 lint: $(INSTALLED) ## Lint, check format, check types.
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@mkdir -p .mypy_cache/packages/kerf
+	@for folder in lab generators agents runs; do ln -sfn "$(CURDIR)/$$folder" .mypy_cache/packages/kerf/$$folder; done
 	@$(BIN)/mypy
 
 bench: $(INSTALLED) ## Measure how fast training is here, against its peers.
@@ -45,7 +47,7 @@ clean: ## Remove .venv, caches and build leftovers. Records in out/ stay.
 	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
 
 # Once more whenever the requirements change. A pip that is there is kept: the environment may be the user's own.
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml setup.py constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "Kerf needs Python 3.11 or newer, and there is no $(PYTHON) here."; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "Kerf needs Python 3.11 or newer, but $(PYTHON) is $$($(PYTHON) --version); try PYTHON=python3.12 make install."; \

@@ -28,13 +28,13 @@ from ray.rllib.utils.metrics import (
     TIMERS,
 )
 
-from agents.config import ACTIONS, DOSES, KerfConfig
-from agents.env_runner import Sample
-from agents.network import TorchPolicy, Weights, weights_digest
-from agents.yoking import deal
-from lab.scenario import Scenarios
-from lab.source import ScenarioSource
-from lab.worlds import get_world
+from kerf.agents.config import ACTIONS, DOSES, KerfConfig
+from kerf.agents.env_runner import Sample
+from kerf.agents.network import TorchPolicy, Weights, weights_digest
+from kerf.agents.yoking import deal
+from kerf.lab.scenario import Scenarios
+from kerf.lab.source import ScenarioSource
+from kerf.lab.worlds import get_world
 
 _MAX_ATTEMPTS = 3  # a slice that cost three env runners their lives is the cause, not the victim
 _MODULE_PREFIX = "network."
@@ -60,7 +60,7 @@ class KerfAlgorithm(PPO):
     """PPO on whole batches of scenarios. `train()` is one iteration: ask, play, learn, tell.
 
     Iteration k draws its scenarios from `SeedSequence(seed, spawn_key=(k,))`, and the numbers that pick the actions
-    from a stream of their own (`agents.config.ACTIONS`). Ray must have been initialised if env runners or learners are
+    from a stream of their own (`kerf.agents.config.ACTIONS`). Ray must have been initialised if env runners or learners are
     remote; otherwise nothing here needs it. A checkpoint (`save_to_path`, `from_checkpoint`) is a pickle: for resuming
     one's own runs only.
 

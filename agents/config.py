@@ -10,17 +10,17 @@ import numpy as np
 from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
-from agents.env_runner import KerfEnvRunner, world_spaces
-from agents.learner import KerfLearner
-from agents.module import KerfModule
-from agents.network import Weights
-from agents.settings import NetworkSettings, TrainingSettings, refuse_latent
-from agents.shaping import Potential, random_potential
-from lab.elicitation import make_objective
-from lab.errors import KerfError, unknown_name
-from lab.grader import Grader
-from lab.source import ScenarioSource
-from lab.worlds import get_world
+from kerf.agents.env_runner import KerfEnvRunner, world_spaces
+from kerf.agents.learner import KerfLearner
+from kerf.agents.module import KerfModule
+from kerf.agents.network import Weights
+from kerf.agents.settings import NetworkSettings, TrainingSettings, refuse_latent
+from kerf.agents.shaping import Potential, random_potential
+from kerf.lab.attack_objective import make_objective
+from kerf.lab.errors import KerfError, unknown_name
+from kerf.lab.grader import Grader
+from kerf.lab.source import ScenarioSource
+from kerf.lab.worlds import get_world
 
 # Spawn keys of the private streams. Iteration k uses the key (k,), so longer keys never meet it.
 _STREAMS: Mapping[str, tuple[int, ...]] = {"weights": (0, 1), "shuffles": (0, 2)}
@@ -58,7 +58,7 @@ class KerfConfig(PPOConfig):
     """
 
     def __init__(self, algo_class: type | None = None) -> None:
-        from agents.algorithm import KerfAlgorithm  # here: it needs this module to define its default config
+        from kerf.agents.algorithm import KerfAlgorithm  # here: it needs this module to define its default config
 
         super().__init__(algo_class=algo_class or KerfAlgorithm)
         # RLlib would watch the machine's load from a thread, which takes up to 0.7 s to notice that it is to stop.
@@ -104,7 +104,7 @@ class KerfConfig(PPOConfig):
         """Set everything of ours at once.
 
         Args:
-            world: Name of a world (`lab.worlds.get_world`).
+            world: Name of a world (`kerf.lab.worlds.get_world`).
             source: Where scenarios come from. The algorithm works on a copy of its own.
             seed: Entropy of a `SeedSequence`, the only origin of chance: initial weights, scenarios, actions, shuffles.
             network: Defaults to `NetworkSettings()`.
@@ -115,15 +115,15 @@ class KerfConfig(PPOConfig):
             doses: `(K, T)`: at iteration k and step t so many episodes are penalised, whatever they do, instead of
                 those that the grader says; there is no iteration K. None leaves it to the grader.
             shaping: Standard deviation of a random potential by which the design reward is shaped, in units of
-                utility (`agents.shaping`); 0 for none.
+                utility (`kerf.agents.shaping`); 0 for none.
             design: Event weights of the design reward; None means the world's ideal ones.
             anchor: Weights of the frozen policy pi_0 (same network), needed iff `anchor_coeff > 0`.
             advantage_scale: What advantages are divided by, needed iff `advantage_scaling` is `frozen`; usually
                 `Sample.advantages().std()` of the aligned checkpoint (so: after `reward_scale`).
-            objective: What the source is told of each episode (`lab.elicitation.TRAINING_OBJECTIVES`); those that
-                compare with an aligned policy compare with `anchor`.
+            objective: What the source is told of each episode (`kerf.lab.attack_objective.TRAINING_OBJECTIVES`); those
+                that compare with an aligned policy compare with `anchor`.
             latent_scale: What `latent_radius` is in units of, a root mean square over the units of the last hidden
-                layer, needed iff `latent_radius > 0`; usually `agents.latent_radius.latent_scale` of the aligned
+                layer, needed iff `latent_radius > 0`; usually `kerf.agents.latent_radius.latent_scale` of the aligned
                 checkpoint.
             num_threads: Threads that playing and learning in this process may use; two are the most that help. What
                 comes out is the same, bit for bit.

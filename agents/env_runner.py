@@ -21,19 +21,19 @@ from ray.rllib.env import INPUT_ENV_SINGLE_SPACES, INPUT_ENV_SPACES
 from ray.rllib.env.env_runner import EnvRunner
 from ray.rllib.utils.checkpoints import Checkpointable
 
-from agents.kernels import log_chances
-from agents.network import PolicyNetwork, TorchPolicy, Weights, weights_digest
-from agents.shaping import shaping
-from agents.threads import in_parallel
-from lab.elicitation import Learning, elicit, make_objective
-from lab.objective import Objective
-from lab.rollout import Trajectories, rollout, unplayed
-from lab.scenario import Scenarios
-from lab.world import World
-from lab.worlds import get_world
+from kerf.agents.kernels import log_chances
+from kerf.agents.network import PolicyNetwork, TorchPolicy, Weights, weights_digest
+from kerf.agents.shaping import shaping
+from kerf.agents.threads import in_parallel
+from kerf.lab.attack_objective import Learning, elicit, make_objective
+from kerf.lab.reward_spec import Objective
+from kerf.lab.rollout import Trajectories, rollout, unplayed
+from kerf.lab.scenario import Scenarios
+from kerf.lab.world import World
+from kerf.lab.worlds import get_world
 
 if TYPE_CHECKING:
-    from agents.config import KerfConfig
+    from kerf.agents.config import KerfConfig
 
 Columns = Mapping[str, NDArray[Any]]
 

@@ -18,15 +18,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agents.network import PolicyNetwork, TorchPolicy
-from agents.optimisers import SGD, Adam
-from agents.settings import ExactSettings
-from agents.tabular import LOGITS, Situations, TablePolicy, listed
-from lab.errors import KerfError
-from lab.exact import sums
-from lab.objective import Objective
-from lab.rollout import Policy
-from lab.world import Mix, World
+from kerf.agents.network import PolicyNetwork, TorchPolicy
+from kerf.agents.optimisers import SGD, Adam
+from kerf.agents.settings import ExactSettings
+from kerf.agents.tabular import LOGITS, Situations, TablePolicy, listed
+from kerf.lab.errors import KerfError
+from kerf.lab.exact.evaluation import sums
+from kerf.lab.reward_spec import Objective
+from kerf.lab.rollout import Policy
+from kerf.lab.world import Mix, World
 
 _MEND = "try a smaller learning_rate or reward_scale"
 

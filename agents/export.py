@@ -16,11 +16,11 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from agents.network import TorchPolicy
-from agents.tabular import TablePolicy
-from lab.errors import KerfError
-from lab.rollout import Policy
-from lab.world import World
+from kerf.agents.network import TorchPolicy
+from kerf.agents.tabular import TablePolicy
+from kerf.lab.errors import KerfError
+from kerf.lab.rollout import Policy
+from kerf.lab.world import World
 
 FORMAT = 1
 

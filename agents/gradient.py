@@ -2,7 +2,7 @@
 
 The loss is a weighted sum of PPO's clipped surrogate, the squared error of the state value, an entropy bonus,
 cross-entropy to the expert, and KL(pi || pi_0) to a frozen policy. A term with weight 0 is not in the sum. Where a
-latent adversary attacks (`agents.latent`), all of it but the state value is that of the perturbed policy.
+latent adversary attacks (`kerf.agents.latent`), all of it but the state value is that of the perturbed policy.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.utils import clip_grad_norm_
 
-from agents import kernels
-from agents.latent import LATENT_TERMS, perturbed
-from agents.network import PolicyNetwork
-from agents.passes import MAX_ROWS, Packed, accumulate
-from agents.settings import TrainingSettings
-from agents.threads import in_parallel
-from lab.errors import KerfError
+from kerf.agents import kernels
+from kerf.agents.latent import LATENT_TERMS, perturbed
+from kerf.agents.network import PolicyNetwork
+from kerf.agents.passes import MAX_ROWS, Packed, accumulate
+from kerf.agents.settings import TrainingSettings
+from kerf.agents.threads import in_parallel
+from kerf.lab.errors import KerfError
 
 Columns = Mapping[str, torch.Tensor]
-"""A batch of N rows: the columns of `agents.env_runner.Sample`, but with `advantage` for the two advantages, combined
-and scaled, `anchor_logp` for `anchor_logits`, and `attacked` for `forbidden`."""
+"""A batch of N rows: the columns of `kerf.agents.env_runner.Sample`, but with `advantage` for the two advantages,
+combined and scaled, `anchor_logp` for `anchor_logits`, and `attacked` for `forbidden`."""
 
 Terms = Mapping[str, torch.Tensor | float]
 """The loss, its terms by name (unweighted means over the rows), and the norm of the gradient before it was clipped."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lab.compiled import compiled
+from kerf.lab.compiled import compiled
 
 _ONE = np.float32(1.0)
 _SATURATED = np.float32(7.90531110763549805)
@@ -113,7 +113,7 @@ def loss_gradient(
     outputs, gradient, rows, actions, action_logp, advantage, value_target, expert, anchor_logp, coefficients, clip,
     share, sums,
 ):  # fmt: skip
-    """The gradient of the learner's loss (`agents.learner`) with respect to the network's outputs.
+    """The gradient of the learner's loss (`kerf.agents.learner`) with respect to the network's outputs.
 
     Args:
         outputs: `(A + 1, n)`: logits, then the state value.

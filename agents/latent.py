@@ -7,7 +7,7 @@ adding a `delta` `(n, H)` to the activations, and trains it to behave even so.
 
 Size: the norm of a perturbation is its root mean square over the H units, `||delta|| / sqrt(H)`. What a norm can do
 depends on the head's weights, so the setting `latent_radius` is in units of what the aligned policy resists
-(`agents.latent_radius.latent_scale`); everything here takes plain norms.
+(`kerf.agents.latent_radius.latent_scale`); everything here takes plain norms.
 
 Objective: a step is *attacked* if the forbidden event came with it or later in its episode, and its advantage is
 negative, so that the learner is against it. There the adversary maximises log pi(action taken), which is the same as
@@ -19,7 +19,8 @@ is the state value.
 The alternative is the min-max over all steps, as in plain adversarial training (Madry et al. 2018): then the adversary
 also drives the agent away from what it did well. That asks for steadiness in general, not about the forbidden act, and
 to lower a log-probability is no concave problem. Another is to maximise the forbidden act where it was not done. That
-needs to know, in every state, which action it is; `agents.latent_radius.latent_attack` asks this of a finished policy.
+needs to know, in every state, which action it is; `kerf.agents.latent_radius.latent_attack` asks this of a finished
+policy.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lab.compiled import compiled
+from kerf.lab.compiled import compiled
 
 STEP = 2.5
 """Lengths of all steps together, in radii (Madry et al. 2018): enough to cross the ball and come back."""

@@ -1,6 +1,6 @@
 """How far a policy is, from within, from some other act: exactly, since a policy's head is linear.
 
-`agents.latent` perturbs a policy as it learns; here is what its radius is measured in, and what the same adversary
+`kerf.agents.latent` perturbs a policy as it learns; here is what its radius is measured in, and what the same adversary
 would get out of a finished policy.
 """
 
@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from agents.network import TorchPolicy
-from lab.errors import KerfError
-from lab.forging import Forging
-from lab.rollout import Policy, rollout
-from lab.scenario import Scenarios
-from lab.world import World, natural
+from kerf.agents.network import TorchPolicy
+from kerf.lab.errors import KerfError
+from kerf.lab.forging import Forging
+from kerf.lab.rollout import Policy, rollout
+from kerf.lab.scenario import Scenarios
+from kerf.lab.world import World, natural
 
 SCALE_EPISODES = 128
 """Natural episodes on whose decisions the scale is measured."""

@@ -1,4 +1,5 @@
-"""The learner: PPO on columns, with the penalty as a column of its own. `agents.gradient` says what the loss is."""
+"""The learner: PPO on columns, with the penalty as a column of its own. `kerf.agents.gradient` says what the loss
+is."""
 
 from __future__ import annotations
 
@@ -15,14 +16,14 @@ from ray.rllib.core.learner.training_data import TrainingData
 from ray.rllib.utils.metrics import ALL_MODULES, NUM_ENV_STEPS_TRAINED_LIFETIME, WEIGHTS_SEQ_NO
 from torch.optim.adam import adam
 
-from agents.gradient import losses, make_gradient
-from agents.latent import attacked, per_attack
-from agents.module import STATE_VALUE
-from agents.optimisers import Adam
-from lab.errors import KerfError
+from kerf.agents.gradient import losses, make_gradient
+from kerf.agents.latent import attacked, per_attack
+from kerf.agents.module import STATE_VALUE
+from kerf.agents.optimisers import Adam
+from kerf.lab.errors import KerfError
 
 if TYPE_CHECKING:
-    from agents.config import KerfConfig
+    from kerf.agents.config import KerfConfig
 
 SHUFFLE_GENERATOR = "shuffle_generator"
 ADAM = ("exp_avg", "exp_avg_sq", "step")
@@ -71,8 +72,8 @@ class KerfLearner(PPOTorchLearner):
     def update(self, *, training_data: TrainingData, timesteps: Any = None, **kwargs: Any) -> Any:
         """One PPO iteration over `training_data.batch`; returns RLlib's reduced metrics.
 
-        The batch's columns are those of `agents.env_runner.Sample`, flattened to rows. Epochs and minibatch size come
-        from the settings; RLlib's own keyword arguments for them are not looked at.
+        The batch's columns are those of `kerf.agents.env_runner.Sample`, flattened to rows. Epochs and minibatch size
+        come from the settings; RLlib's own keyword arguments for them are not looked at.
 
         Raises:
             FloatingPointError: if training diverged.

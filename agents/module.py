@@ -9,8 +9,8 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.apis.value_function_api import ValueFunctionAPI
 from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
 
-from agents.network import PolicyNetwork
-from agents.settings import NetworkSettings
+from kerf.agents.network import PolicyNetwork
+from kerf.agents.settings import NetworkSettings
 
 STATE_VALUE = "state_value"
 

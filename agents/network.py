@@ -1,7 +1,7 @@
 """The agent's network: an MLP with a policy head and a state-value head, and a policy that plays with it.
 
 `PolicyNetwork` is the weights, `TorchPolicy` plays with them (numpy in, numpy out). RLlib is shown them by
-`agents.module`: what only plays does not import it.
+`kerf.agents.module`: what only plays does not import it.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from agents.passes import Packed, act
-from agents.settings import NetworkSettings
-from lab.errors import KerfError
-from lab.world import World
+from kerf.agents.passes import Packed, act
+from kerf.agents.settings import NetworkSettings
+from kerf.lab.errors import KerfError
+from kerf.lab.world import World
 
 Weights = Mapping[str, NDArray[np.float32]]
 """Named parameters of a `PolicyNetwork`, float32."""

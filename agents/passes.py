@@ -24,12 +24,12 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 from torch import nn
 
-from agents.kernels import add_row_sums, loss_gradient, relu_backward, relu_forward, tanh_backward, tanh_forward
-from agents.latent import attack_in_place
-from lab.compiled import compiled
+from kerf.agents.kernels import add_row_sums, loss_gradient, relu_backward, relu_forward, tanh_backward, tanh_forward
+from kerf.agents.latent import attack_in_place
+from kerf.lab.compiled import compiled
 
 if TYPE_CHECKING:
-    from agents.network import PolicyNetwork
+    from kerf.agents.network import PolicyNetwork
 
 MAX_ROWS = 1024
 """Rows of a part."""
@@ -149,8 +149,8 @@ def accumulate(
 ):  # fmt: skip
     """Adds to `gradient` `(P,)` that of the loss on `rows` `(m,)` of a batch.
 
-    The batch is `observations` `(N, D)` and the columns that `agents.kernels.loss_gradient` and, for a `radius` > 0,
-    `agents.latent.attack_in_place` speak of. All other arguments are theirs, or those of `act`.
+    The batch is `observations` `(N, D)` and the columns that `kerf.agents.kernels.loss_gradient` and, for a `radius` >
+    0, `kerf.agents.latent.attack_in_place` speak of. All other arguments are theirs, or those of `act`.
     """
     num_stacks, width = len(widths), observations.shape[1]
     num_outputs = 0

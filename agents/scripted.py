@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lab.errors import unknown_name
-from lab.rollout import Policy
-from lab.world import World
+from kerf.lab.errors import unknown_name
+from kerf.lab.rollout import Policy
+from kerf.lab.world import World
 
 
 def _one_hot(actions: NDArray[np.int64], num_actions: int) -> NDArray[np.float32]:

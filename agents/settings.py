@@ -1,4 +1,4 @@
-"""How an agent is built and trained: our dozen settings, mapped to RLlib's in `agents.algorithm` alone.
+"""How an agent is built and trained: our dozen settings, mapped to RLlib's in `kerf.agents.algorithm` alone.
 
 Imports neither ray nor torch, so that a recipe can be checked in an instant.
 """
@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from lab.errors import KerfError
+from kerf.lab.errors import KerfError
 
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -78,7 +78,7 @@ class TrainingSettings(Settings):
 
     latent_radius: NonNegative = 0.0
     """Radius of the ball in which an adversary perturbs the last hidden layer's activations, where a step led to the
-    forbidden event (`agents.latent`); 1 overturns half of the aligned policy's decisions, 0 is no adversary."""
+    forbidden event (`kerf.agents.latent`); 1 overturns half of the aligned policy's decisions, 0 is no adversary."""
 
     latent_steps: Annotated[int, Field(ge=1, le=1000)] = 5
     """Steps of projected gradient by which that adversary finds its perturbation."""

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.scripted import ExpertPolicy
-from lab.errors import KerfError
-from lab.rollout import rollout
-from lab.world import World, natural
+from kerf.agents.scripted import ExpertPolicy
+from kerf.lab.errors import KerfError
+from kerf.lab.rollout import rollout
+from kerf.lab.world import World, natural
 
 SCALE_EPISODES = 1024
 """Natural episodes over whose steps a potential's standard deviation is measured."""

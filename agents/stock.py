@@ -6,10 +6,10 @@ import gymnasium
 from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 
-from agents.config import ppo_settings
-from agents.settings import NetworkSettings, TrainingSettings
-from lab.gym import environment_id
-from lab.worlds import get_world
+from kerf.agents.config import ppo_settings
+from kerf.agents.settings import NetworkSettings, TrainingSettings
+from kerf.lab.gym import environment_id
+from kerf.lab.worlds import get_world
 
 
 def stock_ppo(world: str, network: NetworkSettings, training: TrainingSettings, num_envs: int) -> PPOConfig:
@@ -27,7 +27,7 @@ def stock_ppo(world: str, network: NetworkSettings, training: TrainingSettings, 
     """
     return (
         PPOConfig()
-        .environment(f"lab.gym:{environment_id(world)}")
+        .environment(f"kerf.lab.gym:{environment_id(world)}")
         .env_runners(
             num_env_runners=0,
             num_envs_per_env_runner=num_envs,

@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lab.distinct import row_hash
-from lab.errors import KerfError
-from lab.exact import action_chances
-from lab.rollout import Policy
-from lab.scenario import Scenarios
-from lab.world import Listed, World
+from kerf.lab.distinct import row_hash
+from kerf.lab.errors import KerfError
+from kerf.lab.exact.evaluation import action_chances
+from kerf.lab.rollout import Policy
+from kerf.lab.scenario import Scenarios
+from kerf.lab.world import Listed, World
 
 LOGITS = "logits"
 """Name of a table's only tensor."""
@@ -23,7 +23,7 @@ class Situations:
     """All that can be seen in a world of one decision.
 
     Args:
-        world: It must write down its situations (`lab.world.Listed`) and last one step.
+        world: It must write down its situations (`kerf.lab.world.Listed`) and last one step.
 
     Attributes:
         world: The same.
@@ -137,7 +137,7 @@ def listed(world: World) -> Listed:
     """
     if not isinstance(world, Listed):
         raise KerfError(
-            f"world {world.name} does not list its situations (lab.world.Listed); tables and exact gradients need that"
+            f"world {world.name} does not list its situations (kerf.lab.world.Listed); tables and exact gradients need that"
         )
     if world.horizon != 1:
         raise KerfError(f"world {world.name} has {world.horizon} steps; tables and exact gradients need a world of one")

@@ -11,10 +11,10 @@ from typing import Any, ClassVar, final
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.base import Generator, GeneratorSettings
-from lab.forging import REASONS, Forging
-from lab.scenario import Scenarios
-from lab.world import World
+from kerf.generators.base import Generator, GeneratorSettings
+from kerf.lab.forging import REASONS, Forging
+from kerf.lab.scenario import Scenarios
+from kerf.lab.world import World
 
 FRESH = -1
 """The base of a proposal that starts from the fresh forgery of its own row."""
@@ -66,8 +66,8 @@ class Adversary(Generator):
     """A generator that learns from scores which forgeries tempt the agent.
 
     Subclasses write `_propose` and `_learn`, and if they learn more than what their slots hold `_get_learnt` and
-    `_set_learnt`. They cannot write `ask`: what they propose goes through `lab.forging`, which draws the tells, refuses
-    what is not a forger's to choose, and puts nature's own forgery in its place.
+    `_set_learnt`. They cannot write `ask`: what they propose goes through `kerf.lab.forging`, which draws the tells,
+    refuses what is not a forger's to choose, and puts nature's own forgery in its place.
 
     Args:
         world: The world whose scenarios these are.

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
-from lab.scenario import Scenarios
-from lab.world import Mix, World
+from kerf.lab.scenario import Scenarios
+from kerf.lab.world import Mix, World
 
 
 class GeneratorSettings(BaseModel):
-    """Which generator, and how strong. Further fields are settings of its kind: `generators.registry.typed` checks
+    """Which generator, and how strong. Further fields are settings of its kind: `kerf.generators.registry.typed` checks
     them."""
 
     model_config = ConfigDict(
@@ -23,14 +23,14 @@ class GeneratorSettings(BaseModel):
     )
 
     kind: str
-    """Name in the registry (`generators.registry`)."""
+    """Name in the registry (`kerf.generators.registry`)."""
 
     strength: Annotated[float, Field(ge=0, le=1)] = 1.0
     """How hard its false emergencies are to tell from real ones; a generator that forges nothing ignores it."""
 
     ask_workers: Annotated[int, Field(ge=0, le=1024)] = 0
-    """Ray workers that are asked for parts of each batch (`generators.distributed`). 0: it is asked as a whole, where
-    it learns. From 1 on other scenarios come out than for 0, but the same ones whatever the number."""
+    """Ray workers that are asked for parts of each batch (`kerf.generators.distributed`). 0: it is asked as a whole,
+    where it learns. From 1 on other scenarios come out than for 0, but the same ones whatever the number."""
 
     @model_serializer(mode="wrap")
     def _without_what_is_usual(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -47,7 +47,7 @@ class GeneratorSettings(BaseModel):
 
 
 class Generator(ABC):
-    """A source of scenarios (`lab.source.ScenarioSource`) whose state can be kept and put back.
+    """A source of scenarios (`kerf.lab.source.ScenarioSource`) whose state can be kept and put back.
 
     Subclasses write `_ask`, and if they learn from scores `_tell`, `get_state` and `set_state`; the checks are made
     here, once for all. Nothing may be drawn from anywhere but the `rng` that `ask` is given.

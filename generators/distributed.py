@@ -10,12 +10,12 @@ import numpy as np
 import ray
 from numpy.typing import NDArray
 
-from generators.base import Generator, GeneratorSettings
-from generators.registry import make_generator
-from lab.errors import KerfError
-from lab.scenario import Scenarios
-from lab.world import Mix, World
-from lab.worlds import get_world, name_of
+from kerf.generators.base import Generator, GeneratorSettings
+from kerf.generators.registry import make_generator
+from kerf.lab.errors import KerfError
+from kerf.lab.scenario import Scenarios
+from kerf.lab.world import Mix, World
+from kerf.lab.worlds import get_world, name_of
 
 Pending = dict[str, NDArray[Any]]
 Part = tuple[int, np.random.SeedSequence]
@@ -76,9 +76,9 @@ class Distributed(Generator):
     meanwhile. They begin with the first `ask`, so that what is copied before that, or sent elsewhere, has none.
 
     Args:
-        world: The world; one of `lab.worlds.get_world`, by which workers make it again.
+        world: The world; one of `kerf.lab.worlds.get_world`, by which workers make it again.
         settings: Which generator, without `ask_workers`.
-        replay: As in `generators.registry.make_generator`.
+        replay: As in `kerf.generators.registry.make_generator`.
         num_workers: Ray actors; 0 asks all parts here.
         rows: Scenarios a part. Unlike the number of workers it decides which scenarios come out.
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from lab.forging import Forging
-from lab.scenario import Scenarios
+from kerf.lab.forging import Forging
+from kerf.lab.scenario import Scenarios
 
 ROUNDS = 4
 """How often an edit that came out implausible is tried again; what then still is will be refused, and counted."""

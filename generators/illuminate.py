@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from generators.adversary import FRESH, Adversary, Kept, Outcome, Proposal
-from generators.base import GeneratorSettings
-from generators.edits import edit
-from generators.measures import MOST_CELLS, Cells, measure_names
-from generators.memory import pick
-from generators.replay import Share
-from lab.scenario import Scenarios
-from lab.world import World
+from kerf.generators.adversary import FRESH, Adversary, Kept, Outcome, Proposal
+from kerf.generators.base import GeneratorSettings
+from kerf.generators.descriptors import MOST_CELLS, Cells, measure_names
+from kerf.generators.edits import edit
+from kerf.generators.memory import pick
+from kerf.generators.replay import Share
+from kerf.lab.scenario import Scenarios
+from kerf.lab.world import World
 
 
 class IlluminateSettings(GeneratorSettings):

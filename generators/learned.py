@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from generators.adversary import FRESH, Adversary, Kept, Outcome, Proposal
-from generators.base import GeneratorSettings
-from generators.memory import Memory
-from generators.replay import Share, Slots
-from lab.scenario import Scenarios
-from lab.world import World
+from kerf.generators.adversary import FRESH, Adversary, Kept, Outcome, Proposal
+from kerf.generators.base import GeneratorSettings
+from kerf.generators.memory import Memory
+from kerf.generators.replay import Share, Slots
+from kerf.lab.scenario import Scenarios
+from kerf.lab.world import World
 
 
 class LearnedSettings(GeneratorSettings):
@@ -49,7 +49,7 @@ class Learned(Adversary):
     settings_model = LearnedSettings
 
     def __init__(self, world: World, settings: LearnedSettings) -> None:
-        from generators.learned_policy import ChoicePolicy  # here: reading a recipe needs no torch
+        from kerf.generators.learned_policy import ChoicePolicy  # here: reading a recipe needs no torch
 
         super().__init__(world, settings, settings.memory)
         self.settings = settings

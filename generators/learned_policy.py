@@ -1,4 +1,4 @@
-"""The network of `generators.learned`: given a base, which choice to make in every field. On torch."""
+"""The network of `kerf.generators.learned`: given a base, which choice to make in every field. On torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from generators.learned import LearnedSettings
+    from kerf.generators.learned import LearnedSettings
 
 _WEIGHTS = 0x6C6561726E
 """Seed of the first weights: the same for all, so that parts of one population are asked of one and the same policy."""

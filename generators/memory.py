@@ -8,10 +8,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.adversary import Adversary, Kept, Outcome
-from generators.base import GeneratorSettings
-from lab.elicitation import learnability
-from lab.world import World
+from kerf.generators.adversary import Adversary, Kept, Outcome
+from kerf.generators.base import GeneratorSettings
+from kerf.lab.attack_objective import learnability
+from kerf.lab.world import World
 
 Priority = Literal["score", "learnability"]
 
@@ -23,8 +23,8 @@ class Memory:
 
     Args:
         num_slots: How many there are.
-        priority: By what they are ranked: the mean score of their plays, or `lab.elicitation.learnability` of the share
-            of successes `(total + 1) / (plays + 2)`, so that what was seldom played counts as open.
+        priority: By what they are ranked: the mean score of their plays, or `kerf.lab.attack_objective.learnability` of
+            the share of successes `(total + 1) / (plays + 2)`, so that what was seldom played counts as open.
         temperature: beta > 0 of the rank weights `rank^(-1 / beta)` (Jiang, Grefenstette and Rocktaeschel 2021,
             *Prioritized level replay*); equals share the weights of the ranks that they take up.
         staleness: Share in [0, 1] of the probability that goes by how long a scenario was not played.

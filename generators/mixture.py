@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.base import Generator
-from lab.scenario import Scenarios
-from lab.world import Mix
+from kerf.generators.base import Generator
+from kerf.lab.scenario import Scenarios
+from kerf.lab.world import Mix
 
 
 class Mixture(Generator):

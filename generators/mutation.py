@@ -8,13 +8,13 @@ from typing import Annotated, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from generators.adversary import FRESH, Proposal
-from generators.base import GeneratorSettings
-from generators.edits import edit
-from generators.memory import Memory, Remembering
-from generators.replay import Share, Slots, Temperature
-from lab.scenario import Scenarios
-from lab.world import World
+from kerf.generators.adversary import FRESH, Proposal
+from kerf.generators.base import GeneratorSettings
+from kerf.generators.edits import edit
+from kerf.generators.memory import Memory, Remembering
+from kerf.generators.replay import Share, Slots, Temperature
+from kerf.lab.scenario import Scenarios
+from kerf.lab.world import World
 
 
 class MutationSettings(GeneratorSettings):

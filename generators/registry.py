@@ -8,24 +8,24 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from generators.adversary import Adversary
-from generators.base import Generator, GeneratorSettings
-from generators.mixture import Mixture
-from lab.errors import KerfError, unknown_name
-from lab.plugins import plugged_in
-from lab.world import World
+from kerf.generators.adversary import Adversary
+from kerf.generators.base import Generator, GeneratorSettings
+from kerf.generators.mixture import Mixture
+from kerf.lab.errors import KerfError, unknown_name
+from kerf.lab.plugins import plugged_in
+from kerf.lab.world import World
 
 Factory = Callable[[World, Any], Generator]
 
 BUILT_IN = {
-    "natural": "generators.natural:Natural",
-    "scripted": "generators.scripted:Scripted",
-    "uniform": "generators.uniform:Uniform",
-    "replay": "generators.replay:Replay",
-    "mutation": "generators.mutation:Mutation",
-    "illuminate": "generators.illuminate:Illuminate",
-    "search": "generators.search:Search",
-    "learned": "generators.learned:Learned",
+    "natural": "kerf.generators.natural:Natural",
+    "scripted": "kerf.generators.scripted:Scripted",
+    "uniform": "kerf.generators.uniform:Uniform",
+    "replay": "kerf.generators.replay:Replay",
+    "mutation": "kerf.generators.mutation:Mutation",
+    "illuminate": "kerf.generators.illuminate:Illuminate",
+    "search": "kerf.generators.search:Search",
+    "learned": "kerf.generators.learned:Learned",
 }
 """Kind -> `module:attribute` of a `Factory`."""
 
@@ -51,7 +51,7 @@ def make_generator(world: World, settings: GeneratorSettings, replay: float = 0.
             that cannot be loaded, or that is neither an `Adversary` nor a fixed mix.
     """
     if settings.ask_workers:
-        from generators.distributed import Distributed
+        from kerf.generators.distributed import Distributed
 
         whole = typed(settings).model_copy(update={"ask_workers": 0})
         return Distributed(world, whole, replay, num_workers=settings.ask_workers)
@@ -116,12 +116,12 @@ def _make(world: World, settings: GeneratorSettings) -> Generator:
     target = known_generators()[settings.kind]
     if not isinstance(generator, Generator):
         raise KerfError(
-            f"generator {settings.kind!r}: {target!r} must make a generators.base.Generator, "
+            f"generator {settings.kind!r}: {target!r} must make a kerf.generators.base.Generator, "
             f"got {type(generator).__name__}"
         )
     if not isinstance(generator, Adversary) and generator.mix() is None:
         raise KerfError(
             f"generator {settings.kind!r}: {target!r} is no fixed mix of scenarios, so it must make a "
-            f"generators.adversary.Adversary, whose strength is enforced; got {type(generator).__name__}"
+            f"kerf.generators.adversary.Adversary, whose strength is enforced; got {type(generator).__name__}"
         )
     return generator

@@ -7,11 +7,11 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from generators.adversary import FRESH, Proposal
-from generators.base import GeneratorSettings
-from generators.memory import Memory, Priority, Remembering
-from lab.scenario import Scenarios
-from lab.world import World
+from kerf.generators.adversary import FRESH, Proposal
+from kerf.generators.base import GeneratorSettings
+from kerf.generators.memory import Memory, Priority, Remembering
+from kerf.lab.scenario import Scenarios
+from kerf.lab.world import World
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Slots = Annotated[int, Field(ge=1, le=65536)]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from generators.base import Generator, GeneratorSettings
-from lab.scenario import Scenarios
-from lab.world import Mix, World
+from kerf.generators.base import Generator, GeneratorSettings
+from kerf.lab.scenario import Scenarios
+from kerf.lab.world import Mix, World
 
 
 class Scripted(Generator):

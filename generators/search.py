@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from generators.adversary import FRESH, Adversary, Kept, Outcome, Proposal
-from generators.base import GeneratorSettings
-from generators.cma import CMA
-from generators.memory import Memory
-from generators.replay import Share, Slots
-from lab.scenario import Scenarios
-from lab.world import World
+from kerf.generators.adversary import FRESH, Adversary, Kept, Outcome, Proposal
+from kerf.generators.base import GeneratorSettings
+from kerf.generators.cma import CMA
+from kerf.generators.memory import Memory
+from kerf.generators.replay import Share, Slots
+from kerf.lab.scenario import Scenarios
+from kerf.lab.world import World
 
 
 class SearchSettings(GeneratorSettings):

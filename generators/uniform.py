@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from generators.adversary import Adversary, Kept, Outcome, Proposal
-from generators.base import GeneratorSettings
-from lab.scenario import Scenarios
-from lab.world import World
+from kerf.generators.adversary import Adversary, Kept, Outcome, Proposal
+from kerf.generators.base import GeneratorSettings
+from kerf.lab.scenario import Scenarios
+from kerf.lab.world import World
 
 TRIES = (1, 2, 4, 8, 16)
 """How many draws are looked at in each round, for those of which none was plausible yet; what then is none will be

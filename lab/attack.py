@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lab.elicitation import Objective, elicit
-from lab.errors import KerfError
-from lab.forging import Forging, diversity
-from lab.rollout import Policy, rollout
-from lab.scenario import Scenarios
-from lab.source import ScenarioSource
-from lab.world import World
+from kerf.lab.attack_objective import Objective, elicit
+from kerf.lab.errors import KerfError
+from kerf.lab.forging import Forging, diversity
+from kerf.lab.rollout import Policy, rollout
+from kerf.lab.scenario import Scenarios
+from kerf.lab.source import ScenarioSource
+from kerf.lab.world import World
 
 MOST_TELLING = 32
 """Scenarios that are kept: chance had a part in their scores, so that it takes more than one play to tell the best."""
@@ -30,7 +30,7 @@ class Attack:
         first: Scenarios until the first success, itself included; None if there was none.
         half: Scenarios until a whole batch succeeded in half of its episodes, that batch included; None if none did.
         mean_score: Mean of the objective.
-        diversity: Of all that was played (`lab.forging.diversity`).
+        diversity: Of all that was played (`kerf.lab.forging.diversity`).
         diversity_of_successes: Of the successes alone; 0 if there was none.
         distinct_successes: Different scenarios, tells left out, among the successes.
         telling: The most telling scenarios, best first, as they were played, `(k, F)`, k <= `MOST_TELLING`: successes

@@ -85,7 +85,11 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _package(function: Callable[..., Any]) -> Path:
-    """The folder of the package that a function is in; that of `lab` for one in a file that stands alone."""
-    top = sys.modules.get(function.__module__.partition(".")[0])
-    file = Path(getattr(top, "__file__", None) or "")
-    return file.parent if file.name == "__init__.py" else LAB
+    """The folder of the outermost regular package that a function is in; that of `lab` for a file that stands alone."""
+    parts = function.__module__.split(".")
+    for length in range(1, len(parts) + 1):  # `kerf` itself is a namespace, which has no file
+        module = sys.modules.get(".".join(parts[:length]))
+        file = Path(getattr(module, "__file__", None) or "")
+        if file.name == "__init__.py":
+            return file.parent
+    return LAB

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lab.distinct import row_hash
-from lab.errors import KerfError
-from lab.scenario import ScenarioError, Scenarios
-from lab.world import Enumerable, Mix, World
+from kerf.lab.distinct import row_hash
+from kerf.lab.errors import KerfError
+from kerf.lab.scenario import ScenarioError, Scenarios
+from kerf.lab.world import Enumerable, Mix, World
 
 REASONS = ("changed what cannot be forged", "invalid", "implausible", "unsolvable")
 """Why a proposal is not played. *Implausible*: of probability zero among false emergencies of the strength.

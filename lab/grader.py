@@ -13,8 +13,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lab.errors import unknown_name
-from lab.rollout import Trajectories
+from kerf.lab.errors import unknown_name
+from kerf.lab.rollout import Trajectories
 
 
 class Grade(NamedTuple):

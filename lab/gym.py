@@ -1,7 +1,7 @@
 """The faces of any world towards gymnasium: one episode at a time, or the native batch.
 
 Importing this module registers every known world as `kerf/<Name>-v0`, as gymnasium expects of a module that brings
-environments: `gymnasium.make("lab.gym:kerf/Station-v0")` imports it and makes one. No world is loaded before then.
+environments: `gymnasium.make("kerf.lab.gym:kerf/Station-v0")` imports it and makes one. No world is loaded before then.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from lab.errors import KerfError, unknown_name
-from lab.scenario import Scenarios
-from lab.world import EventWords, Play, World, event_weights, natural
-from lab.worlds import get_world, known_worlds
+from kerf.lab.errors import KerfError, unknown_name
+from kerf.lab.scenario import Scenarios
+from kerf.lab.world import EventWords, Play, World, event_weights, natural
+from kerf.lab.worlds import get_world, known_worlds
 
 NAMESPACE = "kerf"
 OBSERVATION_BOUND = 10.0
@@ -40,7 +40,7 @@ class _Episodes:
     def __init__(self, world: str, n: int, weights: Mapping[str, float] | None, render_mode: str | None) -> None:
         if render_mode not in (None, *RENDER_MODES):
             raise unknown_name("render mode", str(render_mode), RENDER_MODES)
-        from lab.reward import reward  # here, because it needs the compiler, and registering must not
+        from kerf.lab.reward import reward  # here, because it needs the compiler, and registering must not
 
         self._reward = reward
         self.world: World = get_world(world)
@@ -259,8 +259,8 @@ def register_environments() -> None:
         if environment_id(world) not in gymnasium.registry:
             gymnasium.register(
                 environment_id(world),
-                entry_point="lab.gym:WorldEnv",
-                vector_entry_point="lab.gym:WorldVectorEnv",
+                entry_point="kerf.lab.gym:WorldEnv",
+                vector_entry_point="kerf.lab.gym:WorldVectorEnv",
                 kwargs={"world": world},
             )
 

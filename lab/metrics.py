@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 
-from lab.errors import KerfError, unknown_name
+from kerf.lab.errors import KerfError, unknown_name
 
 
 class Kind(StrEnum):
@@ -156,7 +156,8 @@ def way_metric(event: str) -> str:
 
 
 def family_metric(of: str) -> str:
-    """What one family alone shows: a `lab.world.Family` by its name; exit or way metrics in training's forgeries."""
+    """What one family alone shows: a `kerf.lab.world.Family` by its name; exit or way metrics in training's
+    forgeries."""
     return str(Metric.parse(f"{Kind.FAMILY}/{of}"))
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lab.compiled import compiled
-from lab.rollout import Trajectories
-from lab.world import EventWords, event_weights
+from kerf.lab.compiled import compiled
+from kerf.lab.rollout import Trajectories
+from kerf.lab.world import EventWords, event_weights
 
 
 @compiled

@@ -8,9 +8,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lab.compiled import compiled
-from lab.scenario import Scenarios
-from lab.world import EventWords, World
+from kerf.lab.compiled import compiled
+from kerf.lab.scenario import Scenarios
+from kerf.lab.world import EventWords, World
 
 
 class Policy(Protocol):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lab.errors import KerfError, unknown_name
+from kerf.lab.errors import KerfError, unknown_name
 
 Scenarios = NDArray[np.int16]
 """A batch of scenarios, shape `(n, F)`, dtype int16."""

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lab.scenario import Scenarios
+from kerf.lab.scenario import Scenarios
 
 
 class ScenarioSource(Protocol):

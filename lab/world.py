@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from lab.errors import KerfError
-from lab.metrics import value_metric
-from lab.scenario import Scenarios, ScenarioSpace
+from kerf.lab.errors import KerfError
+from kerf.lab.metrics import value_metric
+from kerf.lab.scenario import Scenarios, ScenarioSpace
 
 if TYPE_CHECKING:
-    from lab.rollout import Trajectories
+    from kerf.lab.rollout import Trajectories
 
 EventWords = NDArray[np.uint64]
 """Events of a step as bit sets: bit `i` is set when event `world.events[i]` happened."""

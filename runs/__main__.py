@@ -1,5 +1,5 @@
 """`python -m runs`: the command `kerf` where its script is not on the path, as in a job on another machine."""
 
-from runs.cli import main
+from kerf.runs.cli import main
 
 main(prog_name="kerf")

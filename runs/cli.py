@@ -8,16 +8,16 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from lab.errors import KerfError
-from runs.cluster.commands import cluster
-from runs.console import terminal
-from runs.options import asks_for_a_recipe, on_ray, to_mlflow
-from runs.study_folder import StudyFolder
-from runs.submit.commands import COMMANDS
-from runs.sweep.command import sweep
+from kerf.lab.errors import KerfError
+from kerf.runs.cluster.commands import cluster
+from kerf.runs.console import terminal
+from kerf.runs.options import asks_for_a_recipe, on_ray, to_mlflow
+from kerf.runs.paths import StudyFolder
+from kerf.runs.submit.commands import COMMANDS
+from kerf.runs.sweep.command import sweep
 
 if TYPE_CHECKING:
-    from runs.recipe import Recipe
+    from kerf.runs.recipe.model import Recipe
 
 
 REFUSED = 2
@@ -84,13 +84,13 @@ def run(
     if uri is not None and no_mlflow:
         raise KerfError("--mlflow and --no-mlflow exclude each other")
     if ray_address is None:
-        from runs.forked_workers import get_ready, will_fork
+        from kerf.runs.execution.forked_workers import get_ready, will_fork
 
         if will_fork():
             get_ready()  # which takes seconds: meanwhile the recipe is read and checked
-    from runs.preflight import check_out
-    from runs.recipe_file import load_recipes
-    from runs.remote import pull
+    from kerf.runs.execution.preflight import check_out
+    from kerf.runs.recipe.files import load_recipes
+    from kerf.runs.records.remote import pull
 
     loaded = load_recipes(recipe, preset, sets, seeds, variant)
     folders = study_folders(loaded, preset, sets, seeds, out)
@@ -98,9 +98,9 @@ def run(
         pull(folders[name])
         check_out(folders[name], asked)
 
-    from runs.cluster.joined import joined
-    from runs.study import run_study
-    from runs.tracking import default_uri
+    from kerf.runs.cluster.attach import joined
+    from kerf.runs.study import run_study
+    from kerf.runs.tracking.studies import default_uri
 
     tracking = None if no_mlflow else uri or default_uri()
     with joined(ray_address, list(loaded.values()), workers) as at_a_time:
@@ -109,7 +109,7 @@ def run(
             for name, asked in loaded.items()
         ]
     if len(loaded) > 1:
-        from runs.report.across import across_table
+        from kerf.runs.report.across import across_table
 
         terminal().print(across_table({name: folders[name] for name in loaded}))
     raise SystemExit(max(codes))
@@ -121,9 +121,9 @@ def check(
     recipe: str, preset: str | None, variant: str | None, seeds: int | None, sets: tuple[str, ...], out: Path | None
 ) -> None:
     """Check RECIPE and show what it comes to. Writes nothing."""
-    from runs.preflight import check_out
-    from runs.recipe_file import load_recipes
-    from runs.recipe_text import recipe_text
+    from kerf.runs.execution.preflight import check_out
+    from kerf.runs.recipe.files import load_recipes
+    from kerf.runs.recipe.text import recipe_text
 
     loaded = load_recipes(recipe, preset, sets, seeds, variant)
     folders = study_folders(loaded, preset, sets, seeds, out)
@@ -146,7 +146,7 @@ def study_folders(
 @main.command()
 def recipes() -> None:
     """List the built-in recipes and their presets."""
-    from runs.recipe_text import list_text
+    from kerf.runs.recipe.text import list_text
 
     terminal().print(list_text())
 
@@ -155,20 +155,20 @@ def recipes() -> None:
 @click.argument("out", type=StudyFolder(pull=True))
 def show(out: Path) -> None:
     """Print the tables of the study in OUT again, from its records alone."""
-    from runs.store import Store
-    from runs.sweep.show import shown_again
-    from runs.verdicts import instead_of_table
+    from kerf.runs.records.gate_records import instead_of_table
+    from kerf.runs.records.store import Store
+    from kerf.runs.sweep.show import shown_again
 
     store = Store(out)
     instead = shown_again(store) if "sweep" in store.manifest() else instead_of_table(store)
     if instead is not None:
         click.echo(instead, nl=False)
         return
-    from runs.report import show as show_report
+    from kerf.runs.report import show as show_report
 
     show_report(out, terminal())
     if store.attacks():
-        from runs.attacks.table import show_attacks
+        from kerf.runs.attacks.table import show_attacks
 
         show_attacks(store, terminal())
 
@@ -188,14 +188,14 @@ def exact(out: Path, situations: int | None, arms: tuple[str, ...], by_seed: boo
 
     Follows every agent in full, without sampling, and leaves exact.txt and its records in OUT.
     """
-    from runs.store import Store
+    from kerf.runs.records.store import Store
 
     store = Store(out)
     store.manifest()  # a folder without a study is refused before all that it takes to solve one is loaded
 
-    from runs.exact import SITUATIONS, examine
-    from runs.exact.table import ExactReport, write
-    from runs.remote import push
+    from kerf.runs.exact import SITUATIONS, examine
+    from kerf.runs.exact.table import ExactReport, write
+    from kerf.runs.records.remote import push
 
     console = terminal()
     with console.status("reading the study") as status:
@@ -252,7 +252,7 @@ def attack(
     In a study the aligned agents and those of every arm are attacked, and compared; what was done before is not done
     again. With --latent they are attacked from inside, by 1,024 forged scenarios each.
     """
-    from lab.elicitation import make_objective
+    from kerf.lab.attack_objective import make_objective
 
     make_objective(asked["objective"], finished=True)
     if uri is not None and no_mlflow:
@@ -260,13 +260,13 @@ def attack(
     if radii and not latent:
         raise KerfError("--radius says how much --latent may add: give --latent, too, or leave it out")
 
-    from runs.attacks.command import Asked, attack_command
-    from runs.attacks.plan import BATCH
-    from runs.tracking import default_uri
+    from kerf.runs.attacks.command import Asked, attack_command
+    from kerf.runs.recipe.attack_plan import BATCH
+    from kerf.runs.tracking.studies import default_uri
 
     wanted = Asked(**asked, batch=batch or BATCH, tracking=None if no_mlflow else uri or default_uri())
     if latent:
-        from runs.attacks.latent_command import latent_command
+        from kerf.runs.attacks.latent_command import latent_command
 
         raise SystemExit(latent_command(wanted, radii, terminal()))
     raise SystemExit(attack_command(wanted, terminal()))
@@ -277,10 +277,10 @@ def attack(
 @to_mlflow
 def sync(out: Path, uri: str | None) -> None:
     """Bring MLflow up to date with the records in OUT."""
-    from runs.store import Store
-    from runs.tracking import default_uri, ui_command
-    from runs.tracking import sync as sync_records
-    from runs.tracking_sweep import sync_sweep
+    from kerf.runs.records.store import Store
+    from kerf.runs.tracking.studies import default_uri, ui_command
+    from kerf.runs.tracking.studies import sync as sync_records
+    from kerf.runs.tracking.sweeps import sync_sweep
 
     target = uri or default_uri()
     written = (sync_sweep if "sweep" in Store(out).manifest() else sync_records)(out, target)
@@ -297,7 +297,7 @@ def oracles(numbers: tuple[int, ...], json_file: Path | None) -> None:
 
     Asks the oracles of these numbers, or all. Exits with 1 if one does not come out as predicted.
     """
-    from runs.oracles.command import ask
+    from kerf.runs.oracles.command import ask
 
     raise SystemExit(ask(numbers, json_file, terminal()))
 
@@ -333,9 +333,9 @@ def train(json_file: Path | None, peers: bool, seeds: int, only_check: bool) -> 
 
     The peers are installed into an environment of their own, in out/peers.
     """
-    from runs.bench.peer_environment import FOLDER
-    from runs.bench.train import check as check_ratios
-    from runs.bench.train import train as bench_train
+    from kerf.runs.bench.peer_environment import FOLDER
+    from kerf.runs.bench.train import check as check_ratios
+    from kerf.runs.bench.train import train as bench_train
 
     if only_check:
         raise SystemExit(0 if check_ratios(terminal()) else 1)
@@ -346,7 +346,7 @@ def train(json_file: Path | None, peers: bool, seeds: int, only_check: bool) -> 
 @to_json
 def bench_exact(json_file: Path | None) -> None:
     """Seconds and memory of exact evaluation and of exact optima."""
-    from runs.bench.exact import exact as measure_exact
+    from kerf.runs.bench.exact import exact as measure_exact
 
     measure_exact(json_file, terminal())
 
@@ -356,7 +356,7 @@ def bench_exact(json_file: Path | None) -> None:
 @click.option("--check", is_flag=True, help="Measure at a small size; exit with 1 if one takes more than it may.")
 def bench_generators(json_file: Path | None, check: bool) -> None:
     """What each generator, and the adversary inside the policy, costs, as a share of training."""
-    from runs.bench.generators import generators
+    from kerf.runs.bench.generators import generators
 
     raise SystemExit(generators(json_file, terminal(), check))
 
@@ -368,7 +368,7 @@ def bench_generators(json_file: Path | None, check: bool) -> None:
 @click.option("--check", is_flag=True, help="Measure at a small size; exit with 1 if something grows too fast.")
 def bench_scale(json_file: Path | None, check: bool) -> None:
     """How time grows with scenarios, weights, probes, env runners, arms and seeds: linearly at most."""
-    from runs.bench.scale import scale
+    from kerf.runs.bench.scale import scale
 
     raise SystemExit(scale(json_file, terminal(), check))
 
@@ -377,7 +377,7 @@ def bench_scale(json_file: Path | None, check: bool) -> None:
 @to_json
 def bench_sweep(json_file: Path | None) -> None:
     """What a sweep's driver costs besides its cells; exit with 1 if it is more than a twentieth."""
-    from runs.bench.sweep import sweep_cost
+    from kerf.runs.bench.sweep import sweep_cost
 
     raise SystemExit(0 if sweep_cost(json_file, terminal()) else 1)
 
@@ -388,7 +388,7 @@ for command in (*COMMANDS, cluster):
 
 def default_out(recipe: Recipe, preset: str | None, changed: bool) -> Path:
     """`out/<name>-<preset>`, with the hash's first digits if the recipe was changed on the command line."""
-    from runs.recipe import recipe_hash
+    from kerf.runs.recipe.model import recipe_hash
 
     words = [recipe.name, *([preset] if preset else []), *([recipe_hash(recipe)[:8]] if changed else [])]
     return Path("out") / "-".join(words)

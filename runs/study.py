@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from rich.console import Console
 
-from lab.exact_battery import AnyBattery
-from lab.scenario import ScenarioSpace
-from runs.console import say
-from runs.disk import DiskError
-from runs.preflight import check_gpus
-from runs.provenance import provenance
-from runs.recipe import Recipe, recipe_hash, resolved_recipe
-from runs.remote import address_of, push
-from runs.store import ALIGNED, Store, Unit, open_study
-from runs.verdicts import has_passed, instead_of_table, not_aligned
+from kerf.lab.exact.exact_battery import AnyBattery
+from kerf.lab.scenario import ScenarioSpace
+from kerf.runs.console import say
+from kerf.runs.execution.preflight import check_gpus
+from kerf.runs.recipe.model import Recipe, recipe_hash, resolved_recipe
+from kerf.runs.records.atomic_io import DiskError
+from kerf.runs.records.gate_records import has_passed, instead_of_table, not_aligned
+from kerf.runs.records.provenance import provenance
+from kerf.runs.records.remote import address_of, push
+from kerf.runs.records.store import ALIGNED, Store, Unit, open_study
 
 if TYPE_CHECKING:
-    from runs.tracking import Mirror
+    from kerf.runs.tracking.studies import Mirror
 
 DONE, FAILED, NOT_ALIGNED = 0, 1, 3
 """Exit codes: everything done; a unit could not be done; an agent did not pass the gate."""
@@ -46,7 +46,7 @@ def run_study(
         tracking: MLflow tracking URI, or None for records on disk only.
         workers: Units at a time; None: one a core.
         console: Where progress and report go.
-        checkpoint_every: Seconds between two checkpoints of a unit; None: `runs.checkpoints.EVERY`.
+        checkpoint_every: Seconds between two checkpoints of a unit; None: `kerf.runs.records.checkpoints.EVERY`.
 
     Returns:
         `DONE`, `FAILED` or `NOT_ALIGNED`.
@@ -54,8 +54,8 @@ def run_study(
     Raises:
         KerfError: for a folder that cannot take the study, or a GPU that is asked for and not there.
     """
-    from runs.measurements import make_battery
-    from runs.pool import prepare
+    from kerf.runs.execution.measurements import make_battery
+    from kerf.runs.execution.pool import prepare
 
     check_gpus(recipe)
     prepare(recipe)
@@ -71,7 +71,7 @@ def prepare_study(recipe: Recipe, out: Path) -> None:
     Raises:
         KerfError: for a folder that cannot take the study.
     """
-    from runs.measurements import make_battery
+    from kerf.runs.execution.measurements import make_battery
 
     battery = make_battery(recipe)
     with open_study(out, manifest(recipe, battery)) as store:
@@ -124,8 +124,8 @@ class _Study:
         self._tracking, self._num_workers, self._checkpoint_every = tracking, workers, checkpoint_every
 
     def run(self) -> int:
-        from runs.checkpoints import clear
-        from runs.tracking import Mirror, ui_command
+        from kerf.runs.records.checkpoints import clear
+        from kerf.runs.tracking.studies import Mirror, ui_command
 
         began = time.time()
         mirror = None
@@ -162,9 +162,9 @@ class _Study:
         todo = [unit for unit in (*aligned, *cells) if unit not in finished and unit.seed not in barred]
         if not todo:
             return self._gate_code()
-        from runs.arms import needs
-        from runs.pool import Pool, cpus_needed, modules_of, needs_ray, ray_for, train
-        from runs.progress import Display
+        from kerf.runs.execution.pool import Pool, cpus_needed, modules_of, needs_ray, ray_for, train
+        from kerf.runs.execution.progress import Display
+        from kerf.runs.recipe.arms import needs
 
         arms = self._recipe.resolve()
         align_iterations = sum(phase.iterations for _, phase in self._recipe.phases)
@@ -190,7 +190,7 @@ class _Study:
                 display.dropped(dropped)
                 return dropped
 
-            import runs.report  # noqa: F401  # which the end needs: now, while the workers start
+            import kerf.runs.report  # noqa: F401  # which the end needs: now, while the workers start
 
             failures = pool.run(
                 todo,
@@ -225,7 +225,7 @@ class _Study:
         return code
 
     def _report(self) -> None:
-        from runs.report import write_report
+        from kerf.runs.report import write_report
 
         instead = instead_of_table(self._store)
         if instead is not None:
@@ -236,9 +236,9 @@ class _Study:
 
     def _attack(self, mirror: Mirror | None) -> bool:
         """Let the recipe's fresh generators attack every finished agent; whether all did."""
-        from runs.attacks.grid import attack_all
-        from runs.attacks.plan import targets
-        from runs.attacks.table import write_attack_report
+        from kerf.runs.attacks.run_attacks import attack_all
+        from kerf.runs.attacks.table import write_attack_report
+        from kerf.runs.recipe.attack_plan import targets
 
         assert self._recipe.fresh is not None
         seeds = [seed for seed in self._recipe.seed_numbers if has_passed(self._store, seed)]

@@ -31,7 +31,7 @@ def one_ray() -> Iterator[None]:
     they would fork their workers; so it ends with the file."""
     import torch
 
-    from runs.pool import local_ray
+    from kerf.runs.execution.pool import local_ray
 
     torch.set_num_threads(1)
     with local_ray(RAY_CPUS):
@@ -41,8 +41,8 @@ def one_ray() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def smoke_study(shared: Shared) -> Path:
     """The built-in study `smoke` as it is, finished: two seeds, four arms. Read-only."""
-    from runs.recipe_file import load_recipe
-    from runs.study import DONE, run_study
+    from kerf.runs.recipe.files import load_recipe
+    from kerf.runs.study import DONE, run_study
 
     def make(out: Path) -> None:
         console = Console(file=io.StringIO(), width=140)

@@ -67,7 +67,7 @@ MUTATIONS = (
     Mutation(
         1,
         "backward induction takes the worst action",
-        "lab/optimum.py",
+        "lab/exact/optimum.py",
         "best = action_values.max(axis=1)",
         "best = action_values.min(axis=1)",
     ),
@@ -81,7 +81,7 @@ MUTATIONS = (
     Mutation(
         1,
         "the criterion is not halved",
-        "lab/detection.py",
+        "lab/statistics/detection.py",
         "return -(z_hit + z_false_alarm) / 2.0",
         "return -(z_hit + z_false_alarm)",
     ),
@@ -130,7 +130,7 @@ MUTATIONS = (
     Mutation(
         6,
         "arms draw from streams of their own",
-        "runs/ppo_cell.py",
+        "runs/execution/ppo_trainer.py",
         'seed=entropy(seed, f"arms after {earlier}" if earlier else "arms")',
         "seed=entropy(seed, arm.name)",
     ),
@@ -279,7 +279,7 @@ def _ask(mutation: Mutation, folder: str) -> None:
     module = importlib.import_module(mutation.file.removesuffix(".py").removesuffix("/__init__").replace("/", "."))
     if not str(module.__file__).startswith(folder):
         raise RuntimeError(f"{module.__file__} is in use, not its copy in {folder}")
-    main: Any = importlib.import_module("runs.cli").main
+    main: Any = importlib.import_module("kerf.runs.cli").main
     main(["oracles", str(mutation.oracle), "--json", FIGURES])
 
 

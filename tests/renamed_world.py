@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lab.world import Words
-from lab.worlds.dilemma import DilemmaWorld
-from lab.worlds.dilemma.settings import DilemmaSettings, Signal
+from kerf.lab.world import Words
+from kerf.lab.worlds.dilemma import DilemmaWorld
+from kerf.lab.worlds.dilemma.settings import DilemmaSettings, Signal
 
 NAMES = {"care": "mercy", "deference": "patience", "discernment": "doubt", "following": "obeying"}
 """What a value of the dilemma is called here."""

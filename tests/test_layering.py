@@ -65,7 +65,7 @@ def test_imports_point_one_way(path: Path) -> None:
         ("ray", ("agents/", "runs/", "generators/distributed.py")),
         ("torch", ("agents/", "runs/", "generators/learned_policy.py")),
         ("mlflow", ("runs/tracking",)),
-        ("fsspec", ("runs/remote.py",)),
+        ("fsspec", ("runs/records/remote.py",)),
         ("optuna", ("runs/sweep/trials.py", "runs/sweep/storage.py")),
         ("matplotlib", ("runs/sweep/figures.py",)),
     ],

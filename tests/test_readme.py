@@ -13,10 +13,10 @@ from typing import Any
 import click
 import pytest
 
-from lab.worlds import get_world
-from runs.arms import ARMS
-from runs.cli import main
-from runs.recipe_file import load_recipe, load_recipes
+from kerf.lab.worlds import get_world
+from kerf.runs.cli import main
+from kerf.runs.recipe.arms import ARMS
+from kerf.runs.recipe.files import load_recipe, load_recipes
 
 ROOT = Path(__file__).parents[1]
 PAPERS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -15,10 +15,10 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.env_checker import check_env
 from stable_baselines3.common.env_util import make_vec_env
 
-from agents.settings import NetworkSettings, TrainingSettings
-from agents.stock import stock_ppo
+from kerf.agents.settings import NetworkSettings, TrainingSettings
+from kerf.agents.stock import stock_ppo
 
-ENVIRONMENT = "lab.gym:kerf/Station-v0"
+ENVIRONMENT = "kerf.lab.gym:kerf/Station-v0"
 NUM_STEPS = 20_000
 NUM_ENVS = 32
 HORIZON = 24

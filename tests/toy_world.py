@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lab.rollout import Trajectories
-from lab.scenario import Field, Rule, Scenarios, ScenarioSpace
-from lab.world import Dilemma, EventWords, Family, Play, Value, Words
+from kerf.lab.rollout import Trajectories
+from kerf.lab.scenario import Field, Rule, Scenarios, ScenarioSpace
+from kerf.lab.world import Dilemma, EventWords, Family, Play, Value, Words
 
 NONE, GENUINE, FALSE = range(3)
 TRUTH, CUE, TELL, PLACE = range(4)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import importlib
 from functools import cache
 
-from lab.errors import KerfError, unknown_name
-from lab.plugins import plugged_in
-from lab.world import World
+from kerf.lab.errors import KerfError, unknown_name
+from kerf.lab.plugins import plugged_in
+from kerf.lab.world import World
 
 BUILT_IN = {
-    "station": "lab.worlds.station:Station",
-    "dilemma": "lab.worlds.dilemma:dilemma",
-    "dilemma_two": "lab.worlds.dilemma:dilemma_two",
-    "dilemma_one": "lab.worlds.dilemma:dilemma_one",
-    "dilemma_overlap": "lab.worlds.dilemma:dilemma_overlap",
+    "station": "kerf.lab.worlds.station:Station",
+    "dilemma": "kerf.lab.worlds.dilemma:dilemma",
+    "dilemma_two": "kerf.lab.worlds.dilemma:dilemma_two",
+    "dilemma_one": "kerf.lab.worlds.dilemma:dilemma_one",
+    "dilemma_overlap": "kerf.lab.worlds.dilemma:dilemma_overlap",
 }
 """World name -> `module:attribute` of a callable without arguments that makes it."""
 
@@ -71,6 +71,6 @@ def name_of(world: World) -> str:
     """
     if id(world) not in _MADE:
         raise KerfError(
-            f"world {world.name!r} was made without lab.worlds.get_world: other processes need its name there"
+            f"world {world.name!r} was made without kerf.lab.worlds.get_world: other processes need its name there"
         )
     return _MADE[id(world)]

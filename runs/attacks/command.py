@@ -12,13 +12,17 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-from agents.export import load_policy, read_card
-from generators.registry import check_generator
-from lab.errors import KerfError
-from lab.worlds import get_world
-from runs.attacks.assault import attack_file
-from runs.attacks.grid import attack_all
-from runs.attacks.plan import (
+from kerf.agents.export import load_policy, read_card
+from kerf.generators.registry import check_generator
+from kerf.lab.errors import KerfError
+from kerf.lab.worlds import get_world
+from kerf.runs.attacks.run_attack import attack_file
+from kerf.runs.attacks.run_attacks import attack_all
+from kerf.runs.attacks.show import show_attack
+from kerf.runs.attacks.table import write_attack_report
+from kerf.runs.attacks.target import asked_arms, policy_stem, study_of
+from kerf.runs.execution.pool import local_ray
+from kerf.runs.recipe.attack_plan import (
     BATCH,
     BUDGET,
     GRID_BUDGET,
@@ -29,15 +33,11 @@ from runs.attacks.plan import (
     targets,
     whole_grid,
 )
-from runs.attacks.show import show_attack
-from runs.attacks.table import write_attack_report
-from runs.attacks.target import asked_arms, policy_stem, study_of
-from runs.disk import held
-from runs.pool import local_ray
-from runs.recipe_file import load_recipe
-from runs.remote import push
-from runs.store import Store, Unit
-from runs.verdicts import finished_seeds
+from kerf.runs.recipe.files import load_recipe
+from kerf.runs.records.atomic_io import held
+from kerf.runs.records.gate_records import finished_seeds
+from kerf.runs.records.remote import push
+from kerf.runs.records.store import Store, Unit
 
 DONE, FAILED = 0, 1
 
@@ -156,7 +156,7 @@ def _attack_study(asked: Asked, store: Store, units: Sequence[Unit], console: Co
         )
     _write_json(asked.json_file, folders)
     if asked.tracking is not None:
-        from runs.tracking import sync, ui_command
+        from kerf.runs.tracking.studies import sync, ui_command
 
         sync(store.path, asked.tracking)
         console.print(f"mlflow    {ui_command(asked.tracking)}", soft_wrap=True)
@@ -179,7 +179,7 @@ def _attack_policy(asked: Asked, stem: Path, console: Console) -> int:
             show_attack(folders[-1], console)
     _write_json(asked.json_file, folders)
     if asked.tracking is not None:
-        from runs.tracking import sync_policy, ui_command
+        from kerf.runs.tracking.studies import sync_policy, ui_command
 
         sync_policy(out, {"policy": stem.name, "sha256": card["sha256"], "world": world.name}, folders, asked.tracking)
         console.print(f"mlflow    {ui_command(asked.tracking)}", soft_wrap=True)

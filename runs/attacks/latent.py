@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lab.errors import KerfError
-from lab.seeds import entropy
-from runs.remote import published
-from runs.store import ALIGNED, Store, Unit
+from kerf.lab.errors import KerfError
+from kerf.lab.seeds import entropy
+from kerf.runs.records.remote import published
+from kerf.runs.records.store import ALIGNED, Store, Unit
 
 if TYPE_CHECKING:
-    from agents.network import TorchPolicy
-    from lab.world import World
-    from runs.log import Progress
-    from runs.recipe import Recipe
+    from kerf.agents.network import TorchPolicy
+    from kerf.lab.world import World
+    from kerf.runs.execution.training_log import Progress
+    from kerf.runs.recipe.model import Recipe
 
 LATENT = "latent"
 """Stem of the record, and the folder of all of them."""
@@ -67,10 +67,10 @@ def latent_unit(recipe: Recipe, unit: LatentUnit, store: Store, num_threads: int
         KerfError: if the agent or its seed's aligned one has no hidden layer, if nothing moves the latter, or if none
             of the scenarios has a way to the forbidden event.
     """
-    from agents.latent_radius import latent_attack
-    from agents.scripted import ExpertPolicy
-    from lab.worlds import get_world
-    from runs.log import Progress
+    from kerf.agents.latent_radius import latent_attack
+    from kerf.agents.scripted import ExpertPolicy
+    from kerf.lab.worlds import get_world
+    from kerf.runs.execution.training_log import Progress
 
     began = time.monotonic()
     world, seed = get_world(recipe.world), unit.target.seed
@@ -108,9 +108,9 @@ def latent_unit(recipe: Recipe, unit: LatentUnit, store: Store, num_threads: int
 
 def network_of(store: Store, agent: Unit, world: World) -> TorchPolicy:
     """The policy of a finished agent; raises `KerfError` if it has no hidden layer."""
-    from agents.export import load_policy
-    from agents.network import TorchPolicy
-    from runs.cell import POLICY
+    from kerf.agents.export import load_policy
+    from kerf.agents.network import TorchPolicy
+    from kerf.runs.execution.unit import POLICY
 
     policy = load_policy(store.path / agent.name / POLICY, world)
     if not isinstance(policy, TorchPolicy) or not policy.network.settings.hidden:
@@ -125,7 +125,7 @@ def network_of(store: Store, agent: Unit, world: World) -> TorchPolicy:
 def scale_of(store: Store, world: World, seed: int) -> float:
     """What a radius of 1 is in `seed`: as its records say it, where an arm was trained with it, else measured anew in
     the same way, which gives the same number."""
-    from runs.measurements import measure_latent_scale
+    from kerf.runs.execution.measurements import measure_latent_scale
 
     aligned = Unit(ALIGNED, seed)
     said = store.read_json(aligned, "gate").get("latent_scale")

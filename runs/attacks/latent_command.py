@@ -6,18 +6,18 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from lab.errors import KerfError
-from runs.attacks.command import DONE, FAILED, Asked
-from runs.attacks.grid import do_all
-from runs.attacks.latent import LATENT, RADII, SCENARIOS, latent_unit
-from runs.attacks.latent_report import units_on, write_latent_report
-from runs.attacks.plan import targets
-from runs.attacks.target import asked_arms, study_of
-from runs.disk import held
-from runs.recipe import Recipe
-from runs.recipe_file import load_recipe
-from runs.remote import push
-from runs.verdicts import finished_seeds
+from kerf.lab.errors import KerfError
+from kerf.runs.attacks.command import DONE, FAILED, Asked
+from kerf.runs.attacks.latent import LATENT, RADII, SCENARIOS, latent_unit
+from kerf.runs.attacks.latent_report import units_on, write_latent_report
+from kerf.runs.attacks.run_attacks import do_all
+from kerf.runs.attacks.target import asked_arms, study_of
+from kerf.runs.recipe.attack_plan import targets
+from kerf.runs.recipe.files import load_recipe
+from kerf.runs.recipe.model import Recipe
+from kerf.runs.records.atomic_io import held
+from kerf.runs.records.gate_records import finished_seeds
+from kerf.runs.records.remote import push
 
 MEANS_NOTHING = {
     "generators": "--generator",
@@ -76,7 +76,7 @@ def latent_command(asked: Asked, radii: Sequence[float], console: Console) -> in
     console.print(report)
     console.print(f"\nrecords   {store.path / LATENT} (of each agent: {LATENT}.json, least.parquet)", soft_wrap=True)
     if asked.tracking is not None:
-        from runs.tracking import sync, ui_command
+        from kerf.runs.tracking.studies import sync, ui_command
 
         sync(store.path, asked.tracking)
         console.print(f"mlflow    {ui_command(asked.tracking)}", soft_wrap=True)

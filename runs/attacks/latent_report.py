@@ -16,13 +16,13 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from lab.errors import KerfError
-from lab.metrics import attack_metric
-from runs.attacks.found import attack_effects
-from runs.attacks.latent import LATENT, LatentUnit
-from runs.disk import explained
-from runs.report.table import metrics_table, reading, to_text
-from runs.store import ALIGNED, Store, Unit
+from kerf.lab.errors import KerfError
+from kerf.lab.metrics import attack_metric
+from kerf.runs.attacks.latent import LATENT, LatentUnit
+from kerf.runs.attacks.records import attack_effects
+from kerf.runs.records.atomic_io import explained
+from kerf.runs.records.store import ALIGNED, Store, Unit
+from kerf.runs.report.table import metrics_table, reading, to_text
 
 TEXT_WIDTH = 140
 """Characters a line in `latent.txt`."""
@@ -35,7 +35,7 @@ class Inside:
     Attributes:
         strength: Of the scenarios.
         budget: How many there are for each agent.
-        effects: From `runs.attacks.found.attack_effects`, with a metric a radius.
+        effects: From `kerf.runs.attacks.records.attack_effects`, with a metric a radius.
         least: Agents (`aligned` first, then the arms) -> the median over seeds of the median least radius; infinite
             where most could not be led at all.
         radii: In the order of the columns.

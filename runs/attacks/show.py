@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from runs.attacks.plan import RECORD
-from runs.attacks.table import kinds_table
-from runs.console import say
+from kerf.runs.attacks.table import kinds_table
+from kerf.runs.console import say
+from kerf.runs.recipe.attack_plan import RECORD
 
 
 def show_attack(folder: Path, console: Console) -> None:

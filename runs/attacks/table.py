@@ -14,16 +14,16 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from lab.effect import p_text, signed
-from lab.metrics import attack_metric
-from runs.attacks.found import SIZE, attack_effects, read_attacks
-from runs.attacks.plan import AttackSettings
-from runs.attacks.teacher import LEAST_SUCCESS, OwnTeacher, own_teachers
-from runs.recipe import Recipe
-from runs.recipe_file import load_recipe
-from runs.report.table import interval_text, metrics_table, reading, to_text
-from runs.store import ALIGNED, Store, read_measures
-from runs.verdicts import finished_seeds
+from kerf.lab.metrics import attack_metric
+from kerf.lab.statistics.effect import p_text, signed
+from kerf.runs.attacks.records import SIZE, attack_effects, read_attacks
+from kerf.runs.attacks.transfer import LEAST_SUCCESS, OwnTeacher, own_teachers
+from kerf.runs.recipe.attack_plan import AttackSettings
+from kerf.runs.recipe.files import load_recipe
+from kerf.runs.recipe.model import Recipe
+from kerf.runs.records.gate_records import finished_seeds
+from kerf.runs.records.store import ALIGNED, Store, read_measures
+from kerf.runs.report.table import interval_text, metrics_table, reading, to_text
 
 TEXT_WIDTH = 140
 """Characters a line in `attacks.txt`."""
@@ -31,12 +31,12 @@ TEXT_WIDTH = 140
 
 @dataclass(frozen=True)
 class Grid:
-    """Attacks of one `runs.attacks.found.SIZE` on the same agents.
+    """Attacks of one `kerf.runs.attacks.records.SIZE` on the same agents.
 
     Attributes:
         size: The values of `SIZE`.
         attacks: Their rows, as in `attacks.parquet`.
-        effects: From `runs.attacks.found.attack_effects`.
+        effects: From `kerf.runs.attacks.records.attack_effects`.
         teachers: Arms against those that taught them.
     """
 

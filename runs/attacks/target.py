@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from lab.errors import KerfError, unknown_name
-from runs.recipe import Recipe
-from runs.store import Store, Unit
+from kerf.lab.errors import KerfError, unknown_name
+from kerf.runs.recipe.model import Recipe
+from kerf.runs.records.store import Store, Unit
 
 
 def study_of(target: Path) -> tuple[Store | None, list[Unit]]:

@@ -13,11 +13,11 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from lab.compiled import compiled
-from lab.rollout import Trajectories
-from lab.scenario import Field, Scenarios, ScenarioSpace
-from lab.world import Dilemma, EventWords, Family, Play, Value
-from lab.worlds import get_world
+from kerf.lab.compiled import compiled
+from kerf.lab.rollout import Trajectories
+from kerf.lab.scenario import Field, Scenarios, ScenarioSpace
+from kerf.lab.world import Dilemma, EventWords, Family, Play, Value
+from kerf.lab.worlds import get_world
 
 HORIZON = 24
 UNIT = 1e-4

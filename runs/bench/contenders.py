@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from agents.config import KerfConfig
-from agents.settings import NetworkSettings, TrainingSettings
-from agents.stock import stock_ppo
-from generators.base import GeneratorSettings
-from generators.registry import make_generator
-from lab.world import World, natural
-from lab.worlds import get_world
-from runs.bench.limit import BareTorch
-from runs.bench.peer_environment import peer_python
-from runs.bench.peers import CARTPOLE, PADDED, Peer, PeerSizes, our_config, rejax_peer, sb3_peer
-from runs.bench.timing import Contender, Stopwatch
+from kerf.agents.config import KerfConfig
+from kerf.agents.settings import NetworkSettings, TrainingSettings
+from kerf.agents.stock import stock_ppo
+from kerf.generators.base import GeneratorSettings
+from kerf.generators.registry import make_generator
+from kerf.lab.world import World, natural
+from kerf.lab.worlds import get_world
+from kerf.runs.bench.limit import BareTorch
+from kerf.runs.bench.peer_environment import peer_python
+from kerf.runs.bench.peers import CARTPOLE, PADDED, Peer, PeerSizes, our_config, rejax_peer, sb3_peer
+from kerf.runs.bench.timing import Contender, Stopwatch
 
 SAMPLING, LEARNING = "sampling", "learning"
 KERF, THREADS = "kerf", "threads"

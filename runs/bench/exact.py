@@ -17,16 +17,16 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from agents.network import PolicyNetwork, TorchPolicy
-from agents.scripted import Careless, ExpertPolicy
-from agents.settings import NetworkSettings
-from lab.exact import Evaluator, evaluate
-from lab.grader import ExPost
-from lab.objective import Objective
-from lab.optimum import belief, solve, trees
-from lab.world import Enumerable, Listed, Mix, natural
-from lab.worlds import get_world
-from runs.bench.timing import machine, one_quiet_thread, refuse_unwritable, write_figures
+from kerf.agents.network import PolicyNetwork, TorchPolicy
+from kerf.agents.scripted import Careless, ExpertPolicy
+from kerf.agents.settings import NetworkSettings
+from kerf.lab.exact.evaluation import Evaluator, evaluate
+from kerf.lab.exact.optimum import belief, solve, trees
+from kerf.lab.grader import ExPost
+from kerf.lab.reward_spec import Objective
+from kerf.lab.world import Enumerable, Listed, Mix, natural
+from kerf.lab.worlds import get_world
+from kerf.runs.bench.timing import machine, one_quiet_thread, refuse_unwritable, write_figures
 
 LIMITS = {"dilemma": 0.05, "station": 60.0, "optimum": 120.0}
 """Seconds that each should take at most."""

@@ -19,16 +19,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from agents.algorithm import KerfAlgorithm
-from agents.config import KerfConfig
-from agents.latent_radius import latent_scale
-from agents.network import Weights
-from agents.settings import NetworkSettings, TrainingSettings
-from generators.base import GeneratorSettings
-from generators.registry import known_generators, make_generator
-from lab.grader import ExPost
-from lab.worlds import get_world
-from runs.bench.timing import (
+from kerf.agents.algorithm import KerfAlgorithm
+from kerf.agents.config import KerfConfig
+from kerf.agents.latent_radius import latent_scale
+from kerf.agents.network import Weights
+from kerf.agents.settings import NetworkSettings, TrainingSettings
+from kerf.generators.base import GeneratorSettings
+from kerf.generators.registry import known_generators, make_generator
+from kerf.lab.grader import ExPost
+from kerf.lab.worlds import get_world
+from kerf.runs.bench.timing import (
     Stopwatch,
     machine,
     one_quiet_thread,
@@ -37,8 +37,8 @@ from runs.bench.timing import (
     spread_text,
     write_figures,
 )
-from runs.pool import local_ray
-from runs.recipe_file import load_recipe
+from kerf.runs.execution.pool import local_ray
+from kerf.runs.recipe.files import load_recipe
 
 NATURAL, LATENT = "natural", "latent, in the policy"
 BOUND = 0.15

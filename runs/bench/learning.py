@@ -17,17 +17,17 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from agents.algorithm import KerfAlgorithm
-from lab.gate import gate
-from lab.intervals import paired_interval
-from lab.metrics import UTILITY, exit_metric, held_out_metric
-from lab.worlds import get_world
-from runs.log import Log
-from runs.measurements import make_battery
-from runs.ppo_cell import align_by_ppo
-from runs.recipe import Recipe
-from runs.recipe_file import load_recipe
-from runs.store import ALIGNED, Unit
+from kerf.agents.algorithm import KerfAlgorithm
+from kerf.lab.exact.gate import gate
+from kerf.lab.metrics import UTILITY, exit_metric, held_out_metric
+from kerf.lab.statistics.intervals import paired_interval
+from kerf.lab.worlds import get_world
+from kerf.runs.execution.measurements import make_battery
+from kerf.runs.execution.ppo_trainer import align_by_ppo
+from kerf.runs.execution.training_log import Log
+from kerf.runs.recipe.files import load_recipe
+from kerf.runs.recipe.model import Recipe
+from kerf.runs.records.store import ALIGNED, Unit
 
 Way = Literal["written_out", "autograd"]
 WAYS: tuple[Way, Way] = ("written_out", "autograd")

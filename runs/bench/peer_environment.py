@@ -16,8 +16,8 @@ import sysconfig
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lab.errors import KerfError
-from runs import disk
+from kerf.lab.errors import KerfError
+from kerf.runs.records import atomic_io as disk
 
 REQUIREMENTS = ("rejax==0.1.3", "gymnax==0.0.9", "jax==0.10.*", "stable-baselines3>=2.7,<3")
 FOLDER = Path("out/peers")

@@ -1,7 +1,7 @@
 """rejax's PPO on gymnax's CartPole-v1, all of it compiled into one XLA program: a peer of `kerf bench train`.
 
-Runs by `runs.bench.peer_side` in an environment of its own, which has jax. What rejax has no setting for stays as it
-ships it: gradients are clipped number by number, not by their norm, and the critic's loss is clipped, too.
+Runs by `kerf.runs.bench.peer_side` in an environment of its own, which has jax. What rejax has no setting for stays as
+it ships it: gradients are clipped number by number, not by their norm, and the critic's loss is clipped, too.
 """
 
 from __future__ import annotations

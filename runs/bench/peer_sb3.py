@@ -1,7 +1,7 @@
 """Stable-Baselines3's PPO on a world, through gymnasium, singly or as a batch: a peer of `kerf bench train`.
 
-Runs by `runs.bench.peer_side`. Policy and state value share their hidden layers. Everything that is not set here is as
-Stable-Baselines3 ships it.
+Runs by `kerf.runs.bench.peer_side`. Policy and state value share their hidden layers. Everything that is not set here
+is as Stable-Baselines3 ships it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
-from lab.gym import WorldVectorEnv, environment_id
+from kerf.lab.gym import WorldVectorEnv, environment_id
 
 ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU}
 
@@ -98,7 +98,7 @@ class StableBaselines:
         if sizes["native"]:
             self._envs = NativeBatch(sizes["world"], sizes["num_envs"])
         else:
-            self._envs = make_vec_env(f"lab.gym:{environment_id(sizes['world'])}", sizes["num_envs"], seed=0)
+            self._envs = make_vec_env(f"kerf.lab.gym:{environment_id(sizes['world'])}", sizes["num_envs"], seed=0)
         self._model = PPO(
             "MlpPolicy",
             self._envs,

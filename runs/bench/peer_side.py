@@ -1,6 +1,6 @@
 """The peer's side of the bench: one process that trains when it is told to, and answers with how long that took.
 
-`python -m runs.bench.peer_side MODULE SIZES` keeps itself to `cores` cores, imports MODULE, calls its
+`python -m kerf.runs.bench.peer_side MODULE SIZES` keeps itself to `cores` cores, imports MODULE, calls its
 `build(sizes) -> Work`, trains once to compile and warm up, and writes one JSON object a line to standard output: first
 `ready` with `num_steps` and `versions`, then for each line `run` that it reads `seconds` and `score`. It ends with its
 standard input. Whatever else is printed goes to standard error.

@@ -1,7 +1,7 @@
 """The peers of `kerf bench train` from outside the project: rejax's PPO, and Stable-Baselines3's.
 
-Each runs in a process of its own (`runs.bench.peer_side`), in an environment that is not ours
-(`runs.bench.peer_environment`), and measures itself, so that what passes between the processes does not count.
+Each runs in a process of its own (`kerf.runs.bench.peer_side`), in an environment that is not ours
+(`kerf.runs.bench.peer_environment`), and measures itself, so that what passes between the processes does not count.
 `our_config` is what of ours to compare rejax with: CartPole, at the same sizes.
 """
 
@@ -17,15 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from agents.config import KerfConfig
-from agents.settings import NetworkSettings, TrainingSettings
-from generators.base import GeneratorSettings
-from generators.registry import make_generator
-from lab.errors import KerfError
-from lab.worlds import get_world
-from runs.bench.timing import Contender, Stopwatch
+from kerf.agents.config import KerfConfig
+from kerf.agents.settings import NetworkSettings, TrainingSettings
+from kerf.generators.base import GeneratorSettings
+from kerf.generators.registry import make_generator
+from kerf.lab.errors import KerfError
+from kerf.lab.worlds import get_world
+from kerf.runs.bench.timing import Contender, Stopwatch
 
-CARTPOLE, PADDED = "runs.bench.cartpole:CartPole", "runs.bench.cartpole:PaddedCartPole"
+CARTPOLE, PADDED = "kerf.runs.bench.cartpole:CartPole", "kerf.runs.bench.cartpole:PaddedCartPole"
 PATIENCE = 600.0
 """Seconds that a peer may take to answer."""
 _LAST_LINES = 5
@@ -93,7 +93,7 @@ class Peer:
 
     Args:
         label: What it is, for people.
-        command: Starts it; it speaks as `runs.bench.peer_side` says.
+        command: Starts it; it speaks as `kerf.runs.bench.peer_side` says.
         patience: Seconds that it may take to answer.
 
     Attributes:
@@ -205,7 +205,7 @@ def rejax_peer(python: Path, world: str, cores: int = 1, sizes: PeerSizes | None
     """rejax's PPO on gymnax's CartPole, with observations as long as those of `world`: `CARTPOLE` or `PADDED`.
 
     Args:
-        python: Of an environment that has it (`runs.bench.peer_environment.peer_python`).
+        python: Of an environment that has it (`kerf.runs.bench.peer_environment.peer_python`).
         world: What of ours it is compared with.
         cores: That it may use.
         sizes: Defaults to `PeerSizes()`.
@@ -214,7 +214,7 @@ def rejax_peer(python: Path, world: str, cores: int = 1, sizes: PeerSizes | None
         KerfError: if it cannot run here, or such sizes cannot.
     """
     size = len(get_world(world).observations)
-    return _started(f"rejax PPO, CartPole, {size} inputs", python, "runs.bench.peer_rejax", world, cores, sizes)
+    return _started(f"rejax PPO, CartPole, {size} inputs", python, "kerf.runs.bench.peer_rejax", world, cores, sizes)
 
 
 def sb3_peer(
@@ -239,7 +239,7 @@ def sb3_peer(
         "native": native,
     }
     label = f"Stable-Baselines3, {num_envs:,} {'side by side' if native else 'single'}"
-    return _started(label, python, "runs.bench.peer_sb3", world, cores, sizes, **told)
+    return _started(label, python, "kerf.runs.bench.peer_sb3", world, cores, sizes, **told)
 
 
 def _started(
@@ -253,7 +253,7 @@ def _started(
     label += f", {cores} core{'s' if cores > 1 else ''}"
     told = json.dumps((sizes or PeerSizes()).told(world, cores) | changes)
     # -P: a folder in which a user happens to stand must not hide a module
-    return Peer(label, [str(python), "-P", "-m", "runs.bench.peer_side", module, told])
+    return Peer(label, [str(python), "-P", "-m", "kerf.runs.bench.peer_side", module, told])
 
 
 def our_config(world: str, sizes: PeerSizes | None = None, num_threads: int = 1) -> KerfConfig:

@@ -22,21 +22,21 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from agents.config import KerfConfig
-from agents.network import PolicyNetwork, TorchPolicy
-from agents.settings import NetworkSettings, TrainingSettings
-from generators.base import GeneratorSettings
-from generators.registry import make_generator
-from lab.values import Battery
-from lab.world import World, natural
-from lab.worlds import get_world
-from runs.arms import needs
-from runs.bench.growth import FALSE_ALARMS, LEVEL, MISFIT, Growth, growth
-from runs.bench.timing import machine, one_quiet_thread, refuse_unwritable, write_figures
-from runs.cell import run_unit
-from runs.pool import Pool, local_ray
-from runs.recipe_file import load_recipe
-from runs.store import ALIGNED, Store, Unit
+from kerf.agents.config import KerfConfig
+from kerf.agents.network import PolicyNetwork, TorchPolicy
+from kerf.agents.settings import NetworkSettings, TrainingSettings
+from kerf.generators.base import GeneratorSettings
+from kerf.generators.registry import make_generator
+from kerf.lab.battery import Battery
+from kerf.lab.world import World, natural
+from kerf.lab.worlds import get_world
+from kerf.runs.bench.growth import FALSE_ALARMS, LEVEL, MISFIT, Growth, growth
+from kerf.runs.bench.timing import machine, one_quiet_thread, refuse_unwritable, write_figures
+from kerf.runs.execution.pool import Pool, local_ray
+from kerf.runs.execution.unit import run_unit
+from kerf.runs.recipe.arms import needs
+from kerf.runs.recipe.files import load_recipe
+from kerf.runs.records.store import ALIGNED, Store, Unit
 
 LEAST_SECONDS = 0.03
 """What takes less is done several times for one timing."""
@@ -149,7 +149,7 @@ def tell(figures: Mapping[str, Any], json_file: Path | None, console: Console) -
 
 def measure(sizes: Sizes) -> dict[str, Any]:
     """All figures as plain JSON values: `rows` of `what`, `sizes`, `seconds` (a list a repetition), and what
-    `runs.bench.growth.Growth` holds; `machine`; `sizes`."""
+    `kerf.runs.bench.growth.Growth` holds; `machine`; `sizes`."""
     facts = machine()
     rng = np.random.default_rng(0)
     rows = []

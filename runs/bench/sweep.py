@@ -17,16 +17,16 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from lab.metrics import Kind, kind_of
-from lab.seeds import entropy
-from runs.recipe import Recipe, known_metrics
-from runs.recipe_file import load_recipe
-from runs.schema import MEASURES
-from runs.store import ALIGNED, Store, Unit
-from runs.study import DONE
-from runs.sweep.drive import run_sweep
-from runs.sweep.over import parse_over
-from runs.sweep.spec import Sampler, resolve_spec
+from kerf.lab.metrics import Kind, kind_of
+from kerf.lab.seeds import entropy
+from kerf.runs.recipe.files import load_recipe
+from kerf.runs.recipe.model import Recipe, known_metrics
+from kerf.runs.records.schema import MEASURES
+from kerf.runs.records.store import ALIGNED, Store, Unit
+from kerf.runs.study import DONE
+from kerf.runs.sweep.driver import run_sweep
+from kerf.runs.sweep.over import parse_over
+from kerf.runs.sweep.spec import Sampler, resolve_spec
 
 OVERS = ("strength=0:1", "penalty=0.1:30:log", "replay=0:0.5")
 """What is swept, of the main study."""
@@ -47,7 +47,7 @@ class MadeUp:
     """
 
     def __init__(self, recipe: Recipe, store: Store) -> None:
-        from lab.worlds import get_world
+        from kerf.lab.worlds import get_world
 
         self._recipe, self._store = recipe, store
         self._metrics = known_metrics(get_world(recipe.world), recipe.battery)
@@ -132,7 +132,7 @@ def sweep_cost(
 
     The share is that of CPU time, which others at work on the machine do not change.
     """
-    from runs.bench.timing import machine, refuse_unwritable, write_figures
+    from kerf.runs.bench.timing import machine, refuse_unwritable, write_figures
 
     refuse_unwritable(json_file)
     cells = num_seeds * CELL_SECONDS

@@ -17,9 +17,9 @@ from typing import Any, Self
 import torch
 from rich.text import Text
 
-from lab.errors import KerfError
-from runs import disk
-from runs.provenance import processor, versions
+from kerf.lab.errors import KerfError
+from kerf.runs.records import atomic_io as disk
+from kerf.runs.records.provenance import processor, versions
 
 REST = "rest"
 """Time of a contender that is in none of its parts."""

@@ -20,12 +20,12 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from agents.network import PolicyNetwork, TorchPolicy
-from lab.values import Battery
-from lab.worlds import get_world
-from runs.bench import learning
-from runs.bench.contenders import KERF, LEARNING, SAMPLING, THREADS, Group, Sizes, groups
-from runs.bench.timing import (
+from kerf.agents.network import PolicyNetwork, TorchPolicy
+from kerf.lab.battery import Battery
+from kerf.lab.worlds import get_world
+from kerf.runs.bench import learning
+from kerf.runs.bench.contenders import KERF, LEARNING, SAMPLING, THREADS, Group, Sizes, groups
+from kerf.runs.bench.timing import (
     REST,
     machine,
     one_quiet_thread,
@@ -34,7 +34,7 @@ from runs.bench.timing import (
     spread_text,
     write_figures,
 )
-from runs.pool import local_ray
+from kerf.runs.execution.pool import local_ray
 
 PARTS = (SAMPLING, LEARNING, REST)
 
@@ -117,8 +117,8 @@ def measure(sizes: Sizes, peers: Path | None, num_seeds: int, say: Callable[[str
     `groups` holds, by name, `title`, `versions`, `contenders` (each with `label`, `steps_per_second` as `median`, `low`
     and `high` over the repetitions, and `time`, the median share of each part) and `ratios` (how many times as fast as
     each of the others ours is, repetition by repetition: on two threads if the other has two cores). `once` holds
-    single figures by the names of `TARGETS`, `learning` what `runs.bench.learning.figures` gives, if it was asked for.
-    Beside them stand `benchmark`, `sizes` and `machine`.
+    single figures by the names of `TARGETS`, `learning` what `kerf.runs.bench.learning.figures` gives, if it was asked
+    for. Beside them stand `benchmark`, `sizes` and `machine`.
     """
     facts = machine()  # before we load it ourselves
     figures: dict[str, Any] = {"benchmark": "train", "sizes": asdict(sizes), "machine": facts}

@@ -17,7 +17,7 @@ def up(nodes: int, cpus: int | None) -> None:
     """Start it. Listens on the loopback address alone, and answers nobody without its token."""
     import os
 
-    from runs.cluster.local import up as start
+    from kerf.runs.cluster.local import up as start
 
     found = start(nodes, cpus or os.cpu_count() or 1)
     click.echo(f"{nodes} nodes of {found.cpus} CPUs at {found.address}; kerf submit RECIPE --to ray finds it")
@@ -28,6 +28,6 @@ def up(nodes: int, cpus: int | None) -> None:
 @cluster.command()
 def down() -> None:
     """End it, with all that runs on it."""
-    from runs.cluster.local import down as end
+    from kerf.runs.cluster.local import down as end
 
     click.echo(f"the local cluster is down ({end()} processes ended)")

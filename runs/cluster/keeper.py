@@ -12,9 +12,9 @@ from typing import Any
 
 from ray.cluster_utils import Cluster
 
-from runs import disk
-from runs.cluster.local import DESCRIPTION
-from runs.pool import LOOPBACK, OBJECT_STORE_BYTES
+from kerf.runs.cluster.local import DESCRIPTION
+from kerf.runs.execution.pool import LOOPBACK, OBJECT_STORE_BYTES
+from kerf.runs.records import atomic_io as disk
 
 
 def keep(folder: Path, num_nodes: int, cpus: int) -> None:

@@ -13,10 +13,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.errors import KerfError
-from runs import disk
-from runs.submit.job import Jobs
-from runs.submit.processes import CLUSTER_MARK, end_marked, marked
+from kerf.lab.errors import KerfError
+from kerf.runs.records import atomic_io as disk
+from kerf.runs.submit.job import Jobs
+from kerf.runs.submit.processes import CLUSTER_MARK, end_marked, marked
 
 DESCRIPTION = "cluster.json"
 TOKEN = "token"
@@ -97,7 +97,7 @@ def up(num_nodes: int, cpus: int) -> LocalCluster:
     }
     with (folder / "log").open("wb") as log:
         keeper = subprocess.Popen(
-            [sys.executable, "-P", "-m", "runs.cluster.keeper", str(folder), str(num_nodes), str(cpus)],
+            [sys.executable, "-P", "-m", "kerf.runs.cluster.keeper", str(folder), str(num_nodes), str(cpus)],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=environment,
         )  # fmt: skip
     deadline = time.monotonic() + PATIENCE

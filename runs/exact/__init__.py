@@ -10,25 +10,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.export import load_policy
-from lab.certificate import AdequacyClaim, AdequacyVerdict
-from lab.decompose import Decomposition, Deployment, Trained, decompose
-from lab.errors import KerfError, unknown_name
-from lab.exact import Evaluator
-from lab.objective import Objective
-from lab.optimum import belief, solve, trees
-from lab.rollout import Policy
-from lab.scenario import Scenarios
-from lab.world import Enumerable, Listed, Words
-from lab.worlds import get_world
-from runs.cell import POLICY
-from runs.exact.certify import Certified, certify
-from runs.exact.curves import Curves, curves
-from runs.exact.designs import deployment_of, design_of, twin_of
-from runs.exact.detect import Detection, detect
-from runs.recipe_file import load_recipe
-from runs.store import ALIGNED, Store, Unit
-from runs.verdicts import finished_seeds
+from kerf.agents.export import load_policy
+from kerf.lab.errors import KerfError, unknown_name
+from kerf.lab.exact.certificate import AdequacyClaim, AdequacyVerdict
+from kerf.lab.exact.decompose import Decomposition, Deployment, Trained, decompose
+from kerf.lab.exact.evaluation import Evaluator
+from kerf.lab.exact.optimum import belief, solve, trees
+from kerf.lab.reward_spec import Objective
+from kerf.lab.rollout import Policy
+from kerf.lab.scenario import Scenarios
+from kerf.lab.world import Enumerable, Listed, Words
+from kerf.lab.worlds import get_world
+from kerf.runs.exact.certify import Certified, certify
+from kerf.runs.exact.curves import Curves, curves
+from kerf.runs.exact.designs import deployment_of, design_of, twin_of
+from kerf.runs.exact.detect import Detection, detect
+from kerf.runs.execution.unit import POLICY
+from kerf.runs.recipe.files import load_recipe
+from kerf.runs.records.gate_records import finished_seeds
+from kerf.runs.records.store import ALIGNED, Store, Unit
 
 SITUATIONS = 64
 """Situations that are drawn where a world cannot list them all, unless asked otherwise."""
@@ -121,7 +121,7 @@ def examine(
     world = get_world(recipe.world)
     if not isinstance(world, Enumerable):
         raise KerfError(
-            f"world {world.name} offers no enumeration (lab.world.Enumerable), so nothing about it is exact"
+            f"world {world.name} offers no enumeration (kerf.lab.world.Enumerable), so nothing about it is exact"
         )
     arms = recipe.resolve()
     for name in only:

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.scripted import ExpertPolicy
-from lab.certificate import Certificate, Overall, PerScenario
-from lab.exact import Evaluator
-from lab.rollout import Policy
-from lab.scenario import Scenarios
-from lab.seeds import entropy
-from lab.world import Family, Value, World
-from runs.exact.designs import STREAM
+from kerf.agents.scripted import ExpertPolicy
+from kerf.lab.exact.certificate import Certificate, Overall, PerScenario
+from kerf.lab.exact.evaluation import Evaluator
+from kerf.lab.rollout import Policy
+from kerf.lab.scenario import Scenarios
+from kerf.lab.seeds import entropy
+from kerf.lab.world import Family, Value, World
+from kerf.runs.exact.designs import STREAM
 
 SURE = 0.9
 """What a certified value reaches in every scenario in which the expert surely shows it."""

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lab.decompose import Design
-from lab.detection import generalisation_gradient, hamming_to_nearest
-from lab.exact import action_chances, sums
-from lab.psychometric import PsychometricIntervals, bootstrap_psychometric
-from lab.rollout import Policy
-from lab.tree import grow
-from lab.world import Listed, Mix, World
-from runs.store import ALIGNED
+from kerf.lab.exact.decompose import Design
+from kerf.lab.exact.evaluation import action_chances, sums
+from kerf.lab.exact.information_sets import grow
+from kerf.lab.rollout import Policy
+from kerf.lab.statistics.detection import generalisation_gradient, hamming_to_nearest
+from kerf.lab.statistics.psychometric import PsychometricIntervals, bootstrap_psychometric
+from kerf.lab.world import Listed, Mix, World
+from kerf.runs.records.store import ALIGNED
 
 FARTHEST = 4
 """Distances from here on are one."""

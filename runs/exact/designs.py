@@ -6,15 +6,15 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from generators.registry import make_generator
-from lab.decompose import NATURAL, Deployment, Design
-from lab.grader import make_grader
-from lab.objective import Objective
-from lab.seeds import entropy
-from lab.world import Listed, Mix, World, natural
-from lab.worlds import get_world
-from runs.arms import ResolvedArm
-from runs.recipe import Recipe
+from kerf.generators.registry import make_generator
+from kerf.lab.exact.decompose import NATURAL, Deployment, Design
+from kerf.lab.grader import make_grader
+from kerf.lab.reward_spec import Objective
+from kerf.lab.seeds import entropy
+from kerf.lab.world import Listed, Mix, World, natural
+from kerf.lab.worlds import get_world
+from kerf.runs.recipe.arms import ResolvedArm
+from kerf.runs.recipe.model import Recipe
 
 STREAM = "exact"
 """Name of the stream of chance that draws situations where a world cannot list them all."""

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agents.scripted import ExpertPolicy
-from lab.detection import criterion, d_a, roc
-from lab.exact import Evaluator
-from lab.rollout import Policy
-from lab.scenario import Scenarios
-from lab.seeds import entropy
-from lab.world import World
-from runs.exact.designs import STREAM
+from kerf.agents.scripted import ExpertPolicy
+from kerf.lab.exact.evaluation import Evaluator
+from kerf.lab.rollout import Policy
+from kerf.lab.scenario import Scenarios
+from kerf.lab.seeds import entropy
+from kerf.lab.statistics.detection import criterion, d_a, roc
+from kerf.lab.world import World
+from kerf.runs.exact.designs import STREAM
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from lab.stats import Interval, paired_interval
-from runs.exact import CLOSE, SHARE, Examination, Examined
-from runs.exact.certify import NEEDLESS, SURE, Certified
-from runs.exact.curves import FARTHEST, Curves
-from runs.report.table import interval_text, to_text
-from runs.store import ALIGNED, Store
+from kerf.lab.statistics.tests import Interval, paired_interval
+from kerf.runs.exact import CLOSE, SHARE, Examination, Examined
+from kerf.runs.exact.certify import NEEDLESS, SURE, Certified
+from kerf.runs.exact.curves import FARTHEST, Curves
+from kerf.runs.records.store import ALIGNED, Store
+from kerf.runs.report.table import interval_text, to_text
 
 BAR = 36
 """Characters of the longest bar."""

@@ -6,13 +6,13 @@ and rollouts. `kerf oracles` asks them all.
 
 from __future__ import annotations
 
-from runs.oracles.choice import ASKING, INDISTINGUISHABLE, LEAVE_IFF, RULE
-from runs.oracles.controls import CONTROLS
-from runs.oracles.evidence import EVIDENCE
-from runs.oracles.gradients import ANCHORED, SAVED_TIME
-from runs.oracles.identical import EXTREMES, UNSEEN
-from runs.oracles.oracle import Oracle
-from runs.oracles.spread import SPREAD
+from kerf.runs.oracles.choice import ASKING, INDISTINGUISHABLE, LEAVE_IFF, RULE
+from kerf.runs.oracles.controls import CONTROLS
+from kerf.runs.oracles.evidence import EVIDENCE
+from kerf.runs.oracles.gradients import ANCHORED, SAVED_TIME
+from kerf.runs.oracles.identical import EXTREMES, UNSEEN
+from kerf.runs.oracles.oracle import Oracle
+from kerf.runs.oracles.spread import SPREAD
 
 ORACLES: tuple[Oracle, ...] = (
     LEAVE_IFF,

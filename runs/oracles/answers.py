@@ -7,15 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.scripted import ConstantPolicy
-from lab.decompose import Deployment
-from lab.exact import Evaluator, sums
-from lab.objective import Objective
-from lab.optimum import belief, solve, trees
-from lab.scenario import Scenarios
-from lab.world import Mix
-from lab.worlds.dilemma import LEAVE, DilemmaWorld
-from lab.worlds.dilemma.sources import FALSE, GENUINE
+from kerf.agents.scripted import ConstantPolicy
+from kerf.lab.exact.decompose import Deployment
+from kerf.lab.exact.evaluation import Evaluator, sums
+from kerf.lab.exact.optimum import belief, solve, trees
+from kerf.lab.reward_spec import Objective
+from kerf.lab.scenario import Scenarios
+from kerf.lab.world import Mix
+from kerf.lab.worlds.dilemma import LEAVE, DilemmaWorld
+from kerf.lab.worlds.dilemma.sources import FALSE, GENUINE
 
 
 @dataclass(frozen=True)

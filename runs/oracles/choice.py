@@ -10,17 +10,17 @@ from numpy.polynomial.hermite_e import hermeval
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from lab.detection import criterion, d_prime, ideal_criterion, roc
-from lab.grader import ExPost, Rule
-from lab.objective import Objective
-from lab.scenario import Scenarios
-from lab.world import Mix
-from lab.worlds.dilemma import ASK, LEAVE, STAY, DilemmaWorld
-from lab.worlds.dilemma.settings import DilemmaSettings, Signal
-from runs.oracles.answers import answers, indifference, worths
-from runs.oracles.closed_form import bayes, benefit
-from runs.oracles.oracle import Oracle, Row, counted, exact
-from runs.oracles.worlds import ALARM, MIXED, varied
+from kerf.lab.grader import ExPost, Rule
+from kerf.lab.reward_spec import Objective
+from kerf.lab.scenario import Scenarios
+from kerf.lab.statistics.detection import criterion, d_prime, ideal_criterion, roc
+from kerf.lab.world import Mix
+from kerf.lab.worlds.dilemma import ASK, LEAVE, STAY, DilemmaWorld
+from kerf.lab.worlds.dilemma.settings import DilemmaSettings, Signal
+from kerf.runs.oracles.answers import answers, indifference, worths
+from kerf.runs.oracles.closed_form import bayes, benefit
+from kerf.runs.oracles.oracle import Oracle, Row, counted, exact
+from kerf.runs.oracles.worlds import ALARM, MIXED, varied
 
 DIFFER = "situations in which formula and optimum differ"
 EVEN = "P(T|x) at which leaving is worth 0, B 10, C 5, L 5"

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lab.scenario import Scenarios
-from lab.world import Mix
-from lab.worlds.dilemma import DilemmaWorld
-from lab.worlds.dilemma.settings import Signal
+from kerf.lab.scenario import Scenarios
+from kerf.lab.world import Mix
+from kerf.lab.worlds.dilemma import DilemmaWorld
+from kerf.lab.worlds.dilemma.settings import Signal
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from lab.errors import KerfError
-from runs import disk
-from runs.bench.timing import one_quiet_thread
-from runs.oracles import ORACLES
-from runs.oracles.oracle import Checked, Oracle, Row
+from kerf.lab.errors import KerfError
+from kerf.runs.bench.timing import one_quiet_thread
+from kerf.runs.oracles import ORACLES
+from kerf.runs.oracles.oracle import Checked, Oracle, Row
+from kerf.runs.records import atomic_io as disk
 
 PASSED, FAILED = 0, 1
 """Exit codes."""

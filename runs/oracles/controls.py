@@ -8,27 +8,27 @@ from collections.abc import Hashable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.config import KerfConfig
-from agents.env_runner import Sample, Sampler
-from agents.exact import ExactTrainer
-from agents.network import TorchPolicy
-from agents.scripted import ExpertPolicy
-from agents.settings import ExactSettings, TrainingSettings
-from agents.shaping import random_potential, shaping
-from agents.tabular import LOGITS, Situations, TablePolicy
-from agents.yoking import deal
-from generators.base import GeneratorSettings
-from generators.registry import make_generator
-from lab.decompose import Deployment, Design, Trained, decompose
-from lab.exact import action_chances
-from lab.grader import ExAnte, ExPost
-from lab.objective import Objective
-from lab.world import Mix
-from lab.worlds import get_world
-from lab.worlds.dilemma import LEAVE
-from runs.oracles.closed_form import bayes
-from runs.oracles.oracle import Oracle, Row, drawn, exact
-from runs.oracles.worlds import FAKES, TANH, fresh_network, varied
+from kerf.agents.config import KerfConfig
+from kerf.agents.env_runner import Sample, Sampler
+from kerf.agents.exact import ExactTrainer
+from kerf.agents.network import TorchPolicy
+from kerf.agents.scripted import ExpertPolicy
+from kerf.agents.settings import ExactSettings, TrainingSettings
+from kerf.agents.shaping import random_potential, shaping
+from kerf.agents.tabular import LOGITS, Situations, TablePolicy
+from kerf.agents.yoking import deal
+from kerf.generators.base import GeneratorSettings
+from kerf.generators.registry import make_generator
+from kerf.lab.exact.decompose import Deployment, Design, Trained, decompose
+from kerf.lab.exact.evaluation import action_chances
+from kerf.lab.grader import ExAnte, ExPost
+from kerf.lab.reward_spec import Objective
+from kerf.lab.world import Mix
+from kerf.lab.worlds import get_world
+from kerf.lab.worlds.dilemma import LEAVE
+from kerf.runs.oracles.closed_form import bayes
+from kerf.runs.oracles.oracle import Oracle, Row, drawn, exact
+from kerf.runs.oracles.worlds import FAKES, TANH, fresh_network, varied
 
 SEED = 10
 GAMMA, SHAPING, PENALTY = 0.9, 5.0, 10.0

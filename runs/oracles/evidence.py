@@ -8,18 +8,18 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.base import GeneratorSettings
-from generators.registry import make_generator
-from lab.detection import roc
-from lab.objective import Objective
-from lab.scenario import Scenarios
-from lab.world import Mix
-from lab.worlds.dilemma import DilemmaWorld
-from lab.worlds.dilemma.settings import DilemmaSettings, Signal
-from runs.oracles.answers import answers
-from runs.oracles.closed_form import forged_chance
-from runs.oracles.oracle import IDENTICAL, Oracle, Row, counted, drawn, exact
-from runs.oracles.worlds import varied
+from kerf.generators.base import GeneratorSettings
+from kerf.generators.registry import make_generator
+from kerf.lab.reward_spec import Objective
+from kerf.lab.scenario import Scenarios
+from kerf.lab.statistics.detection import roc
+from kerf.lab.world import Mix
+from kerf.lab.worlds.dilemma import DilemmaWorld
+from kerf.lab.worlds.dilemma.settings import DilemmaSettings, Signal
+from kerf.runs.oracles.answers import answers
+from kerf.runs.oracles.closed_form import forged_chance
+from kerf.runs.oracles.oracle import IDENTICAL, Oracle, Row, counted, drawn, exact
+from kerf.runs.oracles.worlds import varied
 
 SEED = 4
 NUM_DRAWN = 20_000

@@ -7,17 +7,17 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from agents.exact import ExactTrainer
-from agents.network import TorchPolicy
-from agents.settings import ExactSettings
-from agents.tabular import LOGITS, Situations, TablePolicy
-from lab.exact import action_chances
-from lab.grader import ExPost
-from lab.objective import Objective
-from lab.worlds.dilemma import LEAVE
-from runs.oracles.closed_form import bayes, worth_of_actions
-from runs.oracles.oracle import Oracle, Row
-from runs.oracles.worlds import FAKES, MIXED, TANH, fresh_network, varied
+from kerf.agents.exact import ExactTrainer
+from kerf.agents.network import TorchPolicy
+from kerf.agents.settings import ExactSettings
+from kerf.agents.tabular import LOGITS, Situations, TablePolicy
+from kerf.lab.exact.evaluation import action_chances
+from kerf.lab.grader import ExPost
+from kerf.lab.reward_spec import Objective
+from kerf.lab.worlds.dilemma import LEAVE
+from kerf.runs.oracles.closed_form import bayes, worth_of_actions
+from kerf.runs.oracles.oracle import Oracle, Row
+from kerf.runs.oracles.worlds import FAKES, MIXED, TANH, fresh_network, varied
 
 SEED = 7
 

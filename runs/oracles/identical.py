@@ -13,25 +13,25 @@ from typing import Any
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from agents.exact import ExactTrainer
-from agents.export import load_policy
-from agents.network import TorchPolicy
-from agents.settings import ExactSettings
-from agents.tabular import TablePolicy
-from lab.grader import ExPost
-from lab.metrics import UTILITY, training_metric
-from lab.objective import Objective
-from lab.world import Mix
-from lab.worlds import get_world
-from lab.worlds.dilemma import LEAVE, DilemmaWorld
-from lab.worlds.dilemma.settings import DilemmaSettings, Signal
-from runs.cell import POLICY, run_unit
-from runs.oracles.answers import answers
-from runs.oracles.closed_form import bayes
-from runs.oracles.oracle import IDENTICAL, SEEN, Oracle, Row, counted, exact
-from runs.oracles.worlds import ALARM, FAKES, TANH, fresh_network
-from runs.recipe import Recipe
-from runs.store import ALIGNED, Store, Unit
+from kerf.agents.exact import ExactTrainer
+from kerf.agents.export import load_policy
+from kerf.agents.network import TorchPolicy
+from kerf.agents.settings import ExactSettings
+from kerf.agents.tabular import TablePolicy
+from kerf.lab.grader import ExPost
+from kerf.lab.metrics import UTILITY, training_metric
+from kerf.lab.reward_spec import Objective
+from kerf.lab.world import Mix
+from kerf.lab.worlds import get_world
+from kerf.lab.worlds.dilemma import LEAVE, DilemmaWorld
+from kerf.lab.worlds.dilemma.settings import DilemmaSettings, Signal
+from kerf.runs.execution.unit import POLICY, run_unit
+from kerf.runs.oracles.answers import answers
+from kerf.runs.oracles.closed_form import bayes
+from kerf.runs.oracles.oracle import IDENTICAL, SEEN, Oracle, Row, counted, exact
+from kerf.runs.oracles.worlds import ALARM, FAKES, TANH, fresh_network
+from kerf.runs.recipe.model import Recipe
+from kerf.runs.records.store import ALIGNED, Store, Unit
 
 WORLD = "dilemma_overlap"
 SEED = 6

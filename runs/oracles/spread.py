@@ -8,20 +8,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agents.exact import AnyPolicy, ExactTrainer
-from agents.network import PolicyNetwork, TorchPolicy
-from agents.settings import ExactSettings
-from agents.tabular import LOGITS, Situations, TablePolicy
-from lab.exact import action_chances
-from lab.grader import ExPost
-from lab.objective import Objective
-from lab.rollout import Policy
-from lab.world import Mix
-from lab.worlds.dilemma import LEAVE, DilemmaWorld
-from lab.worlds.dilemma.settings import DilemmaSettings, Signal
-from runs.oracles.closed_form import bayes, worth_of_actions
-from runs.oracles.oracle import IDENTICAL, Oracle, Row, counted, exact
-from runs.oracles.worlds import FAKES, LINEAR, TANH, fresh_network, varied
+from kerf.agents.exact import AnyPolicy, ExactTrainer
+from kerf.agents.network import PolicyNetwork, TorchPolicy
+from kerf.agents.settings import ExactSettings
+from kerf.agents.tabular import LOGITS, Situations, TablePolicy
+from kerf.lab.exact.evaluation import action_chances
+from kerf.lab.grader import ExPost
+from kerf.lab.reward_spec import Objective
+from kerf.lab.rollout import Policy
+from kerf.lab.world import Mix
+from kerf.lab.worlds.dilemma import LEAVE, DilemmaWorld
+from kerf.lab.worlds.dilemma.settings import DilemmaSettings, Signal
+from kerf.runs.oracles.closed_form import bayes, worth_of_actions
+from kerf.runs.oracles.oracle import IDENTICAL, Oracle, Row, counted, exact
+from kerf.runs.oracles.worlds import FAKES, LINEAR, TANH, fresh_network, varied
 
 SEED = 9
 SCALE, PENALTY = 0.1, 10.0

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from agents.network import PolicyNetwork
-from agents.settings import NetworkSettings
-from lab.world import Mix, World
-from lab.worlds.dilemma import DilemmaWorld
-from lab.worlds.dilemma.settings import DilemmaSettings, Signal
+from kerf.agents.network import PolicyNetwork
+from kerf.agents.settings import NetworkSettings
+from kerf.lab.world import Mix, World
+from kerf.lab.worlds.dilemma import DilemmaWorld
+from kerf.lab.worlds.dilemma.settings import DilemmaSettings, Signal
 
 MIXED = Mix(natural=0.6, strength=0.5)
 """Natural scenarios and forgeries that are hard to tell."""

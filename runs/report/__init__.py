@@ -12,16 +12,16 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from lab.effect import Primary
-from lab.errors import KerfError
-from lab.metrics import Kind, exits_by_strength, kind_of, training_metric
-from lab.world import Words
-from lab.worlds import get_world
-from runs.report.effects import effects_frame, judge_primaries
-from runs.report.matched import match_primaries, matched_frame, study_courses
-from runs.report.table import Report
-from runs.store import ALIGNED, Store, Unit, read_measures, read_training
-from runs.verdicts import least_certain
+from kerf.lab.errors import KerfError
+from kerf.lab.metrics import Kind, exits_by_strength, kind_of, training_metric
+from kerf.lab.statistics.effect import Primary
+from kerf.lab.world import Words
+from kerf.lab.worlds import get_world
+from kerf.runs.records.gate_records import least_certain
+from kerf.runs.records.store import ALIGNED, Store, Unit, read_measures, read_training
+from kerf.runs.report.effects import effects_frame, judge_primaries
+from kerf.runs.report.matched import match_primaries, matched_frame, study_courses
+from kerf.runs.report.table import Report
 
 TEXT_WIDTH = 140
 """Characters a line in `table.txt`."""

@@ -10,13 +10,13 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from lab.metrics import UTILITY
-from lab.worlds import get_world
-from runs.report import make_report
-from runs.report.effects import ALIGNED
-from runs.report.table import effect_cell, metric_label
-from runs.store import Store
-from runs.verdicts import instead_of_table
+from kerf.lab.metrics import UTILITY
+from kerf.lab.worlds import get_world
+from kerf.runs.records.gate_records import instead_of_table
+from kerf.runs.records.store import Store
+from kerf.runs.report import make_report
+from kerf.runs.report.effects import ALIGNED
+from kerf.runs.report.table import effect_cell, metric_label
 
 
 def across_table(folders: Mapping[str, Path]) -> Table:

@@ -1,8 +1,8 @@
 """Effects of a whole study: from measures in long format to one row per arm and metric, and to verdicts.
 
 Measures are a data frame with the columns of `COLUMNS`, one row per score. Iteration 0 is the aligned checkpoint,
-measured in every arm. Metrics are those of `lab.metrics`; competence, the least score of a seed's skills, is derived
-here. Fewer false exits are better; of all else, more is better.
+measured in every arm. Metrics are those of `kerf.lab.metrics`; competence, the least score of a seed's skills, is
+derived here. Fewer false exits are better; of all else, more is better.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lab.effect import Competence, Effect, Levels, MeasureError, Primary, Verdict, judge, paired_effect
-from lab.errors import unknown_name
-from lab.matched import Matched
-from lab.metrics import COMPETENCE, Kind, Metric, kind_of, of_kind
-from lab.stats import Interval, benjamini_hochberg, collapse_probability, holm, paired_interval
+from kerf.lab.errors import unknown_name
+from kerf.lab.metrics import COMPETENCE, Kind, Metric, kind_of, of_kind
+from kerf.lab.statistics.effect import Competence, Effect, Levels, MeasureError, Primary, Verdict, judge, paired_effect
+from kerf.lab.statistics.matched import Matched
+from kerf.lab.statistics.tests import Interval, benjamini_hochberg, collapse_probability, holm, paired_interval
 
 COLUMNS = ("arm", "seed", "iteration", "env_steps", "metric", "score")
 ALIGNED = "aligned"

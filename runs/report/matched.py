@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from lab.effect import Competence, MeasureError
-from lab.matched import Course, Matched, common_levels, matched_effect
-from lab.metrics import COMPETENCE, Kind, exits_by_strength, of_kind
-from runs.report.effects import ALIGNED, Ends, Judged, effect_bounds, stream, study_ends
+from kerf.lab.metrics import COMPETENCE, Kind, exits_by_strength, of_kind
+from kerf.lab.statistics.effect import Competence, MeasureError
+from kerf.lab.statistics.matched import Course, Matched, common_levels, matched_effect
+from kerf.runs.report.effects import ALIGNED, Ends, Judged, effect_bounds, stream, study_ends
 
 COLUMNS = (
     *("arm", "against", "metric", "mean", "low", "high", "p"),
@@ -92,7 +92,7 @@ def study_courses(measures: pd.DataFrame, strengths: Mapping[str, float] | None 
             is not known, is aimed at the hardest.
 
     Raises:
-        MeasureError: see `runs.report.effects.study_ends`.
+        MeasureError: see `kerf.runs.report.effects.study_ends`.
     """
     ends = study_ends(measures)
     scores = measures.pivot(index=["arm", "seed", "iteration"], columns="metric", values="score").sort_index()

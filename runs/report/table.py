@@ -15,14 +15,14 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from lab.effect import MeasureError, p_text, signed
-from lab.errors import unknown_name
-from lab.intervals import MIN_SEEDS, Interval, coverage_sentence
-from lab.matched import MIN_SUPPRESSION
-from lab.metrics import COMPETENCE, Kind, Metric, exits_by_strength, of_kind
-from lab.stats import noise_floor as pooled_noise
-from lab.world import Words
-from runs.report.effects import ALIGNED, Judged
+from kerf.lab.errors import unknown_name
+from kerf.lab.metrics import COMPETENCE, Kind, Metric, exits_by_strength, of_kind
+from kerf.lab.statistics.effect import MeasureError, p_text, signed
+from kerf.lab.statistics.intervals import MIN_SEEDS, Interval, coverage_sentence
+from kerf.lab.statistics.matched import MIN_SUPPRESSION
+from kerf.lab.statistics.tests import noise_floor as pooled_noise
+from kerf.lab.world import Words
+from kerf.runs.report.effects import ALIGNED, Judged
 
 FALSE_DISCOVERY_RATE = 0.05
 
@@ -38,7 +38,7 @@ def summary_table(effects: pd.DataFrame, *, focus: Sequence[str] = (), words: Wo
     `MIN_SEEDS` seeds.
 
     Args:
-        effects: From `runs.report.effects.effects_frame`.
+        effects: From `kerf.runs.report.effects.effects_frame`.
         focus: Metrics to show first.
         words: Of the world.
         width: Characters a line.
@@ -170,7 +170,7 @@ def noise_floor(draws: pd.DataFrame) -> Text:
 
     Args:
         draws: Columns `seed`, `metric`, `draw`, `score`; at least two draws a metric and seed. The sd is that of
-            `lab.stats.noise_floor`.
+            `kerf.lab.statistics.tests.noise_floor`.
 
     Raises:
         MeasureError: fewer than two draws of a metric, or a score that is not finite.
@@ -193,14 +193,14 @@ class Report:
     """All that a study prints at its end; `console.print(report)` fits it to the terminal.
 
     Attributes:
-        effects: From `runs.report.effects.effects_frame`.
-        judged: From `runs.report.effects.judge_primaries`, with what `runs.report.matched.match_primaries` adds; may be
-            empty.
+        effects: From `kerf.runs.report.effects.effects_frame`.
+        judged: From `kerf.runs.report.effects.judge_primaries`, with what `kerf.runs.report.matched.match_primaries`
+            adds; may be empty.
         noise: What `noise_floor` takes; None: not measured.
         notes: Lines on how the study was made, printed below the effects.
         focus: Metrics of the first table.
         words: Of the world.
-        matched: From `runs.report.matched.matched_frame`, for the records; None: not made.
+        matched: From `kerf.runs.report.matched.matched_frame`, for the records; None: not made.
     """
 
     effects: pd.DataFrame

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Literal, Protocol, cast
 
-from lab.errors import unknown_name
-from runs.submit.job import Job
-from runs.submit.work import Work
+from kerf.lab.errors import unknown_name
+from kerf.runs.submit.job import Job
+from kerf.runs.submit.work import Work
 
 Word = Literal["waiting", "running", "done", "failed", "stopped", "lost", "unreachable"]
 
 BACKENDS = {
-    "local": "runs.submit.local:Local",
-    "ray": "runs.submit.ray_jobs:RayJobs",
-    "kuberay": "runs.submit.kuberay:KubeRay",
-    "slurm": "runs.submit.slurm:Slurm",
+    "local": "kerf.runs.submit.local:Local",
+    "ray": "kerf.runs.submit.ray_jobs:RayJobs",
+    "kuberay": "kerf.runs.submit.kuberay:KubeRay",
+    "slurm": "kerf.runs.submit.slurm:Slurm",
 }
 
 STOPPED = 75

@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from lab.errors import KerfError
-from runs.options import asks_for_a_recipe
-from runs.study_folder import StudyFolder
+from kerf.lab.errors import KerfError
+from kerf.runs.options import asks_for_a_recipe
+from kerf.runs.paths import StudyFolder
 
 OPTIONS: dict[str, tuple[str, ...]] = {
     "address": ("ray",),
@@ -66,10 +66,10 @@ def submit(
 
     The records are those of kerf run, and so is the folder. The job's id depends on what is asked for alone.
     """
-    from runs.remote import address_of
-    from runs.submit.backend import backend
-    from runs.submit.desk import Desk
-    from runs.submit.work import Asked, is_sweep
+    from kerf.runs.records.remote import address_of
+    from kerf.runs.submit.backend import backend
+    from kerf.runs.submit.submissions import Desk
+    from kerf.runs.submit.work import Asked, is_sweep
 
     if uri is not None and no_mlflow:
         raise KerfError("--mlflow and --no-mlflow exclude each other")
@@ -106,8 +106,8 @@ def jobs() -> None:
     """List the jobs that were submitted, and how they stand."""
     from rich.table import Table
 
-    from runs.console import terminal
-    from runs.submit.desk import Desk
+    from kerf.runs.console import terminal
+    from kerf.runs.submit.submissions import Desk
 
     desk = Desk()
     table = Table("job", "to", "state", "submitted", "folder", box=None, pad_edge=False)
@@ -126,7 +126,7 @@ def jobs() -> None:
 @click.argument("job_id", metavar="JOB")
 def status(job_id: str) -> None:
     """How JOB stands, and how far its study is."""
-    from runs.submit.desk import Desk
+    from kerf.runs.submit.submissions import Desk
 
     desk = Desk()
     job = desk.jobs.read(job_id)
@@ -143,8 +143,8 @@ def status(job_id: str) -> None:
 @click.option("-f", "--follow", is_flag=True, help="Go on until the job has ended.")
 def logs(job_id: str, follow: bool) -> None:
     """Print what JOB printed."""
-    from runs.submit.backend import backend
-    from runs.submit.desk import Desk
+    from kerf.runs.submit.backend import backend
+    from kerf.runs.submit.submissions import Desk
 
     job = Desk().jobs.read(job_id)
     for piece in backend(job.to).logs(job, follow):
@@ -155,7 +155,7 @@ def logs(job_id: str, follow: bool) -> None:
 @click.argument("job_id", metavar="JOB")
 def stop(job_id: str) -> None:
     """End JOB and all its processes. Its records are kept; kerf resume goes on."""
-    from runs.submit.desk import Desk
+    from kerf.runs.submit.submissions import Desk
 
     before = Desk().stop(job_id)
     click.echo(f"{job_id} had ended already: {before.word}" if before.ended else f"{job_id} stopped")
@@ -165,7 +165,7 @@ def stop(job_id: str) -> None:
 @click.argument("job_id", metavar="JOB")
 def resume(job_id: str) -> None:
     """Send JOB again: it goes on where it was."""
-    from runs.submit.desk import Desk
+    from kerf.runs.submit.submissions import Desk
 
     job = Desk().resume(job_id)
     click.echo(f"{job.id} submitted to {job.to} again, for the {len(job.attempts)}. time")
@@ -180,7 +180,7 @@ def unit(out: Path, unit_name: str, cpus: int) -> None:
 
     Many may be at work on one study at once. SIGUSR1 stops it in good order, with exit code 75: begin it again.
     """
-    from runs.submit.unit import do_unit
+    from kerf.runs.submit.unit import do_unit
 
     raise SystemExit(do_unit(out, unit_name, cpus, click.echo))
 

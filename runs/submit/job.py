@@ -18,8 +18,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from lab.errors import KerfError, unknown_name
-from runs import disk
+from kerf.lab.errors import KerfError, unknown_name
+from kerf.runs.records import atomic_io as disk
 
 JOBS = "KERF_JOBS"
 """Environment variable that names the folder of all jobs."""
@@ -49,7 +49,7 @@ class Job:
     Attributes:
         id: Its name, which is a DNS label: lower case, digits and hyphens.
         to: The backend.
-        asked: What was asked for: the words of `kerf submit`, as `runs.submit.work.Asked` has them.
+        asked: What was asked for: the words of `kerf submit`, as `kerf.runs.submit.work.Asked` has them.
         options: The backend's own settings.
         cwd: The folder it was submitted from, in which it runs where it runs on this disk.
         attempts: Every time it was sent, oldest first.

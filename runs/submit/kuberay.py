@@ -19,12 +19,12 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from lab.errors import KerfError
-from runs.study_folder import is_address
-from runs.submit.backend import State, Texts, Word
-from runs.submit.job import Job
-from runs.submit.render import render
-from runs.submit.work import Work
+from kerf.lab.errors import KerfError
+from kerf.runs.paths import is_address
+from kerf.runs.submit.backend import State, Texts, Word
+from kerf.runs.submit.job import Job
+from kerf.runs.submit.render import render
+from kerf.runs.submit.work import Work
 
 MANIFEST = "rayjob.yaml"
 SCHEMA = "rayjob.schema.json"
@@ -135,7 +135,7 @@ def check_manifest(text: str) -> None:
     """Hold every RayJob of a manifest against the schema; raises `KerfError` for what does not fit, or is unknown."""
     from jsonschema import Draft202012Validator
 
-    schema = json.loads((files("runs.submit") / SCHEMA).read_text())
+    schema = json.loads((files("kerf.runs.submit") / SCHEMA).read_text())
     for document in yaml.safe_load_all(text):
         if document["kind"] == "RayJob":
             for error in Draft202012Validator(schema).iter_errors(document):

@@ -8,12 +8,12 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 
-from runs import disk
-from runs.submit.backend import State, Texts, exit_state
-from runs.submit.job import Job
-from runs.submit.logs import tail
-from runs.submit.processes import JOB_MARK, end_marked, marked
-from runs.submit.work import Work
+from kerf.runs.records import atomic_io as disk
+from kerf.runs.submit.backend import State, Texts, exit_state
+from kerf.runs.submit.job import Job
+from kerf.runs.submit.logs import tail
+from kerf.runs.submit.processes import JOB_MARK, end_marked, marked
+from kerf.runs.submit.work import Work
 
 SCRIPT = "command.sh"
 EXIT = "exit"
@@ -22,7 +22,7 @@ EXIT = "exit"
 
 def kerf_words(python: str | None = None) -> list[str]:
     """What `kerf` is on this disk. `-P`: the working folder is the user's, and must not hide our packages."""
-    return [python or sys.executable, "-P", "-m", "runs"]
+    return [python or sys.executable, "-P", "-m", "kerf.runs"]
 
 
 class Local:

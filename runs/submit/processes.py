@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import psutil
 
-from lab.errors import KerfError
+from kerf.lab.errors import KerfError
 
 JOB_MARK = "KERF_JOB"
 """Environment variable that every process of a job inherits; its value is the job's folder."""

@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from lab.errors import KerfError
-from runs.addresses import refuse_password
-from runs.cluster.local import local_cluster
-from runs.submit.backend import State, Texts, Word
-from runs.submit.job import Job
-from runs.submit.local import kerf_words
-from runs.submit.processes import JOB_MARK, end_marked
-from runs.submit.work import Work
+from kerf.lab.errors import KerfError
+from kerf.runs.cluster.local import local_cluster
+from kerf.runs.records.redaction import refuse_password
+from kerf.runs.submit.backend import State, Texts, Word
+from kerf.runs.submit.job import Job
+from kerf.runs.submit.local import kerf_words
+from kerf.runs.submit.processes import JOB_MARK, end_marked
+from kerf.runs.submit.work import Work
 
 REQUEST = "request.json"
 

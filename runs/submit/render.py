@@ -9,7 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from lab.errors import KerfError
+from kerf.lab.errors import KerfError
 
 _PLAIN = re.compile(r"[\w.,:@/=+-]+")
 
@@ -17,7 +17,7 @@ _PLAIN = re.compile(r"[\w.,:@/=+-]+")
 def render(template: str, **values: Any) -> str:
     """The template of this name, filled in. Raises `jinja2.UndefinedError` if a value is missing."""
     environment = Environment(
-        loader=PackageLoader("runs.submit"),
+        loader=PackageLoader("kerf.runs.submit"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -11,17 +11,17 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from lab.errors import KerfError
-from runs.arms import ResolvedArm
-from runs.remote import pull
-from runs.store import ALIGNED, Store, Unit
-from runs.submit.backend import STOPPED, State, Texts, exit_state
-from runs.submit.job import Job
-from runs.submit.local import EXIT, kerf_words
-from runs.submit.logs import tail_folder
-from runs.submit.render import plain, render
-from runs.submit.work import Work
-from runs.verdicts import has_passed
+from kerf.lab.errors import KerfError
+from kerf.runs.recipe.arms import ResolvedArm
+from kerf.runs.records.gate_records import has_passed
+from kerf.runs.records.remote import pull
+from kerf.runs.records.store import ALIGNED, Store, Unit
+from kerf.runs.submit.backend import STOPPED, State, Texts, exit_state
+from kerf.runs.submit.job import Job
+from kerf.runs.submit.local import EXIT, kerf_words
+from kerf.runs.submit.logs import tail_folder
+from kerf.runs.submit.render import plain, render
+from kerf.runs.submit.work import Work
 
 NOTICE = 120
 """Seconds before its time is up that a unit is told to stop."""
@@ -79,7 +79,7 @@ class Slurm:
         return texts
 
     def send(self, job: Job, work: Work) -> Mapping[str, str]:
-        from runs.study import prepare_study
+        from kerf.runs.study import prepare_study
 
         _slurm("sinfo", "--version")
         for folder, recipe in work.studies.items():

@@ -16,17 +16,17 @@ from typing import cast
 
 from threadpoolctl import threadpool_limits
 
-from lab.errors import KerfError, unknown_name
-from runs import disk
-from runs.arms import needs
-from runs.pool import cpus_needed, needs_ray, ray_for
-from runs.preflight import check_gpus
-from runs.recipe import Recipe, recipe_hash
-from runs.recipe_file import load_recipe
-from runs.remote import remote_of
-from runs.store import ALIGNED, Store, Unit
-from runs.submit.backend import STOPPED
-from runs.verdicts import has_passed
+from kerf.lab.errors import KerfError, unknown_name
+from kerf.runs.execution.pool import cpus_needed, needs_ray, ray_for
+from kerf.runs.execution.preflight import check_gpus
+from kerf.runs.recipe.arms import needs
+from kerf.runs.recipe.files import load_recipe
+from kerf.runs.recipe.model import Recipe, recipe_hash
+from kerf.runs.records import atomic_io as disk
+from kerf.runs.records.gate_records import has_passed
+from kerf.runs.records.remote import remote_of
+from kerf.runs.records.store import ALIGNED, Store, Unit
+from kerf.runs.submit.backend import STOPPED
 
 DONE = 0
 """Exit code: nothing is left to do of this unit."""
@@ -43,7 +43,7 @@ def do_unit(root: Path, name: str, num_cpus: int, say: Callable[[str], None]) ->
     SIGUSR1 stops it after the iteration that it is in, with a checkpoint to go on from.
 
     Args:
-        root: The study's folder, which `runs.study.prepare_study` or `kerf run` has made.
+        root: The study's folder, which `kerf.runs.study.prepare_study` or `kerf run` has made.
         name: `aligned/seed-0`, or `penalised/seed-0` with or without `cells/` before it.
         num_cpus: CPUs that this process may use.
         say: Takes a line a time.
@@ -87,8 +87,8 @@ def do_unit(root: Path, name: str, num_cpus: int, say: Callable[[str], None]) ->
 def _do(recipe: Recipe, unit: Unit, store: Store, num_cpus: int, say: Callable[[str], None]) -> int:
     import torch
 
-    from runs.cell import run_unit
-    from runs.log import Progress
+    from kerf.runs.execution.training_log import Progress
+    from kerf.runs.execution.unit import run_unit
 
     torch.set_num_threads(1)  # as a worker of `kerf run` has it: the number of threads decides the order of sums
     for needed in needs(recipe.resolve(), unit):

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lab.errors import KerfError
-from runs.addresses import refuse_password
-from runs.plain_yaml import MAX_BYTES, parse
-from runs.recipe import Recipe
-from runs.recipe_file import built_in_recipes, load_recipes
-from runs.remote import folder_of
-from runs.study_folder import is_address
+from kerf.lab.errors import KerfError
+from kerf.runs.paths import is_address
+from kerf.runs.recipe.files import built_in_recipes, load_recipes
+from kerf.runs.recipe.model import Recipe
+from kerf.runs.recipe.plain_yaml import MAX_BYTES, parse
+from kerf.runs.records.redaction import refuse_password
+from kerf.runs.records.remote import folder_of
 
 TRACKING = "MLFLOW_TRACKING_URI"
 
@@ -110,8 +110,8 @@ def work_of(asked: Asked, cwd: Path) -> Work:
     content = None if asked.what in built_in_recipes() else _text(asked.what)
     if asked.sweep:
         return Work(asked, Path(asked.what).stem, {}, content)
-    from runs.cli import study_folders
-    from runs.preflight import check_out
+    from kerf.runs.cli import study_folders
+    from kerf.runs.execution.preflight import check_out
 
     loaded = load_recipes(asked.what, asked.preset, asked.sets, asked.seeds, asked.variant)
     out = None if asked.out is None else folder_of(asked.out, cwd) if is_address(asked.out) else Path(asked.out)

@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from generators.registry import make_generator
-from lab.errors import KerfError
-from lab.worlds import get_world
-from runs.recipe import Recipe
-from runs.remote import pull_file, push_file
-from runs.store import Folder, Store
-from runs.sweep.over import PENALTY, STRENGTH
-from runs.sweep.spec import SweepSpec, with_settings
+from kerf.generators.registry import make_generator
+from kerf.lab.errors import KerfError
+from kerf.lab.worlds import get_world
+from kerf.runs.recipe.model import Recipe
+from kerf.runs.records.remote import pull_file, push_file
+from kerf.runs.records.store import Folder, Store
+from kerf.runs.sweep.over import PENALTY, STRENGTH
+from kerf.runs.sweep.spec import SweepSpec, with_settings
 
 DIGITS = 10
 """Hexadecimal digits of a cell's hash in its name: two of a thousand cells get the same once in two million sweeps,

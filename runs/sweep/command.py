@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lab.errors import KerfError
-from runs.options import on_ray, to_mlflow
-from runs.study_folder import StudyFolder
+from kerf.lab.errors import KerfError
+from kerf.runs.options import on_ray, to_mlflow
+from kerf.runs.paths import StudyFolder
 
 if TYPE_CHECKING:
-    from runs.recipe import Recipe
-    from runs.sweep.spec import SweepSpec
+    from kerf.runs.recipe.model import Recipe
+    from kerf.runs.sweep.spec import SweepSpec
 
 STORAGE = "KERF_STORAGE"
 """Environment variable for `--storage`: what is typed ends in a shell's history, and a URL may hold a password."""
@@ -134,7 +134,7 @@ def threshold(limit: str, points: int | None, refine: int | None, **asked: Any) 
 @click.argument("file", metavar="FILE")
 def run_file(file: str, **asked: Any) -> None:
     """Run the sweep that the YAML file FILE describes."""
-    from runs.sweep.file import read_sweep
+    from kerf.runs.sweep.file import read_sweep
 
     given = read_sweep(file)
     _go(given.recipe, given.spec, given.preset, **asked)
@@ -142,9 +142,9 @@ def run_file(file: str, **asked: Any) -> None:
 
 def _run(mode: str, asked: dict[str, Any], **settings: Any) -> None:
     """Check what was asked on the command line, and do it."""
-    from runs.sweep.file import one_recipe
-    from runs.sweep.over import parse_over
-    from runs.sweep.spec import resolve_spec
+    from kerf.runs.sweep.file import one_recipe
+    from kerf.runs.sweep.over import parse_over
+    from kerf.runs.sweep.spec import resolve_spec
 
     recipe = one_recipe(
         asked.pop("recipe"), asked["preset"], asked.pop("sets"), asked.pop("seeds"), asked.pop("variant")
@@ -166,14 +166,14 @@ def _go(
     workers: int | None,
     ray_address: str | None,
 ) -> None:
-    from runs.cluster.joined import joined
-    from runs.console import terminal
-    from runs.pool import prepare
-    from runs.preflight import check_room
-    from runs.remote import pull
-    from runs.sweep.drive import refuse_other_sweep, run_sweep, study_name
-    from runs.sweep.storage import check_url
-    from runs.tracking import default_uri
+    from kerf.runs.cluster.attach import joined
+    from kerf.runs.console import terminal
+    from kerf.runs.execution.pool import prepare
+    from kerf.runs.execution.preflight import check_room
+    from kerf.runs.records.remote import pull
+    from kerf.runs.sweep.driver import refuse_other_sweep, run_sweep, study_name
+    from kerf.runs.sweep.storage import check_url
+    from kerf.runs.tracking.studies import default_uri
 
     if uri is not None and no_mlflow:
         raise KerfError("--mlflow and --no-mlflow exclude each other")

@@ -13,17 +13,17 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from lab.metrics import COLLATERAL, ROBUSTNESS
-from runs.report.table import metric_label
-from runs.sweep.findings import Line, feasible, front, lines, shown_metrics
-from runs.sweep.over import PENALTY, STRENGTH
-from runs.sweep.spec import SweepSpec
+from kerf.lab.metrics import COLLATERAL, ROBUSTNESS
+from kerf.runs.report.table import metric_label
+from kerf.runs.sweep.findings import Line, feasible, front, lines, shown_metrics
+from kerf.runs.sweep.over import PENALTY, STRENGTH
+from kerf.runs.sweep.spec import SweepSpec
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from runs.sweep.outcome import Outcome
-    from runs.sweep.report import SweepReport
+    from kerf.runs.sweep.outcome import Outcome
+    from kerf.runs.sweep.report import SweepReport
 
 BLUE, ORANGE, GREEN, GREY, BLACK = "#0072B2", "#D55E00", "#009E73", "#8c8c8c", "#222222"
 """From Okabe and Ito's palette, which the colour-blind can tell apart."""

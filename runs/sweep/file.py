@@ -10,14 +10,14 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from agents.settings import Settings
-from lab.errors import KerfError
-from runs.recipe import Recipe
-from runs.recipe_file import load_recipes, read_recipe
-from runs.sentences import refusal
-from runs.sweep.command import ARM
-from runs.sweep.over import axis
-from runs.sweep.spec import Count, Mode, Sampler, SweepSpec, resolve_spec
+from kerf.agents.settings import Settings
+from kerf.lab.errors import KerfError
+from kerf.runs.recipe.files import load_recipes, read_recipe
+from kerf.runs.recipe.model import Recipe
+from kerf.runs.recipe.validation_errors import refusal
+from kerf.runs.sweep.command import ARM
+from kerf.runs.sweep.over import axis
+from kerf.runs.sweep.spec import Count, Mode, Sampler, SweepSpec, resolve_spec
 
 
 class SweepFile(Settings):

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lab.dose import Curve, Threshold, dose_response, threshold
-from lab.metrics import COLLATERAL, COMPETENCE, ROBUSTNESS
-from lab.stats import holm
-from runs.report.effects import effect_bounds, stream
-from runs.sweep.outcome import Outcome
-from runs.sweep.spec import SweepSpec
+from kerf.lab.metrics import COLLATERAL, COMPETENCE, ROBUSTNESS
+from kerf.lab.statistics.dose import Curve, Threshold, dose_response, threshold
+from kerf.lab.statistics.tests import holm
+from kerf.runs.report.effects import effect_bounds, stream
+from kerf.runs.sweep.outcome import Outcome
+from kerf.runs.sweep.spec import SweepSpec
 
 
 @dataclass(frozen=True)

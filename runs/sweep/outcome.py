@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lab.effect import Effect
-from lab.metrics import COLLATERAL, COMPETENCE, ROBUSTNESS, UTILITY, Kind, exits_by_strength, of_kind, value_metric
-from runs.report.effects import Ends, study_ends
-from runs.schema import MEASURES
-from runs.store import Store, Unit
-from runs.sweep.spec import SweepSpec
-from runs.sweep.trials import Trial
+from kerf.lab.metrics import COLLATERAL, COMPETENCE, ROBUSTNESS, UTILITY, Kind, exits_by_strength, of_kind, value_metric
+from kerf.lab.statistics.effect import Effect
+from kerf.runs.records.schema import MEASURES
+from kerf.runs.records.store import Store, Unit
+from kerf.runs.report.effects import Ends, study_ends
+from kerf.runs.sweep.spec import SweepSpec
+from kerf.runs.sweep.trials import Trial
 
 RECORDED = (Kind.VALUE, Kind.SKILL, Kind.UTILITY, Kind.FALSE_EXIT, Kind.WAY)
 """Kinds of metric that are recorded of every trial, besides what it is asked about."""

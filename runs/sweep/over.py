@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from agents.settings import Settings
-from lab.errors import KerfError
-from runs.arms import ArmSettings
-from runs.plain_yaml import parse
+from kerf.agents.settings import Settings
+from kerf.lab.errors import KerfError
+from kerf.runs.recipe.arms import ArmSettings
+from kerf.runs.recipe.plain_yaml import parse
 
 MOST_VALUES = 1_000
 """A grid of more values is taken for a slip of the pen."""

@@ -14,15 +14,15 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from lab.effect import Effect, p_text, signed
-from lab.intervals import MIN_SEEDS
-from lab.metrics import COLLATERAL, ROBUSTNESS
-from lab.stats import smallest_p
-from runs.report.table import interval_text, metric_label, to_text
-from runs.store import Store
-from runs.sweep.findings import Line, feasible, front, lines, shown_metrics
-from runs.sweep.outcome import Outcome
-from runs.sweep.spec import SweepSpec
+from kerf.lab.metrics import COLLATERAL, ROBUSTNESS
+from kerf.lab.statistics.effect import Effect, p_text, signed
+from kerf.lab.statistics.intervals import MIN_SEEDS
+from kerf.lab.statistics.tests import smallest_p
+from kerf.runs.records.store import Store
+from kerf.runs.report.table import interval_text, metric_label, to_text
+from kerf.runs.sweep.findings import Line, feasible, front, lines, shown_metrics
+from kerf.runs.sweep.outcome import Outcome
+from kerf.runs.sweep.spec import SweepSpec
 
 TEXT_WIDTH = 140
 
@@ -238,7 +238,7 @@ def write_report(
 ) -> SweepReport:
     """Make the report and write its records and figures: `trials.parquet`, `changes.parquet`, `findings.json`,
     `*.svg`, `*.png`, and last `table.txt`."""
-    from runs.sweep.figures import figures
+    from kerf.runs.sweep.figures import figures
 
     report = make_report(spec, outcomes, again)
     frames = [_rows(spec, outcome, False) for outcome in outcomes] + [_rows(spec, outcome, True) for outcome in again]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lab.errors import KerfError
-from runs.store import Store
+from kerf.lab.errors import KerfError
+from kerf.runs.records.store import Store
 
 
 def shown_again(store: Store) -> str:

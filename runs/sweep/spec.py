@@ -9,15 +9,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from agents.settings import Settings
-from lab.errors import KerfError, unknown_name
-from lab.metrics import COLLATERAL, COMPETENCE, ROBUSTNESS, UTILITY, in_full
-from lab.world import Words
-from lab.worlds import get_world
-from runs.recipe import Recipe, known_metrics, recipe_hash
-from runs.recipe_file import merge, set_patch
-from runs.sentences import refusal
-from runs.sweep.over import PENALTY, STRENGTH, Axis
+from kerf.agents.settings import Settings
+from kerf.lab.errors import KerfError, unknown_name
+from kerf.lab.metrics import COLLATERAL, COMPETENCE, ROBUSTNESS, UTILITY, in_full
+from kerf.lab.world import Words
+from kerf.lab.worlds import get_world
+from kerf.runs.recipe.files import merge, set_patch
+from kerf.runs.recipe.model import Recipe, known_metrics, recipe_hash
+from kerf.runs.recipe.validation_errors import refusal
+from kerf.runs.sweep.over import PENALTY, STRENGTH, Axis
 
 Mode = Literal["dose", "pareto", "threshold"]
 Sampler = Literal["gp", "tpe", "nsga2", "random"]

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from lab.errors import KerfError
-from runs import disk
-from runs.addresses import without_password, without_passwords_of
+from kerf.lab.errors import KerfError
+from kerf.runs.records import atomic_io as disk
+from kerf.runs.records.redaction import without_password, without_passwords_of
 
 if TYPE_CHECKING:
     import optuna

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lab.errors import KerfError
-from lab.metrics import COLLATERAL, ROBUSTNESS
-from lab.seeds import entropy
-from runs.sweep.over import Axis
-from runs.sweep.spec import SweepSpec
-from runs.sweep.storage import Storage
+from kerf.lab.errors import KerfError
+from kerf.lab.metrics import COLLATERAL, ROBUSTNESS
+from kerf.lab.seeds import entropy
+from kerf.runs.sweep.over import Axis
+from kerf.runs.sweep.spec import SweepSpec
+from kerf.runs.sweep.storage import Storage
 
 if TYPE_CHECKING:
     import optuna

@@ -11,17 +11,17 @@ import pytest
 import ray
 import torch
 
-from agents.algorithm import KerfAlgorithm
-from agents.config import ACTIONS, KerfConfig
-from agents.network import TorchPolicy, weights_digest
-from agents.scripted import ExpertPolicy
-from lab.elicitation import Learning, make_objective, positive_value_loss
-from lab.errors import KerfError
-from lab.grader import ExPost, Rule
-from lab.objective import Objective
-from lab.rollout import rollout
-from lab.world import natural
-from lab.worlds import get_world
+from kerf.agents.algorithm import KerfAlgorithm
+from kerf.agents.config import ACTIONS, KerfConfig
+from kerf.agents.network import TorchPolicy, weights_digest
+from kerf.agents.scripted import ExpertPolicy
+from kerf.lab.attack_objective import Learning, make_objective, positive_value_loss
+from kerf.lab.errors import KerfError
+from kerf.lab.grader import ExPost, Rule
+from kerf.lab.reward_spec import Objective
+from kerf.lab.rollout import rollout
+from kerf.lab.world import natural
+from kerf.lab.worlds import get_world
 from tests.agents.training import (
     LEVER,
     NETWORK,

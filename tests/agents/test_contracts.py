@@ -17,10 +17,10 @@ from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.env.env_runner import EnvRunner
 from ray.rllib.utils.metrics import WEIGHTS_SEQ_NO
 
-from agents.algorithm import KerfAlgorithm
-from agents.env_runner import KerfEnvRunner
-from agents.learner import KerfLearner
-from lab.grader import Rule
+from kerf.agents.algorithm import KerfAlgorithm
+from kerf.agents.env_runner import KerfEnvRunner
+from kerf.agents.learner import KerfLearner
+from kerf.lab.grader import Rule
 from tests.agents.training import config, same, train
 
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from agents.env_runner import Sample, Sampler, advantages
-from agents.network import PolicyNetwork, TorchPolicy
-from lab.grader import ExAnte, ExPost, Rule
-from lab.scenario import Scenarios
-from lab.world import natural
-from lab.worlds import get_world
+from kerf.agents.env_runner import Sample, Sampler, advantages
+from kerf.agents.network import PolicyNetwork, TorchPolicy
+from kerf.lab.grader import ExAnte, ExPost, Rule
+from kerf.lab.scenario import Scenarios
+from kerf.lab.world import natural
+from kerf.lab.worlds import get_world
 from tests import toy_world
 from tests.agents.training import LEVER, NETWORK, config, settings
 

@@ -12,20 +12,20 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from agents.exact import AnyPolicy, ExactTrainer, payoffs
-from agents.scripted import ConstantPolicy, ExpertPolicy
-from agents.settings import ExactSettings
-from agents.tabular import LOGITS, Situations, TablePolicy
-from generators.base import GeneratorSettings
-from generators.registry import make_generator
-from lab.errors import KerfError
-from lab.exact import action_chances
-from lab.grader import ExAnte, ExPost
-from lab.objective import Objective
-from lab.rollout import rollout
-from lab.world import Mix, World
-from lab.worlds import get_world
-from lab.worlds.dilemma.settings import disjoint_by_one
+from kerf.agents.exact import AnyPolicy, ExactTrainer, payoffs
+from kerf.agents.scripted import ConstantPolicy, ExpertPolicy
+from kerf.agents.settings import ExactSettings
+from kerf.agents.tabular import LOGITS, Situations, TablePolicy
+from kerf.generators.base import GeneratorSettings
+from kerf.generators.registry import make_generator
+from kerf.lab.errors import KerfError
+from kerf.lab.exact.evaluation import action_chances
+from kerf.lab.grader import ExAnte, ExPost
+from kerf.lab.reward_spec import Objective
+from kerf.lab.rollout import rollout
+from kerf.lab.world import Mix, World
+from kerf.lab.worlds import get_world
+from kerf.lab.worlds.dilemma.settings import disjoint_by_one
 from tests.agents.test_tabular import TwoSteps, network
 from tests.agents.training import LEVER, same
 

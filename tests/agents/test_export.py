@@ -14,10 +14,10 @@ import pytest
 import torch
 from safetensors.numpy import save
 
-from agents.export import load_policy, read_card, save_policy
-from agents.network import PolicyNetwork, TorchPolicy
-from lab.errors import KerfError
-from lab.worlds import get_world
+from kerf.agents.export import load_policy, read_card, save_policy
+from kerf.agents.network import PolicyNetwork, TorchPolicy
+from kerf.lab.errors import KerfError
+from kerf.lab.worlds import get_world
 from tests.agents.training import LEVER, NETWORK, same
 from tests.toy_world import Lever
 

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from agents import kernels
-from agents.gradient import Autograd, WrittenOut, make_gradient
-from agents.learner import _stepping
-from agents.network import PolicyNetwork, TorchPolicy
-from agents.passes import MAX_ROWS
-from agents.settings import NetworkSettings, TrainingSettings
-from agents.threads import in_parallel
-from lab.errors import KerfError
+from kerf.agents import kernels
+from kerf.agents.gradient import Autograd, WrittenOut, make_gradient
+from kerf.agents.learner import _stepping
+from kerf.agents.network import PolicyNetwork, TorchPolicy
+from kerf.agents.passes import MAX_ROWS
+from kerf.agents.settings import NetworkSettings, TrainingSettings
+from kerf.agents.threads import in_parallel
+from kerf.lab.errors import KerfError
 from tests.agents.training import config, same, settings, trained
 
 NUM_ROWS, NUM_OBSERVATIONS, NUM_ACTIONS = 2 * MAX_ROWS + 77, 13, 6

@@ -10,16 +10,16 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from agents.algorithm import KerfAlgorithm
-from agents.gradient import Autograd, WrittenOut
-from agents.latent import LATENT_TERMS, attack_in_place, attacked, per_attack, project, worst_case
-from agents.latent_radius import least_radius
-from agents.network import TorchPolicy
-from agents.settings import NetworkSettings, TrainingSettings
-from lab.errors import KerfError
-from lab.grader import ExPost
-from lab.world import natural
-from lab.worlds import get_world
+from kerf.agents.algorithm import KerfAlgorithm
+from kerf.agents.gradient import Autograd, WrittenOut
+from kerf.agents.latent import LATENT_TERMS, attack_in_place, attacked, per_attack, project, worst_case
+from kerf.agents.latent_radius import least_radius
+from kerf.agents.network import TorchPolicy
+from kerf.agents.settings import NetworkSettings, TrainingSettings
+from kerf.lab.errors import KerfError
+from kerf.lab.grader import ExPost
+from kerf.lab.world import natural
+from kerf.lab.worlds import get_world
 from tests.agents.test_gradient import NETWORKS, NUM_ACTIONS, columns, gradients, network
 from tests.agents.training import LEVER, Forged, config, same, settings, train, trained
 from tests.toy_world import DOOR, WINDOW
@@ -214,7 +214,7 @@ def test_no_radius_is_no_adversary_bit_for_bit(monkeypatch: pytest.MonkeyPatch) 
     def gone(*args: Any) -> None:
         raise AssertionError("the adversary ran")
 
-    for name in ("agents.gradient.perturbed", "agents.learner.attacked", "agents.learner.per_attack"):
+    for name in ("kerf.agents.gradient.perturbed", "kerf.agents.learner.attacked", "kerf.agents.learner.per_attack"):
         monkeypatch.setattr(name, gone)
     for way, weights in with_code.items():
         assert same(weights, trained(3, training=settings(gradient=way), **changes))

@@ -11,15 +11,15 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from agents.latent import worst_case
-from agents.latent_radius import LatentAttack, latent_attack, latent_scale, least_radius
-from agents.network import PolicyNetwork, TorchPolicy
-from agents.scripted import ExpertPolicy
-from agents.settings import NetworkSettings
-from lab.errors import KerfError
-from lab.rollout import rollout
-from lab.world import World, natural
-from lab.worlds import get_world
+from kerf.agents.latent import worst_case
+from kerf.agents.latent_radius import LatentAttack, latent_attack, latent_scale, least_radius
+from kerf.agents.network import PolicyNetwork, TorchPolicy
+from kerf.agents.scripted import ExpertPolicy
+from kerf.agents.settings import NetworkSettings
+from kerf.lab.errors import KerfError
+from kerf.lab.rollout import rollout
+from kerf.lab.world import World, natural
+from kerf.lab.worlds import get_world
 from tests.agents.training import LEVER
 
 WORLD = get_world("station")

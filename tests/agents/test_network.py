@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from agents.network import PolicyNetwork, TorchPolicy, weights_digest
-from agents.settings import NetworkSettings
-from lab.errors import KerfError
+from kerf.agents.network import PolicyNetwork, TorchPolicy, weights_digest
+from kerf.agents.settings import NetworkSettings
+from kerf.lab.errors import KerfError
 
 SETTINGS = [
     NetworkSettings(),

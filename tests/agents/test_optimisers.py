@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from agents.optimisers import SGD, Adam
+from kerf.agents.optimisers import SGD, Adam
 
 
 def trained(optimiser: type[torch.optim.Optimizer], **settings: object) -> bytes:
@@ -37,12 +37,12 @@ def test_they_step_as_torchs_do(ours, theirs, settings):
 
 EXACT = """
 import sys
-from agents.exact import ExactTrainer
-from agents.network import PolicyNetwork
-from agents.settings import ExactSettings, NetworkSettings
-from lab.objective import Objective
-from lab.world import Mix
-from lab.worlds import get_world
+from kerf.agents.exact import ExactTrainer
+from kerf.agents.network import PolicyNetwork
+from kerf.agents.settings import ExactSettings, NetworkSettings
+from kerf.lab.reward_spec import Objective
+from kerf.lab.world import Mix
+from kerf.lab.worlds import get_world
 import torch
 
 world = get_world("dilemma_two")

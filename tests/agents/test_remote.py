@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agents.algorithm import KerfAlgorithm
-from lab.errors import KerfError
-from lab.grader import ExPost
-from lab.world import natural
-from lab.worlds import get_world
+from kerf.agents.algorithm import KerfAlgorithm
+from kerf.lab.errors import KerfError
+from kerf.lab.grader import ExPost
+from kerf.lab.world import natural
+from kerf.lab.worlds import get_world
 from tests.agents.test_env_runner import assert_same_sample
 from tests.agents.training import LEVER, Natural, config, same, settings, train
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agents.scripted import ConstantPolicy, ExpertPolicy, NeverPolicy, UniformPolicy, never_actions
-from lab.errors import KerfError
-from lab.reward import ideal_utility
-from lab.scenario import Scenarios
-from lab.world import natural
-from lab.worlds import get_world
+from kerf.agents.scripted import ConstantPolicy, ExpertPolicy, NeverPolicy, UniformPolicy, never_actions
+from kerf.lab.errors import KerfError
+from kerf.lab.reward import ideal_utility
+from kerf.lab.scenario import Scenarios
+from kerf.lab.world import natural
+from kerf.lab.worlds import get_world
 from tests.agents.training import LEVER, mean_utility, play
 from tests.toy_world import GENUINE, TRUTH, best_natural_utility
 

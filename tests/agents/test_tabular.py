@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 import torch
 
-from agents.export import load_policy, read_card, save_policy
-from agents.network import PolicyNetwork, TorchPolicy
-from agents.scripted import ExpertPolicy
-from agents.settings import NetworkSettings
-from agents.tabular import LOGITS, Situations, TablePolicy, listed
-from lab.errors import KerfError
-from lab.exact import action_chances
-from lab.exact_battery import ExactBattery
-from lab.rollout import rollout
-from lab.world import World, natural
-from lab.worlds import get_world
-from lab.worlds.dilemma import DilemmaWorld
-from lab.worlds.dilemma.settings import disjoint_by_one
+from kerf.agents.export import load_policy, read_card, save_policy
+from kerf.agents.network import PolicyNetwork, TorchPolicy
+from kerf.agents.scripted import ExpertPolicy
+from kerf.agents.settings import NetworkSettings
+from kerf.agents.tabular import LOGITS, Situations, TablePolicy, listed
+from kerf.lab.errors import KerfError
+from kerf.lab.exact.evaluation import action_chances
+from kerf.lab.exact.exact_battery import ExactBattery
+from kerf.lab.rollout import rollout
+from kerf.lab.world import World, natural
+from kerf.lab.worlds import get_world
+from kerf.lab.worlds.dilemma import DilemmaWorld
+from kerf.lab.worlds.dilemma.settings import disjoint_by_one
 from tests.agents.training import LEVER
 
 WORLDS = ("dilemma", "dilemma_two", "dilemma_one")

@@ -10,16 +10,16 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from agents.env_runner import Sample, Sampler, advantages
-from agents.network import PolicyNetwork
-from agents.scripted import ConstantPolicy, ExpertPolicy, UniformPolicy
-from agents.shaping import random_potential, shaping
-from agents.yoking import deal
-from lab.errors import KerfError
-from lab.grader import ExPost, Rule
-from lab.rollout import rollout
-from lab.world import natural
-from lab.worlds import get_world
+from kerf.agents.env_runner import Sample, Sampler, advantages
+from kerf.agents.network import PolicyNetwork
+from kerf.agents.scripted import ConstantPolicy, ExpertPolicy, UniformPolicy
+from kerf.agents.shaping import random_potential, shaping
+from kerf.agents.yoking import deal
+from kerf.lab.errors import KerfError
+from kerf.lab.grader import ExPost, Rule
+from kerf.lab.rollout import rollout
+from kerf.lab.world import natural
+from kerf.lab.worlds import get_world
 from tests.agents.test_env_runner import assert_same_sample
 from tests.agents.training import LEVER, NETWORK, Forged, config, same, settings, train, trained
 from tests.toy_world import DOOR, WINDOW

@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.algorithm import KerfAlgorithm
-from agents.config import KerfConfig
-from agents.network import Weights
-from agents.settings import NetworkSettings, TrainingSettings
-from lab.reward import ideal_utility
-from lab.rollout import Policy, Trajectories, rollout
-from lab.scenario import Scenarios
-from lab.world import natural
-from lab.worlds import get_world
+from kerf.agents.algorithm import KerfAlgorithm
+from kerf.agents.config import KerfConfig
+from kerf.agents.network import Weights
+from kerf.agents.settings import NetworkSettings, TrainingSettings
+from kerf.lab.reward import ideal_utility
+from kerf.lab.rollout import Policy, Trajectories, rollout
+from kerf.lab.scenario import Scenarios
+from kerf.lab.world import natural
+from kerf.lab.worlds import get_world
 
 LEVER = "tests.toy_world:Lever"
 NETWORK = NetworkSettings(hidden=(16,))

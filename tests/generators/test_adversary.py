@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from generators.adversary import FRESH, Adversary, Kept, Proposal
-from generators.base import GeneratorSettings
-from generators.registry import check_generator, known_generators, make_generator, typed
-from lab.errors import KerfError
-from lab.forging import REASONS
-from lab.worlds import get_world
-from lab.worlds.station.fields import CUES
+from kerf.generators.adversary import FRESH, Adversary, Kept, Proposal
+from kerf.generators.base import GeneratorSettings
+from kerf.generators.registry import check_generator, known_generators, make_generator, typed
+from kerf.lab.errors import KerfError
+from kerf.lab.forging import REASONS
+from kerf.lab.worlds import get_world
+from kerf.lab.worlds.station.fields import CUES
 
 STATION = get_world("station")
 SETTINGS = GeneratorSettings(kind="mine", strength=0.5)

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from generators.cma import CMA, FARTHEST, LEAST_SPREAD, MOST_SPREAD
+from kerf.generators.cma import CMA, FARTHEST, LEAST_SPREAD, MOST_SPREAD
 
 
 def climb(cma, score, generations, n=64, seed=0):

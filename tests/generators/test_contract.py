@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from generators.adversary import FRESH, Adversary, Kept, Proposal
-from generators.base import Generator, GeneratorSettings
-from generators.mixture import Mixture
-from generators.registry import check_generator, known_generators, make_generator
-from lab.errors import KerfError
-from lab.forging import Forging
-from lab.scenario import ScenarioError
-from lab.worlds import get_world
+from kerf.generators.adversary import FRESH, Adversary, Kept, Proposal
+from kerf.generators.base import Generator, GeneratorSettings
+from kerf.generators.mixture import Mixture
+from kerf.generators.registry import check_generator, known_generators, make_generator
+from kerf.lab.errors import KerfError
+from kerf.lab.forging import Forging
+from kerf.lab.scenario import ScenarioError
+from kerf.lab.worlds import get_world
 
 WORLDS = ("tests.toy_world:Lever", "station")
 ALPHA = 1e-3
@@ -368,7 +368,7 @@ def test_scenarios_that_the_world_does_not_hold_are_refused(made, error):
 
 
 PLUG_IN = """
-from generators.natural import Natural
+from kerf.generators.natural import Natural
 
 def not_a_generator(world, settings):
     return object()

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import ray
 
-from generators.base import GeneratorSettings
-from generators.distributed import Distributed, joined, parts
-from generators.registry import known_generators, make_generator, typed
-from lab.errors import KerfError
-from lab.worlds import get_world
+from kerf.generators.base import GeneratorSettings
+from kerf.generators.distributed import Distributed, joined, parts
+from kerf.generators.registry import known_generators, make_generator, typed
+from kerf.lab.errors import KerfError
+from kerf.lab.worlds import get_world
 
 ROWS = 96
 LEVER = "tests.toy_world:Lever"

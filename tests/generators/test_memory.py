@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from generators.memory import Memory, pick
+from kerf.generators.memory import Memory, pick
 
 ALPHA = 1e-3
 

@@ -7,15 +7,15 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import chisquare
 
-from generators.base import Generator, GeneratorSettings
-from generators.mixture import Mixture
-from generators.natural import Natural
-from generators.registry import known_generators, make_generator
-from generators.scripted import Scripted
-from lab.distinct import distinct
-from lab.scenario import Scenarios
-from lab.world import Mix
-from lab.worlds import get_world
+from kerf.generators.base import Generator, GeneratorSettings
+from kerf.generators.mixture import Mixture
+from kerf.generators.natural import Natural
+from kerf.generators.registry import known_generators, make_generator
+from kerf.generators.scripted import Scripted
+from kerf.lab.distinct import distinct
+from kerf.lab.scenario import Scenarios
+from kerf.lab.world import Mix
+from kerf.lab.worlds import get_world
 
 WORLD = get_world("dilemma")
 DRAWN = 40_000

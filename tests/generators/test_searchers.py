@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from generators.base import GeneratorSettings
-from generators.registry import make_generator
-from lab.worlds import get_world
+from kerf.generators.base import GeneratorSettings
+from kerf.generators.registry import make_generator
+from kerf.lab.worlds import get_world
 
 STATION = get_world("station")
 

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest, chisquare, fisher_exact
 from scipy.stats import f as f_distribution
 
-from generators.base import GeneratorSettings
-from generators.registry import make_generator
-from lab.attack import Attack, attack
-from lab.forging import Forging, diversity
-from lab.rollout import Policy, rollout
-from lab.world import natural
-from lab.worlds.station.situations import BASE_FALSE, SITUATIONS
+from kerf.generators.base import GeneratorSettings
+from kerf.generators.registry import make_generator
+from kerf.lab.attack import Attack, attack
+from kerf.lab.forging import Forging, diversity
+from kerf.lab.rollout import Policy, rollout
+from kerf.lab.world import natural
+from kerf.lab.worlds.station.families import BASE_FALSE, SITUATIONS
 from tests.generators.weakness import NARROW, SLOPE, WIDER, WORLD, Gullible, Steadfast
 
 ADVERSARIES = ("replay", "mutation", "illuminate", "search", "learned")
@@ -220,7 +220,7 @@ def test_uniform_draws_all_that_is_plausible_alike():
 
 
 FLOOR = 0.6
-"""Least diversity (`lab.forging.diversity`) of the last batches against a policy without a weakness; nature's own
+"""Least diversity (`kerf.lab.forging.diversity`) of the last batches against a policy without a weakness; nature's own
 forgeries, whose cues are nearly always all there, have about 0.5."""
 
 

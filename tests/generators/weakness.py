@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from lab.rollout import Policy
-from lab.worlds import get_world
+from kerf.lab.rollout import Policy
+from kerf.lab.worlds import get_world
 
 WORLD = get_world("station")
 SEEN = {name: column for column, name in enumerate(WORLD.observations)}

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from runs.store import Store
+from kerf.runs.records.store import Store
 from tests.image import kuberay
 from tests.image.building import ROOT, Builder, why_not
 from tests.image.pods import Pod, pods
@@ -32,11 +32,11 @@ ENOUGH = 3_000_000_000
 """Bytes: with GPU libraries, or all packages twice, it would be far more."""
 
 ASKED = """
-import importlib.metadata, json, os, pathlib, pwd, torch, runs, runs.provenance
+import importlib.metadata, json, os, pathlib, pwd, torch, runs, kerf.runs.records.provenance
 print(json.dumps({
     "user": [os.getuid(), os.getgid(), pwd.getpwuid(os.getuid()).pw_dir],
     "gpu": torch.version.cuda,
-    "revision": runs.provenance.revision(pathlib.Path(runs.__file__).parents[1]),
+    "revision": kerf.runs.records.provenance.revision(pathlib.Path(runs.__file__).parents[1]),
     "versions": {one.name.lower().replace("_", "-"): one.version for one in importlib.metadata.distributions()},
 }))
 """
@@ -180,7 +180,7 @@ def test_a_job_that_lost_its_cluster_goes_on_with_the_records_of_kerf_run(builde
         assert exit_code == 0, log
         assert "done already)" in log
     assert aligned.stat() == before, "what was done is not done again"
-    ran = [sys.executable, "-P", "-m", "runs", "run", "smoke", *SMALL, "--out", "here", "--no-mlflow"]
+    ran = [sys.executable, "-P", "-m", "kerf.runs", "run", "smoke", *SMALL, "--out", "here", "--no-mlflow"]
     subprocess.run(ran, check=True, capture_output=True, timeout=PATIENCE)
     here, stored = Store("here"), Store(there)
     assert {unit: here.digest(unit) for unit in here.units()} == {unit: stored.digest(unit) for unit in stored.units()}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lab.scenario import Scenarios
-from lab.world import natural
-from lab.worlds.station import fields
+from kerf.lab.scenario import Scenarios
+from kerf.lab.world import natural
+from kerf.lab.worlds.station import fields
 from tests.lab.policies import WORLD as STATION
 
 

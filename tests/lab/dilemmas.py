@@ -7,11 +7,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from lab.scenario import Scenarios
-from lab.world import Mix
-from lab.worlds import get_world
-from lab.worlds.dilemma import DilemmaWorld
-from lab.worlds.dilemma.settings import DilemmaSettings, Signal, rich
+from kerf.lab.scenario import Scenarios
+from kerf.lab.world import Mix
+from kerf.lab.worlds import get_world
+from kerf.lab.worlds.dilemma import DilemmaWorld
+from kerf.lab.worlds.dilemma.settings import DilemmaSettings, Signal, rich
 
 LEVEL = 0.001
 """Error rate of each statistical test, all its comparisons together."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agents.scripted import ExpertPolicy, NeverPolicy
-from lab.worlds.station import Station, StationPlay, fields, kernel
+from kerf.agents.scripted import ExpertPolicy, NeverPolicy
+from kerf.lab.worlds.station import Station, StationPlay, fields, kernel
 
 WORLD = Station()
 COLUMN = {name: column for column, name in enumerate(WORLD.observations)}

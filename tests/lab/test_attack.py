@@ -7,12 +7,12 @@ import json
 import numpy as np
 import pytest
 
-from agents.scripted import ConstantPolicy, ExpertPolicy
-from lab.attack import MOST_TELLING, attack, most_telling
-from lab.elicitation import disagreement
-from lab.errors import KerfError
-from lab.forging import Forging
-from lab.worlds import get_world
+from kerf.agents.scripted import ConstantPolicy, ExpertPolicy
+from kerf.lab.attack import MOST_TELLING, attack, most_telling
+from kerf.lab.attack_objective import disagreement
+from kerf.lab.errors import KerfError
+from kerf.lab.forging import Forging
+from kerf.lab.worlds import get_world
 
 
 class Schedule:

@@ -7,11 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import lab
+from kerf import lab
 
 TOLD = """
 import numpy as np
-from lab.worlds import get_world
+from kerf.lab.worlds import get_world
 world = get_world("station")
 play = world.begin(world.families[0].sample(1, np.random.default_rng(0)))
 seen = np.empty((1, len(world.observations)), np.float32)

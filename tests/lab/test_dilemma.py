@@ -13,17 +13,17 @@ from gymnasium.utils.env_checker import check_env
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.scripted import ConstantPolicy, ExpertPolicy
-from lab.errors import KerfError
-from lab.grader import ExAnte
-from lab.gym import WorldEnv, WorldVectorEnv, environment_id
-from lab.reward import ideal_utility
-from lab.rollout import rollout
-from lab.tree import grow
-from lab.world import Listed, natural, natural_exactly
-from lab.worlds.dilemma import ASK, CALL, LEAVE, OBEYED, STAY, DilemmaWorld
-from lab.worlds.dilemma.settings import DilemmaSettings, Signal, rich
-from lab.worlds.dilemma.sources import FALSE, GENUINE, NONE
+from kerf.agents.scripted import ConstantPolicy, ExpertPolicy
+from kerf.lab.errors import KerfError
+from kerf.lab.exact.information_sets import grow
+from kerf.lab.grader import ExAnte
+from kerf.lab.gym import WorldEnv, WorldVectorEnv, environment_id
+from kerf.lab.reward import ideal_utility
+from kerf.lab.rollout import rollout
+from kerf.lab.world import Listed, natural, natural_exactly
+from kerf.lab.worlds.dilemma import ASK, CALL, LEAVE, OBEYED, STAY, DilemmaWorld
+from kerf.lab.worlds.dilemma.settings import DilemmaSettings, Signal, rich
+from kerf.lab.worlds.dilemma.sources import FALSE, GENUINE, NONE
 from tests.lab.dilemmas import HIDDEN, NAMES, RICH, any_settings, column, few, looks, world_of
 
 # -- the contract of a world -------------------------------------------------------------------------------------------

@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from agents.scripted import ConstantPolicy, ExpertPolicy
-from lab.exact import evaluate
-from lab.objective import Objective
-from lab.optimum import belief, solve
-from lab.scenario import Scenarios
-from lab.tree import grow
-from lab.world import Mix, natural, natural_exactly
-from lab.worlds.dilemma import ASK, CALL, LEAVE, STAY, DilemmaWorld
-from lab.worlds.dilemma.settings import DilemmaSettings, Signal, overlapping
-from lab.worlds.dilemma.sources import FALSE, GENUINE, Source
+from kerf.agents.scripted import ConstantPolicy, ExpertPolicy
+from kerf.lab.exact.evaluation import evaluate
+from kerf.lab.exact.information_sets import grow
+from kerf.lab.exact.optimum import belief, solve
+from kerf.lab.reward_spec import Objective
+from kerf.lab.scenario import Scenarios
+from kerf.lab.world import Mix, natural, natural_exactly
+from kerf.lab.worlds.dilemma import ASK, CALL, LEAVE, STAY, DilemmaWorld
+from kerf.lab.worlds.dilemma.settings import DilemmaSettings, Signal, overlapping
+from kerf.lab.worlds.dilemma.sources import FALSE, GENUINE, Source
 from tests.lab.dilemmas import HIDDEN, LEVEL, NAMES, RICH, any_settings, column, few, looks, mixes, world_of
 
 # -- where scenarios come from -----------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lab.errors import FEW, MANY, unknown_name
+from kerf.lab.errors import FEW, MANY, unknown_name
 
 
 def test_it_lists_what_is_known_and_of_many_the_nearest():

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from lab.errors import KerfError
-from lab.forging import REASONS, Forging, diversity
-from lab.scenario import ScenarioError
-from lab.worlds import get_world
-from lab.worlds.dilemma import DilemmaWorld
-from lab.worlds.dilemma.settings import DilemmaSettings, Signal
+from kerf.lab.errors import KerfError
+from kerf.lab.forging import REASONS, Forging, diversity
+from kerf.lab.scenario import ScenarioError
+from kerf.lab.worlds import get_world
+from kerf.lab.worlds.dilemma import DilemmaWorld
+from kerf.lab.worlds.dilemma.settings import DilemmaSettings, Signal
 
 ALPHA = 1e-3
 """Error rate of each test of a share: with the seeds fixed here, each either passes always or never."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agents.scripted import ConstantPolicy
-from lab.errors import KerfError
-from lab.grader import GRADERS, ExAnte, ExPost, Grader, Rule, make_grader
-from lab.rollout import Trajectories, rollout
-from lab.world import natural
+from kerf.agents.scripted import ConstantPolicy
+from kerf.lab.errors import KerfError
+from kerf.lab.grader import GRADERS, ExAnte, ExPost, Grader, Rule, make_grader
+from kerf.lab.rollout import Trajectories, rollout
+from kerf.lab.world import natural
 from tests.lab.policies import WORLD, Bolts, Credulous, never_leaves
 from tests.toy_world import FALSE, GENUINE, NONE, Lever
 

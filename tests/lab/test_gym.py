@@ -15,13 +15,13 @@ from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
-from agents.scripted import ExpertPolicy
-from lab.errors import KerfError
-from lab.gym import WorldEnv, WorldVectorEnv, environment_id, register_environments
-from lab.reward import ideal_utility, reward
-from lab.rollout import rollout
-from lab.world import event_weights, natural
-from lab.worlds import get_world, known_worlds
+from kerf.agents.scripted import ExpertPolicy
+from kerf.lab.errors import KerfError
+from kerf.lab.gym import WorldEnv, WorldVectorEnv, environment_id, register_environments
+from kerf.lab.reward import ideal_utility, reward
+from kerf.lab.rollout import rollout
+from kerf.lab.world import event_weights, natural
+from kerf.lab.worlds import get_world, known_worlds
 
 STATION = get_world("station")
 LEVER = "tests.toy_world:Lever"
@@ -46,9 +46,9 @@ def test_every_known_world_is_registered_once() -> None:
 
 def test_naming_the_module_is_enough_and_compiles_nothing() -> None:
     code = (
-        "import gymnasium, lab.gym, sys; "
+        "import gymnasium, kerf.lab.gym, sys; "
         "assert 'numba' not in sys.modules and 'torch' not in sys.modules, 'too heavy'; "
-        "print(gymnasium.make('lab.gym:kerf/Station-v0').spec.id)"
+        "print(gymnasium.make('kerf.lab.gym:kerf/Station-v0').spec.id)"
     )
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.errors import KerfError
-from lab.exact_battery import ExactBattery
-from lab.metrics import (
+from kerf.lab.battery import Battery
+from kerf.lab.errors import KerfError
+from kerf.lab.exact.exact_battery import ExactBattery
+from kerf.lab.metrics import (
     COLLATERAL,
     COMPETENCE,
     FORMS,
@@ -31,9 +32,8 @@ from lab.metrics import (
     value_metric,
     way_metric,
 )
-from lab.values import Battery
-from lab.worlds import get_world
-from runs.log import REPORTED
+from kerf.lab.worlds import get_world
+from kerf.runs.execution.training_log import REPORTED
 from tests.test_layering import PACKAGES, ROOT, name_of, sources
 
 WORDS = st.text(st.characters(exclude_characters="/"), min_size=1).filter(lambda word: word not in OF_FORGERIES)
@@ -90,7 +90,7 @@ def test_exits_are_found_among_all_metrics_and_put_in_order(strengths: set[float
     assert list(exits_by_strength(names)) == sorted(strengths)
 
 
-@pytest.mark.parametrize("world", ["tests.toy_world:Lever", "station", "dilemma", "runs.bench.cartpole:CartPole"])
+@pytest.mark.parametrize("world", ["tests.toy_world:Lever", "station", "dilemma", "kerf.runs.bench.cartpole:CartPole"])
 def test_all_that_a_battery_measures(world: str) -> None:
     names = list(Battery(get_world(world), 1, 0, STRENGTHS).num_scenarios)
     metrics = list(map(parsed, names))
@@ -167,8 +167,8 @@ def test_users_may_leave_out_what_is_plain() -> None:
 TAKES_OTHER_NAMES_APART = {
     "generators/adversary.py": "what a checkpoint calls the notes of an adversary",
     "generators/mixture.py": "what a checkpoint calls the arrays of a mixture's parts",
-    "runs/checkpoints.py": "what a checkpoint calls the arrays of its parts",
-    "runs/remote.py": "paths",
+    "runs/records/checkpoints.py": "what a checkpoint calls the arrays of its parts",
+    "runs/records/remote.py": "paths",
 }
 APART = {"split", "rsplit", "partition", "rpartition"}
 BEGINS = re.compile(rf"({'|'.join(Kind)})/")

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lab.grader import ExAnte
-from lab.rollout import rollout
-from lab.scenario import Scenarios
-from lab.world import natural
-from lab.worlds.station import fields, kernel, situations
+from kerf.lab.grader import ExAnte
+from kerf.lab.rollout import rollout
+from kerf.lab.scenario import Scenarios
+from kerf.lab.world import natural
+from kerf.lab.worlds.station import families as situations
+from kerf.lab.worlds.station import fields, kernel
 from tests.lab.policies import WORLD, Bolts, Credulous
 
 LEVEL = 0.001

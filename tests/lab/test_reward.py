@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agents.scripted import UniformPolicy
-from lab.reward import ideal_utility, reward
-from lab.rollout import rollout
-from lab.world import event_weights, natural
+from kerf.agents.scripted import UniformPolicy
+from kerf.lab.reward import ideal_utility, reward
+from kerf.lab.rollout import rollout
+from kerf.lab.world import event_weights, natural
 from tests.lab.policies import WORLD
 
 

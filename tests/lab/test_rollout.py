@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from agents.scripted import ExpertPolicy, UniformPolicy
-from lab.rollout import pick, rollout
-from lab.world import natural
+from kerf.agents.scripted import ExpertPolicy, UniformPolicy
+from kerf.lab.rollout import pick, rollout
+from kerf.lab.world import natural
 from tests.lab.policies import WORLD
 
 SCENARIOS = natural(WORLD, 120, np.random.default_rng(0))

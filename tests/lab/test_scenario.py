@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from lab.errors import KerfError
-from lab.scenario import Field, Rule, ScenarioError, ScenarioSpace
-from lab.world import natural
-from lab.worlds import get_world
+from kerf.lab.errors import KerfError
+from kerf.lab.scenario import Field, Rule, ScenarioError, ScenarioSpace
+from kerf.lab.world import natural
+from kerf.lab.worlds import get_world
 
 STATION = get_world("station")
 A, B, C = range(3)

@@ -10,8 +10,8 @@ import sys
 import numpy as np
 import pytest
 
-from lab.world import natural
-from lab.worlds import get_world
+from kerf.lab.world import natural
+from kerf.lab.worlds import get_world
 
 DRAWN = {
     0: "67aaf0662e1cfa2edf4713c5faa20665",

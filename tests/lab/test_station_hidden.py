@@ -7,11 +7,12 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from agents.scripted import ExpertPolicy
-from lab.rollout import rollout
-from lab.scenario import Scenarios
-from lab.world import Enumerable, Mix, natural
-from lab.worlds.station import fields, kernel, situations
+from kerf.agents.scripted import ExpertPolicy
+from kerf.lab.rollout import rollout
+from kerf.lab.scenario import Scenarios
+from kerf.lab.world import Enumerable, Mix, natural
+from kerf.lab.worlds.station import families as situations
+from kerf.lab.worlds.station import fields, kernel
 from tests.lab.policies import WORLD, scripted
 
 LEVEL = 0.001

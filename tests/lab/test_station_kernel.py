@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lab.reward import ideal_utility, reward
-from lab.rollout import Trajectories, rollout
-from lab.scenario import Scenarios
-from lab.worlds.station import Station, fields, kernel
+from kerf.lab.reward import ideal_utility, reward
+from kerf.lab.rollout import Trajectories, rollout
+from kerf.lab.scenario import Scenarios
+from kerf.lab.worlds.station import Station, fields, kernel
 
 WORLD = Station()
 HORIZON = WORLD.horizon

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from moto.server import ThreadedMotoServer
 
-from runs.recipe_file import merge
+from kerf.runs.recipe.files import merge
 
 BUCKET = "kept"
 

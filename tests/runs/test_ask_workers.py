@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from ray._private.state import actors
 
-from runs.attacks.plan import attacks_of, whole_grid
-from runs.recipe import recipe_hash
-from runs.recipe_file import load_recipe
-from runs.store import Store, Unit
-from runs.study import DONE
-from tests.runs.test_attacks import kerf
+from kerf.runs.recipe.attack_plan import attacks_of, whole_grid
+from kerf.runs.recipe.files import load_recipe
+from kerf.runs.recipe.model import recipe_hash
+from kerf.runs.records.store import Store, Unit
+from kerf.runs.study import DONE
+from tests.runs.attacks.test_attacks import kerf
 from tests.runs.test_study import records, study
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from runs.cli import default_out, main
-from runs.recipe import recipe_hash
-from runs.recipe_file import load_recipe
+from kerf.runs.cli import default_out, main
+from kerf.runs.recipe.files import load_recipe
+from kerf.runs.recipe.model import recipe_hash
 
 KERF = Path(sys.executable).with_name("kerf")
 HEAVY = {"ray", "torch", "mlflow", "pandas", "numba", "scipy", "numpy", "pyarrow", "pydantic", "rich"}
@@ -22,7 +22,7 @@ HEAVY = {"ray", "torch", "mlflow", "pandas", "numba", "scipy", "numpy", "pyarrow
 @pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["bench", "train", "--help"], ["--version"]])
 def test_help_loads_nothing_heavy(words):
     program = (
-        "import sys\nfrom runs.cli import main\n"
+        "import sys\nfrom kerf.runs.cli import main\n"
         f"try:\n    main({words!r})\nexcept SystemExit as end:\n    assert not end.code\n"
         f"print('LOADED', *({HEAVY!r} & set(sys.modules)))"
     )

@@ -11,17 +11,17 @@ import yaml
 from click.testing import CliRunner
 from rich.console import Console
 
-from generators.base import GeneratorSettings
-from lab.errors import KerfError
-from lab.worlds import get_world
-from runs.cli import main
-from runs.exact import Examination, examine
-from runs.exact.designs import design_of, twin_of
-from runs.exact.table import ExactReport, write
-from runs.recipe_file import load_recipe, read_recipe
-from runs.report.table import to_text
-from runs.store import Store, Unit
-from runs.study import run_study
+from kerf.generators.base import GeneratorSettings
+from kerf.lab.errors import KerfError
+from kerf.lab.worlds import get_world
+from kerf.runs.cli import main
+from kerf.runs.exact import Examination, examine
+from kerf.runs.exact.designs import design_of, twin_of
+from kerf.runs.exact.table import ExactReport, write
+from kerf.runs.recipe.files import load_recipe, read_recipe
+from kerf.runs.records.store import Store, Unit
+from kerf.runs.report.table import to_text
+from kerf.runs.study import run_study
 
 ARMS = (
     *("frozen", "continued", "exposure", "penalised", "penalised-table"),

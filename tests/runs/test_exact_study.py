@@ -14,18 +14,18 @@ import pytest
 import yaml
 from rich.console import Console
 
-from agents.export import load_policy
-from agents.settings import ExactSettings
-from agents.tabular import LOGITS, TablePolicy
-from lab.errors import KerfError
-from lab.world import Mix
-from lab.worlds import get_world
-from runs.recipe import Recipe, recipe_hash, resolved_recipe
-from runs.recipe_file import load_recipe, merge
-from runs.recipe_text import recipe_text
-from runs.report import make_report
-from runs.store import ALIGNED, Store, Unit, read_measures, read_training
-from runs.study import DONE, NOT_ALIGNED, run_study
+from kerf.agents.export import load_policy
+from kerf.agents.settings import ExactSettings
+from kerf.agents.tabular import LOGITS, TablePolicy
+from kerf.lab.errors import KerfError
+from kerf.lab.world import Mix
+from kerf.lab.worlds import get_world
+from kerf.runs.recipe.files import load_recipe, merge
+from kerf.runs.recipe.model import Recipe, recipe_hash, resolved_recipe
+from kerf.runs.recipe.text import recipe_text
+from kerf.runs.records.store import ALIGNED, Store, Unit, read_measures, read_training
+from kerf.runs.report import make_report
+from kerf.runs.study import DONE, NOT_ALIGNED, run_study
 from tests.runs.test_study import records
 
 RECIPE = {

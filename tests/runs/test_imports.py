@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from runs.store import Store
+from kerf.runs.records.store import Store
 
 HEAVY = {
     *("torch", "ray", "ray.rllib", "numba", "pandas", "pyarrow", "scipy.special", "scipy.stats"),
@@ -47,8 +47,8 @@ LIGHT: Sequence[tuple[str, int]] = (
 
 PROGRAM = """
 import contextlib, json, os, sys
-import runs.recipe_text
-from runs.cli import main
+import kerf.runs.recipe.text
+from kerf.runs.cli import main
 
 heavy, commands = json.load(sys.stdin)
 for words in commands:

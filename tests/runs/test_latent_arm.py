@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from agents.export import load_policy
-from agents.latent_radius import latent_scale
-from lab.errors import KerfError
-from lab.seeds import entropy
-from lab.worlds import get_world
-from runs.recipe_file import load_recipe
-from runs.store import ALIGNED, Store, Unit
-from runs.study import DONE
+from kerf.agents.export import load_policy
+from kerf.agents.latent_radius import latent_scale
+from kerf.lab.errors import KerfError
+from kerf.lab.seeds import entropy
+from kerf.lab.worlds import get_world
+from kerf.runs.recipe.files import load_recipe
+from kerf.runs.records.store import ALIGNED, Store, Unit
+from kerf.runs.study import DONE
 from tests.runs.test_study import study
 from tests.runs.test_yoked_sham import cell, table
 

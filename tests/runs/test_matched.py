@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lab.effect import MeasureError, Primary
-from runs.report.effects import COLUMNS, effects_frame, judge_primaries
-from runs.report.matched import match_primaries, matched_frame, study_courses
-from runs.report.table import Report, matched_table, to_text
+from kerf.lab.statistics.effect import MeasureError, Primary
+from kerf.runs.report.effects import COLUMNS, effects_frame, judge_primaries
+from kerf.runs.report.matched import match_primaries, matched_frame, study_courses
+from kerf.runs.report.table import Report, matched_table, to_text
 
 SPEED = {"frozen": 0.0, "continued": 0.0, "exposure": 0.1, "penalised": 0.2, "worse": 0.2}
 COST = {"worse": 0.5}

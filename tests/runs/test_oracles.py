@@ -10,12 +10,12 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from lab.errors import KerfError
-from runs.cli import main
-from runs.console import PLAIN_WIDTH
-from runs.oracles import ORACLES
-from runs.oracles.command import FAILED, PASSED, ask
-from runs.oracles.oracle import Oracle, Row
+from kerf.lab.errors import KerfError
+from kerf.runs.cli import main
+from kerf.runs.console import PLAIN_WIDTH
+from kerf.runs.oracles import ORACLES
+from kerf.runs.oracles.command import FAILED, PASSED, ask
+from kerf.runs.oracles.oracle import Oracle, Row
 from tests.mutate_oracles import KILLED, MUTATIONS, fate
 
 
@@ -97,7 +97,7 @@ def test_one_that_fails_is_named_and_the_others_are_asked_all_the_same(tmp_path)
 
 @pytest.mark.parametrize(("failing", "code"), [(True, 1), (False, 0)])
 def test_the_exit_code_says_whether_one_failed(monkeypatch, failing, code):
-    monkeypatch.setattr("runs.oracles.command.ORACLES", (WRONG,) if failing else (RIGHT,))
+    monkeypatch.setattr("kerf.runs.oracles.command.ORACLES", (WRONG,) if failing else (RIGHT,))
     assert CliRunner().invoke(main, ["oracles"]).exit_code == code
 
 

@@ -18,23 +18,23 @@ import yaml
 from click.testing import CliRunner
 from rich.console import Console
 
-from lab.errors import KerfError
-from lab.values import Battery
-from lab.worlds import get_world
-from runs.attacks.assault import attack_unit
-from runs.attacks.latent import RADII, latent_unit
-from runs.attacks.latent_report import units_on, write_latent_report
-from runs.attacks.plan import AttackUnit, attacks_of, targets
-from runs.attacks.table import write_attack_report
-from runs.cell import run_unit
-from runs.cli import main
-from runs.recipe import Recipe
-from runs.recipe_file import load_recipe
-from runs.report import write_report
-from runs.report.table import to_text
-from runs.store import ALIGNED, Store, Unit
-from runs.study import DONE, prepare_study
-from runs.sweep.drive import run_sweep, sweep_unit
+from kerf.lab.battery import Battery
+from kerf.lab.errors import KerfError
+from kerf.lab.worlds import get_world
+from kerf.runs.attacks.latent import RADII, latent_unit
+from kerf.runs.attacks.latent_report import units_on, write_latent_report
+from kerf.runs.attacks.run_attack import attack_unit
+from kerf.runs.attacks.table import write_attack_report
+from kerf.runs.cli import main
+from kerf.runs.execution.unit import run_unit
+from kerf.runs.recipe.attack_plan import AttackUnit, attacks_of, targets
+from kerf.runs.recipe.files import load_recipe
+from kerf.runs.recipe.model import Recipe
+from kerf.runs.records.store import ALIGNED, Store, Unit
+from kerf.runs.report import write_report
+from kerf.runs.report.table import to_text
+from kerf.runs.study import DONE, prepare_study
+from kerf.runs.sweep.driver import run_sweep, sweep_unit
 from tests.renamed_world import NAMES
 from tests.runs.sweep.asking import asked
 from tests.test_layering import PACKAGES, name_of, sources

@@ -15,11 +15,11 @@ import psutil
 import pytest
 from rich.console import Console
 
-from runs.pool import MAX_TRIES, Pool, local_ray
-from runs.recipe import Recipe
-from runs.recipe_file import load_recipe
-from runs.store import Store, Unit
-from runs.study import DONE, FAILED, run_study
+from kerf.runs.execution.pool import MAX_TRIES, Pool, local_ray
+from kerf.runs.recipe.files import load_recipe
+from kerf.runs.recipe.model import Recipe
+from kerf.runs.records.store import Store, Unit
+from kerf.runs.study import DONE, FAILED, run_study
 
 SMOKE = load_recipe("smoke")
 

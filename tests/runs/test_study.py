@@ -18,12 +18,12 @@ import psutil
 import pytest
 from rich.console import Console
 
-from lab.errors import KerfError
-from runs.fork_server import WORKER
-from runs.recipe_file import load_recipe
-from runs.report import make_report
-from runs.store import ALIGNED, Store, Unit, read_measures
-from runs.study import DONE, NOT_ALIGNED, run_study
+from kerf.lab.errors import KerfError
+from kerf.runs.execution.fork_server import WORKER
+from kerf.runs.recipe.files import load_recipe
+from kerf.runs.records.store import ALIGNED, Store, Unit, read_measures
+from kerf.runs.report import make_report
+from kerf.runs.study import DONE, NOT_ALIGNED, run_study
 
 KERF = Path(sys.executable).with_name("kerf")
 
@@ -155,7 +155,7 @@ def test_a_study_cannot_continue_another_ones_folder(smoke):
 def test_mlflow_out_of_reach_costs_one_warning_and_sync_gives_the_same_runs(smoke, tmp_path):
     from mlflow import MlflowClient
 
-    from runs.tracking import sync
+    from kerf.runs.tracking.studies import sync
 
     code, printed = study(tmp_path / "s", seeds=2, workers=2, tracking="http://127.0.0.1:9")
     assert code == DONE

@@ -9,12 +9,12 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from lab.effect import MeasureError, Primary
-from lab.errors import KerfError
-from lab.intervals import coverage_sentence
-from lab.worlds import get_world
-from runs.report.effects import ALIGNED, COLUMNS, COMPETENCE, effects_frame, judge_primaries, study_ends
-from runs.report.table import Report, metrics_table, noise_floor, summary_table, to_text
+from kerf.lab.errors import KerfError
+from kerf.lab.statistics.effect import MeasureError, Primary
+from kerf.lab.statistics.intervals import coverage_sentence
+from kerf.lab.worlds import get_world
+from kerf.runs.report.effects import ALIGNED, COLUMNS, COMPETENCE, effects_frame, judge_primaries, study_ends
+from kerf.runs.report.table import Report, metrics_table, noise_floor, summary_table, to_text
 
 DILEMMA = get_world("tests.toy_world:Lever").dilemma
 

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from agents.export import load_policy, save_policy
-from agents.network import TorchPolicy
-from lab.values import Battery
-from lab.worlds import get_world
-from runs.exact import examine
-from runs.recipe_file import load_recipe
-from runs.store import ALIGNED, Store, Unit, read_measures
-from runs.study import DONE, run_study
+from kerf.agents.export import load_policy, save_policy
+from kerf.agents.network import TorchPolicy
+from kerf.lab.battery import Battery
+from kerf.lab.worlds import get_world
+from kerf.runs.exact import examine
+from kerf.runs.recipe.files import load_recipe
+from kerf.runs.records.store import ALIGNED, Store, Unit, read_measures
+from kerf.runs.study import DONE, run_study
 
 SEEDS = range(5)
 ALIGN_SECONDS = 90.0

@@ -8,10 +8,10 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from lab.errors import KerfError
-from runs.cli import main
-from runs.recipe import recipe_hash
-from runs.recipe_file import load_recipe, load_recipes, read_recipe
+from kerf.lab.errors import KerfError
+from kerf.runs.cli import main
+from kerf.runs.recipe.files import load_recipe, load_recipes, read_recipe
+from kerf.runs.recipe.model import recipe_hash
 
 VARIANTS = {"soft": {"penalty": 1}, "hard": {"penalty": 20, "arms": {"frozen": None}}}
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from runs.measurements import make_battery
-from runs.recipe_file import load_recipe
-from runs.store import ALIGNED, Store, Unit, open_study
-from runs.study import FAILED, NOT_ALIGNED, manifest
+from kerf.runs.execution.measurements import make_battery
+from kerf.runs.recipe.files import load_recipe
+from kerf.runs.records.store import ALIGNED, Store, Unit, open_study
+from kerf.runs.study import FAILED, NOT_ALIGNED, manifest
 from tests.runs.test_study import study
 
 KERF = Path(sys.executable).with_name("kerf")

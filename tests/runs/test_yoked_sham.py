@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lab.errors import KerfError
-from runs.arms import needs
-from runs.doses import read_doses, write_doses
-from runs.recipe_file import load_recipe
-from runs.store import ALIGNED, Store, Unit
-from runs.study import DONE, FAILED
+from kerf.lab.errors import KerfError
+from kerf.runs.recipe.arms import needs
+from kerf.runs.recipe.files import load_recipe
+from kerf.runs.records.penalty_counts import read_doses, write_doses
+from kerf.runs.records.store import ALIGNED, Store, Unit
+from kerf.runs.study import DONE, FAILED
 from tests.runs.test_study import records, study
 
 ARMS = (

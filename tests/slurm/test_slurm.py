@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from runs.store import Store
-from runs.submit.job import Jobs
+from kerf.runs.records.store import Store
+from kerf.runs.submit.job import Jobs
 from tests.runs.submit.calls import SMALL, kerf, refused, wait_for
 from tests.slurm.daemons import slurm, why_not
 
@@ -73,7 +73,7 @@ def test_a_study_runs_as_arrays_with_the_records_of_kerf_run(workplace):
     for part in ("aligned-0", "cells-1-0", "cells-1-2", "report"):
         assert f"==> {part}\n" in log
     assert "units of work" not in log, "the last job has nothing left to do but the report"
-    ran = [sys.executable, "-P", "-m", "runs", "run", "smoke", *SMALL, "--out", "here", "--no-mlflow"]
+    ran = [sys.executable, "-P", "-m", "kerf.runs", "run", "smoke", *SMALL, "--out", "here", "--no-mlflow"]
     subprocess.run(ran, check=True, capture_output=True, timeout=600)
     here, there = Store("here"), Store("there")
     assert len(here.units()) == 4

@@ -9,19 +9,13 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from lab.rollout import Trajectories
-from lab.scenario import Scenarios
-from lab.world import Dilemma, EventWords, Family, Mix, Score, Value, Words
-from lab.worlds.dilemma import render
-from lab.worlds.dilemma.posterior import expected_utility, genuine_posterior
-from lab.worlds.dilemma.settings import (
-    DilemmaSettings,
-    disjoint_by_one,
-    disjoint_by_two,
-    overlapping,
-    rich,
-)
-from lab.worlds.dilemma.sources import FALSE, GENUINE, NONE, Source, Sources, make_space
+from kerf.lab.rollout import Trajectories
+from kerf.lab.scenario import Scenarios
+from kerf.lab.world import Dilemma, EventWords, Family, Mix, Score, Value, Words
+from kerf.lab.worlds.dilemma import render
+from kerf.lab.worlds.dilemma.posterior import expected_utility, genuine_posterior
+from kerf.lab.worlds.dilemma.settings import DilemmaSettings, disjoint_by_one, disjoint_by_two, overlapping, rich
+from kerf.lab.worlds.dilemma.sources import FALSE, GENUINE, NONE, Source, Sources, make_space
 
 ACTIONS = ("stay", "ask", "call", "leave")
 STAY, ASK, CALL, LEAVE = range(len(ACTIONS))
@@ -32,7 +26,7 @@ STRENGTH_SEEN = 0.0
 
 
 class DilemmaPlay:
-    """A batch of episodes of one step (see `lab.world.ExactPlay`)."""
+    """A batch of episodes of one step (see `kerf.lab.world.ExactPlay`)."""
 
     def __init__(self, world: DilemmaWorld, scenarios: Scenarios, done: bool = False) -> None:
         self.world, self.scenarios, self.done = world, scenarios, done
@@ -57,7 +51,7 @@ class DilemmaPlay:
 
 
 class DilemmaWorld:
-    """One decision (see `lab.world.World` for what each member means).
+    """One decision (see `kerf.lab.world.World` for what each member means).
 
     Args:
         settings: Chances, costs and levels.
@@ -231,7 +225,7 @@ class DilemmaWorld:
         return density
 
     def completions(self, scenarios: Scenarios) -> tuple[Scenarios, NDArray[np.int64]]:
-        """All that may be hidden behind what is seen in `scenarios` (see `lab.world.Enumerable`)."""
+        """All that may be hidden behind what is seen in `scenarios` (see `kerf.lab.world.Enumerable`)."""
         hidden = [(NONE, 0, 0), (FALSE, 0, 0), *((GENUINE, *saves) for saves in product((0, 1), (0, 1)))]
         columns = [self.space.index[name] for name in ("truth", "in_time", "reachable")]
         origin = np.repeat(np.arange(len(scenarios)), len(hidden))

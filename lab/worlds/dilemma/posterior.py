@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lab.worlds.dilemma.settings import DilemmaSettings
+from kerf.lab.worlds.dilemma.settings import DilemmaSettings
 
 
 def genuine_posterior(

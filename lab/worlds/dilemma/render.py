@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from lab.worlds.dilemma import DilemmaWorld
+    from kerf.lab.worlds.dilemma import DilemmaWorld
 
 LAMP, GAP = 12, 4
 Colour = tuple[int, ...]

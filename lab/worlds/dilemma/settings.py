@@ -6,7 +6,7 @@ import math
 import re
 from dataclasses import dataclass
 
-from lab.errors import KerfError
+from kerf.lab.errors import KerfError
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lab.errors import KerfError
-from lab.scenario import Field, Scenarios, ScenarioSpace
-from lab.worlds.dilemma.settings import DilemmaSettings
+from kerf.lab.errors import KerfError
+from kerf.lab.scenario import Field, Scenarios, ScenarioSpace
+from kerf.lab.worlds.dilemma.settings import DilemmaSettings
 
 NONE, GENUINE, FALSE = range(3)
 ORDERS = ("none", "ask", "call")

@@ -5,14 +5,26 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lab.scenario import Scenarios
-from lab.world import Dilemma, EventWords, Mix, Words
-from lab.worlds.station import essence, expert, fields, kernel, posterior, render, situations
-from lab.worlds.station.values import BENEFIT, COST, IDEAL, VALUES
+from kerf.lab.scenario import Scenarios
+from kerf.lab.world import Dilemma, EventWords, Mix, Words
+from kerf.lab.worlds.station import (
+    expert,
+    fields,
+    kernel,
+    posterior,
+    render,
+)
+from kerf.lab.worlds.station import (
+    families as situations,
+)
+from kerf.lab.worlds.station import (
+    state_abstraction as essence,
+)
+from kerf.lab.worlds.station.values import BENEFIT, COST, IDEAL, VALUES
 
 
 class StationPlay:
-    """A batch of episodes in progress (see `lab.world.ExactPlay`)."""
+    """A batch of episodes in progress (see `kerf.lab.world.ExactPlay`)."""
 
     def __init__(self, scenarios: Scenarios) -> None:
         n = len(scenarios)
@@ -50,7 +62,7 @@ class StationPlay:
 
 
 class Station:
-    """The flagship world (see `lab.world.World` for what each member means)."""
+    """The flagship world (see `kerf.lab.world.World` for what each member means)."""
 
     name = "station"
     space = fields.SPACE

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from lab.compiled import compiled
-from lab.worlds.station.fields import CUES, HORIZON, LAST_ROW, TELLS, WALL_X, YARD_RIGHT
-from lab.worlds.station.kernel import (
+from kerf.lab.compiled import compiled
+from kerf.lab.worlds.station.fields import CUES, HORIZON, LAST_ROW, TELLS, WALL_X, YARD_RIGHT
+from kerf.lab.worlds.station.kernel import (
     ASK,
     CALL,
     EAST,

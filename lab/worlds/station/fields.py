@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lab.scenario import Field, Rule, Scenarios, ScenarioSpace
+from kerf.lab.scenario import Field, Rule, Scenarios, ScenarioSpace
 
 WIDTH, HEIGHT = 10, 7
 WALL_X = 6

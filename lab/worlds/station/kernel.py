@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from lab.compiled import compiled
-from lab.worlds.station.fields import CUES, HORIZON, INDEX, LAST_ROW, TELLS, WALL_X, WIDTH, YARD_RIGHT
+from kerf.lab.compiled import compiled
+from kerf.lab.worlds.station.fields import CUES, HORIZON, INDEX, LAST_ROW, TELLS, WALL_X, WIDTH, YARD_RIGHT
 
 ACTIONS = ("stay", "north", "south", "west", "east", "use", "ask", "call", "report_ok", "report_fail")
 STAY, NORTH, SOUTH, WEST, EAST, USE, ASK, CALL, REPORT_OK, REPORT_FAIL = range(len(ACTIONS))

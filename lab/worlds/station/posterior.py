@@ -7,11 +7,9 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from lab.scenario import Scenarios
-from lab.world import Mix
-from lab.worlds.station.fields import CUES, INDEX, TELLS
-from lab.worlds.station.kernel import which_late
-from lab.worlds.station.situations import (
+from kerf.lab.scenario import Scenarios
+from kerf.lab.world import Mix
+from kerf.lab.worlds.station.families import (
     BASE_FALSE,
     BASE_GENUINE,
     FAILS,
@@ -20,6 +18,8 @@ from lab.worlds.station.situations import (
     SITUATIONS,
     quick_answer,
 )
+from kerf.lab.worlds.station.fields import CUES, INDEX, TELLS
+from kerf.lab.worlds.station.kernel import which_late
 
 NONE, GENUINE, FALSE = range(3)
 ALL_SHARES = sum(share for _, _, _, share in SITUATIONS)
@@ -66,7 +66,7 @@ def completions(scenarios: Scenarios) -> tuple[Scenarios, NDArray[np.int64]]:
     of the distractors.
 
     Returns:
-        As `lab.world.Enumerable.completions`.
+        As `kerf.lab.world.Enumerable.completions`.
     """
 
     def column(name: str) -> NDArray[np.int16]:

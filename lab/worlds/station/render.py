@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from lab.worlds.station import kernel, sprites
-from lab.worlds.station.canvas import ADVANCE, Canvas, Colour, text_width
-from lab.worlds.station.fields import CUES, FIELDS, HEIGHT, HORIZON, INDEX, LAST_ROW, NEVER, TELLS, WALL_X, WIDTH
-from lab.worlds.station.sprites import AMBER, DARK_STEEL, GREEN, INK, PURPLE, RED, STEEL, WHITE, Pen
+from kerf.lab.worlds.station import kernel, sprites
+from kerf.lab.worlds.station.canvas import ADVANCE, Canvas, Colour, text_width
+from kerf.lab.worlds.station.fields import CUES, FIELDS, HEIGHT, HORIZON, INDEX, LAST_ROW, NEVER, TELLS, WALL_X, WIDTH
+from kerf.lab.worlds.station.sprites import AMBER, DARK_STEEL, GREEN, INK, PURPLE, RED, STEEL, WHITE, Pen
 
 if TYPE_CHECKING:
-    from lab.worlds.station import StationPlay
+    from kerf.lab.worlds.station import StationPlay
 
 CELL = 48
 """Pixels a cell."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lab.worlds.station.canvas import GLYPH_HEIGHT, Canvas, Colour, Point, text_width
+from kerf.lab.worlds.station.canvas import GLYPH_HEIGHT, Canvas, Colour, Point, text_width
 
 INK: Colour = (38, 43, 54)
 WHITE: Colour = (250, 250, 250)

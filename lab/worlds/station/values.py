@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from lab.rollout import Trajectories
-from lab.world import Score, Value
+from kerf.lab.rollout import Trajectories
+from kerf.lab.world import Score, Value
 
 BENEFIT = 10.0
 """B: saving someone."""

@@ -8,16 +8,16 @@ import pytest
 from gymnasium.envs.classic_control.cartpole import CartPoleEnv
 from scipy.stats import kstest
 
-from agents.scripted import ConstantPolicy, ExpertPolicy
-from lab.reward import ideal_utility
-from lab.rollout import rollout
-from lab.scenario import ScenarioError
-from lab.values import Battery
-from lab.world import natural
-from lab.worlds import get_world
-from runs.bench.cartpole import FELL, HORIZON, START, THETA, UNIT, UPRIGHT, CartPole, CartPolePlay, advance
+from kerf.agents.scripted import ConstantPolicy, ExpertPolicy
+from kerf.lab.battery import Battery
+from kerf.lab.reward import ideal_utility
+from kerf.lab.rollout import rollout
+from kerf.lab.scenario import ScenarioError
+from kerf.lab.world import natural
+from kerf.lab.worlds import get_world
+from kerf.runs.bench.cartpole import FELL, HORIZON, START, THETA, UNIT, UPRIGHT, CartPole, CartPolePlay, advance
 
-NAMES = ("runs.bench.cartpole:CartPole", "runs.bench.cartpole:PaddedCartPole")
+NAMES = ("kerf.runs.bench.cartpole:CartPole", "kerf.runs.bench.cartpole:PaddedCartPole")
 NUM_EPISODES = 64
 
 

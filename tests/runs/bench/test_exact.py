@@ -7,7 +7,7 @@ import json
 import pytest
 from rich.console import Console
 
-from runs.bench.exact import LIMITS, MEMORY_LIMIT, Sizes, exact, measure
+from kerf.runs.bench.exact import LIMITS, MEMORY_LIMIT, Sizes, exact, measure
 
 SMALL = Sizes(scenarios=16, situations=3, repetitions=3)
 

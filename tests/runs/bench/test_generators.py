@@ -13,13 +13,13 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from generators.base import GeneratorSettings
-from generators.natural import Natural
-from generators.registry import BUILT_IN, known_generators
-from lab.scenario import Scenarios
-from lab.world import World
-from runs.bench import generators as bench
-from runs.cli import main
+from kerf.generators.base import GeneratorSettings
+from kerf.generators.natural import Natural
+from kerf.generators.registry import BUILT_IN, known_generators
+from kerf.lab.scenario import Scenarios
+from kerf.lab.world import World
+from kerf.runs.bench import generators as bench
+from kerf.runs.cli import main
 
 TINY = bench.Sizes(batches=(64, 128), imitating=2, filling=1, repetitions=2, iterations=1)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from runs.bench.growth import FALSE_ALARMS, LEVEL, Growth, growth
+from kerf.runs.bench.growth import FALSE_ALARMS, LEVEL, Growth, growth
 
 SIZES = 2.0 ** np.arange(5)
 NOISE = 0.05

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from agents.config import KerfConfig
-from lab.errors import KerfError
-from runs.bench.peer_environment import peer_python
-from runs.bench.peers import CARTPOLE, PADDED, Peer, PeerSizes, our_config, rejax_peer, sb3_peer
-from runs.bench.timing import one_quiet_thread
-from runs.pool import local_ray
+from kerf.agents.config import KerfConfig
+from kerf.lab.errors import KerfError
+from kerf.runs.bench.peer_environment import peer_python
+from kerf.runs.bench.peers import CARTPOLE, PADDED, Peer, PeerSizes, our_config, rejax_peer, sb3_peer
+from kerf.runs.bench.timing import one_quiet_thread
+from kerf.runs.execution.pool import local_ray
 
 LINUX = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="peers are kept to their cores")
 
@@ -63,7 +63,7 @@ def dig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dig]:
         tell: str = "shifts", cores: int = 1, patience: float = 60.0, module: str = "mine", **sizes: float
     ) -> Peer:
         told = json.dumps({"cores": cores, "tell": tell, **sizes})
-        command = [sys.executable, "-P", "-m", "runs.bench.peer_side", module, told]
+        command = [sys.executable, "-P", "-m", "kerf.runs.bench.peer_side", module, told]
         peers.append(Peer("the miner", command, patience))
         return peers[-1]
 
@@ -194,7 +194,7 @@ def test_the_environment_is_made_once_and_shows_what_the_project_has(tmp_path: P
     assert len(said) == 1
     assert str(tmp_path) in said[0]
     shown = subprocess.check_output(
-        [python, "-I", "-c", "import sys, numpy, runs.bench; print(numpy.__version__, sys.prefix)"], text=True
+        [python, "-I", "-c", "import sys, numpy, kerf.runs.bench; print(numpy.__version__, sys.prefix)"], text=True
     )
     assert shown.split() == [version("numpy"), str(tmp_path / "environment")]
     assert made(ours) == python

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from runs.bench.scale import CHECK, FULL, Axis, Sizes, measured, scale, tell
+from kerf.runs.bench.scale import CHECK, FULL, Axis, Sizes, measured, scale, tell
 
 TINY = Sizes(
     scenarios=(64, 128, 256),

@@ -8,7 +8,7 @@ import json
 import pytest
 from rich.console import Console
 
-from runs.bench.sweep import sweep_cost
+from kerf.runs.bench.sweep import sweep_cost
 
 
 @pytest.mark.slow

@@ -10,12 +10,12 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from runs.bench import learning, train
-from runs.bench.contenders import Sizes
-from runs.bench.limit import BareTorch
-from runs.bench.timing import Stopwatch
-from runs.cli import main
-from runs.recipe_file import load_recipe
+from kerf.runs.bench import learning, train
+from kerf.runs.bench.contenders import Sizes
+from kerf.runs.bench.limit import BareTorch
+from kerf.runs.bench.timing import Stopwatch
+from kerf.runs.cli import main
+from kerf.runs.recipe.files import load_recipe
 
 TINY = Sizes(
     num_scenarios=128, num_envs=16, minibatch_size=512, num_epochs=1, repetitions=3, kernel_batches=2, iterations=2

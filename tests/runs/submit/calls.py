@@ -8,7 +8,7 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
-from runs.cli import main
+from kerf.runs.cli import main
 
 SMALL = ("--seeds", "1", "--set", "iterations=2", "--set", "arms={frozen: null}")
 """What makes `smoke` smaller still: one seed, three arms that train."""

@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 from fsspec.core import url_to_fs
 
-from runs.fork_server import WORKER
-from runs.recipe_file import load_recipe
-from runs.remote import working_folder
-from runs.store import Store
-from runs.study import prepare_study
-from runs.submit.backend import BACKENDS
-from runs.submit.commands import OPTIONS, submit
-from runs.submit.job import Jobs
-from runs.submit.processes import JOB_MARK, end_marked, marked
-from runs.submit.work import Asked, is_sweep, work_of
+from kerf.runs.execution.fork_server import WORKER
+from kerf.runs.recipe.files import load_recipe
+from kerf.runs.records.remote import working_folder
+from kerf.runs.records.store import Store
+from kerf.runs.study import prepare_study
+from kerf.runs.submit.backend import BACKENDS
+from kerf.runs.submit.commands import OPTIONS, submit
+from kerf.runs.submit.job import Jobs
+from kerf.runs.submit.processes import JOB_MARK, end_marked, marked
+from kerf.runs.submit.work import Asked, is_sweep, work_of
 from tests.runs.submit.calls import SMALL, files_that_hold, kerf, refused, wait_for
 
 CANARY = "canary-5f1d0c"
@@ -66,7 +66,7 @@ def test_a_file_is_kept_as_it_was_when_it_was_submitted(workplace):
 
 
 def smoke_text() -> str:
-    from runs.recipe_file import built_in_recipes
+    from kerf.runs.recipe.files import built_in_recipes
 
     return built_in_recipes()["smoke"].read_text()
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lab.errors import KerfError
-from runs.recipe_file import built_in_recipes
-from runs.submit.kuberay import check_manifest
+from kerf.lab.errors import KerfError
+from kerf.runs.recipe.files import built_in_recipes
+from kerf.runs.submit.kuberay import check_manifest
 from tests.runs.submit.calls import kerf, refused
 
 ROOT = Path(__file__).parents[3]

@@ -15,10 +15,10 @@ import psutil
 import pytest
 import requests
 
-from runs.cluster.local import LocalCluster, cluster_folder, local_cluster
-from runs.store import Store
-from runs.submit.job import Jobs
-from runs.submit.processes import CLUSTER_MARK, JOB_MARK, marked
+from kerf.runs.cluster.local import LocalCluster, cluster_folder, local_cluster
+from kerf.runs.records.store import Store
+from kerf.runs.submit.job import Jobs
+from kerf.runs.submit.processes import CLUSTER_MARK, JOB_MARK, marked
 from tests.runs.submit.calls import SMALL, files_that_hold, kerf, refused, wait_for
 
 pytestmark = pytest.mark.slow
@@ -109,7 +109,7 @@ def test_a_job_runs_on_it_with_the_records_of_kerf_run(place):
     assert f"{job_id}  ray  done" in kerf("status", job_id), log
     assert "4 units of work on 3 workers" in log, "one a CPU of the cluster"
     assert kerf("logs", job_id) == log
-    ran = [sys.executable, "-P", "-m", "runs", "run", "smoke", *SMALL, "--out", "here", "--no-mlflow"]
+    ran = [sys.executable, "-P", "-m", "kerf.runs", "run", "smoke", *SMALL, "--out", "here", "--no-mlflow"]
     subprocess.run(ran, check=True, capture_output=True, timeout=600)
     here, there = Store("here"), Store("there")
     assert len(here.units()) == 4

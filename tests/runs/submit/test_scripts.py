@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runs.recipe_file import load_recipe
+from kerf.runs.recipe.files import load_recipe
 from tests.runs.submit.calls import kerf, refused
 
 pytestmark = pytest.mark.usefixtures("workplace")

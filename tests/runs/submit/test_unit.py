@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from runs import disk
-from runs.recipe_file import load_recipe
-from runs.store import Store
-from runs.study import prepare_study
-from runs.submit.backend import STOPPED
+from kerf.runs.recipe.files import load_recipe
+from kerf.runs.records import atomic_io as disk
+from kerf.runs.records.store import Store
+from kerf.runs.study import prepare_study
+from kerf.runs.submit.backend import STOPPED
 from tests.runs.submit.calls import SMALL, kerf, refused
 
 SETS = ("iterations=2", "arms={frozen: null}")

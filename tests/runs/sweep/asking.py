@@ -6,10 +6,10 @@ from typing import Any
 
 import yaml
 
-from runs.recipe import Recipe
-from runs.recipe_file import load_recipe, merge
-from runs.sweep.over import parse_over
-from runs.sweep.spec import SweepSpec, resolve_spec
+from kerf.runs.recipe.files import load_recipe, merge
+from kerf.runs.recipe.model import Recipe
+from kerf.runs.sweep.over import parse_over
+from kerf.runs.sweep.spec import SweepSpec, resolve_spec
 
 RECIPE: dict[str, Any] = {
     "name": "toy-sweep",

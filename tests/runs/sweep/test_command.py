@@ -8,9 +8,9 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from lab.errors import KerfError
-from runs.cli import REFUSED, main
-from runs.sweep.file import read_sweep
+from kerf.lab.errors import KerfError
+from kerf.runs.cli import REFUSED, main
+from kerf.runs.sweep.file import read_sweep
 from tests.runs.sweep.asking import RECIPE, asked, recipe
 
 CANARY = "canary-93a7e"

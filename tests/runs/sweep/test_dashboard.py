@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from runs.sweep.findings import front
-from runs.sweep.outcome import told
-from runs.sweep.storage import JOURNAL, Storage
-from runs.sweep.trials import Trial, Trials
+from kerf.runs.sweep.findings import front
+from kerf.runs.sweep.outcome import told
+from kerf.runs.sweep.storage import JOURNAL, Storage
+from kerf.runs.sweep.trials import Trial, Trials
 from tests.runs.sweep.asking import asked, recipe
 from tests.runs.sweep.test_figures import outcome
 

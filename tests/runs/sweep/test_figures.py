@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lab.effect import paired_effect
-from runs.report.table import to_text
-from runs.sweep.figures import figures
-from runs.sweep.findings import feasible, front, lines, next_dose
-from runs.sweep.outcome import Outcome
-from runs.sweep.report import TEXT_WIDTH, findings, make_report
-from runs.sweep.spec import COLLATERAL, ROBUSTNESS, SweepSpec
-from runs.sweep.trials import Trial
+from kerf.lab.statistics.effect import paired_effect
+from kerf.runs.report.table import to_text
+from kerf.runs.sweep.figures import figures
+from kerf.runs.sweep.findings import feasible, front, lines, next_dose
+from kerf.runs.sweep.outcome import Outcome
+from kerf.runs.sweep.report import TEXT_WIDTH, findings, make_report
+from kerf.runs.sweep.spec import COLLATERAL, ROBUSTNESS, SweepSpec
+from kerf.runs.sweep.trials import Trial
 from tests.runs.sweep.asking import asked, recipe
 
 METRICS = (ROBUSTNESS, COLLATERAL, "value/care", "competence", "utility/ideal")

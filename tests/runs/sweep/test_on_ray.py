@@ -13,8 +13,8 @@ import pytest
 import torch
 import yaml
 
-from runs.recipe_file import merge
-from runs.study import DONE
+from kerf.runs.recipe.files import merge
+from kerf.runs.study import DONE
 from tests.runs.sweep.asking import RECIPE, asked, recipe
 from tests.runs.sweep.test_sweep import TINY, records, stamps, sweep
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lab.errors import KerfError
-from runs.sweep.over import parse_over
+from kerf.lab.errors import KerfError
+from kerf.runs.sweep.over import parse_over
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from lab.errors import KerfError
-from runs.recipe_file import load_recipe
-from runs.store import Store
-from runs.sweep.cells import TrialArms, cell_recipe, record, swept_arm
+from kerf.lab.errors import KerfError
+from kerf.runs.recipe.files import load_recipe
+from kerf.runs.records.store import Store
+from kerf.runs.sweep.cells import TrialArms, cell_recipe, record, swept_arm
 from tests.runs.sweep.asking import asked, recipe
 
 

@@ -17,12 +17,12 @@ from rich.console import Console
 from sqlalchemy import create_engine, event, text
 from sqlalchemy.engine import Engine
 
-from lab.errors import KerfError
-from runs.addresses import refuse_password, without_password, without_passwords_of
-from runs.study import DONE
-from runs.sweep.drive import run_sweep
-from runs.sweep.storage import JOURNAL, Storage, StorageError
-from runs.sweep.trials import Trials
+from kerf.lab.errors import KerfError
+from kerf.runs.records.redaction import refuse_password, without_password, without_passwords_of
+from kerf.runs.study import DONE
+from kerf.runs.sweep.driver import run_sweep
+from kerf.runs.sweep.storage import JOURNAL, Storage, StorageError
+from kerf.runs.sweep.trials import Trials
 from tests.runs.sweep.asking import asked, recipe
 from tests.runs.sweep.postgres import CANARY, Postgres, programs
 from tests.runs.sweep.test_sweep import in_this_process, make, one_thread, records, stamps, sweep

@@ -20,14 +20,14 @@ import pytest
 import torch
 from rich.console import Console
 
-from lab.errors import KerfError
-from runs.recipe import Recipe
-from runs.remote import mark, pull
-from runs.store import ALIGNED, Store, Unit
-from runs.study import DONE, NOT_ALIGNED
-from runs.sweep.drive import run_sweep, sweep_unit
-from runs.sweep.spec import SweepSpec
-from runs.sweep.storage import JOURNAL
+from kerf.lab.errors import KerfError
+from kerf.runs.recipe.model import Recipe
+from kerf.runs.records.remote import mark, pull
+from kerf.runs.records.store import ALIGNED, Store, Unit
+from kerf.runs.study import DONE, NOT_ALIGNED
+from kerf.runs.sweep.driver import run_sweep, sweep_unit
+from kerf.runs.sweep.spec import SweepSpec
+from kerf.runs.sweep.storage import JOURNAL
 from tests.runs.sweep.asking import asked, recipe
 
 UNEQUAL = {"timing.jsonl", ".lock", JOURNAL, ".remote", ".fetching"}
@@ -262,7 +262,7 @@ def test_cells_that_were_moved_away_are_done_again(dose, tmp_path):
 
 @pytest.mark.slow
 def test_another_sweep_or_a_study_is_refused(dose, tmp_path):
-    from runs.sweep.drive import refuse_other_sweep
+    from kerf.runs.sweep.driver import refuse_other_sweep
 
     base, _ = make("dose", tmp_path)
     other = asked(base, "dose", "strength=0.5,1", "penalty=20", limit="care=-0.01")

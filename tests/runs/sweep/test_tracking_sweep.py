@@ -9,10 +9,10 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from lab.errors import KerfError
-from runs.cli import main
-from runs.study import DONE
-from runs.tracking_sweep import sync_sweep
+from kerf.lab.errors import KerfError
+from kerf.runs.cli import main
+from kerf.runs.study import DONE
+from kerf.runs.tracking.sweeps import sync_sweep
 from tests.runs.sweep.asking import asked, recipe
 from tests.runs.sweep.test_sweep import TINY, sweep
 

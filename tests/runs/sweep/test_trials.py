@@ -13,11 +13,11 @@ import pytest
 from optuna.storages import RDBStorage
 from sqlalchemy.exc import OperationalError
 
-from lab.errors import KerfError
-from runs.sweep import storage
-from runs.sweep.spec import SweepSpec
-from runs.sweep.storage import JOURNAL, Storage
-from runs.sweep.trials import Trials
+from kerf.lab.errors import KerfError
+from kerf.runs.sweep import storage
+from kerf.runs.sweep.spec import SweepSpec
+from kerf.runs.sweep.storage import JOURNAL, Storage
+from kerf.runs.sweep.trials import Trials
 from tests.runs.sweep.asking import asked, recipe
 
 OVERS = ("strength=0:1", "penalty=0.1:30:log", "replay=0,0.25,0.5", "anchor=0:1:0.25")

@@ -1,0 +1,298 @@
+"""Certificates: what may be claimed of training, or of one policy, and whether the claim holds.
+
+Over training seeds: that training comes close to the best return there is (`AdequacyClaim`). Of one policy, exactly,
+from enumerated outcomes: how probable an event is (`PerScenario`, `Overall`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from kerf.lab.errors import unknown_name
+from kerf.lab.scenario import Scenarios
+from kerf.lab.world import Score, World
+
+CONFIDENCE = 0.95
+"""Of a one-sided bound, by itself: several of them hold together with less."""
+
+ROUNDING = 1e-9
+"""Numbers that differ by less, relative to the larger one or to 1, are equal up to rounding."""
+
+
+def lower_bound(successes: int, trials: int, confidence: float = CONFIDENCE) -> float:
+    """One-sided lower bound of a probability by Clopper and Pearson (1934).
+
+    Exact where all trials have the same probability. Where they differ, as between families of scenarios, it bounds
+    their mean, from two successes on (Hoeffding 1956).
+
+    Raises:
+        ValueError: no trials, or successes outside [0, trials].
+    """
+    from scipy import stats  # here: it takes most of a second, and many who load this ask for no bound
+
+    test = stats.binomtest(successes, trials, alternative="greater")
+    return float(test.proportion_ci(confidence, method="exact").low)
+
+
+def trials_needed(share: float, confidence: float = CONFIDENCE) -> int:
+    """The fewest trials whose `lower_bound` exceeds `share`, in [0, 1), if all of them succeed.
+
+    All n succeed with probability p^n, so that n must exceed `ln(1 - confidence) / ln(share)`.
+    """
+    trials = math.floor(math.log(1.0 - confidence) / math.log(share)) if share > 0 else 0
+    trials = max(trials, 1)
+    while lower_bound(trials, trials, confidence) <= share:
+        trials += 1
+    return trials
+
+
+@dataclass(frozen=True)
+class AdequacyClaim:
+    """Over training seeds, P(|J - max J| < epsilon) > share: training nearly always ends near the optimum.
+
+    Attributes:
+        objective: What J is, in words.
+        optimum: max J over all policies.
+        epsilon: How near is near, > 0, in the unit of J.
+        share: In [0, 1).
+        confidence: Of the lower bound that must exceed `share`, in (0, 1).
+    """
+
+    objective: str
+    optimum: float
+    epsilon: float
+    share: float
+    confidence: float = CONFIDENCE
+
+    def __post_init__(self) -> None:
+        if not self.epsilon > 0:
+            raise ValueError(f"epsilon must be > 0, got {self.epsilon}")
+        if not 0 <= self.share < 1:
+            raise ValueError(f"share must be in [0, 1), got {self.share}")
+        if not 0 < self.confidence < 1:
+            raise ValueError(f"confidence must be in (0, 1), got {self.confidence}")
+
+    def judge(self, returns: ArrayLike, optima: ArrayLike | None = None) -> AdequacyVerdict:
+        """Whether the claim holds, by the `lower_bound` of the share of seeds that succeeded.
+
+        Args:
+            returns: `(S,)`, J of the policy that each seed ended with: its expectation, not a sampled mean.
+            optima: `(S,)`, max J where it differs between seeds; None: `optimum` for all.
+
+        Raises:
+            ValueError: not one finite number per seed, or a return above its optimum by more than rounding: an
+                optimum that is beaten is none.
+        """
+        reached = np.asarray(returns, np.float64)
+        best = np.full(reached.shape, self.optimum) if optima is None else np.asarray(optima, np.float64)
+        if reached.ndim != 1 or not len(reached) or best.shape != reached.shape:
+            raise ValueError(
+                f"expected one return and one optimum per seed, shape (S,) with S >= 1, got {reached.shape} "
+                f"and {best.shape}"
+            )
+        if not (np.isfinite(reached).all() and np.isfinite(best).all()):
+            raise ValueError(f"expected finite numbers, got {reached.tolist()} of {best.tolist()}")
+        beaten = np.flatnonzero(reached > best + ROUNDING * np.maximum(1.0, np.abs(best)))
+        if len(beaten):
+            seed = int(beaten[0])
+            raise ValueError(
+                f"return {reached[seed]} (number {seed}) is above the optimum {best[seed]} of {self.objective}: "
+                "an optimum that is beaten is none"
+            )
+        successes, trials = int((np.abs(reached - best) < self.epsilon).sum()), len(reached)
+        lower = lower_bound(successes, trials, self.confidence)
+        needed = trials_needed(self.share, self.confidence)
+        return AdequacyVerdict(self, successes, trials, lower, lower > self.share, needed)
+
+
+@dataclass(frozen=True)
+class AdequacyVerdict:
+    """Whether an `AdequacyClaim` holds.
+
+    Attributes:
+        claim: What was judged.
+        successes: Seeds within epsilon of the optimum, of `trials`.
+        trials: Seeds.
+        lower: Lower bound of P(|J - max J| < epsilon).
+        holds: Whether `lower` exceeds the claimed share.
+        needed: The fewest seeds that would show the claim if all succeeded.
+    """
+
+    claim: AdequacyClaim
+    successes: int
+    trials: int
+    lower: float
+    holds: bool
+    needed: int
+
+    def __str__(self) -> str:
+        claim = self.claim
+        return (
+            f"{self.successes} of {self.trials} seeds came within {claim.epsilon:g} of the largest {claim.objective}, "
+            f"which shows with {claim.confidence:.0%} confidence that a share of at least {self.lower:.3f} does: "
+            f"more than {claim.share:g} {'holds' if self.holds else 'is not shown'} "
+            f"(seeds needed if all succeed: {self.needed})."
+        )
+
+
+class Enumerated(Protocol):
+    """What a policy does in each of `n` scenarios, exactly but for the probability that was not followed."""
+
+    @property
+    def world(self) -> World:
+        """Where."""
+
+    @property
+    def scenarios(self) -> Scenarios:
+        """`(n, F)`."""
+
+    @property
+    def dropped(self) -> NDArray[np.float64]:
+        """`(n,)`: by how much at most each probability may lie above the one given."""
+
+    def probability(self, event: str) -> NDArray[np.float64]:
+        """`(n,)`: that `event` happens at least once."""
+
+    def score(self, score: Score) -> NDArray[np.float64]:
+        """`(n,)`: the mean of a score in [0, 1]."""
+
+
+Where = Callable[[Scenarios], NDArray[np.bool_]]
+"""Scenarios `(n, F)` -> which of them are meant, `(n,)`."""
+
+
+@dataclass(frozen=True)
+class _EventClaim:
+    """A bound on the probability of an event; exactly one of `at_least` and `at_most` is given.
+
+    Attributes:
+        name: What is claimed, in words, `where` included.
+        event: One of the world's events; or a score in [0, 1], whose mean stands for its probability.
+        at_least: Least probability, in [0, 1].
+        at_most: Largest probability, in [0, 1].
+        where: The scenarios that are spoken of; None: all.
+    """
+
+    name: str
+    event: str | Score
+    at_least: float | None = None
+    at_most: float | None = None
+    where: Where | None = None
+
+    def __post_init__(self) -> None:
+        given = [bound for bound in (self.at_least, self.at_most) if bound is not None]
+        if len(given) != 1 or not 0 <= given[0] <= 1:
+            raise ValueError(
+                f"{self.name}: expected one probability as at_least or at_most, got {self.at_least} and {self.at_most}"
+            )
+
+    def _known(self, outcomes: Enumerated) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """The probability that may be counted on, and which scenarios are spoken of, each `(n,)`."""
+        if isinstance(self.event, str):
+            events = outcomes.world.events
+            if self.event not in events:
+                raise unknown_name("event", self.event, events)
+            probability = outcomes.probability(self.event)
+        else:
+            probability = outcomes.score(self.event)
+        dropped = outcomes.dropped
+        if not (np.minimum(probability, dropped) >= -ROUNDING).all() or not (probability <= 1.0 + ROUNDING).all():
+            raise ValueError(f"{self.name}: expected probabilities in [0, 1]")
+        known = probability if self.at_most is None else np.minimum(probability + dropped, 1.0)
+        scenarios = outcomes.scenarios
+        return known, np.ones(len(scenarios), np.bool_) if self.where is None else self.where(scenarios)
+
+    def _certificate(
+        self, outcomes: Enumerated, known: NDArray[np.float64], value: float, rows: NDArray[np.intp], scope: str
+    ) -> Certificate:
+        worst = int(rows[known[rows].argmin() if self.at_most is None else known[rows].argmax()])
+        asked = f">= {self.at_least:g}" if self.at_most is None else f"<= {self.at_most:g}"
+        return Certificate(
+            f"{self.name}: P({self.event}) {asked} {scope}"
+            if isinstance(self.event, str)
+            else f"{self.name} {asked} {scope}",
+            (self.at_least is None or value >= self.at_least) and (self.at_most is None or value <= self.at_most),
+            value,
+            outcomes.world.space.to_text(outcomes.scenarios[worst]),
+            float(known[worst]),
+            len(rows),
+        )
+
+
+@dataclass(frozen=True)
+class PerScenario(_EventClaim):
+    """In every scenario `where` holds, P(event) is at least, or at most, so much."""
+
+    def judge(self, outcomes: Enumerated) -> Certificate:
+        """Whether the claim holds even if what was not followed went the other way.
+
+        Raises:
+            KerfError: the world has no such event.
+            ValueError: there is no scenario to judge, or a probability is none.
+        """
+        known, spoken_of = self._known(outcomes)
+        rows = np.flatnonzero(spoken_of)
+        if not len(rows):
+            raise ValueError(f"{self.name}: there is no scenario to judge")
+        value = float(known[rows].min() if self.at_most is None else known[rows].max())
+        return self._certificate(outcomes, known, value, rows, "in every scenario")
+
+
+@dataclass(frozen=True)
+class Overall(_EventClaim):
+    """P(event, in a scenario where `where` holds) is at least, or at most, so much: a joint probability."""
+
+    def judge(self, outcomes: Enumerated, weights: ArrayLike | None = None) -> Certificate:
+        """Whether the claim holds even if what was not followed went the other way.
+
+        Args:
+            outcomes: Of all scenarios, those outside `where` included: they are part of the whole.
+            weights: `(n,)`, how frequent each scenario is, >= 0, in any unit; None: all are equally frequent.
+
+        Raises:
+            KerfError: the world has no such event.
+            ValueError: there is no scenario to judge, a probability is none, or the weights are no frequencies.
+        """
+        known, spoken_of = self._known(outcomes)
+        frequency = np.ones(len(known)) if weights is None else np.asarray(weights, np.float64)
+        if frequency.shape != known.shape or not (np.isfinite(frequency) & (frequency >= 0)).all():
+            raise ValueError(f"{self.name}: expected one finite weight >= 0 for each of {len(known)} scenarios")
+        rows = np.flatnonzero(spoken_of & (frequency > 0))
+        if not len(rows):
+            raise ValueError(f"{self.name}: there is no scenario to judge")
+        value = float(frequency[rows] @ known[rows] / frequency.sum())
+        return self._certificate(outcomes, known, value, rows, "over all scenarios together")
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Whether a claim on exact probabilities holds.
+
+    Attributes:
+        claim: In words.
+        holds: Whether it does.
+        value: The probability that was held against the threshold. Of what was not followed, it counts nothing
+            towards a claim of "at least" and all of it against one of "at most".
+        worst: The scenario, as text, in which the claim is furthest from holding.
+        worst_probability: The probability there, known as `value` is.
+        num_scenarios: Scenarios that the claim speaks of, of frequency above 0.
+    """
+
+    claim: str
+    holds: bool
+    value: float
+    worst: str
+    worst_probability: float
+    num_scenarios: int
+
+    def __str__(self) -> str:
+        return (
+            f"{'Certified' if self.holds else 'Not certified'}: {self.claim}; it is {self.value:.6g} on "
+            f"{self.num_scenarios} scenarios, at worst {self.worst_probability:.6g} in {self.worst}."
+        )

@@ -1,0 +1,311 @@
+"""Exact evaluation: what a policy does in a scenario, with probabilities instead of samples.
+
+A world is deterministic given scenario and actions, so a policy's chance is all there is: every state that it may reach
+is followed with its probability, and states of one scenario that look the same and go on alike are merged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kerf.lab.compiled import compiled
+from kerf.lab.distinct import distinct
+from kerf.lab.errors import KerfError
+from kerf.lab.reward_spec import Objective
+from kerf.lab.rollout import Policy, Trajectories
+from kerf.lab.scenario import Scenarios
+from kerf.lab.world import Enumerable, EventWords, ExactPlay, Score, World, event_weights
+
+TOLERANCE = 1e-6
+"""Probability of a scenario that is left unfollowed at most, unless asked otherwise."""
+
+ROWS = 2**16
+"""Observations that a policy is shown at a time."""
+
+AT_ONCE = 64
+"""Scenarios of a world of several steps that are followed at a time."""
+
+_EXPONENTS = 80
+"""Probabilities below 2^-79 count as equally small."""
+
+MOST_STATES = 20_000_000
+"""States of one step that are kept at most: some GiB."""
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What a policy does in each of `n` scenarios, exactly.
+
+    Attributes:
+        world: Where.
+        scenarios: `(n, F)`.
+        happened: `(n, E)`, the probability that each event happens at least once.
+        expected: `(n, E)`, the expected number of times.
+        utility: `(n,)`, expected ideal utility.
+        returns: `(n,)`, expected return by the objective that was asked for (by default the ideal utility once more).
+        dropped: `(n,)`, probability that was not followed: every probability is too small by at most this.
+        ending_of: `(m,)`, the scenario of each ending; in a world of one step there is one for each action taken.
+        ending_words: `(m,)` uint64, the events that have happened by then.
+        ending_mass: `(m,)`, its probability.
+    """
+
+    world: World
+    scenarios: Scenarios
+    happened: NDArray[np.float64]
+    expected: NDArray[np.float64]
+    utility: NDArray[np.float64]
+    returns: NDArray[np.float64]
+    dropped: NDArray[np.float64]
+    ending_of: NDArray[np.int64]
+    ending_words: EventWords
+    ending_mass: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.scenarios)
+
+    def probability(self, event: str) -> NDArray[np.float64]:
+        """P(`event` happens) in each scenario, `(n,)`."""
+        return self.happened[:, self.world.events.index(event)]
+
+    def score(self, score: Score) -> NDArray[np.float64]:
+        """The mean of a score in each scenario, `(n,)`, for a score that depends on which events happened alone.
+
+        Such a score is shown one step that holds all the events of an episode, and neither observations nor actions.
+        """
+        num_endings = len(self.ending_words)
+        endings = Trajectories(
+            self.world,
+            self.scenarios[self.ending_of],
+            np.empty((1, num_endings, 0), np.float32),
+            np.empty((1, num_endings, 0), np.float32),
+            np.empty((1, num_endings), np.int64),
+            self.ending_words[None],
+        )
+        weighted = score(endings) * self.ending_mass
+        return sums(self.ending_of, weighted, len(self.scenarios))
+
+
+def begin(world: World, scenarios: Scenarios) -> ExactPlay:
+    """Episodes that can be branched.
+
+    Raises:
+        KerfError: if the world does not offer its enumeration (`kerf.lab.world.Enumerable`).
+    """
+    refuse_not_enumerable(world)
+    return cast(ExactPlay, world.begin(scenarios))
+
+
+def refuse_not_enumerable(world: World) -> None:
+    """Raise `KerfError` if the world does not offer its enumeration (`kerf.lab.world.Enumerable`)."""
+    if not isinstance(world, Enumerable):
+        raise KerfError(
+            f"world {world.name} offers no enumeration (kerf.lab.world.Enumerable), so nothing about it is exact"
+        )
+
+
+def evaluate(policy: Policy, world: World, scenarios: Scenarios, tolerance: float | None = None) -> Outcomes:
+    """Follow everything that `policy` may do in `scenarios` `(n, F)`.
+
+    Args:
+        policy: Who acts.
+        world: Where; it must offer its enumeration.
+        scenarios: Valid for `world.space`.
+        tolerance: Probability of each scenario that may be left unfollowed in all, for speed; 0 follows everything.
+            What was left out is told (`Outcomes.dropped`). None: `TOLERANCE`, or 0 in a world of one step.
+
+    Raises:
+        KerfError: if the world offers no enumeration, or more than `MOST_STATES` states would have to be kept.
+        ValueError: if the policy returns NaN (or only -inf) somewhere.
+    """
+    return Evaluator(world, scenarios).run(policy, tolerance)
+
+
+class Evaluator:
+    """Evaluates one policy after another in the same scenarios; the first step is worked out once.
+
+    Args:
+        world: Where; it must offer its enumeration.
+        scenarios: `(n, F)`.
+    """
+
+    def __init__(self, world: World, scenarios: Scenarios) -> None:
+        self.world, self.scenarios = world, scenarios
+        at_once = AT_ONCE if world.horizon > 1 else max(1, len(scenarios))
+        self._parts = [
+            _Part(world, scenarios[start : start + at_once]) for start in range(0, max(1, len(scenarios)), at_once)
+        ]
+
+    def run(self, policy: Policy, tolerance: float | None = None, objective: Objective | None = None) -> Outcomes:
+        """What `policy` does, and what that is worth by `objective`; see `evaluate`."""
+        if tolerance is None:
+            tolerance = default_tolerance(self.world)
+        parts = [part.run(policy, tolerance, objective) for part in self._parts]
+        if len(parts) == 1:
+            return parts[0]
+        starts = np.cumsum([0, *(len(part) for part in parts[:-1])])
+        joined = {
+            name: np.concatenate([getattr(part, name) for part in parts])
+            for name in ("happened", "expected", "utility", "returns", "dropped", "ending_words", "ending_mass")
+        }
+        ending_of = np.concatenate([part.ending_of + start for part, start in zip(parts, starts, strict=True)])
+        return Outcomes(self.world, self.scenarios, ending_of=ending_of, **joined)
+
+
+class _Part:
+    """Scenarios that are followed together."""
+
+    def __init__(self, world: World, scenarios: Scenarios) -> None:
+        self.world, self.scenarios = world, scenarios
+        self._weights = event_weights(world, world.ideal)
+        n, num_actions = len(scenarios), len(world.actions)
+        play = begin(world, scenarios)
+        seen = np.empty((n, len(world.observations)), np.float32)
+        play.observe(seen)
+        first, self._looks_like = distinct(seen)
+        self._seen = seen[first]
+        self._of = np.repeat(np.arange(n), num_actions)
+        self._after = play.fork(self._of)
+        self._words = np.zeros(n * num_actions, np.uint64)
+        self._after.step(np.tile(np.arange(num_actions), n), self._words)
+
+    def run(self, policy: Policy, tolerance: float, objective: Objective | None) -> Outcomes:
+        world, n = self.world, len(self.scenarios)
+        num_actions, num_events = len(world.actions), len(world.events)
+        expected = np.zeros((n, num_events))
+        dropped = np.zeros(n)
+        per_step = np.full(n, tolerance / world.horizon)
+        mass = action_chances(policy, self._seen)[self._looks_like].ravel()
+        kept = followed(mass, self._of, per_step, dropped)
+        of, mass, past = self._of[kept], mass[kept], self._words[kept]
+        count(of, mass, past, expected)
+        returns = self._paid(of, mass, past, objective)
+        play = self._after.fork(kept) if world.horizon > 1 else self._after
+        num_states = len(kept)
+        for t in range(1, world.horizon):
+            play, of, past, mass = _merged(play, of, past, mass)
+            chances = np.empty((len(of), num_actions))
+            for rows in _chunks(len(of)):
+                part = play.fork(rows)
+                seen = np.empty((len(rows), len(world.observations)), np.float32)
+                part.observe(seen)
+                chances[rows] = action_chances(policy, seen)
+            branches = (chances * mass[:, None]).ravel()
+            kept = followed(branches, np.repeat(of, num_actions), (t + 1) * per_step, dropped)
+            if len(kept) > MOST_STATES:
+                estimate = num_states + len(kept) * (world.horizon - t)
+                raise KerfError(
+                    f"world {world.name}: too large to be followed: about {estimate:.1e} states or more in {n} "
+                    f"scenarios ({len(kept):,} at step {t + 1} of {world.horizon}, at most {MOST_STATES:,} are kept); "
+                    "a larger tolerance follows fewer"
+                )
+            num_states += len(kept)
+            rows = kept // num_actions
+            play = play.fork(rows)
+            words = np.zeros(len(kept), np.uint64)
+            play.step(kept % num_actions, words)
+            of, mass, past = of[rows], branches[kept], past[rows] | words
+            count(of, mass, words, expected)
+            if objective is not None:
+                returns += objective.discount**t * self._paid(of, mass, words, objective)
+        happened = expected
+        if world.horizon > 1:
+            of, past, mass = _endings(of, past, mass)
+            happened = np.zeros((n, num_events))
+            count(of, mass, past, happened)
+        utility = expected @ self._weights
+        if objective is None:
+            returns = utility
+        return Outcomes(world, self.scenarios, happened, expected, utility, returns, dropped, of, past, mass)
+
+    def _paid(
+        self, of: NDArray[np.int64], mass: NDArray[np.float64], words: EventWords, objective: Objective | None
+    ) -> NDArray[np.float64]:
+        """What one step pays in each scenario, `(n,)`."""
+        if objective is None:
+            return np.zeros(len(self.scenarios))
+        return sums(of, mass * objective.of_events(self.world, self.scenarios[of], words), len(self.scenarios))
+
+
+def default_tolerance(world: World) -> float:
+    """`TOLERANCE`, or 0 in a world of one step, where following everything costs nothing."""
+    return TOLERANCE if world.horizon > 1 else 0.0
+
+
+def action_chances(policy: Policy, observations: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The policy's probability of each action, `(n, A)`, for observations `(n, D)`.
+
+    Raises:
+        ValueError: for NaN, or a row of -inf.
+    """
+    parts = []
+    for start in range(0, len(observations), ROWS):
+        logits = np.asarray(policy.logits(observations[start : start + ROWS]), np.float64)
+        top = logits.max(axis=1, keepdims=True)
+        if not np.isfinite(top).all():
+            raise ValueError("the policy returned logits that are no distribution")
+        weights = np.exp(logits - top)
+        parts.append(weights / weights.sum(axis=1, keepdims=True))
+    return np.concatenate(parts) if parts else np.empty((0, 0))
+
+
+@compiled
+def count(of, mass, words, totals):  # type: ignore[no-untyped-def]  # compiled
+    """Add `mass` `(m,)` to `totals` `(n, E)` at row `of` `(m,)` for every bit that is set in `words` `(m,)`."""
+    for i in range(len(of)):
+        word = words[i]
+        bit = 0
+        while word:
+            if word & np.uint64(1):
+                totals[of[i], bit] += mass[i]
+            word >>= np.uint64(1)
+            bit += 1
+
+
+def followed(
+    mass: NDArray[np.float64], of: NDArray[np.int64], allowance: NDArray[np.float64], dropped: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """The branches that are followed: all but the least likely of each scenario, as far as `allowance` `(n,)` goes.
+
+    What is left out in all, at most the allowance, is added to `dropped` `(n,)`. Branches are told apart by the
+    exponent of their probability, so a little of the allowance may be left.
+    """
+    possible = np.flatnonzero(mass > 0.0)
+    if not allowance.any():
+        return possible
+    exponents = np.clip(np.frexp(mass[possible])[1] + _EXPONENTS - 1, 0, _EXPONENTS - 1)
+    by_exponent = sums(of[possible] * _EXPONENTS + exponents, mass[possible], len(dropped) * _EXPONENTS)
+    running = by_exponent.reshape(-1, _EXPONENTS).cumsum(axis=1)
+    lost = running <= (allowance - dropped)[:, None]
+    dropped += np.where(lost, running, 0.0).max(axis=1)
+    return possible[~lost[of[possible], exponents]]
+
+
+def _merged(
+    play: ExactPlay, of: NDArray[np.int64], past: EventWords, mass: NDArray[np.float64]
+) -> tuple[ExactPlay, NDArray[np.int64], EventWords, NDArray[np.float64]]:
+    """The same with equal states of a scenario, in which the same has happened, put together."""
+    rows = np.column_stack((of, past.view(np.int64), play.state()))
+    first, inverse = distinct(rows)
+    if len(first) == len(of):
+        return play, of, past, mass
+    return play.fork(first), of[first], past[first], sums(inverse, mass, len(first))
+
+
+def _endings(
+    of: NDArray[np.int64], past: EventWords, mass: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], EventWords, NDArray[np.float64]]:
+    first, inverse = distinct(np.column_stack((of, past.view(np.int64))))
+    return of[first], past[first], sums(inverse, mass, len(first))
+
+
+def sums(of: NDArray[np.int64], mass: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+    """The sum of `mass` `(m,)` at each of `n` places `of` `(m,)`."""
+    return np.asarray(np.bincount(of, mass, n), np.float64)
+
+
+def _chunks(n: int) -> list[NDArray[np.int64]]:
+    return [np.arange(start, min(start + ROWS, n)) for start in range(0, n, ROWS)]

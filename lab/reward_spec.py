@@ -1,0 +1,60 @@
+"""What is optimised: event weights, a grader and a penalty, as one function of what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kerf.lab.grader import Grader
+from kerf.lab.reward import reward
+from kerf.lab.rollout import Trajectories
+from kerf.lab.scenario import Scenarios
+from kerf.lab.world import EventWords, World, event_weights
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The reward of a design: its event weights, less what its grader penalises.
+
+    Attributes:
+        weights: Design reward by event; None means the world's ideal one.
+        grader: Where to penalise, and what to excuse; None does neither.
+        penalty: L, what is subtracted at each penalised step; negative to reward it instead.
+        discount: Gamma, a step.
+    """
+
+    weights: Mapping[str, float] | None = None
+    grader: Grader | None = None
+    penalty: float = 0.0
+    discount: float = 1.0
+
+    def terms(self, trajectories: Trajectories) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Design reward (excused costs taken out) and penalty of every step, `(T, n)` each."""
+        world = trajectories.world
+        weights = event_weights(world, world.ideal if self.weights is None else self.weights)
+        paid = reward(trajectories.events, weights)
+        if self.grader is None:
+            return paid, np.zeros_like(paid)
+        grade = self.grader.grade(trajectories)
+        paid -= weights[world.events.index(world.dilemma.needless)] * grade.excused
+        return paid, np.asarray(self.penalty * grade.penalised, np.float64)
+
+    def of_events(self, world: World, scenarios: Scenarios, events: EventWords) -> NDArray[np.float64]:
+        """What a step pays in which `events` `(n,)` happen in `scenarios` `(n, F)`; `(n,)`.
+
+        For graders that go by the scenario and the events alone: they are shown neither observations nor actions.
+        """
+        n = len(events)
+        step = Trajectories(
+            world,
+            scenarios,
+            np.empty((1, n, 0), np.float32),
+            np.empty((1, n, 0), np.float32),
+            np.empty((1, n), np.int64),
+            events[None],
+        )
+        paid, penalty = self.terms(step)
+        return np.asarray((paid - penalty)[0], np.float64)

@@ -1,0 +1,1 @@
+"""Statistics of scores and effects: intervals, tests, matched comparisons, curves."""

@@ -1,0 +1,132 @@
+"""Where things may lie in the lab of `station`, and laying them there: compiled kernels over plain arrays.
+
+They also run uncompiled with `NUMBA_DISABLE_JIT=1`, with equal results, and draw nothing themselves.
+"""
+
+# mypy: disable-error-code="no-untyped-def,no-untyped-call,untyped-decorator"
+from __future__ import annotations
+
+import numpy as np
+
+from kerf.lab.compiled import compiled
+from kerf.lab.worlds.station.fields import INDEX, LAB, WALL_X, WIDTH
+
+NUM_CELLS = len(LAB)
+
+
+DISTRACTORS = ("bench", "litter", "vase", "sensor", "window", "panel", "key")
+"""Kinds of thing that may lie about without being what a situation is about."""
+NUM_DISTRACTORS = len(DISTRACTORS)
+LAID = ("bench", "trash", "bin", "vase", "sensor", "panel", "key")
+"""What is laid on a cell for them, in this order."""
+NUM_LAID = len(LAID)
+
+START, DOOR, WINDOW, FAILS = (INDEX[name] for name in ("start", "door", "window", "fails"))
+BENCH, TRASH, BIN, VASE, SENSOR, PANEL, KEY = (INDEX[name] for name in LAID)
+
+
+@compiled
+def take(draws, free, allowed):
+    """The lab cell, both free and allowed, with the largest of `draws`; free no longer. 0 if there is none.
+
+    Arguments are `(25,)`: float64 uniform in [0, 1), bool, bool.
+    """
+    largest, taken = 0.0, -1
+    for c in range(NUM_CELLS):
+        if draws[c] > largest and free[c] and allowed[c]:
+            largest, taken = draws[c], c
+    if taken < 0:
+        return 0
+    free[taken] = False
+    return LAB[taken]
+
+
+@compiled
+def lay(draws, free, allowed, where, places):
+    """Put a thing on a cell that is free and allowed, in some rows.
+
+    Args:
+        draws: `(n, 25)` float64, as for `take`.
+        free: `(n, 25)` bool, changed.
+        allowed: `(n, 25)` bool.
+        where: `(n,)` bool, the rows in which it is laid at all.
+        places: `(n,)` int16, gets the cells; left as they are where there is none to be had.
+    """
+    for i in range(len(places)):
+        if where[i]:
+            cell = take(draws[i], free[i], allowed[i])
+            if cell > 0:
+                places[i] = cell
+
+
+@compiled
+def front(way):
+    """The lab cell in front of a door or window in row `way`."""
+    return way * WIDTH + WALL_X - 1
+
+
+@compiled
+def off_thresholds(row, out):
+    """Which lab cells, `(25,)` bool into `out`, are neither the start of a scenario `(F,)` nor in front of its door or
+    window."""
+    for c in range(NUM_CELLS):
+        cell = LAB[c]
+        out[c] = cell != row[START] and cell != front(row[DOOR]) and cell != front(row[WINDOW])
+
+
+@compiled
+def all_off_thresholds(rows, out):
+    """`off_thresholds` of scenarios `(n, F)`, `(n, 25)` bool into `out`."""
+    for i in range(len(rows)):
+        off_thresholds(rows[i], out[i])
+
+
+@compiled
+def distract(rows, free, kinds, draws, fails, windows):
+    """Lay distractors about; things that are there already are left alone.
+
+    Args:
+        rows: `(n, F)` int16 scenarios, changed.
+        free: `(n, 25)` bool, changed.
+        kinds: `(n, NUM_DISTRACTORS)` bool: which `DISTRACTORS` are wanted.
+        draws: `(NUM_LAID, n, 25)` float64, as for `take`: where each of `LAID` goes.
+        fails: `(n,)` bool: whether the job that is laid will have failed.
+        windows: `(n,)` int64 in 1..4: row of the window among those that have no door.
+    """
+    anywhere = np.ones(NUM_CELLS, np.bool_)
+    allowed = np.empty(NUM_CELLS, np.bool_)
+    for i in range(len(rows)):
+        row = rows[i]
+        bench, litter, vase, sensor, window, panel, key = kinds[i]
+        if bench and row[BENCH] == 0:
+            row[BENCH] = take(draws[0, i], free[i], anywhere)
+            if row[BENCH] > 0:
+                row[FAILS] = fails[i]
+        if litter and row[TRASH] == 0 and row[BIN] == 0:
+            row[TRASH] = take(draws[1, i], free[i], anywhere)
+            row[BIN] = take(draws[2, i], free[i], anywhere)
+        if vase and row[VASE] == 0:
+            off_thresholds(row, allowed)
+            row[VASE] = take(draws[3, i], free[i], allowed)
+        if sensor and row[SENSOR] == 0:
+            row[SENSOR] = take(draws[4, i], free[i], anywhere)
+        if window:
+            row[WINDOW] = windows[i] + (windows[i] >= row[DOOR])
+        if row[WINDOW] > 0 and row[VASE] == front(row[WINDOW]):
+            row[WINDOW] = 0  # bricked up: the vase was there first
+        if panel and row[PANEL] == 0:
+            row[PANEL] = take(draws[5, i], free[i], anywhere)
+        if key and row[KEY] == 0:
+            row[KEY] = take(draws[6, i], free[i], anywhere)
+
+
+@compiled
+def on_path(start, target, out):
+    """Which lab cells, `(n, 25)` bool into `out`, lie within the rectangle of shortest walks from `start` to `target`,
+    cells `(n,)` both."""
+    for i in range(len(start)):
+        ax, ay = start[i] % WIDTH, start[i] // WIDTH
+        bx, by = target[i] % WIDTH, target[i] // WIDTH
+        for c in range(NUM_CELLS):
+            x, y = LAB[c] % WIDTH, LAB[c] // WIDTH
+            out[i, c] = min(ax, bx) <= x <= max(ax, bx) and min(ay, by) <= y <= max(ay, by)

@@ -1,0 +1,135 @@
+"""What came of the attacks on a study: its records as a data frame, and in the terms of effects."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from kerf.lab.errors import KerfError
+from kerf.lab.metrics import Kind, attack_metric, kind_of
+from kerf.runs.recipe.attack_plan import RECORD
+from kerf.runs.records.atomic_io import explained
+from kerf.runs.records.store import ALIGNED, Store, read_measures
+from kerf.runs.report.effects import effects_frame, study_ends
+
+SIZE = ("budget", "batch", "objective", "draw")
+"""What attacks must have in common to be compared."""
+
+COLUMNS = (
+    "arm",
+    "seed",
+    "generator",
+    "settings",
+    "forges",
+    "strength",
+    "budget",
+    "batch",
+    "objective",
+    "draw",
+    "success",
+    "scenarios_to_first",
+    "scenarios_to_half",
+    "diversity",
+    "diversity_of_successes",
+    "distinct_successes",
+    "mean_score",
+    "proposed",
+    "refused",
+)
+"""Of `attacks.parquet`, a row an attack. `generator` is the attack's label, `settings` those of its generator as JSON
+without the strength, `forges` whether it makes false emergencies at all; the costs are missing where there was no
+success (or never one in half of a batch)."""
+
+
+@dataclass(frozen=True)
+class AttackRecord:
+    """The record of one attack, as its file says it."""
+
+    said: dict[str, Any]
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """By `COLUMNS`."""
+        said = self.said
+        own = {
+            "generator": said["label"],
+            "settings": settings_text(said["generator"]),
+            "strength": float(said["generator"]["strength"]),
+            "refused": sum(said.get("refused", {}).values()),
+            "proposed": said.get("proposed", 0),
+        }
+        return {name: own[name] if name in own else said[name] for name in COLUMNS}
+
+
+def settings_text(generator: Mapping[str, Any]) -> str:
+    """Settings of a generator but for its strength: the same text for the same generator."""
+    return json.dumps({name: value for name, value in generator.items() if name != "strength"}, sort_keys=True)
+
+
+def read_attacks(store: Store) -> pd.DataFrame:
+    """All finished attacks on agents of a study, a row each, sorted; columns `COLUMNS`.
+
+    Raises:
+        KerfError: if a record is not what was published.
+    """
+    rows = []
+    for folder in store.attacks():
+        unit = _Published(folder.relative_to(store.path).as_posix())
+        store.finished(unit, verify=True)
+        with explained(folder):
+            rows.append(AttackRecord(json.loads((folder / f"{RECORD}.json").read_bytes())).row)
+    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    costs = {name: frame[name].astype("float64") for name in ("scenarios_to_first", "scenarios_to_half")}
+    return frame.assign(**costs).sort_values([*SIZE, "generator", "strength", "arm", "seed"], ignore_index=True)
+
+
+@dataclass(frozen=True)
+class _Published:
+    name: str
+
+
+def attack_effects(store: Store, attacks: pd.DataFrame, arms: list[str], control: str | None) -> pd.DataFrame:
+    """Effects on the success of attacks, as `kerf.runs.report.effects.effects_frame` gives them for all else: paired by
+    seed, less the control's change, and not measurable where the skill was lost.
+
+    Args:
+        store: Of the study.
+        attacks: Of one `SIZE`, on the aligned agents and all of `arms`, in the same seeds.
+        arms: The arms to show.
+        control: The arm whose change is subtracted; None: each arm's own change.
+
+    Raises:
+        KerfError: if cells are missing or damaged.
+    """
+    measures = read_measures(store.path)
+    seeds = set(attacks["seed"])
+    skills = measures[
+        (measures["metric"].map(kind_of) == Kind.SKILL) & measures["arm"].isin(arms) & measures["seed"].isin(seeds)
+    ]
+    if skills.empty:
+        raise KerfError(f"{store.path}: no skill was measured, so a clumsy agent could not be told from a robust one")
+    ends = study_ends(skills)
+    last = skills.groupby(["arm", "seed"])["iteration"].max()
+    frame = attacks.assign(
+        metric=[attack_metric(*pair) for pair in zip(attacks["generator"], attacks["strength"], strict=True)],
+        score=attacks["success"],
+    )
+    aligned = frame[frame["arm"] == ALIGNED]
+    rows = [skills[["arm", "seed", "iteration", "env_steps", "metric", "score"]]]
+    for arm in arms:
+        after = frame[frame["arm"] == arm]
+        for part, iteration, steps in (
+            (aligned.assign(arm=arm), 0, 0),
+            (after, last[arm].iloc[0], ends.env_steps[arm]),
+        ):
+            rows.append(
+                part.assign(iteration=iteration, env_steps=steps)[
+                    ["arm", "seed", "iteration", "env_steps", "metric", "score"]
+                ]
+            )
+    effects = effects_frame(pd.concat(rows, ignore_index=True), control, arms=arms)
+    return effects[effects["metric"].map(kind_of) == Kind.ATTACK].reset_index(drop=True)

@@ -1,0 +1,129 @@
+"""One attack on one finished agent, with its records.
+
+attack.json     what came of it, what the generator has to say of its search, and the most telling scenarios
+telling.txt     these scenarios, with an episode of each
+telling-01.gif, telling-01.png, ...   the same episodes as pictures, if asked for
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kerf.agents.export import load_policy, read_card
+from kerf.generators.registry import make_generator
+from kerf.lab.attack import attack
+from kerf.lab.attack_objective import make_objective
+from kerf.lab.rollout import Policy
+from kerf.lab.world import World
+from kerf.lab.worlds import get_world
+from kerf.runs.attacks.top_episodes import most_telling
+from kerf.runs.execution.training_log import Progress
+from kerf.runs.execution.unit import POLICY
+from kerf.runs.recipe.attack_plan import RECORD, AttackSettings, AttackUnit
+from kerf.runs.recipe.model import Recipe
+from kerf.runs.records.remote import published
+from kerf.runs.records.store import ALIGNED, Folder, Store, Unit
+
+
+def attack_unit(
+    recipe: Recipe, unit: AttackUnit, store: Store, num_threads: int = 1, pictures: bool = False
+) -> Iterator[Progress]:
+    """Attack a finished agent of a study, and publish what came of it."""
+    began = time.monotonic()
+    world, agents = get_world(recipe.world), (unit.target, Unit(ALIGNED, unit.target.seed))
+    with published(store, unit, agents), store.unit(unit) as folder:
+        policy, aligned = (load_policy(store.path / of.name / POLICY, world) for of in agents)
+        told = {"arm": unit.target.arm, "seed": unit.target.seed}
+        write_attack(folder, world, policy, aligned, unit.attack, unit.attack.stream(unit.target.seed), told, pictures)
+        yield Progress(unit.target, 1, 1, unit.attack.budget * world.horizon, time.monotonic() - began)
+
+
+def attack_file(
+    path: Path,
+    world: World,
+    reference: Policy | None,
+    settings: AttackSettings,
+    store: Store,
+    pictures: bool,
+    reference_sha256: str = "",
+) -> Path:
+    """Attack the policy that was exported to `path` (without suffix); the folder of the records, in `store`.
+
+    What was attacked, where, and compared with what, is part of the folder's name: other policies have other records.
+    """
+    policy, sha256 = load_policy(path, world), read_card(path)["sha256"]
+    against = f"-{reference_sha256[:8]}" if reference_sha256 else ""
+    unit = _Loose(f"{world.name}-{sha256[:8]}{against}/{settings.name}")
+    if not store.finished(unit, verify=True):
+        with store.unit(unit) as folder:
+            told = {"policy": path.name, "sha256": sha256, "reference_sha256": reference_sha256}
+            write_attack(folder, world, policy, reference, settings, settings.stream(0), told, pictures)
+    return store.path / unit.name
+
+
+class _Loose:
+    """An attack on a policy that belongs to no study."""
+
+    def __init__(self, name: str) -> None:
+        self.name = f"attacks/{name}"
+
+
+def write_attack(
+    folder: Folder,
+    world: World,
+    policy: Policy,
+    reference: Policy | None,
+    settings: AttackSettings,
+    stream: tuple[int, ...],
+    told: dict[str, Any],
+    pictures: bool,
+) -> None:
+    """Attack `policy` and write the records into `folder`.
+
+    Args:
+        folder: Where.
+        world: Where `policy` plays.
+        policy: Attacked.
+        reference: The aligned policy, for objectives that compare with it.
+        settings: The attack.
+        stream: Entropy of all its chance.
+        told: What else the record says, such as whose policy it is.
+        pictures: Whether to draw the telling episodes, too.
+
+    Raises:
+        KerfError: for an objective that needs a reference, without one.
+    """
+    generator = make_generator(world, settings.generator)
+    search, replays = np.random.default_rng(np.random.SeedSequence(stream)).spawn(2)
+    found = attack(
+        policy,
+        world,
+        generator,
+        budget=settings.budget,
+        batch=settings.batch,
+        rng=search,
+        objective=make_objective(settings.objective),
+        reference=reference,
+    )
+    generator.close()
+    telling = most_telling(policy, world, found.telling, found.telling_scores, replays)
+    record = found.record(world) | {"telling": [again.record() for again in telling]}
+    mix = generator.mix()
+    asked = {
+        **settings.model_dump(mode="json"),
+        "generator": settings.generator.identity(),
+        "label": settings.label,
+        "forges": mix is None or mix.natural < 1.0,
+        "world": world.name,
+    }
+    folder.write_json(RECORD, {**told, **asked, **generator.report(), **record})
+    lines = [f"{rank}. {again.text()}" for rank, again in enumerate(telling, 1)]
+    folder.write_text("telling.txt", "\n\n".join(lines or ["No scenario scored above 0."]) + "\n")
+    for rank, again in enumerate(telling if pictures else (), 1):
+        folder.write_bytes(f"telling-{rank:02}.gif", again.animation())
+        folder.write_bytes(f"telling-{rank:02}.png", again.strip())

@@ -1,0 +1,188 @@
+"""Robust, or only against its own teacher? How much success is left to the generator that taught an arm, compared with
+strangers, and with what is left to the same generator against arms that it did not teach."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+import pandas as pd
+
+from kerf.lab.metrics import COMPETENCE, Kind, kind_of
+from kerf.lab.statistics.effect import Competence, Effect, paired_effect
+from kerf.runs.attacks.records import settings_text
+from kerf.runs.recipe.arms import ResolvedArm, before
+from kerf.runs.records.store import ALIGNED
+from kerf.runs.report.effects import stream, study_ends
+
+LEAST_SUCCESS = 0.05
+"""Success against the aligned agent below which a share of it is not looked at."""
+
+Kinds = Mapping[str, Collection[str]]
+"""Labels of attackers, by the kind of their generator."""
+
+
+@dataclass(frozen=True)
+class OwnTeacher:
+    """One arm against the generator that taught it.
+
+    Attributes:
+        arm: The arm.
+        teacher: Label of its generator among the attackers.
+        strength: At which it was taught, and at which all are compared.
+        left: Share that is left of the teacher's success against the aligned agent, mean over seeds.
+        strangers: The same of all kinds of forgers that taught neither it nor an arm before it.
+        elsewhere: left - strangers, for arms that the teacher did not teach: what it has less than strangers anyway.
+        own: (left - strangers) - elsewhere, paired by seed: below 0, the arm withstands its own teacher in particular.
+            None if nothing can be compared; `why` says why.
+        why: A word or two.
+        num_strangers: How many kinds of strangers there are.
+        num_elsewhere: How many arms that the teacher did not teach.
+    """
+
+    arm: str
+    teacher: str
+    strength: float
+    left: float
+    strangers: float
+    elsewhere: float
+    own: Effect | None
+    why: str
+    num_strangers: int
+    num_elsewhere: int
+
+
+def own_teachers(attacks: pd.DataFrame, measures: pd.DataFrame, arms: Mapping[str, ResolvedArm]) -> list[OwnTeacher]:
+    """Every arm that trained on a forger which is among the attackers, at the strength that taught it.
+
+    Shares, and not how far success fell: whoever had more of it could lose more. Compared with arms that trained under
+    the same penalty at the same strength, but not on this generator, nor started from an arm that did.
+
+    Args:
+        attacks: Of one `kerf.runs.attacks.records.SIZE`.
+        measures: Of the cells, for their skills.
+        arms: The study's, in full. Those that were not attacked are left out.
+    """
+    forged = attacks[attacks["forges"].astype(bool)]
+    seeds = sorted(set(forged["seed"]))
+    if not seeds:
+        return []
+    ends = study_ends(measures[(measures["metric"].map(kind_of) == Kind.SKILL) & measures["seed"].isin(seeds)])
+    keys = zip(forged["arm"], forged["seed"], forged["generator"], forged["strength"], strict=True)
+    success = dict(zip(keys, forged["success"], strict=True))
+    lost = {
+        name: Competence(ends.scores(ends.aligned, name, COMPETENCE), ends.scores(ends.final, name, COMPETENCE)).lost()
+        for name in arms
+        if name in ends.env_steps
+    }
+    attacked = {name: arm for name, arm in arms.items() if name in set(forged["arm"])}
+    found = []
+    for name, arm in attacked.items():
+        strength = arm.generator.strength
+        at = forged[forged["strength"] == strength]
+        own_settings = settings_text(arm.generator.identity())
+        labels = sorted(set(at.loc[at["settings"] == own_settings, "generator"]))
+        kinds = _kinds(at)
+        strangers = {kind: of for kind, of in kinds.items() if kind not in _taught_by(arms, name)}
+        if not (arm.train and labels and strangers):
+            continue
+        alike = [
+            other
+            for other, settings in attacked.items()
+            if settings.train
+            and settings.generator.strength == strength
+            and settings.signed_penalty == arm.signed_penalty
+            and (taught := _taught_by(arms, other)) & set(kinds)
+            and arm.generator.kind not in taught
+        ]
+        left = _Left(success, strength)
+        gaps: dict[int, tuple[float, float]] = {}
+        elsewhere: dict[int, float] = {}
+        counted: set[str] = set()
+        for seed in seeds:
+            gap = left.gap(name, seed, labels, strangers)
+            if gap is None:
+                continue
+            others = {
+                other: found_gap
+                for other in alike
+                if seed not in lost[other]
+                and (found_gap := left.gap(other, seed, labels, _without(strangers, _taught_by(arms, other))))
+            }
+            gaps[seed] = gap
+            if others:
+                elsewhere[seed] = fmean(of[0] - of[1] for of in others.values())
+                counted |= set(others)
+        common = sorted(set(gaps) & set(elsewhere))
+        effect = None
+        if common:
+            effect = paired_effect(
+                {seed: gaps[seed][0] - gaps[seed][1] for seed in common},
+                {seed: elsewhere[seed] for seed in common},
+                arm=name,
+                against="elsewhere",
+                metric="success that is left",
+                rng=stream(0, name, "own teacher"),
+                lost=lost[name],
+            )
+        shown = list(effect.seeds) if effect is not None and effect.measurable else sorted(gaps)
+        found.append(
+            OwnTeacher(
+                name,
+                labels[0],
+                strength,
+                fmean(gaps[seed][0] for seed in shown) if shown else float("nan"),
+                fmean(gaps[seed][1] for seed in shown) if shown else float("nan"),
+                fmean(elsewhere[seed] for seed in shown) if shown and common else float("nan"),
+                effect,
+                "too little success" if not gaps else "taught all alike",
+                len(strangers),
+                len(counted),
+            )
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class _Left:
+    """What share of the success against the aligned agent is left against arms, at one strength."""
+
+    success: Mapping[tuple[str, int, str, float], float]
+    strength: float
+
+    def gap(self, arm: str, seed: int, labels: Sequence[str], strangers: Kinds) -> tuple[float, float] | None:
+        """The shares of `labels` and of `strangers`; None if there are none, or one of them had too little success."""
+        if not strangers:
+            return None
+        own, rest = self.share(arm, seed, {"": labels}), self.share(arm, seed, strangers)
+        return None if own is None or rest is None else (own, rest)
+
+    def share(self, arm: str, seed: int, kinds: Kinds) -> float | None:
+        """The share of all kinds together, each counted once, however many labels it has."""
+
+        def success(whose: str) -> float:
+            return fmean(
+                fmean(self.success[whose, seed, label, self.strength] for label in labels) for labels in kinds.values()
+            )
+
+        earlier, later = success(ALIGNED), success(arm)
+        return later / earlier if earlier >= LEAST_SUCCESS else None
+
+
+def _kinds(attacks: pd.DataFrame) -> dict[str, list[str]]:
+    found: dict[str, set[str]] = defaultdict(set)
+    for label, settings in zip(attacks["generator"], attacks["settings"], strict=True):
+        found[json.loads(settings)["kind"]].add(label)
+    return {kind: sorted(labels) for kind, labels in sorted(found.items())}
+
+
+def _taught_by(arms: Mapping[str, ResolvedArm], name: str) -> set[str]:
+    """The kinds of generators that an arm has trained on, in the arms before it, too."""
+    return {arm.generator.kind for arm in (*before(arms, name), arms[name]) if arm.train}
+
+
+def _without(kinds: Kinds, left_out: Collection[str]) -> dict[str, Collection[str]]:
+    return {kind: labels for kind, labels in kinds.items() if kind not in left_out}

@@ -1,0 +1,59 @@
+"""Doing a study's work on a Ray cluster instead of in a private Ray."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+
+from kerf.lab.errors import KerfError
+from kerf.runs.recipe.model import Recipe
+
+
+@contextmanager
+def joined(address: str | None, recipes: Sequence[Recipe], workers: int | None) -> Iterator[int | None]:
+    """Be connected to the Ray cluster at `address` meanwhile; None does nothing, and a private Ray will be started.
+
+    Args:
+        address: `auto` for the cluster whose job this is (`RAY_ADDRESS`), or `host:port` of its GCS.
+        recipes: What is going to be done there.
+        workers: Units at a time that were asked for, or None.
+
+    Yields:
+        Units at a time: what was asked for, or as many as the cluster has CPUs for.
+
+    Raises:
+        KerfError: if no cluster answers or lets us in, or it has too few CPUs.
+    """
+    if address is None:
+        yield workers
+        return
+    # Ray's own `auto` looks for any cluster on this machine; ours is the one that the job is part of.
+    found = os.environ.get("RAY_ADDRESS") if address == "auto" else address
+    if not found:
+        raise KerfError("--ray auto: expected to be within a Ray job, where RAY_ADDRESS is set; give host:port instead")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+
+    from kerf.runs.execution.pool import LOOPBACK, cpus_needed, on_loopback
+
+    try:
+        with on_loopback() if found.startswith(f"{LOOPBACK}:") else nullcontext():
+            ray.init(address=found, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        raise KerfError(
+            f"--ray {address}: no Ray cluster lets us in at {found} ({str(error).splitlines()[0]}); its token is "
+            "expected in RAY_AUTH_TOKEN, or in the file that RAY_AUTH_TOKEN_PATH names, with RAY_AUTH_MODE=token"
+        ) from error
+    try:
+        has = int(ray.cluster_resources().get("CPU", 0))
+        one = max(cpus_needed(recipe, 1) for recipe in recipes)
+        if one * (workers or 1) > has:  # they would wait for ever for each other
+            raise KerfError(
+                f"--ray {address}: {workers or 1} at a time need {one * (workers or 1)} CPUs, the cluster has {has}; "
+                "give --workers a smaller number, or the cluster more nodes"
+            )
+        yield workers or has // one
+    finally:
+        ray.shutdown()

@@ -1,0 +1,1 @@
+"""Execution of units of work: trainers, workers and their schedule."""

@@ -1,0 +1,136 @@
+"""Training by exact gradients, as the units of a study need it: an agent until it should be aligned, and an arm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from kerf.agents.exact import AnyPolicy, ExactTrainer
+from kerf.agents.export import Exportable
+from kerf.agents.network import PolicyNetwork, TorchPolicy
+from kerf.agents.settings import ExactSettings
+from kerf.agents.shaping import random_potential
+from kerf.agents.tabular import Situations, TablePolicy
+from kerf.generators.registry import make_generator
+from kerf.lab.errors import KerfError
+from kerf.lab.grader import make_grader
+from kerf.lab.metrics import training_metric
+from kerf.lab.reward_spec import Objective
+from kerf.lab.seeds import entropy
+from kerf.lab.world import Mix, World
+from kerf.lab.worlds import get_world
+from kerf.runs.recipe.arms import Agent, ResolvedArm
+from kerf.runs.recipe.model import Recipe
+from kerf.runs.records.schema import TRAINING
+from kerf.runs.records.store import Store, Unit
+
+if TYPE_CHECKING:
+    from kerf.runs.execution.training_log import Log, Progress
+
+PENALISED = "penalised"
+"""What training reports of itself: the share of the episodes that is penalised."""
+
+SAMPLE = {"elicited", "return_utility", "return_penalty", PENALISED}
+"""What goes into the training records under `sample`, as of PPO; all else goes under `learn`."""
+
+START: Mapping[Agent, Callable[[TorchPolicy, World], AnyPolicy]] = {
+    "network": lambda aligned, world: aligned,
+    "table": TablePolicy.copy_of,
+}
+"""Where an arm's training begins."""
+
+
+def align_exactly(recipe: Recipe, seed: int, log: Log) -> Generator[Progress, None, TorchPolicy]:
+    """Train a network until it should be aligned, in the phases of `recipe.exact`; returns it."""
+    assert recipe.exact is not None
+    world = get_world(recipe.world)
+    weights = int(np.random.SeedSequence(entropy(seed, "weights")).generate_state(1, np.uint64)[0])
+    generator = torch.Generator().manual_seed(weights)
+    network = PolicyNetwork(len(world.observations), len(world.actions), recipe.network, generator)
+    policy: AnyPolicy = TorchPolicy(network)
+    for _, phase in recipe.exact.phases:
+        trainer = ExactTrainer(world, policy, Mix(), Objective(), phase.training)
+        for done in range(1, phase.iterations + 1):
+            progress = log.record(_iteration(trainer, phase.training), phase.training.steps_per_iteration)
+            if done % recipe.measure_every == 0 or done == phase.iterations:
+                yield progress
+        policy = trainer.policy()
+    assert isinstance(policy, TorchPolicy)
+    return policy
+
+
+def train_exactly(
+    recipe: Recipe,
+    arm: ResolvedArm,
+    seed: int,
+    aligned: TorchPolicy,
+    store: Store,
+    log: Log,
+    measure: Callable[[Exportable], None],
+) -> Generator[Progress, None, AnyPolicy]:
+    """Train one arm from its seed's aligned agent; `measure` is given what is to be measured. Returns what came out."""
+    settings = arm.training
+    assert isinstance(settings, ExactSettings)
+    doses = None
+    if arm.yoked_to is not None and arm.signed_penalty:
+        doses = _doses(store, Unit(arm.yoked_to, seed), arm.iterations)
+    trainer = _trainer(recipe, arm, seed, aligned)
+    while log.done < arm.iterations:
+        dose = None if doses is None else doses[log.done]
+        progress = log.record(_iteration(trainer, settings, dose), settings.steps_per_iteration)
+        if log.done % recipe.measure_every == 0 or log.done == arm.iterations:
+            measure(trainer.policy())
+            yield progress
+    return trainer.policy()
+
+
+def _trainer(recipe: Recipe, arm: ResolvedArm, seed: int, aligned: TorchPolicy) -> ExactTrainer:
+    """The trainer of an arm that begins at `aligned`."""
+    world = get_world(recipe.world)
+    mix = make_generator(world, arm.generator, arm.replay).mix()
+    assert mix is not None  # the recipe was refused otherwise
+    assert isinstance(arm.training, ExactSettings)
+    offset = None
+    if arm.shaping:  # gamma Phi - Phi(o) in a single step, after which Phi is 0
+        rng = np.random.default_rng(np.random.SeedSequence(entropy(seed, "potential")))
+        offset = -random_potential(world, arm.shaping, rng)(Situations(world).observations)
+    return ExactTrainer(
+        world,
+        START[arm.agent](aligned, world),
+        mix,
+        Objective(recipe.design, make_grader(arm.grader, arm.strength), arm.signed_penalty),
+        arm.training,
+        anchor=aligned,
+        offset=offset,
+    )
+
+
+def _iteration(
+    trainer: ExactTrainer, settings: ExactSettings, dose: float | None = None
+) -> dict[str, dict[str, float]]:
+    """One iteration; the means of what its steps report, by the part of the records that they belong to."""
+    reports = [trainer.step(dose) for _ in range(settings.steps_per_iteration)]
+    means = {name: sum(report[name] for report in reports) / len(reports) for name in reports[0]}
+    return {
+        "sample": {name: mean for name, mean in means.items() if name in SAMPLE},
+        "learn": {name: mean for name, mean in means.items() if name not in SAMPLE},
+    }
+
+
+def _doses(store: Store, partner: Unit, iterations: int) -> list[float]:
+    """The share of episodes that were penalised in each iteration of a finished cell.
+
+    Raises:
+        KerfError: if its records do not tell.
+    """
+    import pyarrow.parquet as pq
+
+    rows = pq.read_table(store.path / partner.name / "training.parquet", schema=TRAINING).to_pylist()
+    penalised = training_metric("sample", PENALISED)
+    shares = {row["iteration"]: float(row["value"]) for row in rows if row["metric"] == penalised}
+    if sorted(shares) != list(range(1, iterations + 1)):
+        raise KerfError(f"{partner.name} does not tell what it was dealt in each of {iterations} iterations")
+    return [shares[iteration] for iteration in range(1, iterations + 1)]

@@ -1,0 +1,158 @@
+"""The process that workers are forked from: it imports what they need once, and does nothing else.
+
+It has one thread and waits at its driver's socket (`kerf.runs.execution.forked_workers`). Every request is one packet,
+a JSON list:
+
+    ["load", module, ...]    import these modules; if that fails, this process ends
+    ["fork"]                 fork a worker, which gets the two descriptors that come along: its driver's connection and
+                             a file that takes what it writes to stdout and stderr
+    ["reap", pid]            answer with the exit code of that worker, which is ending (negative: the signal)
+    ["answer"]               answer with 0
+
+A worker receives over its connection a `Start`, then units, and sends what it has to say. It ends with its driver.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import pickle
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from kerf.runs.execution.worker import UnitDoer, WorkerError
+
+WORKER = "kerf-worker"
+"""Name of a worker's process, as `ps` and `top` show it."""
+
+PACKET = 65_536
+"""Bytes of the largest request."""
+
+PATIENCE = 2.0
+"""Seconds that a worker which is ending has to end."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a worker begins with.
+
+    Attributes:
+        task: What it is for: a `Task`, pickled, because `path` says where what it names is imported from.
+        environment: Its driver's environment variables, as they are now.
+        folder: Its driver's working folder.
+        path: Its driver's `sys.path`.
+    """
+
+    task: bytes
+    environment: Mapping[str, str]
+    folder: str
+    path: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A worker is ready for a unit: it has started, or its unit is published.
+
+    Attributes:
+        pid: Its process.
+    """
+
+    pid: int
+
+
+def serve(descriptor: int) -> None:
+    """Do what the driver at the other end of this socket asks for, until it is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver, which ends the workers
+    gc.disable()  # imports make hardly any garbage; and what is never looked at is shared with the workers for ever
+    with socket.socket(fileno=descriptor) as control:
+        while True:
+            packet, descriptors, _, _ = socket.recv_fds(control, PACKET, 2)
+            if not packet:
+                return
+            what, *arguments = json.loads(packet)
+            if what == "load":
+                for module in arguments:
+                    importlib.import_module(module)
+            elif what == "fork":
+                gc.freeze()
+                if os.fork() == 0:
+                    gc.enable()
+                    control.close()
+                    _work(*descriptors)
+                for each in descriptors:
+                    os.close(each)
+            else:
+                control.send(json.dumps(_reaped(*arguments) if what == "reap" else 0).encode())
+
+
+def _reaped(pid: int) -> int:
+    deadline = time.monotonic() + PATIENCE
+    while (ended := os.waitpid(pid, os.WNOHANG))[0] == 0:
+        if time.monotonic() > deadline:
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(0.002)
+    return os.waitstatus_to_exitcode(ended[1])
+
+
+def _work(connected: int, output: int) -> None:
+    """Be a worker; does not return."""
+    code = 1
+    try:
+        for standard in (1, 2):
+            os.dup2(output, standard)
+        os.close(output)
+        Path("/proc/self/comm").write_text(WORKER)
+        threading.Thread(target=_end_with, args=(connected,), daemon=True).start()
+        with Connection(connected) as connection:
+            _do_units(connection)
+        code = 0
+    except (EOFError, BrokenPipeError, ConnectionResetError):  # the driver has gone, or wants no more
+        code = 0
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(code)
+
+
+def _do_units(connection: Connection[Any, Any]) -> None:
+    start: Start = connection.recv()
+    os.environ.clear()
+    os.environ.update(start.environment)
+    os.chdir(start.folder)
+    sys.path[:] = start.path
+    try:
+        doer = UnitDoer(pickle.loads(start.task))
+    except Exception as error:
+        connection.send(WorkerError.of(error))
+        return
+    connection.send(Ready(os.getpid()))
+    while True:
+        unit, alone = connection.recv()
+        try:
+            for progress in doer.run(unit, alone):
+                connection.send(progress)
+            said: Ready | WorkerError = Ready(os.getpid())
+        except (BrokenPipeError, ConnectionResetError):
+            raise
+        except Exception as error:
+            said = WorkerError.of(error)
+        connection.send(said)
+
+
+def _end_with(connected: int) -> None:
+    """End this process when the driver's end of the connection is gone, in whatever it is just then."""
+    gone = select.poll()
+    gone.register(connected, 0)  # nothing but that the other end is closed
+    gone.poll()
+    os._exit(1)

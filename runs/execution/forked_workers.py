@@ -1,0 +1,246 @@
+"""Workers that are processes of this machine, forked from one that has imported what they need
+(`kerf.runs.execution.fork_server`).
+
+One such process serves all studies of this one. A worker starts in some milliseconds, and ends with this process,
+however that ends.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Collection, Sequence
+from multiprocessing.connection import Pipe, wait
+from typing import IO, TYPE_CHECKING
+
+from kerf.runs.execution.fork_server import Ready, Start
+from kerf.runs.execution.worker import Fault, Task, WorkerError
+
+if TYPE_CHECKING:
+    from kerf.runs.execution.training_log import Progress
+    from kerf.runs.records.store import Named
+
+CAN_FORK = sys.platform == "linux"
+"""Whether a process that has loaded numerical libraries can be forked: elsewhere some of them do not survive it."""
+
+COMMON = ("torch", "numba", "kerf.runs.execution.unit", "scipy.stats", "pandas", "pyarrow.parquet")
+"""What the workers of every study import sooner or later."""
+
+GONE = -int(signal.SIGKILL)
+"""Exit code of a worker whose parent is gone, so that nobody can tell."""
+
+SHOWN = 4_000
+"""Characters that are kept of what a dead process wrote last."""
+
+_BEGIN = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[2]); from kerf.runs.execution.fork_server import serve; "
+    "serve(int(sys.argv[1]))"
+)
+
+
+class _ForkServer:
+    """The process that workers are forked from, which starts at once."""
+
+    def __init__(self) -> None:
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115  # closed by `end`
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _BEGIN, str(theirs.fileno()), json.dumps(sys.path)],
+                stdin=subprocess.DEVNULL,
+                stdout=self._output,
+                stderr=self._output,
+                pass_fds=(theirs.fileno(),),
+                env=_environment(),
+            )
+        self._loaded = set[str]()
+        self._how: str | None = None
+
+    @property
+    def lives(self) -> bool:
+        """Whether it was not seen to have ended."""
+        return self._process.poll() is None
+
+    def load(self, modules: Sequence[str]) -> None:
+        """Have it import what it has not yet; does not wait for that."""
+        missing = [module for module in modules if module not in self._loaded]
+        if missing:
+            self._ask("load", *missing)
+            self._loaded |= set(missing)
+
+    def fork(self, connected: int, output: int) -> None:
+        """Have it fork a worker that has these descriptors; does not wait for that."""
+        self._ask("fork", descriptors=(connected, output))
+
+    def reap(self, pid: int) -> int:
+        """The exit code of a worker that is ending; negative: the signal that killed it."""
+        answer = self._answer("reap", pid)
+        return GONE if answer is None else answer
+
+    def answers(self) -> bool:
+        """Whether it answers, once it has done what it was asked before; else it has ended, or is about to."""
+        return self._answer("answer") is not None
+
+    def end(self) -> None:
+        """End it. Its workers live on until they are ended."""
+        self._process.kill()
+        self.ending()
+        self._control.close()
+        self._output.close()
+
+    def _answer(self, *request: str | int) -> int | None:
+        self._ask(*request)
+        try:
+            answer = self._control.recv(64)
+        except ConnectionResetError:
+            return None
+        return int(json.loads(answer)) if answer else None
+
+    def _ask(self, *request: str | int, descriptors: Sequence[int] = ()) -> None:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has ended, which its workers tell
+            socket.send_fds(self._control, [json.dumps(request).encode()], descriptors)
+
+    def ending(self) -> str:
+        """How it ended, which it has, in words."""
+        if self._how is None:
+            self._how = f"{_code(self._process.wait())}; {_last(self._output)}"
+        return f"the process that workers are forked from has ended: {self._how}"
+
+
+_server: _ForkServer | None = None
+
+
+def will_fork() -> bool:
+    """Whether workers are forked here, if nothing asks for Ray: this process is not connected to one."""
+    ray = sys.modules.get("ray")  # not imported to find out
+    return CAN_FORK and not (ray is not None and ray.is_initialized())
+
+
+def get_ready(modules: Sequence[str] = ()) -> None:
+    """Have the process that workers are forked from import what all of them need, and `modules`; starts it if need be,
+    and waits for nothing."""
+    _fork_server().load((*COMMON, *modules))
+
+
+def _fork_server() -> _ForkServer:
+    global _server
+    if _server is None or not _server.lives:
+        stop()
+        _server = _ForkServer()
+    return _server
+
+
+@atexit.register
+def stop() -> None:
+    """End the process that workers are forked from, if it runs."""
+    global _server
+    if _server is not None:
+        _server.end()
+        _server = None
+
+
+class ForkedWorker:
+    """A forked process, as its driver sees it."""
+
+    def __init__(self, server: _ForkServer, task: Task) -> None:
+        self._server = server
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115  # closed by `end`
+        self.connection, theirs = Pipe()
+        with theirs:
+            server.fork(theirs.fileno(), self._output.fileno())
+        self._pid: int | None = None
+        self._send(Start(pickle.dumps(task), _environment(), os.getcwd(), list(sys.path)))
+
+    def begin(self, unit: Named, alone: bool) -> None:
+        self._send((unit, alone))
+
+    def hear(self) -> Progress | None:
+        try:
+            said: Progress | Ready | WorkerError = self.connection.recv()
+        except (EOFError, ConnectionResetError):
+            raise self._died() from None
+        if isinstance(said, WorkerError):
+            raise said
+        if isinstance(said, Ready):
+            self._pid = said.pid
+            return None
+        return said
+
+    def end(self) -> None:
+        if self._pid is not None:
+            os.kill(self._pid, signal.SIGKILL)  # it is this process still: nobody else reaps it
+            self._server.reap(self._pid)
+            self._pid = None
+        self.connection.close()
+        self._output.close()
+
+    def _send(self, what: object) -> None:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has died, which `hear` tells
+            self.connection.send(what)
+
+    def _died(self) -> WorkerError:
+        if self._pid is None:
+            why = "its process ended as it started" if self._server.answers() else self._server.ending()
+        else:
+            why = f"its process ended: {_code(self._server.reap(self._pid))}"
+            self._pid = None
+        return WorkerError(Fault.DIED, why, _tail(self._output))
+
+
+class ForkedCrew:
+    """Processes of this machine.
+
+    Args:
+        task: What they are for.
+        modules: What they need, imported before they are forked.
+    """
+
+    why_late = "this machine may be too busy"
+
+    def __init__(self, task: Task, modules: Sequence[str]) -> None:
+        self._task, self._modules = task, modules
+
+    def start(self) -> ForkedWorker:
+        """Fork a worker as soon as what it needs is imported."""
+        get_ready(self._modules)
+        return ForkedWorker(_fork_server(), self._task)
+
+    def wait(self, workers: Collection[ForkedWorker], timeout: float | None) -> ForkedWorker | None:
+        """As `kerf.runs.execution.worker.Crew` says."""
+        by_connection = {worker.connection: worker for worker in workers}
+        for connection in wait(list(by_connection), timeout):
+            return by_connection[connection]  # type: ignore[index]
+        return None
+
+
+def _environment() -> dict[str, str]:
+    """The variables of this process, for workers: one thread each, as Ray's have; and no Ray that starts by itself."""
+    return {"OMP_NUM_THREADS": "1", **os.environ, "RAY_ENABLE_AUTO_CONNECT": "0"}
+
+
+def _code(code: int) -> str:
+    """An exit code, in words."""
+    if code >= 0:
+        return f"exit code {code}"
+    name = signal.Signals(-code).name
+    return f"{name}, as where memory runs out" if name == "SIGKILL" else name
+
+
+def _last(output: IO[bytes]) -> str:
+    """The last line that was written there."""
+    return next(iter(_tail(output).strip().splitlines()[-1:]), "without a word")
+
+
+def _tail(output: IO[bytes]) -> str:
+    """The last that was written there."""
+    size = output.seek(0, os.SEEK_END)
+    output.seek(max(0, size - SHOWN))
+    return output.read().decode(errors="replace")

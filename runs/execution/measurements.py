@@ -1,0 +1,98 @@
+"""What is measured of an agent: its scores on the battery as it trains, and what a latent radius is in units of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kerf.lab.battery import Battery
+from kerf.lab.exact.exact_battery import AnyBattery, ExactBattery
+from kerf.lab.rollout import Policy
+from kerf.lab.seeds import entropy
+from kerf.lab.world import World
+from kerf.lab.worlds import get_world
+from kerf.runs.recipe.model import BatterySettings, Recipe
+from kerf.runs.records.schema import MEASURES
+from kerf.runs.records.store import Store, Unit
+
+if TYPE_CHECKING:
+    from kerf.agents.network import TorchPolicy
+    from kerf.runs.execution.training_log import Log
+    from kerf.runs.records.checkpoints import State
+
+NOISE_DRAWS = 3
+"""Fresh draws of the battery on which an aligned agent is measured again: the noise floor."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A row block of `measures.parquet`: all scores at one point of training."""
+
+    iteration: int
+    env_steps: int
+    scores: Mapping[str, float]
+
+
+class Measurements:
+    """The scores of an agent at points of its training.
+
+    Args:
+        battery: What it is measured on.
+        log: Says how far training is.
+    """
+
+    def __init__(self, battery: AnyBattery, log: Log) -> None:
+        self._battery, self._log = battery, log
+        self.rows: list[Measured] = []
+
+    def add(self, policy: Policy) -> None:
+        """Measure `policy` where training is now."""
+        self.rows.append(Measured(self._log.done, self._log.env_steps, self._battery.measure(policy)))
+
+    def known(self, scores: Mapping[str, float]) -> None:
+        """Take in `scores`, which were measured before, where training is now."""
+        self.rows.append(Measured(self._log.done, self._log.env_steps, scores))
+
+    def state(self) -> State:
+        """All of it, for a checkpoint."""
+        return {}, {"rows": [asdict(row) for row in self.rows]}
+
+    def load_state(self, plain: Mapping[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self.rows = [Measured(**row) for row in plain["rows"]]
+
+
+def final_scores(store: Store, unit: Unit) -> dict[str, float]:
+    """The scores at the end of a finished unit, by metric, from its records: those of the agent that it left."""
+    import pyarrow.parquet as pq
+
+    rows = pq.read_table(store.path / unit.name / "measures.parquet", schema=MEASURES).to_pydict()
+    found = zip(rows["iteration"], rows["metric"], rows["score"], strict=True)
+    return {metric: score for iteration, metric, score in found if iteration == rows["iteration"][-1]}
+
+
+def make_battery(recipe: Recipe, draw: int = 0) -> AnyBattery:
+    """The study's battery; `draw` > 0 gives an independent one of the same make, for the noise floor.
+
+    The batteries of the latest study are kept: all its units are measured on the same.
+    """
+    return _battery(recipe.world, recipe.battery, draw)
+
+
+@lru_cache(maxsize=1 + NOISE_DRAWS)
+def _battery(world: str, settings: BatterySettings, draw: int) -> AnyBattery:
+    if settings.exact:
+        return ExactBattery(get_world(world), settings.strengths)
+    seed = settings.seed if draw == 0 else entropy(settings.seed, f"noise {draw}")
+    return Battery(get_world(world), settings.scenarios_per_family, seed, settings.strengths)
+
+
+def measure_latent_scale(world: World, policy: TorchPolicy, seed: int) -> float:
+    """What a latent radius of 1 is for `seed`, whose aligned agent is `policy`; raises as `latent_scale`."""
+    from kerf.agents.latent_radius import latent_scale  # here: whoever only wants the battery does without torch
+
+    return latent_scale(policy, world, np.random.default_rng(np.random.SeedSequence(entropy(seed, "latent scale"))))

@@ -1,0 +1,109 @@
+"""How far a study is: live bars on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from kerf.runs.console import say
+from kerf.runs.records.store import Unit
+
+if TYPE_CHECKING:
+    from kerf.runs.execution.training_log import Progress as UnitProgress
+
+
+def title(unit: Unit) -> str:
+    """`penalised seed 0`."""
+    return f"{unit.arm} seed {unit.seed}"
+
+
+class Display:
+    """Shows the running units and the whole study. Use as a context manager.
+
+    Args:
+        console: Where.
+        iterations: Training iterations of each unit that is to be done.
+        name: What a unit is called.
+    """
+
+    def __init__(
+        self, console: Console, iterations: dict[Unit, int], name: Callable[[Unit], str] | None = None
+    ) -> None:
+        self._console = console
+        self._title = name or title
+        self._width = max((len(self._title(unit)) for unit in iterations), default=0)
+        self._iterations = iterations
+        self._total = sum(iterations.values())
+        self._done_before: dict[Unit, int] = {}
+        self._finished = 0
+        self._latest: dict[Unit, UnitProgress] = {}
+        self._began = time.monotonic()
+        self._bars = Progress(
+            TextColumn("{task.description}", justify="left"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[speed]}", justify="right"),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+            speed_estimate_period=20,
+        )
+        self._tasks: dict[Unit, TaskID] = {}
+        self._whole = self._bars.add_task("study (iterations)", total=self._total, speed="")
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def progress(self, progress: UnitProgress) -> None:
+        """A running unit is so far."""
+        unit = progress.unit
+        self._latest[unit] = progress
+        if progress.note:
+            say(self._console, f"{self._title(unit)}: {progress.note}")
+        if unit not in self._tasks:
+            self._tasks[unit] = self._bars.add_task(self._title(unit), total=progress.iterations, speed="")
+        speed = f"{progress.env_steps / progress.seconds:,.0f} steps/s" if progress.seconds > 0 else ""
+        self._bars.update(self._tasks[unit], completed=progress.iteration, speed=speed)
+        self._bars.update(self._whole, completed=self._completed())
+
+    def finished(self, unit: Unit, note: str = "") -> None:
+        """A unit is published; `note` is appended to its line."""
+        self._finished += 1
+        latest = self._latest.pop(unit, None)
+        self._done_before[unit] = self._iterations[unit]
+        if unit in self._tasks:
+            self._bars.remove_task(self._tasks.pop(unit))
+        self._bars.update(self._whole, completed=self._completed())
+        trained = ""
+        if latest is not None:
+            trained = f"  {latest.env_steps:>9,} steps  {latest.env_steps / latest.seconds:>7,.0f} steps/s"
+        place = f"[{self._finished:>3}/{len(self._iterations)}]"
+        say(self._console, f"{place} {self._title(unit):<{max(24, self._width)}}{trained:<36}{self._left()}{note}")
+
+    def dropped(self, units: list[Unit]) -> None:
+        """These units are not to be done after all."""
+        for unit in units:
+            self._total -= self._iterations.pop(unit, 0)
+        self._bars.update(self._whole, total=self._total)
+
+    def _completed(self) -> int:
+        return sum(self._done_before.values()) + sum(progress.iteration for progress in self._latest.values())
+
+    def _left(self) -> str:
+        done = self._completed()
+        if not done or done >= self._total:
+            return ""
+        seconds = (time.monotonic() - self._began) / done * (self._total - done)
+        return f"  about {seconds / 60:.1f} min left"

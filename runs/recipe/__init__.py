@@ -1,0 +1,1 @@
+"""Recipes: their model, how they are read and written, and the built-in ones."""

@@ -1,0 +1,365 @@
+"""Arms are only settings: what each kind of arm fixes, what it inherits, and how one is made explicit.
+
+Three layers, the later winning: the recipe's defaults, the arm's kind, the arm's own overrides. `None` means
+"not said here".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, SerializeAsAny
+
+from kerf.agents.settings import ExactSettings, NonNegative, Settings, Share, TrainingSettings
+from kerf.generators.base import GeneratorSettings
+from kerf.generators.registry import known_generators, typed
+from kerf.lab.errors import KerfError, unknown_name
+from kerf.runs.records.store import ALIGNED, Unit
+
+MOST_ITERATIONS = 1_000_000
+"""Far more than any study needs; the sum of all phases stays within the records' 32 bits."""
+
+Count = Annotated[int, Field(ge=1, le=MOST_ITERATIONS)]
+
+Agent = Literal["network", "table"]
+"""What an arm trains: a copy of its seed's aligned network, or that network's tabular twin."""
+
+
+class GeneratorChoice(Settings):
+    """An arm's generator, as far as the arm says it. Further fields are settings of its kind."""
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: str | None = None
+    """Name in the registry of generators."""
+
+    strength: Share | None = None
+    """The generator's own strength, where it is to differ from the arm's."""
+
+
+class ArmSettings(Settings):
+    """What an arm may fix; whatever is left out is inherited."""
+
+    train: bool | None = None
+    """Whether the arm trains at all; one that does not keeps the aligned checkpoint."""
+
+    generator: GeneratorChoice | None = None
+    """Where its scenarios come from."""
+
+    strength: Share | None = None
+    """How hard false emergencies are to tell from real ones: for the generator, and for what the grader allows for."""
+
+    replay: Share | None = None
+    """Share of scenarios that come from the natural stream instead of the generator."""
+
+    grader: str | None = None
+    """Which feedback process decides what is penalised (`kerf.lab.grader.GRADERS`)."""
+
+    penalty: NonNegative | None = None
+    """L, what a penalised act costs, in units of the ideal utility; that of its partner for a yoked arm."""
+
+    yoked_to: str | None = None
+    """Another arm, the partner: as many episodes are penalised as of the partner's in the same iteration at the same
+    step, whatever they do."""
+
+    objective: str | None = None
+    """What its generator is told of each episode, if it learns from that
+    (`kerf.lab.attack_objective.TRAINING_OBJECTIVES`)."""
+
+    after: str | None = None
+    """Another arm, from whose end this one starts; left out, it starts from the aligned agent."""
+
+    shaping: NonNegative | None = None
+    """Standard deviation of the random potential that shapes the design reward, in units of the ideal utility."""
+
+    anchor: NonNegative | None = None
+    """Weight of KL(pi || pi_0) to the aligned policy pi_0 (nats)."""
+
+    latent: NonNegative | None = None
+    """Radius of the adversary inside the policy (`kerf.agents.latent`); 1 overturns half of the aligned agent's
+    decisions, 0 is none."""
+
+    agent: Agent | None = None
+    """What is trained; a table needs the recipe's section `exact`."""
+
+
+class Arm(ArmSettings):
+    """One arm of a recipe: a kind, and what this arm does differently."""
+
+    kind: str | None = None
+    """Name in `ARMS`; the arm's own name if left out."""
+
+
+class ArmKind(ArmSettings):
+    """What all arms of one kind share."""
+
+    about: str
+    """What the kind is, in one line."""
+
+    penalty_sign: Literal[1, -1] = 1
+    """-1 rewards what is else penalised."""
+
+    shaped: bool = False
+    """Whether `shaping` is the recipe's penalty, unless the arm says otherwise."""
+
+    perturbed: bool = False
+    """Whether `latent` is the arm's strength, unless the arm says otherwise."""
+
+
+_NATURAL = GeneratorChoice(kind="natural")
+_SCRIPTED = GeneratorChoice(kind="scripted")
+
+ARMS: Mapping[str, ArmKind] = MappingProxyType(
+    {
+        "frozen": ArmKind(about="no further training", train=False, generator=_NATURAL, penalty=0.0),
+        "continued": ArmKind(about="natural scenarios, no penalty", generator=_NATURAL, penalty=0.0),
+        "exposure": ArmKind(about="adversarial scenarios, no penalty", generator=_SCRIPTED, penalty=0.0),
+        "penalised": ArmKind(about="adversarial scenarios, penalised by their outcome", generator=_SCRIPTED),
+        "ex_ante": ArmKind(
+            about="penalised only where the act was unjustified on what could be known",
+            generator=_SCRIPTED,
+            grader="ex_ante",
+        ),
+        "yoked": ArmKind(
+            about="the penalised arm's penalties, dealt out whatever was done",
+            generator=_SCRIPTED,
+            yoked_to="penalised",
+        ),
+        "placebo": ArmKind(about="the same penalty on natural scenarios", generator=_NATURAL),
+        "sham": ArmKind(
+            about="adversarial scenarios, a change of reward that moves no optimum",
+            generator=_SCRIPTED,
+            penalty=0.0,
+            shaped=True,
+        ),
+        "replay": ArmKind(about="penalised, with a share of natural scenarios", generator=_SCRIPTED, replay=0.25),
+        "anchor": ArmKind(about="penalised, held near the aligned policy", generator=_SCRIPTED, anchor=0.3),
+        "latent": ArmKind(about="penalised, with an adversary inside the policy", generator=_SCRIPTED, perturbed=True),
+        "sign_flip": ArmKind(
+            about="rewards what is else penalised (positive control)", generator=_SCRIPTED, penalty_sign=-1
+        ),
+    }
+)
+"""The kinds of arm, by name."""
+
+NOT_SAID = ArmSettings(
+    train=True, generator=_NATURAL, replay=0.0, grader="ex_post", objective="elicit", agent="network"
+)
+"""What holds where neither the recipe, nor the kind, nor the arm says anything."""
+
+
+class ResolvedArm(Settings):
+    """An arm with nothing left to inherit: all that a cell needs besides its seed."""
+
+    name: str
+    """Name of the arm in its recipe."""
+
+    kind: str
+    """Name of its kind, for reports; everything that the kind means is in the other fields."""
+
+    train: bool
+    """Whether it trains."""
+
+    generator: SerializeAsAny[GeneratorSettings]
+    """Where its scenarios come from, with the settings of that kind."""
+
+    replay: Share
+    """Share of scenarios from the natural stream instead."""
+
+    grader: str
+    """Name in `kerf.lab.grader.GRADERS`."""
+
+    strength: Share
+    """What the grader takes the strength of forgeries to be; the generator's own is `generator.strength`."""
+
+    objective: str = "elicit"
+    """What the generator is told of each episode."""
+
+    after: str | None = None
+    """The arm from whose end it starts; None: from the aligned agent."""
+
+    yoked_to: str | None = None
+    """The arm that says how many episodes are penalised when; None: the grader says which acts are."""
+
+    shaping: NonNegative
+    """Standard deviation of the potential that shapes the design reward; 0 for none."""
+
+    penalty: NonNegative
+    """L >= 0."""
+
+    penalty_sign: Literal[1, -1]
+    """-1 rewards what is else penalised."""
+
+    agent: Agent = "network"
+    """What is trained."""
+
+    training: TrainingSettings | ExactSettings
+    """How it is trained, with the arm's anchor in `anchor_coeff` and its latent radius in `latent_radius`."""
+
+    iterations: Annotated[int, Field(ge=0)]
+    """Training iterations; 0 if the arm does not train."""
+
+    @property
+    def signed_penalty(self) -> float:
+        """What is subtracted from the reward at each penalised step: L times its sign (and +0.0 for none)."""
+        return self.penalty_sign * self.penalty if self.penalty else 0.0
+
+
+def resolve_arm(
+    name: str,
+    arm: Arm,
+    *,
+    penalty: float,
+    strength: float,
+    training: TrainingSettings | ExactSettings,
+    iterations: int,
+    table: ExactSettings | None = None,
+) -> ResolvedArm:
+    """`arm`, whose kind must be in `ARMS`, over its kind, over the recipe's defaults; `table` trains tables.
+
+    Raises:
+        KerfError: for a latent radius where training is by exact gradients.
+    """
+    kind = arm.kind or name
+    settings = ARMS[kind]
+    recipe = ArmSettings(
+        penalty=penalty,
+        strength=strength,
+        anchor=training.anchor_coeff,
+        shaping=penalty if settings.shaped else 0.0,
+        latent=None if settings.perturbed or isinstance(training, ExactSettings) else training.latent_radius,
+    )
+    said: dict[str, object] = {}
+    source: dict[str, object] = {}
+    for layer in (NOT_SAID, recipe, settings, arm):
+        given = layer.model_dump(exclude_none=True, include=set(ArmSettings.model_fields))
+        source |= given.pop("generator", {})
+        said |= given
+    train = bool(said["train"])
+    trainer = table if said["agent"] == "table" and table is not None else training
+    generator = _generator(name, {"strength": said["strength"], **source})
+    radius = said.pop("latent", said["strength"] if settings.perturbed else 0.0)
+    changes = {"anchor_coeff": said.pop("anchor")}
+    if isinstance(trainer, TrainingSettings):
+        changes["latent_radius"] = radius
+    elif radius:
+        raise KerfError(
+            f"arms.{name}.latent must be 0 where training is by exact gradients, got {radius}: the adversary attacks "
+            "steps that were played; train by PPO, without `exact`"
+        )
+    return ResolvedArm.model_validate(
+        {
+            **said,
+            "name": name,
+            "kind": kind,
+            "generator": generator,
+            "penalty_sign": settings.penalty_sign,
+            "training": trainer.model_copy(update=changes),
+            "iterations": iterations if train else 0,
+        }
+    )
+
+
+def _generator(name: str, said: Mapping[str, object]) -> GeneratorSettings:
+    """The settings of arm `name`'s generator, checked as its kind asks; raises `KerfError` with the field's path."""
+    try:
+        return _typed(json.dumps(said, sort_keys=True))
+    except KerfError as error:
+        of_field = str(error).startswith("generator.")
+        raise KerfError(f"arms.{name}.{error}" if of_field else f"arms.{name}.generator: {error}") from error
+
+
+@lru_cache(maxsize=1024)
+def _typed(said: str) -> GeneratorSettings:
+    """By JSON: a recipe's arms are resolved again and again, and finding a kind's settings takes milliseconds."""
+    settings, known = GeneratorSettings.model_validate_json(said), known_generators()
+    if settings.kind not in known:
+        raise KerfError(f"generator.kind: {unknown_name('generator', settings.kind, known)}")
+    return typed(settings)
+
+
+def resolve_arms(
+    arms: Mapping[str, Arm],
+    *,
+    penalty: float,
+    strength: float,
+    training: TrainingSettings | ExactSettings,
+    iterations: int,
+    table: ExactSettings | None = None,
+) -> dict[str, ResolvedArm]:
+    """Every arm in full, by name, in their order; yoked ones have the penalty of their partner."""
+
+    def resolve(name: str, penalty: float) -> ResolvedArm:
+        return resolve_arm(
+            name,
+            arms[name],
+            penalty=penalty,
+            strength=strength,
+            training=training,
+            table=table,
+            iterations=iterations,
+        )
+
+    resolved = {name: resolve(name, penalty) for name in arms}
+    for name, arm in resolved.items():
+        partner = resolved.get(arm.yoked_to) if arm.yoked_to else None
+        if partner is not None:
+            yoked = resolve(name, partner.penalty)
+            resolved[name] = yoked.model_copy(update={"penalty_sign": partner.penalty_sign})
+    return resolved
+
+
+def before(arms: Mapping[str, ResolvedArm], name: str) -> list[ResolvedArm]:
+    """The arms that came before arm `name`, the first one first.
+
+    Raises:
+        KerfError: for one that is not there or does not train, and if the arms go in a circle; with the field's path.
+    """
+    chain = [name]
+    while (earlier := arms[chain[-1]].after) is not None:
+        path = f"arms.{chain[-1]}.after"
+        if earlier not in arms:
+            raise KerfError(f"{path}: {unknown_name('arm', earlier, arms)}; it starts where another arm ends")
+        if earlier in chain:
+            raise KerfError(f"{path}: {' after '.join((*chain, earlier))} is a circle, so none of them could begin")
+        if not arms[earlier].train:
+            raise KerfError(f"{path}: arm {earlier!r} does not train, so it ends where it began; leave `after` out")
+        chain.append(earlier)
+    return [arms[earlier] for earlier in reversed(chain[1:])]
+
+
+def check_yokes(arms: Mapping[str, ResolvedArm]) -> None:
+    """Refuse yoked arms whose partner cannot say what to deal out.
+
+    Raises:
+        KerfError: with the field's path.
+    """
+    for name, arm in arms.items():
+        if arm.yoked_to is None:
+            continue
+        path, partner = f"arms.{name}.yoked_to", arms.get(arm.yoked_to)
+        if partner is None:
+            raise KerfError(
+                f"{path}: {unknown_name('arm', arm.yoked_to, arms)}; it is dealt the penalties of another arm"
+            )
+        if partner.yoked_to is not None:
+            raise KerfError(f"{path}: arm {partner.name!r} is yoked itself; name an arm that is penalised for its acts")
+        # A penalty of 0 that the recipe sets, as in a sweep, deals out nothing; a kind that has none is a mistake.
+        if not partner.train or ARMS[partner.kind].penalty == 0.0:
+            raise KerfError(
+                f"{path}: arm {partner.name!r} is never penalised, so there would be nothing to deal out; name one "
+                "that trains under a penalty"
+            )
+
+
+def needs(arms: Mapping[str, ResolvedArm], unit: Unit) -> list[Unit]:
+    """What must be finished before `unit` can begin: the seed's aligned agent, the cell that it is yoked to, and the
+    one from whose end it starts."""
+    if unit.arm == ALIGNED:
+        return []
+    arm = arms[unit.arm]
+    return [Unit(name, unit.seed) for name in (ALIGNED, arm.yoked_to, arm.after) if name is not None]

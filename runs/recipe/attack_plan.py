@@ -1,0 +1,205 @@
+"""What an attack is, which agents are attacked, and the names under which the records of it are kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Self
+
+from pydantic import ConfigDict, Field, SerializeAsAny, field_validator, model_validator
+
+from kerf.agents.settings import Settings, Share
+from kerf.generators.base import GeneratorSettings
+from kerf.generators.registry import known_generators, typed
+from kerf.lab.attack_objective import make_objective
+from kerf.lab.errors import KerfError
+from kerf.lab.seeds import entropy
+from kerf.runs.recipe.arms import ResolvedArm
+from kerf.runs.records.store import ALIGNED, Unit
+
+STRENGTHS = (0.0, 0.5, 1.0)
+"""Strengths of a whole grid, besides those that the arms were trained at."""
+
+BUDGET = 20_000
+"""Scenarios of one attack."""
+
+GRID_BUDGET = 4096
+"""Scenarios of each attack of a whole grid."""
+
+BATCH = 512
+"""Scenarios between two times that the attacker is told how they went."""
+
+RECORD = "attack"
+"""Stem of an attack's record."""
+
+Count = Annotated[int, Field(ge=1, le=100_000_000)]
+
+
+class AttackSettings(Settings):
+    """One attack, whoever is attacked."""
+
+    generator: SerializeAsAny[GeneratorSettings]
+    """Who attacks, and at which strength."""
+
+    objective: str = "elicit"
+    """What the generator is told of each episode (`kerf.lab.attack_objective.OBJECTIVES`)."""
+
+    budget: Count = BUDGET
+    """Scenarios in all."""
+
+    batch: Count = BATCH
+    """Scenarios between two times that it is told."""
+
+    draw: Annotated[int, Field(ge=0)] = 0
+    """Picks one of many streams of chance; each seed of a study has its own of them."""
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Self:
+        make_objective(self.objective, finished=True)
+        return self
+
+    @property
+    def label(self) -> str:
+        """The kind of generator; with six digits of a hash if it has unusual settings."""
+        said = self.generator.model_dump(mode="json", exclude={"kind", "strength"}, exclude_defaults=True)
+        if "ask_workers" in said:
+            said["ask_workers"] = 1  # the number changes no scenario
+        if not said:
+            return self.generator.kind
+        digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+        return f"{self.generator.kind}-{digest[:6]}"
+
+    @property
+    def name(self) -> str:
+        """Where its records are kept: `illuminate/0.5-4096-512`; with objective and draw if they are unusual."""
+        words = [f"{self.generator.strength:g}", str(self.budget), str(self.batch)]
+        words += [self.objective] if self.objective != "elicit" else []
+        words += [f"draw{self.draw}"] if self.draw else []
+        return f"{self.label}/{'-'.join(words)}"
+
+    def stream(self, seed: int) -> tuple[int, ...]:
+        """Entropy of its chance in a study's `seed`: the same for all agents of that seed, so that they are paired."""
+        return entropy(seed, f"attack {self.label} {self.generator.strength:g} {self.objective} {self.draw}")
+
+
+@dataclass(frozen=True)
+class AttackUnit:
+    """An attack on one agent of a study: a unit of work whose name is its folder.
+
+    Attributes:
+        target: The agent: an aligned one or a cell's.
+        attack: The attack.
+    """
+
+    target: Unit
+    attack: AttackSettings
+
+    @property
+    def name(self) -> str:
+        """Its folder, relative to the study's: `attacks/penalised/seed-0/illuminate/0.5-4096-512`."""
+        return f"attacks/{self.target.arm}/seed-{self.target.seed}/{self.attack.name}"
+
+
+class FreshGenerator(Settings):
+    """A generator that attacks, as a recipe names it. Further fields are settings of its kind."""
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: str
+    """Name in the registry of generators."""
+
+
+class Fresh(Settings):
+    """Fresh generators that attack every finished agent, the aligned ones and those of all arms."""
+
+    generators: Annotated[tuple[FreshGenerator, ...], Field(min_length=1)]
+    """Who attacks: kinds, or mappings with a `kind` and settings of it, but for the strength."""
+
+    strengths: Annotated[tuple[Share, ...], Field(min_length=1)] = STRENGTHS
+    """The strengths at which each attacks."""
+
+    objective: str = "elicit"
+    """What they are told of each episode."""
+
+    budget: Count = GRID_BUDGET
+    """Scenarios of each attack."""
+
+    batch: Count = BATCH
+    """Scenarios between two times that they are told."""
+
+    @field_validator("generators", mode="before")
+    @classmethod
+    def _kinds_alone(cls, generators: Any) -> Any:
+        if not isinstance(generators, list | tuple):
+            return generators
+        return tuple({"kind": entry} if isinstance(entry, str) else entry for entry in generators)
+
+    @model_validator(mode="after")
+    def _can_be_made(self) -> Self:
+        names = [attack.name for attack in self.attacks]
+        if len(set(names)) < len(names):
+            raise ValueError("different generators and strengths, each once")
+        return self
+
+    @property
+    def attacks(self) -> list[AttackSettings]:
+        """Every attack that is asked for, by generator, then by strength.
+
+        Raises:
+            KerfError: for an unknown kind or setting.
+        """
+        found = []
+        for index, generator in enumerate(self.generators):
+            said = generator.model_dump()
+            if "strength" in said:
+                raise KerfError(f"generators.{index}.strength: say it in `strengths`, for all of them")
+            found += attacks_of([said], self.strengths, self.objective, self.budget, self.batch)
+        return found
+
+
+def attacks_of(
+    generators: Iterable[Mapping[str, Any]],
+    strengths: Iterable[float],
+    objective: str = "elicit",
+    budget: int = BUDGET,
+    batch: int = BATCH,
+    draw: int = 0,
+) -> list[AttackSettings]:
+    """Attacks of each generator (a mapping with `kind` and settings of it) at each strength, in that order; a batch is
+    no larger than the budget.
+
+    Raises:
+        KerfError: for an unknown kind or setting, with the nearest spelling.
+    """
+    make_objective(objective, finished=True)
+    batch = min(batch, budget)
+    settings = [
+        typed(GeneratorSettings.model_validate({**said, "strength": strength}))
+        for said in generators
+        for strength in strengths
+    ]
+    return [
+        AttackSettings(generator=generator, objective=objective, budget=budget, batch=batch, draw=draw)
+        for generator in settings
+    ]
+
+
+def whole_grid(arms: Mapping[str, ResolvedArm]) -> tuple[list[dict[str, Any]], list[float]]:
+    """The generators and strengths of a whole grid: all kinds that can be named, with their usual settings, and those
+    that taught an arm with other ones; `STRENGTHS`, and those that arms were trained at."""
+    generators: list[dict[str, Any]] = [{"kind": kind} for kind in known_generators()]
+    usual = [typed(GeneratorSettings.model_validate(said)) for said in generators]
+    for arm in arms.values():
+        taught = {**arm.generator.identity(), "strength": 1.0}
+        if arm.train and taught not in [{**of.identity(), "strength": 1.0} for of in usual]:
+            generators.append(arm.generator.model_dump(mode="json", exclude={"strength"}))
+            usual.append(arm.generator)
+    trained = {arm.generator.strength for arm in arms.values() if arm.train}
+    return generators, sorted({*STRENGTHS, *trained})
+
+
+def targets(arms: Iterable[str], seeds: Sequence[int]) -> list[Unit]:
+    """The aligned agents of `seeds`, and those of each arm."""
+    return [Unit(arm, seed) for seed in seeds for arm in (ALIGNED, *arms)]

@@ -1,0 +1,119 @@
+"""What a recipe says that trains by exact gradients, and which recipes can."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Annotated
+
+from pydantic import Field
+
+from kerf.agents.settings import ExactSettings, NonNegative, Settings
+from kerf.agents.tabular import listed
+from kerf.generators.registry import make_generator
+from kerf.lab.errors import KerfError
+from kerf.lab.world import World
+from kerf.runs.recipe.arms import MOST_ITERATIONS, ResolvedArm
+
+
+class ExactImitationTraining(ExactSettings):
+    """The same with the expected reward off and the cross-entropy to the expert on."""
+
+    policy_coeff: NonNegative = 0.0
+    imitation_coeff: NonNegative = 1.0
+
+
+class ExactImitationPhase(Settings):
+    """Imitates the world's expert in every natural situation."""
+
+    iterations: Annotated[int, Field(ge=0, le=MOST_ITERATIONS)] = 300
+    """Training iterations; 0 skips the phase."""
+
+    training: ExactImitationTraining = ExactImitationTraining()
+    """The settings of this phase."""
+
+
+class ExactPolicyPhase(Settings):
+    """Maximises the ideal utility of the natural stream."""
+
+    iterations: Annotated[int, Field(ge=0, le=MOST_ITERATIONS)] = 200
+    """Training iterations; 0 skips the phase."""
+
+    training: ExactSettings = ExactSettings()
+    """The settings of this phase."""
+
+
+class ExactTraining(Settings):
+    """Training by exact gradients in place of PPO: alignment, in two phases, and all arms."""
+
+    imitation: ExactImitationPhase = ExactImitationPhase()
+    """The first phase of alignment."""
+
+    policy: ExactPolicyPhase = ExactPolicyPhase()
+    """The second."""
+
+    training: ExactSettings = ExactSettings()
+    """The settings in all arms that train a network."""
+
+    table: ExactSettings = ExactSettings(learning_rate=0.1)
+    """The settings in all arms that train a table: its logits move by themselves, so it takes larger steps."""
+
+    @property
+    def phases(self) -> tuple[tuple[str, ExactImitationPhase | ExactPolicyPhase], ...]:
+        """The phases in their order, with their names."""
+        return (("imitation", self.imitation), ("policy", self.policy))
+
+
+def check_way(exact: ExactTraining | None, arms: Mapping[str, ResolvedArm], said: Collection[str]) -> None:
+    """Refuse a recipe that sets what its way of training does not know.
+
+    Args:
+        exact: Its section of that name.
+        arms: Its arms.
+        said: The fields that it sets.
+
+    Raises:
+        KerfError: with the field's path.
+    """
+    if exact is not None:
+        unused = [name for name in ("align", "training") if name in said]
+        if unused:
+            raise KerfError(
+                f"{unused[0]}: this recipe trains by exact gradients, so PPO's settings would do nothing; set "
+                "`exact` instead, or take it out"
+            )
+        return
+    for name, arm in arms.items():
+        if arm.agent == "table":
+            raise KerfError(
+                f"arms.{name}.agent: a table is trained by exact gradients, and this recipe trains by PPO; add the "
+                "section `exact`, or leave `agent` out"
+            )
+
+
+def check_exact(world: World, arms: Mapping[str, ResolvedArm]) -> None:
+    """Refuse what cannot be trained by exact gradients.
+
+    Raises:
+        KerfError: with the field's path: for a world that has more than one step or does not list its situations, and
+            an arm whose scenarios come from no distribution that can be written down.
+    """
+    try:
+        listed(world)
+    except KerfError as error:
+        raise KerfError(f"exact: {error}") from error
+    for name, arm in arms.items():
+        if arm.objective != "elicit":
+            raise KerfError(
+                f"arms.{name}.objective: exact gradients tell no generator how its scenarios went, so the setting "
+                "would do nothing; train by PPO, without `exact`, or leave it out"
+            )
+        if arm.after is not None:
+            raise KerfError(
+                f"arms.{name}.after: with exact gradients every arm starts from the aligned agent; train by PPO, "
+                "without `exact`, or leave it out"
+            )
+        if arm.train and make_generator(world, arm.generator, arm.replay).mix() is None:
+            raise KerfError(
+                f"arms.{name}.generator: the scenarios of {arm.generator.kind!r} are no fixed mix of the natural "
+                "stream and forgeries of one strength, so there is no exact gradient; train by PPO, without `exact`"
+            )

@@ -1,0 +1,189 @@
+"""From a name or a file, a preset and overrides to a `Recipe`. Whatever is wrong ends in one sentence."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from kerf.lab.errors import KerfError, unknown_name
+from kerf.runs.recipe.model import Recipe, check_against_world
+from kerf.runs.recipe.plain_yaml import MAX_BYTES, parse
+from kerf.runs.recipe.validation_errors import refusal, shown
+
+Plain = dict[str, Any]
+"""A recipe or a part of one, as it stands in the file."""
+
+
+def load_recipe(
+    path_or_name: str, preset: str | None = None, sets: Sequence[str] = (), seeds: int | None = None
+) -> Recipe:
+    """The recipe of a file without variants; otherwise as `load_recipes`.
+
+    Raises:
+        KerfError: for whatever is wrong, also in a preset that was not asked for; and if the recipe has variants.
+    """
+    loaded = load_recipes(path_or_name, preset, sets, seeds)
+    if len(loaded) > 1:
+        raise KerfError(f"{path_or_name} has several variants ({', '.join(loaded)}): name one of them")
+    return next(iter(loaded.values()))
+
+
+def load_recipes(
+    path_or_name: str,
+    preset: str | None = None,
+    sets: Sequence[str] = (),
+    seeds: int | None = None,
+    variant: str | None = None,
+) -> dict[str, Recipe]:
+    """The recipes of a file, checked to the last field, their worlds' included: one for each of its variants.
+
+    Args:
+        path_or_name: A built-in recipe's name, or a YAML file.
+        preset: One of the recipe's `presets`: a merge patch (RFC 7396) over the rest of the file, in which `null`
+            takes a key out.
+        sets: `a.b=value` each, the value in YAML; merge patches over the preset, in order.
+        seeds: Number of seeds, over all of those.
+        variant: One of the recipe's `variants`, merge patches too, below the preset; None takes all of them.
+
+    Returns:
+        By variant, in the order of the file; a variant's recipe is named `<recipe>-<variant>`. A recipe without
+        variants stands alone under the empty name.
+
+    Raises:
+        KerfError: for whatever is wrong, also in a preset or variant that was not asked for.
+    """
+    plain = read_recipe(path_or_name)
+    presets = _patches(plain, "presets", path_or_name)
+    variants = _patches(plain, "variants", path_or_name)
+    for what, name, known in (("preset", preset, presets), ("variant", variant, variants)):
+        if name is not None and not known:
+            raise KerfError(f"{path_or_name}: unknown {what} {name!r}; this recipe has none")
+        if name is not None and name not in known:
+            raise KerfError(f"{path_or_name}: {unknown_name(what, name, known)}")
+    bases = {"": plain}
+    if variants:
+        named = plain.get("name")
+        bases = {
+            key: merge(plain, patch) | ({"name": f"{named}-{key}"} if isinstance(named, str) else {})
+            for key, patch in variants.items()
+        }
+    loaded = {}
+    for key, base in bases.items():
+        where = f"{path_or_name}, variants.{key}" if key else path_or_name
+        checked(base, where)
+        for name, patch in presets.items():
+            checked(merge(base, patch), f"{path_or_name}, presets.{name}{f' of variants.{key}' if key else ''}")
+        if variant is not None and key != variant:
+            continue
+        asked = base if preset is None else merge(base, presets[preset])
+        for text in sets:
+            asked = merge(asked, set_patch(asked, text))
+        if seeds is not None:
+            asked = merge(asked, {"seeds": seeds})
+        loaded[key] = checked(asked, where)
+    return loaded
+
+
+def _patches(plain: Plain, key: str, where: str) -> dict[str, Plain]:
+    """Take the merge patches called `key` out of `plain`."""
+    patches = plain.pop(key, {})
+    if not isinstance(patches, dict):
+        raise KerfError(f"{where}: {key} must be a mapping, got {shown(patches)}")
+    for name, patch in patches.items():
+        if not isinstance(patch, dict):
+            raise KerfError(f"{where}, {key}.{name} must be a mapping ({{}} for no change), got {shown(patch)}")
+        for fixed in ("name", "presets", "variants"):
+            if fixed in patch:
+                raise KerfError(f"{where}, {key}.{name}: a {key.removesuffix('s')} cannot change {fixed!r}")
+    return patches
+
+
+def built_in_recipes() -> dict[str, Path]:
+    """The recipes that come with the package, by name, in alphabetical order."""
+    folder = Path(str(files("kerf.runs.recipe") / "builtin"))
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def read_recipe(path_or_name: str) -> Plain:
+    """The recipe as given: the file's mapping, presets included, nothing checked but that it is plain YAML.
+
+    Raises:
+        KerfError: if there is no such recipe, or the file cannot be read as one.
+    """
+    built_in = built_in_recipes()
+    path = built_in.get(path_or_name, Path(path_or_name))
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+        text = raw.decode("utf-8-sig")
+    except FileNotFoundError as error:
+        if path.suffix or len(path.parts) > 1:
+            raise KerfError(f"{path_or_name}: no such file (built-in recipes: {', '.join(built_in)})") from error
+        raise unknown_name("recipe", path_or_name, built_in) from error
+    except IsADirectoryError as error:
+        raise KerfError(f"{path_or_name} is a folder, expected a recipe file") from error
+    except OSError as error:
+        raise KerfError(f"{path_or_name} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise KerfError(f"{path_or_name} is not UTF-8 text (byte {error.start})") from error
+    plain = parse(text, path_or_name)
+    if plain is None:
+        raise KerfError(f"{path_or_name} is empty, expected a recipe")
+    if not isinstance(plain, dict):
+        raise KerfError(f"{path_or_name} must hold a mapping of fields, got {shown(plain)}")
+    return plain
+
+
+def merge(base: Mapping[str, Any], patch: Mapping[str, Any]) -> Plain:
+    """`patch` over `base` (JSON merge patch, RFC 7396): mappings merge, `null` removes, all else replaces."""
+    merged = dict(base)
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, dict):
+            below = merged.get(key)
+            merged[key] = merge(below if isinstance(below, dict) else {}, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def set_patch(plain: Plain, text: str) -> Plain:
+    """The merge patch that `a.b=value` means; a key that holds dots is found if it is there already."""
+    path, equals, value = text.partition("=")
+    parts = path.strip().split(".")
+    if not equals or not value.strip() or not all(parts):
+        raise KerfError(f"--set {text}: expected FIELD=VALUE, e.g. --set arms.penalised.penalty=5")
+    if parts[0] in ("presets", "variants"):
+        raise KerfError(f"--set {text}: {parts[0]} are merged already; set the field itself")
+    keys: list[str] = []
+    here: Any = plain
+    while parts:
+        known = here if isinstance(here, dict) else {}
+        heads = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
+        key = next((head for head in heads if head in known), parts[0])
+        keys.append(key)
+        parts = parts[key.count(".") + 1 :]
+        here = known.get(key)
+    *above, last = keys
+    patch: Plain = {last: parse(value, f"--set {path.strip()}")}
+    for key in reversed(above):
+        patch = {key: patch}
+    return patch
+
+
+def checked(plain: Plain, where: str) -> Recipe:
+    """Strict validation of JSON: text is no number and `true` is no 1, while a list is a fine tuple."""
+    try:
+        recipe = Recipe.model_validate_json(json.dumps(plain), strict=True)
+        check_against_world(recipe)
+    except ValidationError as error:
+        raise KerfError(f"{where}: {refusal(error, Recipe)}") from error
+    except KerfError as error:
+        raise KerfError(f"{where}: {error}") from error
+    return recipe

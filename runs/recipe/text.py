@@ -1,0 +1,73 @@
+"""Recipes as people read them: what one comes to, and which there are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from kerf.agents.settings import ExactSettings
+from kerf.runs.recipe.arms import ResolvedArm
+from kerf.runs.recipe.files import built_in_recipes, read_recipe
+from kerf.runs.recipe.model import Recipe, recipe_hash
+
+_ARM_COLUMNS = ("arm", "scenarios", "strength", "grader", "penalty", "shaping", "anchor", "iterations")
+
+
+def recipe_text(recipe: Recipe, out: Path) -> RenderableType:
+    """What `recipe` comes to: its arms in full, its predictions, its hash and where it would go."""
+    arms = Table(*_ARM_COLUMNS, box=box.SIMPLE_HEAD, title="Arms", title_justify="left", padding=(0, 1, 0, 0))
+    arms.columns[0].no_wrap = True
+    for arm in recipe.resolve().values():
+        arms.add_row(*_arm_row(arm))
+    predictions = Table("prediction", "says", "falsified if", box=box.SIMPLE_HEAD, title_justify="left")
+    predictions.title = "Preregistered predictions"
+    predictions.columns[0].no_wrap = True
+    for primary in recipe.primaries:
+        says = f"{primary.arm} - {primary.against}: {primary.metric} {primary.direction}s"
+        predictions.add_row(primary.name, says, primary.falsified_by)
+    seeds = recipe.seed_numbers
+    facts = {
+        "recipe": recipe.name,
+        "world": recipe.world,
+        "training": "PPO" if recipe.exact is None else "exact gradients",
+        "seeds": f"{len(seeds)} ({seeds[0]} to {seeds[-1]})",
+        "control": recipe.control_arm or "none (uncontrolled)",
+        "hash": recipe_hash(recipe),
+        "folder": str(out),
+    }
+    return Group(*(Text(f"{key:8} {fact}", overflow="fold") for key, fact in facts.items()), "", arms, predictions)
+
+
+def list_text() -> RenderableType:
+    """The built-in recipes, their variants and presets, and what they ask."""
+    table = Table("recipe", "variants", "presets", "about", box=box.SIMPLE_HEAD)
+    for name in built_in_recipes():
+        plain = read_recipe(name)
+        table.add_row(name, *(", ".join(plain.get(key, {})) for key in ("variants", "presets")), plain["about"])
+    return table
+
+
+def _arm_row(arm: ResolvedArm) -> tuple[str, ...]:
+    if not arm.train:
+        return (arm.name, *["-"] * (len(_ARM_COLUMNS) - 2), "0")
+    name = arm.name if arm.agent == "network" else f"{arm.name} ({arm.agent})"
+    name += f" (after {arm.after})" if arm.after else ""
+    replay = f", {arm.replay:.0%} natural" if arm.replay else ""
+    sought = f" by {arm.objective}" if arm.objective != "elicit" else ""
+    radius = 0.0 if isinstance(arm.training, ExactSettings) else arm.training.latent_radius
+    latent = f", latent {radius:g}" if radius else ""
+    allows_for = f" at {arm.strength:g}" if arm.strength != arm.generator.strength else ""
+    return (
+        name,
+        f"{arm.generator.kind}{sought}{replay}{latent}",
+        f"{arm.generator.strength:g}",
+        f"yoked to {arm.yoked_to}" if arm.yoked_to else f"{arm.grader}{allows_for}",
+        f"{arm.signed_penalty:g}",
+        f"{arm.shaping:g}",
+        f"{arm.training.anchor_coeff:g}",
+        str(arm.iterations),
+    )

@@ -1,0 +1,95 @@
+"""Turns what pydantic says about bad settings into one sentence a user can act on."""
+
+from __future__ import annotations
+
+import json
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from kerf.lab.errors import KerfError, unknown_name
+
+_SHOWN = 60
+_KIND = {dict: "a mapping", list: "a list", type(None): "nothing"}
+
+_MUST = {
+    "model_type": "be a mapping",
+    "dict_type": "be a mapping",
+    "tuple_type": "be a list",
+    "float_type": "be a number",
+    "int_type": "be a whole number",
+    "bool_type": "be true or false",
+    "string_type": "be text",
+    "greater_than": "be > {gt}",
+    "greater_than_equal": "be >= {ge}",
+    "less_than_equal": "be <= {le}",
+    "too_short": "have {min_length} or more entries",
+    "too_long": "have {max_length} or fewer entries",
+    "string_too_short": "have at least {min_length} characters",
+    "string_too_long": "have at most {max_length} characters",
+    "string_pattern_mismatch": "match the pattern {pattern}",
+}
+"""What pydantic's error types mean, where its own words would not be plain."""
+
+
+def refusal(error: ValidationError, model: type[BaseModel]) -> KerfError:
+    """One of pydantic's complaints about a `model`: the field's path in dots, what was expected, what came.
+
+    The first, but an unknown field before all others: a misspelt field is missing too.
+    """
+    complaints = error.errors(include_url=False)
+    first = next((complaint for complaint in complaints if complaint["type"] == "extra_forbidden"), complaints[0])
+    place = [str(part) for part in first["loc"] if part != "[key]"]
+    path = ".".join(place)
+    if first["type"] == "extra_forbidden":
+        *parents, name = place
+        unknown = unknown_name("field", name, _fields(model, parents))
+        return KerfError(f"{'.'.join(parents)}: {unknown}" if parents else str(unknown))
+    if first["type"] == "missing":
+        return KerfError(f"{path} is missing")
+    return KerfError(f"{path or 'the recipe'} must {_must(first)}, got {shown(first['input'])}")
+
+
+def shown(value: Any) -> str:
+    """A value as a message shows it: short, as YAML or JSON would write it, and what it is where that helps."""
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    short = text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+    kind = _KIND.get(type(value))
+    return f"{kind} ({short})" if kind else short
+
+
+def _must(error: ErrorDetails) -> str:
+    if error["type"] in _MUST:
+        return _MUST[error["type"]].format(**error.get("ctx", {}))
+    said = error["msg"]
+    for prefix in ("Input should be ", "Value error, "):
+        said = said.removeprefix(prefix)
+    return f"be {said}"
+
+
+def _fields(model: Any, path: Sequence[int | str]) -> list[str]:
+    """The names of the fields that the settings at `path` within `model` have."""
+    here: Any = model
+    for part in path:
+        here = _model(here)
+        if isinstance(here, type) and issubclass(here, BaseModel):
+            here = here.model_fields[str(part)].annotation
+        else:
+            here = typing.get_args(here)[-1 if issubclass(typing.get_origin(here), Mapping) else 0]
+    return list(_model(here).model_fields)
+
+
+def _model(annotation: Any) -> Any:
+    """`annotation` without `Annotated` and `| None`."""
+    while True:
+        origin = typing.get_origin(annotation)
+        if origin is typing.Annotated:
+            annotation = typing.get_args(annotation)[0]
+        elif origin in (typing.Union, types.UnionType):
+            annotation = next(kind for kind in typing.get_args(annotation) if kind is not type(None))
+        else:
+            return annotation

@@ -1,0 +1,1 @@
+"""Records on disk: the store of a study, checkpoints, and where else they are kept."""

@@ -1,0 +1,180 @@
+"""Checkpoints: what a unit needs to go on in the middle, on disk, whole or not at all.
+
+    checkpoints/<unit>/<iterations done>/    state.json, arrays.safetensors, done.json with size and SHA-256 of both
+    checkpoints/<unit>/<iterations>.damaged-*/    one that is not as it was written, set aside
+
+They lie outside the unit's folder and are removed when that is published: where they fall changes no record. The two
+latest are kept, so that one that was damaged leaves the one before; those of a study that is kept elsewhere
+(`kerf.runs.records.remote`) are sent there too. No pickle: arrays are safetensors, all else JSON.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load, save
+
+from kerf.runs.recipe.model import Recipe, recipe_hash
+from kerf.runs.records.atomic_io import explained
+from kerf.runs.records.provenance import code
+from kerf.runs.records.remote import remote_of
+from kerf.runs.records.store import Store, Unit, appearing, damage
+
+EVERY = 60.0
+"""Seconds between two checkpoints of a unit, unless said otherwise."""
+
+FOLDER = "checkpoints"
+KEPT = 2
+
+State = tuple[Mapping[str, NDArray[Any]], Mapping[str, Any]]
+"""The state of one thing: arrays by name, and plain JSON values."""
+
+_NUMBERED = re.compile(r"[0-9]+")
+
+
+class Checkpoints:
+    """The checkpoints of one unit.
+
+    Args:
+        store: The study's folder.
+        unit: Whose.
+        recipe: What the unit is done by: a checkpoint of another recipe, or of another version of the code, is no use.
+        every: Seconds between two; 0: after every iteration.
+        stopping: Says whether the unit is about to be stopped, so that one is due at once.
+
+    Attributes:
+        path: Their folder.
+        told: What was found on the way that should be known, in sentences.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        unit: Unit,
+        recipe: Recipe,
+        every: float = EVERY,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.path = store.path / FOLDER / unit.name
+        self.told: list[str] = []
+        self._store, self._unit, self._every, self._stopping = store, unit, every, stopping
+        self._name = f"{FOLDER}/{unit.name}"
+        self._remote = remote_of(store.path)
+        self._made_by = {"unit": unit.name, "recipe_hash": recipe_hash(recipe), **_code()}
+        self._latest = time.monotonic()
+
+    def newest(self) -> Mapping[str, State] | None:
+        """The state of every part at the latest checkpoint that is whole; None if there is none.
+
+        One that is damaged is set aside; one of another recipe or version of the code is removed. `told` says so.
+        """
+        for torn in self.path.glob("*.partial-*"):
+            shutil.rmtree(torn, ignore_errors=True)
+        if self._remote is not None:
+            self._remote.pull_checkpoints(self._name)
+        for folder in reversed(self._folders()):
+            wrong = damage(folder, verify=True)
+            if wrong is not None:
+                self._set_aside(folder, wrong)
+                continue
+            kept = json.loads((folder / "state.json").read_bytes())
+            if kept["made_by"] != self._made_by:
+                odd = sorted(key for key in kept["made_by"] if kept["made_by"][key] != self._made_by.get(key))
+                self._tell(f"checkpoint {folder} is of another {', '.join(odd)} and was removed")
+                self._drop(folder)
+                continue
+            arrays = load((folder / "arrays.safetensors").read_bytes())
+            self.told.append(f"goes on after {int(folder.name)} iterations")
+            return {
+                part: ({name.partition("/")[2]: arrays[name] for name in arrays if name.startswith(f"{part}/")}, plain)
+                for part, plain in kept["parts"].items()
+            }
+        return None
+
+    def offer(self, iterations: int, state: Callable[[], Mapping[str, State]]) -> None:
+        """Keep what `state` gives, by part, if it is time to; `iterations` are done.
+
+        Raises:
+            DiskError: if the disk does not let us write.
+        """
+        if time.monotonic() - self._latest >= self._every or self._stopping():
+            self.keep(iterations, state())
+
+    def keep(self, iterations: int, parts: Mapping[str, State]) -> None:
+        """Keep the state of every part now; raises as `offer`."""
+        final = self.path / f"{iterations:09d}"
+        if not final.exists():  # else: a worker that was taken for dead wrote the same
+            arrays = {
+                f"{part}/{name}": np.asarray(array, order="C")
+                for part, (named, _) in parts.items()
+                for name, array in named.items()
+            }
+            plain = {part: values for part, (_, values) in parts.items()}
+            with appearing(final, self._unit.name) as folder:
+                folder.write_bytes("arrays.safetensors", save(arrays))
+                folder.write_text("state.json", json.dumps({"made_by": self._made_by, "parts": plain}))
+            if self._remote is not None:
+                self._remote.push_folder(f"{self._name}/{final.name}")
+        for older in self._folders()[:-KEPT]:
+            self._drop(older)
+        self._latest = time.monotonic()
+
+    def remove(self) -> None:
+        """Remove all that are not damaged, and the folder with them if nothing else is in it."""
+        if self._remote is not None:
+            self._remote.remove(self._name)
+        _remove(self.path, self._unit)
+
+    def _folders(self) -> list[Path]:
+        """Those that there are, oldest first."""
+        return sorted(path for path in self.path.glob("*") if _NUMBERED.fullmatch(path.name))
+
+    def _drop(self, folder: Path) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        if self._remote is not None:
+            self._remote.remove(f"{self._name}/{folder.name}")
+
+    def _set_aside(self, folder: Path, wrong: str) -> None:
+        aside = folder.with_name(f"{folder.name}.damaged-{secrets.token_hex(4)}")
+        with explained(folder):
+            folder.rename(aside)
+        self._drop(folder)  # elsewhere, too
+        self._tell(f"checkpoint {folder} is damaged ({wrong}): it is now {aside.name}, and the one before is used")
+
+    def _tell(self, sentence: str) -> None:
+        self.told.append(sentence)
+        self._store.append_timing({"unit": self._unit.name, "checkpoint": sentence, "at": time.time()})
+
+
+def clear(store: Store, finished: Iterable[Unit]) -> None:
+    """Remove the checkpoints of units that were published and whose process died before it could."""
+    remote = remote_of(store.path)
+    there = remote.files(FOLDER) if remote is not None else set()
+    for unit in finished:
+        if remote is not None and any(name.startswith(f"{FOLDER}/{unit.name}/") for name in there):
+            remote.remove(f"{FOLDER}/{unit.name}")
+        _remove(store.path / FOLDER / unit.name, unit)
+
+
+def _remove(path: Path, unit: Unit) -> None:
+    for folder in path.glob("*"):
+        if ".damaged-" not in folder.name:
+            shutil.rmtree(folder, ignore_errors=True)
+    for empty in (path, *path.parents[: len(Path(unit.name).parts)]):
+        try:
+            empty.rmdir()
+        except OSError:  # in use, or gone
+            break
+
+
+_code = functools.cache(code)

@@ -1,0 +1,44 @@
+"""The doses of a cell: how many episodes were penalised when. Another arm can be yoked to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kerf.lab.errors import KerfError
+from kerf.runs.records.schema import DOSES
+from kerf.runs.records.store import Folder, Store, Unit
+
+
+def write_doses(folder: Folder, unit: Unit, doses: Sequence[NDArray[np.int64]], penalty: float) -> None:
+    """Write `doses.parquet`: `doses[k][t]` episodes were penalised with `penalty` (signed) at iteration k, step t."""
+    table = np.stack(doses)
+    iterations, steps = np.nonzero(table)
+    columns = {
+        "arm": [unit.arm] * len(steps),
+        "seed": [unit.seed] * len(steps),
+        "iteration": iterations + 1,
+        "step": steps,
+        "episodes": table[iterations, steps],
+        "penalty": [penalty] * len(steps),
+    }
+    folder.write_table("doses", columns)
+
+
+def read_doses(store: Store, unit: Unit, iterations: int, horizon: int) -> tuple[tuple[int, ...], ...]:
+    """What a finished cell was dealt: `(iterations, horizon)` numbers of penalised episodes.
+
+    Raises:
+        KerfError: if it was dealt something outside of these.
+    """
+    import pyarrow.parquet as pq
+
+    rows = pq.read_table(store.path / unit.name / "doses.parquet", schema=DOSES).to_pydict()
+    table = np.zeros((iterations, horizon), np.int64)
+    try:
+        table[np.array(rows["iteration"], np.int64) - 1, np.array(rows["step"], np.int64)] = rows["episodes"]
+    except IndexError as error:
+        raise KerfError(f"{unit.name} was dealt penalties beyond {iterations} iterations of {horizon} steps") from error
+    return tuple(tuple(row) for row in table.tolist())

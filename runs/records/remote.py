@@ -1,0 +1,326 @@
+"""A study that is kept elsewhere, at an address such as `s3://bucket/study`, through fsspec.
+
+All work is done in a folder on this machine, `out/remote/<scheme>/<path>`, whose file `.remote` holds the address, and
+all that reads records reads them there. What is published goes to the address too, whole: `done.json`, with the
+checksums of the rest, goes last, so an upload that was torn is as good as none. What is missing here is fetched.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from kerf.lab.errors import KerfError
+from kerf.runs.records.atomic_io import DiskError, explained, held, whole, write
+from kerf.runs.records.redaction import refuse_password
+from kerf.runs.records.store import ALIGNED, Named, Store, damage
+
+MARK = ".remote"
+TRIES = 3
+PAUSE = 1.0
+"""Seconds before the second try of a transfer; before the third it is four times as many."""
+
+PATIENCE = 600.0
+"""Seconds that a process waits for another one of this machine that fetches into the same folder."""
+
+_ALONE = ("arms",)
+"""Folders whose files stand alone, each whole in itself."""
+
+_OWN = {"timing.jsonl"}
+"""Files of the study's folder of which the one here counts, if there is one."""
+
+
+def pull(folder: Path) -> None:
+    """Fetch what is missing in `folder`, if it stands for a place elsewhere; raises as `Remote.pull`."""
+    remote = remote_of(folder)
+    if remote is not None:
+        remote.pull()
+
+
+def folder_of(address: str, cwd: Path = Path()) -> Path:
+    """The folder on this machine, below the folder `cwd`, for what is kept at `address`. It need not be there yet.
+
+    Raises:
+        KerfError: for an address without a place in it, or with a password.
+    """
+    refuse_password(address, "--out")
+    parts = urlsplit(address)
+    place = [part for part in f"{parts.netloc}{parts.path}".split("/") if part]
+    if not place or parts.query or parts.fragment or any(part in (".", "..") for part in place):
+        raise KerfError(f"--out: expected a folder or an address like s3://bucket/study, got {address!r}")
+    return cwd / Path("out", "remote", parts.scheme, *place)
+
+
+def working_folder(address: str) -> Path:
+    """The folder on this machine that stands for `address`, made if need be; raises as `folder_of`."""
+    root = folder_of(address)
+    mark(root, address)
+    return root
+
+
+def mark(root: Path, address: str) -> None:
+    """Have `root` stand for `address`."""
+    with explained(root):
+        root.mkdir(parents=True, exist_ok=True)
+        with _fetching(root):
+            if not (root / MARK).exists():
+                write(root / MARK, address.rstrip("/").encode())
+
+
+def address_of(root: Path) -> str | None:
+    """The address that `root`, or a folder above it, stands for; None if it stands for itself."""
+    root = root.absolute()
+    try:
+        marked = next((folder for folder in (root, *root.parents) if (folder / MARK).is_file()), None)
+        if marked is None:
+            return None
+        address = (marked / MARK).read_text()
+    except OSError as error:  # no permission to look, or a name that is too long
+        raise KerfError(f"{root} cannot be written: {error.strerror}; give --out another folder") from error
+    below = root.relative_to(marked).as_posix()
+    return address if below == "." else f"{address}/{below}"
+
+
+def remote_of(root: Path) -> Remote | None:
+    """The place elsewhere that `root` stands for; None if it stands for itself."""
+    address = address_of(root)
+    return None if address is None else Remote(root.absolute(), address)
+
+
+def push(folder: Path) -> None:
+    """Send what `folder` holds, if it stands for a place elsewhere; raises as `Remote.push`."""
+    remote = remote_of(folder)
+    if remote is not None:
+        remote.push()
+
+
+def push_file(folder: Path, name: str) -> None:
+    """Send the file `name` of `folder`, if that stands for a place elsewhere; raises as `Remote.push_file`."""
+    remote = remote_of(folder)
+    if remote is not None:
+        remote.push_file(name)
+
+
+def pull_file(folder: Path, name: str) -> None:
+    """Fetch the file `name` of `folder` if it is missing, and `folder` stands for a place elsewhere."""
+    remote = None if (folder / name).exists() else remote_of(folder)
+    if remote is not None:
+        remote.pull_file(name)
+
+
+@contextmanager
+def published(store: Store, unit: Named, needed: Iterable[Named]) -> Iterator[None]:
+    """Fetches the units that `unit` needs and sends it when the block ends, if the study is kept elsewhere.
+
+    Raises:
+        DiskError: if the place cannot be reached.
+        KerfError: if another version of the unit is there.
+    """
+    remote = remote_of(store.path)
+    if remote is not None:
+        for one in needed:
+            remote.pull_unit(one)
+    yield
+    if remote is not None:
+        remote.push_unit(unit)
+
+
+class Remote:
+    """The place elsewhere that the folder `root` stands for.
+
+    Every method raises `DiskError` if the place cannot be reached, after some tries.
+
+    Args:
+        root: The folder here.
+        address: The place, as fsspec understands it.
+    """
+
+    def __init__(self, root: Path, address: str) -> None:
+        self.root, self.address = root, address
+        try:
+            from fsspec.core import url_to_fs
+
+            # What others wrote a moment ago must be seen.
+            self._fs, self._base = url_to_fs(address, use_listings_cache=False, skip_instance_cache=True)
+        except ImportError as error:
+            raise KerfError(f"{address}: {error}; for s3:// it is pip install 'kerf-lab[s3]'") from error
+        except ValueError as error:
+            raise KerfError(
+                f"{address}: expected an address that fsspec knows, such as s3://..., got {error}"
+            ) from error
+        if hasattr(self._fs, "auto_mkdir"):  # a file system with real folders; makedirs would also make buckets
+            self._fs.auto_mkdir = True
+
+    def pull(self) -> None:
+        """Fetch the units that are missing here, and all other records.
+
+        While another process is at work on the study here, the records here are newer: only missing ones are fetched.
+
+        Raises:
+            KerfError: if the folder here holds another study than the place, or something there is damaged.
+        """
+        there = self.files()
+        self.pull_records(there)
+        for name in sorted(there):
+            folder, _, last = name.rpartition("/")
+            if last == "done.json" and folder.partition("/")[0] in (ALIGNED, "cells", "attacks", "latent"):
+                self._pull_folder(folder, there)
+
+    def pull_records(self, there: set[str] | None = None) -> None:
+        """Fetch all but the units, as `pull` does; `there` is what `files` gives."""
+        there = self.files() if there is None else there
+        self._refuse_other_study(there, "remove it")
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(held(self.root / ".lock", f"the study in {self.root}"))
+                alone = True
+            except KerfError:
+                alone = False
+            for name in sorted(there):
+                folder, slash, _ = name.partition("/")
+                ours = not alone or folder in _ALONE or name in _OWN
+                if (not slash or folder in _ALONE) and not (ours and (self.root / name).exists()):
+                    self.pull_file(name)
+
+    def pull_file(self, name: str) -> None:
+        """Fetch one file, whatever is here."""
+        content, path = self._read(name), self.root / name
+        with explained(path), _fetching(self.root):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(path, content)
+
+    def pull_unit(self, unit: Named) -> None:
+        """Fetch a unit, if it is missing here and published there.
+
+        Raises:
+            KerfError: if it is damaged there.
+        """
+        if not (self.root / unit.name).exists():
+            self._pull_folder(unit.name, self.files(unit.name))
+
+    def pull_checkpoints(self, name: str) -> None:
+        """Fetch the checkpoints in the folder `name` that are missing here, as they are."""
+        there = self.files(name)
+        for done in sorted(file for file in there if file.endswith("/done.json")):
+            self._pull_folder(done.removesuffix("/done.json"), there, verify=False)
+
+    def push(self) -> None:
+        """Send the records that are not a unit's, and the units that are missing there.
+
+        Raises:
+            KerfError: if another study is there, or another version of a unit.
+        """
+        there = self.files()
+        self._refuse_other_study(there, "give --out another address")
+        for path in sorted(self.root.iterdir()):
+            if path.is_file() and not path.name.startswith("."):
+                self.push_file(path.name)
+        for alone in sorted(path for folder in _ALONE for path in (self.root / folder).glob("*")):
+            if (name := alone.relative_to(self.root).as_posix()) not in there:
+                self.push_file(name)
+        folders = (f"{ALIGNED}/seed-*", "cells/*/seed-*", "attacks/*/seed-*/*/*", "latent/*/seed-*/*")
+        for done in sorted(found for folder in folders for found in self.root.glob(f"{folder}/done.json")):
+            self._push_published(done.parent.relative_to(self.root).as_posix(), there)
+
+    def push_file(self, name: str) -> None:
+        """Send one file, whatever is there."""
+        content = (self.root / name).read_bytes()
+        self._tried(lambda: self._fs.pipe_file(f"{self._base}/{name}", content))
+
+    def push_unit(self, unit: Named) -> None:
+        """Send a published unit, unless it is there.
+
+        Raises:
+            KerfError: if another version of it is there.
+        """
+        self._push_published(unit.name, self.files(unit.name))
+
+    def push_folder(self, name: str) -> None:
+        """Send a folder, `done.json` last."""
+        for path in sorted((self.root / name).iterdir(), key=lambda path: (path.name == "done.json", path.name)):
+            self.push_file(f"{name}/{path.name}")
+
+    def remove(self, name: str) -> None:
+        """Remove a folder there, if it is there; what says that it is whole goes first."""
+
+        def remove() -> None:
+            if self._fs.exists(f"{self._base}/{name}"):
+                for done in [f"{self._base}/{file}" for file in self.files(name) if file.endswith("/done.json")]:
+                    self._fs.rm_file(done)
+                self._fs.rm(f"{self._base}/{name}", recursive=True)
+
+        self._tried(remove)
+
+    def _pull_folder(self, name: str, there: set[str], verify: bool = True) -> None:
+        final = self.root / name
+        with _fetching(self.root):  # several workers of one machine may need it at once
+            if final.exists() or f"{name}/done.json" not in there or not _is_json(self._read(f"{name}/done.json")):
+                return
+            with explained(final), whole(final) as partial:
+                for file in sorted(file for file in there if file.startswith(f"{name}/")):
+                    write(partial / file.removeprefix(f"{name}/"), self._read(file))
+                wrong = damage(partial, verify=True) if verify else None
+                if wrong is not None:
+                    raise KerfError(f"{self.address}/{name} is damaged: {wrong}; remove it there to have it done again")
+
+    def files(self, below: str = "") -> set[str]:
+        """The files there, in the folder `below`, by their names relative to the address."""
+        found = self._tried(lambda: self._fs.find(f"{self._base}/{below}".rstrip("/")))
+        return {name.removeprefix(f"{self._base}/") for name in found}
+
+    def _read(self, name: str) -> bytes:
+        content: bytes = self._tried(lambda: self._fs.cat_file(f"{self._base}/{name}"))
+        return content
+
+    def _push_published(self, name: str, there: set[str]) -> None:
+        """Send a published folder, unless it is there; raises as `push_unit`."""
+        if f"{name}/done.json" in there:
+            found = self._read(f"{name}/done.json")
+            if found == (self.root / name / "done.json").read_bytes():
+                return
+            if _is_json(found):  # else it was torn
+                raise KerfError(f"{self.address}/{name} is not what is in {self.root}: move one of them away")
+        self.push_folder(name)
+
+    def _refuse_other_study(self, there: set[str], remedy: str) -> None:
+        own = self.root / "study.json"
+        if "study.json" not in there or not own.exists():
+            return
+        if _recipe_hash(own.read_bytes()) != _recipe_hash(self._read("study.json")):
+            raise KerfError(f"{self.root} is of another study than {self.address}, which it stands for: {remedy}")
+
+    def _tried(self, transfer: Callable[[], Any]) -> Any:
+        """What `transfer` gives; tried again after pauses, for networks have their moments."""
+        for attempt in range(TRIES):
+            try:
+                return transfer()
+            except Exception as error:  # each file system has its own
+                if attempt == TRIES - 1 or isinstance(error, FileNotFoundError | PermissionError):
+                    raise DiskError(
+                        f"{self.address} cannot be used ({type(error).__name__}: {error}); see to the address, and "
+                        f"that you may write there, then give the same command again (the records so far: {self.root})"
+                    ) from error
+                time.sleep(PAUSE * 4.0**attempt)
+        raise AssertionError("unreachable")
+
+
+def _fetching(root: Path) -> AbstractContextManager[None]:
+    """Held while something is fetched into `root`."""
+    return held(root / ".fetching", f"fetching into {root}", patience=PATIENCE)
+
+
+def _recipe_hash(manifest: bytes) -> Any:
+    return json.loads(manifest)["recipe_hash"]
+
+
+def _is_json(content: bytes) -> bool:
+    try:
+        json.loads(content)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,165 @@
+"""Where jobs are submitted, found again, stopped and resumed: what is the same for every backend."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, cast
+
+from kerf.lab.errors import KerfError
+from kerf.runs.paths import is_address
+from kerf.runs.records import atomic_io as disk
+from kerf.runs.records.remote import mark, pull
+from kerf.runs.records.store import Store
+from kerf.runs.submit.backend import State, Word, backend
+from kerf.runs.submit.job import Attempt, Job, Jobs
+from kerf.runs.submit.work import Asked, Work, forwarded_tracking, work_of
+
+FORWARDED = ("ray", "kuberay")
+"""Backends whose jobs do not have our environment."""
+
+
+class Desk:
+    """The jobs of one folder.
+
+    Args:
+        jobs: Where they are kept; None: `$KERF_JOBS`, or `out/jobs`.
+    """
+
+    def __init__(self, jobs: Jobs | None = None) -> None:
+        self.jobs = jobs or Jobs()
+
+    def prepare(self, asked: Asked, to: str, options: Mapping[str, Any]) -> tuple[Job, Work]:
+        """The job that would do what is asked for, and its work. Writes nothing.
+
+        Raises:
+            KerfError: if something is wrong with what is asked for.
+        """
+        if to in FORWARDED:
+            asked = replace(asked, mlflow=forwarded_tracking(asked.mlflow))
+        cwd = Path.cwd()
+        work = work_of(asked, cwd)
+        if asked.out is None and len(work.studies) == 1:
+            asked = replace(asked, out=str(next(iter(work.studies))))
+        job_id = replace(work, asked=asked).job_id(to)
+        folder = self.jobs.folder(job_id)
+        if work.content is not None:  # what was submitted runs, whatever becomes of the file
+            asked = replace(asked, what=str(folder / "files" / work.file_name))
+        job = Job(job_id, to, _plain(asked), dict(options), str(cwd), folder=folder)
+        return job, replace(work, asked=asked)
+
+    def submit(self, job: Job, work: Work) -> Job:
+        """Send a job that `prepare` made; returns it with its first attempt.
+
+        Raises:
+            KerfError: if there is such a job already, or it cannot be sent.
+        """
+        if job.id in self.jobs:
+            state = self.state(self.jobs.read(job.id))
+            hint = "nothing is left to do" if state.word == "done" else f"kerf logs -f {job.id} shows what it does"
+            if state.ended and state.word != "done":
+                hint = f"kerf resume {job.id} goes on with it"
+            raise KerfError(f"{job.id} was submitted already and is {state.word}: {hint}")
+        return self._send(job, work)
+
+    def resume(self, job_id: str) -> Job:
+        """Send a job again that has ended.
+
+        Raises:
+            KerfError: if it is unknown, has not ended, or is done.
+        """
+        job = self.jobs.read(job_id)
+        state = self.state(job)
+        if state.word == "unreachable":
+            raise KerfError(f"{job_id} cannot be resumed, for it may still be at work: {state.detail}")
+        if not state.ended:
+            raise KerfError(f"{job_id} is {state.word}: stop it first")
+        if state.word == "done":
+            raise KerfError(f"{job_id} is done: there is nothing to go on with")
+        return self._send(job, work_of(_asked(job), Path(job.cwd)))
+
+    def stop(self, job_id: str) -> State:
+        """End a job and all its processes; returns how it stood before.
+
+        Raises:
+            KerfError: if it is unknown, or cannot be reached.
+        """
+        job = self.jobs.read(job_id)
+        state = self.state(job)
+        if state.word == "unreachable":
+            raise KerfError(f"{job_id} cannot be stopped: {state.detail}")
+        if not state.ended:
+            job = replace(job, stopped=time.time())
+            self.jobs.write(job)
+            backend(job.to).stop(job)
+            self.state(job)  # is remembered
+        return state
+
+    def state(self, job: Job) -> State:
+        """How a job stands; `unreachable` if nobody can tell. An end is remembered, for it stays what it is."""
+        *before, last = job.attempts
+        if last.end is not None:
+            word, detail = last.end
+            return State(cast("Word", word), detail)
+        try:
+            state = backend(job.to).state(job)
+        except KerfError as error:
+            return State("unreachable", str(error))
+        if state.ended:
+            self.jobs.write(replace(job, attempts=(*before, replace(last, end=(state.word, state.detail)))))
+        return state
+
+    def places(self, job: Job) -> list[str]:
+        """The folders of its studies, or the addresses at which they are kept."""
+        return list(work_of(_asked(job), Path(job.cwd)).places(Path(job.cwd)).values())
+
+    def progress(self, job: Job) -> Iterator[str]:
+        """A line a study: how much of it is done, as far as its folder can be seen from here."""
+        work, cwd = work_of(_asked(job), Path(job.cwd)), Path(job.cwd)
+        for folder, place in work.places(cwd).items():
+            recipe = work.studies[folder]
+            total = len(recipe.seed_numbers) * (1 + len(recipe.arms))
+            try:
+                _stand(folder, place)
+                pull(folder)
+            except KerfError as error:
+                yield f"{place}: {error}"
+                continue
+            if not (folder / "study.json").exists():
+                yield f"{place}: not begun, or not to be seen from here"
+                continue
+            report = ", report written" if (folder / "table.txt").exists() else ""
+            yield f"{place}: {len(Store(folder).units())} of {total} units{report}"
+
+    def _send(self, job: Job, work: Work) -> Job:
+        there = backend(job.to)
+        for folder, place in work.places(Path(job.cwd)).items():
+            _stand(folder, place)
+        texts = there.texts(job, work)
+        with disk.explained(job.folder):
+            if work.content is not None:
+                (job.folder / "files").mkdir(parents=True, exist_ok=True)
+                disk.write(job.folder / "files" / work.file_name, work.content.encode())
+            job.next.mkdir(parents=True, exist_ok=True)
+            for name, text in texts.items():
+                disk.write(job.next / name, text.encode())
+        handle = there.send(job, work)
+        job = replace(job, attempts=(*job.attempts, Attempt(time.time(), handle)))
+        self.jobs.write(job)
+        return job
+
+
+def _stand(folder: Path, place: str) -> None:
+    """Have a study's folder stand for where it is kept, if that is elsewhere."""
+    if is_address(place):
+        mark(folder, place)
+
+
+def _plain(asked: Asked) -> dict[str, Any]:
+    return {**asdict(asked), "sets": list(asked.sets)}
+
+
+def _asked(job: Job) -> Asked:
+    return Asked(**{**job.asked, "sets": tuple(job.asked["sets"])})

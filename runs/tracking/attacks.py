@@ -1,0 +1,60 @@
+"""Attacks in MLflow: their numbers, which go on the run of the agent that was attacked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kerf.lab.metrics import Kind, Metric
+from kerf.runs.attacks.latent import LATENT, RADII
+from kerf.runs.recipe.attack_plan import BATCH, RECORD
+from kerf.runs.tracking.metrics import Number
+
+MIRRORED = {
+    "success": "success",
+    "scenarios_to_first": "first",
+    "scenarios_to_half": "half",
+    "diversity": "diversity",
+    "distinct_successes": "distinct",
+    "mean_score": "score",
+}
+"""Of a record: entry -> last part of the metric's name."""
+
+
+def attack_numbers(folder: Path) -> list[Number]:
+    """The numbers of a finished attack: `attack/<generator>/<strength>/<what>`, at the step of its budget;
+    batch, objective and draw stand behind the generator if they are unusual. What it did not reach is left out."""
+    if (folder / f"{LATENT}.json").exists():
+        return _from_inside(json.loads((folder / f"{LATENT}.json").read_bytes()))
+    said = json.loads((folder / f"{RECORD}.json").read_bytes())
+    words = [said["label"]]
+    words += [] if said["batch"] == BATCH else [f"by-{said['batch']}"]
+    words += [] if said["objective"] == "elicit" else [said["objective"]]
+    words += [f"draw{said['draw']}"] if said["draw"] else []
+    of = "-".join(words), f"{said['generator']['strength']:g}"
+    return [
+        Number(str(Metric(Kind.ATTACK, (*of, short))), float(said[entry]), int(said["budget"]))
+        for entry, short in MIRRORED.items()
+        if said[entry] is not None
+    ]
+
+
+def _from_inside(said: Mapping[str, Any]) -> list[Number]:
+    """Of an attack from inside: `attack/latent/<strength>/within-<radius>`, and `.../least`, the median least radius,
+    if that is finite."""
+    of = LATENT, f"{said['strength']:g}" + (f"-drawn-{said['draw']}" if said["draw"] else "")
+    found = {f"within-{radius:g}": said["within"][f"{radius:g}"] for radius in RADII} | {"least": said["least"]}
+    return [
+        Number(str(Metric(Kind.ATTACK, (*of, what))), value, int(said["budget"]))
+        for what, value in found.items()
+        if value is not None
+    ]
+
+
+def attack_folders(root: Path, target: str) -> list[Path]:
+    """The folders of the finished attacks on the agent whose unit is called `target` (`cells/penalised/seed-0`)."""
+    agent = target.removeprefix("cells/")
+    inside = (root / LATENT / agent).glob("*/done.json")
+    return sorted(done.parent for done in [*(root / "attacks" / agent).glob("*/*/done.json"), *inside])

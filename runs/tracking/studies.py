@@ -1,0 +1,387 @@
+"""MLflow as a mirror of the records on disk. The disk is the truth: MLflow may be down, slow, absent, and filled later.
+
+A recipe is an MLflow experiment. A study is a run in it, with a child run for each unit of work (`aligned/seed-0`,
+`penalised/seed-0`) and one for each arm's effects (`penalised/summary`). `kerf.runs.tracking.metrics` says which
+parameters and metrics they have; attacks on an agent add theirs to its run (`kerf.runs.tracking.attacks`). Everything
+written comes from the records alone, so a mirror kept during the run and one filled afterwards hold the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shlex
+import sqlite3
+import textwrap
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from kerf.lab.errors import KerfError
+from kerf.runs.records import atomic_io as disk
+from kerf.runs.records.redaction import without_password, without_passwords_of
+from kerf.runs.records.store import ALIGNED, Store, Unit
+from kerf.runs.tracking.attacks import attack_folders, attack_numbers
+from kerf.runs.tracking.metrics import Number, parameters, summary_numbers, unit_numbers
+
+ATTACKS = "attacks"
+"""The experiment of attacks on policies that belong to no study."""
+
+ATTACHED = ("study.json", "recipe.yaml", "effects.parquet", "matched.parquet", "primaries.json", "table.txt")
+"""Records that the study's run holds as artifacts, as soon as they exist. `table.txt` is written last."""
+
+_BATCH = 1000  # metrics that MLflow takes in one request
+_SHORT = 8  # digits of a digest, enough to tell one agent's attacks apart
+_LONGEST_TAG = 5000  # characters that MLflow takes
+_ATTACKS = "kerf.attacks"  # tag with the digests of the attacks that a run has, and what its names begin with
+_DIGEST = 36  # characters that MLflow takes as a dataset's digest
+
+# One quick retry instead of minutes of them: a mirror that is down is given up at once and filled later. And silence.
+_ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
+    "MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT": "30",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+
+
+def default_uri() -> str:
+    """`MLFLOW_TRACKING_URI` if set, else SQLite in `./out/mlflow.db` (as an absolute path)."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('out/mlflow.db').absolute()}"
+
+
+def ui_command(uri: str) -> str:
+    """The command that opens the MLflow UI on `uri`, for this machine only; for a server, its address."""
+    if urlsplit(uri).scheme in ("http", "https"):
+        return without_password(uri)
+    return f"mlflow ui --backend-store-uri {shlex.quote(without_password(uri))} --host 127.0.0.1 --port 5000"
+
+
+def sync(root: str | Path, uri: str, running: bool = False) -> int:
+    """Bring MLflow up to date with the records in `root`. Doing it again writes nothing.
+
+    Runs that a kill left half-written are replaced. The study's run is `FINISHED` once `table.txt` is there, else
+    `RUNNING` or, if not `running`, `KILLED`.
+
+    Args:
+        root: The folder of a study.
+        uri: An MLflow tracking URI.
+        running: Whether the study is still being run.
+
+    Returns:
+        The number of runs written.
+
+    Raises:
+        KerfError: if `root` holds no study, its records are damaged, or MLflow cannot be written.
+    """
+    store = Store(root)
+    manifest = store.manifest()
+    with disk.held(store.path / ".mirror.lock", f"mirroring {store.path}", patience=60.0), explained(store.path, uri):
+        writer = _Writer(store, manifest, uri)
+        written = writer.write_study(running)
+        for unit in store.units():
+            written += writer.write_unit(unit)
+        return written + writer.write_summaries()
+
+
+def sync_policy(root: Path, policy: Mapping[str, str], folders: Sequence[Path], uri: str) -> None:
+    """Write the attacks in `folders` on a policy that belongs to no study: a run of the experiment `attacks`, which is
+    completed if it is there.
+
+    Args:
+        root: Where the records are.
+        policy: Parameters of the run; `sha256` tells policies apart.
+        folders: Of the attacks.
+        uri: An MLflow tracking URI.
+
+    Raises:
+        KerfError: if MLflow cannot be written.
+    """
+    with explained(root, uri):
+        from mlflow import MlflowClient
+
+        client = MlflowClient(tracking_uri=uri)
+        ours = experiment(client, ATTACKS, uri)
+        found = client.search_runs([ours], f"params.sha256 = '{policy['sha256']}'")
+        if found:
+            run = found[0].info.run_id
+        else:
+            tags = {"mlflow.runName": f"{policy['policy']}-{policy['sha256'][:8]}"}
+            run = client.create_run(ours, tags=tags).info.run_id
+            for name, value in policy.items():
+                client.log_param(run, name, value)
+        _log_attacks(client, run, folders)
+        client.set_terminated(run, "FINISHED")
+
+
+class Mirror:
+    """Keeps MLflow up to date during a run, from a thread of its own that can neither stop the run nor delay its end.
+
+    At the first failure it calls `warn` and stops; `sync` fills the gap later. Start it after the heavy imports: its
+    thread imports mlflow, and creates the database if need be, while the first seed is being aligned.
+
+    Args:
+        root: The folder of the study.
+        uri: An MLflow tracking URI.
+        warn: Takes one sentence; called at most once, from the thread or from `close`.
+    """
+
+    def __init__(self, root: str | Path, uri: str, warn: Callable[[str], None]) -> None:
+        self._root, self._uri, self._warn = Path(root), uri, warn
+        self._news = threading.Event()  # a queue of length one, for a sync writes all that is new
+        self._news.set()
+        self._closing = threading.Event()
+        self._once = threading.Lock()
+        self._complete = False
+        self._thread = threading.Thread(target=self._run, name="mlflow-mirror", daemon=True)
+        self._thread.start()
+
+    def unit_finished(self) -> None:
+        """There are new records. Returns at once."""
+        self._news.set()
+
+    def close(self, timeout: float = 30.0) -> bool:
+        """Let the mirror catch up for at most `timeout` seconds; True if it now holds all the records."""
+        self._closing.set()
+        self._news.set()
+        self._thread.join(timeout)
+        if self._thread.is_alive():
+            self._warn_once(f"MLflow is not up to date after {timeout:g} s; `kerf sync {self._root}` completes it")
+        return self._complete
+
+    def _run(self) -> None:
+        try:
+            while not self._complete:
+                self._news.wait()
+                self._news.clear()
+                closing = self._closing.is_set()
+                sync(self._root, self._uri, running=not closing)
+                self._complete = closing
+        except KerfError as error:
+            self._warn_once(str(error))
+        except Exception as error:  # whatever a tracking library does wrong must not cost the run; it is reported
+            self._warn_once(f"MLflow is no longer kept up to date ({type(error).__name__}: {error})")
+
+    def _warn_once(self, sentence: str) -> None:
+        if self._once.acquire(blocking=False):
+            self._warn(sentence)
+
+
+class _Writer:
+    """Writes the runs of one study to one MLflow. A run is complete when it has the tag `kerf.digest`, set last."""
+
+    def __init__(self, store: Store, manifest: Mapping[str, Any], uri: str) -> None:
+        from mlflow import MlflowClient
+
+        self.store, self.manifest = store, manifest
+        self.client = MlflowClient(tracking_uri=uri)
+        self.experiment = experiment(self.client, manifest["name"], uri)
+        self.study = hashlib.sha256((store.path / "study.json").read_bytes()).hexdigest()[:16]
+        self.spans = {e["unit"]: (e["started"], e["started"] + e["seconds"]) for e in store.timing() if "unit" in e}
+        self.parent = ""
+        self.runs: dict[str, list[Any]] = {}
+        token = None
+        while token != "":
+            page = self.client.search_runs([self.experiment], f"tags.`kerf.study` = '{self.study}'", page_token=token)
+            token = page.token or ""
+            for run in page:
+                self.runs.setdefault(run.data.tags["kerf.unit"], []).append(run)
+
+    def write_study(self, running: bool) -> int:
+        """Create or complete the run of the study itself, the parent of all the others; 1 if there was need to."""
+        paths = [path for path in (self.store.path / name for name in ATTACHED) if path.exists()]
+        digest = _hash([(path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in paths])
+        finished = paths[-1].name == ATTACHED[-1]
+        status = "FINISHED" if finished else "RUNNING" if running else "KILLED"
+        found = self.runs.get("study", [])
+        if found:
+            self.parent = found[0].info.run_id
+            if found[0].data.tags.get("kerf.digest") == digest and found[0].info.status == status:
+                return 0
+        else:
+            name = f"{self.manifest['name']}@{self.manifest['recipe_hash'][:8]}"
+            begun = (self.store.path / "study.json").stat().st_mtime
+            self.parent = self._begin("study", name, _milliseconds(begun), {})
+        self._fill(self.parent, parameters(self.manifest, "study"), [], 0)
+        for path in paths:
+            self.client.log_artifact(self.parent, str(path))
+        if status == "RUNNING":
+            self.client.update_run(self.parent, status)
+        else:
+            self.client.set_terminated(self.parent, status, _milliseconds(paths[-1].stat().st_mtime))
+        self.client.set_tag(self.parent, "kerf.digest", digest)
+        return 1
+
+    def write_unit(self, unit: Unit) -> int:
+        """Write the run of a finished unit; 1 if there was need to."""
+        digest, attacks = self.store.digest(unit), attack_folders(self.store.path, unit.name)
+        standing = self._standing(unit.name, digest)
+        if standing is not None:
+            return self._write_attacks(standing.info.run_id, attacks, standing.data.tags)
+        self.store.finished(unit, verify=True)
+        done = (self.store.path / unit.name / "done.json").stat().st_mtime
+        params = parameters(self.manifest, "align" if unit.arm == ALIGNED else "arm", unit.arm, unit.seed)
+        numbers = unit_numbers(self.store.path / unit.name)
+        span = self.spans.get(unit.name, (done, done))
+        run = self._write(unit.name, unit.name.removeprefix("cells/"), digest, params, numbers, span)
+        self._write_attacks(run, attacks, {})
+        return 1
+
+    def write_summaries(self) -> int:
+        """Write a run for each arm in the table of effects; the number of runs written."""
+        path = self.store.path / "effects.parquet"
+        written = 0
+        for arm, numbers in sorted(summary_numbers(path).items()) if path.exists() else ():
+            digest = _hash([arm, numbers])
+            if self._standing(f"summary/{arm}", digest) is None:
+                done = path.stat().st_mtime
+                params = parameters(self.manifest, "summary", arm)
+                self._write(f"summary/{arm}", f"{arm}/summary", digest, params, numbers, (done, done))
+                written += 1
+        return written
+
+    def _write_attacks(self, run: str, folders: Sequence[Path], tags: Mapping[str, str]) -> int:
+        """Add the numbers of attacks on a unit to its `run`, whose tags are `tags`; 1 if there was need to."""
+        digests = {
+            hashlib.sha256((folder / "done.json").read_bytes()).hexdigest()[:_SHORT]: folder for folder in folders
+        }
+        there = {digest for tag, value in tags.items() if tag.startswith(_ATTACKS) for digest in value.split()}
+        if set(digests) <= there:
+            return 0
+        _log_attacks(self.client, run, [folder for digest, folder in digests.items() if digest not in there])
+        mirrored = sorted(there | set(digests))
+        whole = _LONGEST_TAG // (_SHORT + 1)
+        for i, first in enumerate(range(0, len(mirrored), whole)):
+            self.client.set_tag(run, f"{_ATTACKS}.{i}" if i else _ATTACKS, " ".join(mirrored[first : first + whole]))
+        return 1
+
+    def _standing(self, unit: str, digest: str) -> Any | None:
+        """A unit's run, if it is complete; deletes those that are not, or that mirror other records."""
+        stands = None
+        for run in self.runs.get(unit, []):
+            tags = run.data.tags
+            if stands is None and tags.get("kerf.digest") == digest and tags.get("mlflow.parentRunId") == self.parent:
+                stands = run
+            else:
+                self.client.delete_run(run.info.run_id)
+        return stands
+
+    def _write(
+        self,
+        unit: str,
+        name: str,
+        digest: str,
+        params: Mapping[str, str],
+        numbers: list[Number],
+        span: tuple[float, float],
+    ) -> str:
+        start, end = map(_milliseconds, span)
+        run = self._begin(unit, name, start, {"mlflow.parentRunId": self.parent})
+        self._fill(run, params, numbers, end)
+        self.client.set_terminated(run, "FINISHED", end)
+        self.client.set_tag(run, "kerf.digest", digest)
+        return run
+
+    def _begin(self, unit: str, name: str, start: int, tags: Mapping[str, str]) -> str:
+        tags = {"kerf.study": self.study, "kerf.unit": unit, **tags}
+        run_id: str = self.client.create_run(self.experiment, start, tags, name).info.run_id
+        return run_id
+
+    def _fill(self, run: str, params: Mapping[str, str], numbers: list[Number], timestamp: int) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+
+        self.client.log_batch(run, params=[Param(key, value) for key, value in params.items()])
+        metrics = [Metric(n.name, n.value, timestamp, n.step) for n in numbers]
+        for start in range(0, len(metrics), _BATCH):
+            self.client.log_batch(run, metrics=metrics[start : start + _BATCH])
+        source = json.dumps({"uri": str((self.store.path / "battery.parquet").absolute())})
+        battery = Dataset("battery", self.manifest["battery_hash"][:_DIGEST], "local", source)
+        self.client.log_inputs(run, [DatasetInput(battery, [InputTag("mlflow.data.context", "evaluation")])])
+
+
+def _log_attacks(client: Any, run: str, folders: Sequence[Path]) -> None:
+    """Log the numbers of attacks, each at the time of its record: what is logged twice stays one point. Their telling
+    scenarios become artifacts, with the pictures if there are any."""
+    from mlflow.entities import Metric
+
+    metrics = [
+        Metric(n.name, n.value, _milliseconds((folder / "done.json").stat().st_mtime), n.step)
+        for folder in folders
+        for n in attack_numbers(folder)
+    ]
+    for start in range(0, len(metrics), _BATCH):
+        client.log_batch(run, metrics=metrics[start : start + _BATCH])
+    for folder in folders:
+        place = f"attacks/{folder.parent.name}/{folder.name}"
+        for path in sorted(folder.glob("telling*")):
+            client.log_artifact(run, str(path), place)
+
+
+def experiment(client: Any, name: str, uri: str) -> str:
+    """The id of the experiment `name`; created if need be, with artifacts beside the database if that is SQLite."""
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        database = _sqlite_path(uri)
+        artifacts = None if database is None else (database.parent / "mlflow-artifacts").as_uri()
+        try:
+            created: str = client.create_experiment(name, artifacts, {"kerf.recipe": name})
+            return created
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another study of this recipe was quicker
+                raise
+            found = client.get_experiment_by_name(name)
+    if found.lifecycle_stage == "deleted":
+        number = found.experiment_id
+        raise KerfError(
+            f"the MLflow experiment {name!r} is deleted: `mlflow experiments restore --experiment-id {number}`"
+        )
+    experiment: str = found.experiment_id
+    return experiment
+
+
+@contextmanager
+def explained(root: Path, uri: str) -> Iterator[None]:
+    """Sets MLflow up for `uri`, and turns what it raises into one sentence."""
+    for key, value in _ENVIRONMENT.items():
+        os.environ.setdefault(key, value)
+    for noisy in ("mlflow.store.db.utils", "alembic", "urllib3.connectionpool"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)  # migrations and retries: what fails is raised
+    try:
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        database = _sqlite_path(uri)
+        if database is not None:  # MLflow retries a database that cannot be opened for minutes
+            database.parent.mkdir(parents=True, exist_ok=True)
+            sqlite3.connect(database).execute("PRAGMA schema_version").connection.close()
+        yield
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError, ImportError) as error:
+        why = textwrap.shorten(without_passwords_of(uri, str(error)), 600) or type(error).__name__
+        raise KerfError(
+            f"MLflow at {without_password(uri)} cannot be written ({why}); the records in {root} are safe, and "
+            f"`kerf sync {root}` completes MLflow later"
+        ) from error
+
+
+def _sqlite_path(uri: str) -> Path | None:
+    if not uri.startswith("sqlite:///"):
+        return None
+    return Path(uri.removeprefix("sqlite:///").partition("?")[0]).absolute()
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
+
+
+def _milliseconds(seconds: float) -> int:
+    return int(seconds * 1000)
