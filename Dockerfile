@@ -15,7 +15,7 @@ ARG PIP_EXTRA_INDEX_URL
 
 # What Kerf needs, before Kerf: it changes less often. setuptools finds no packages here yet.
 WORKDIR /opt/kerf
-COPY pyproject.toml constraints.txt ./
+COPY pyproject.toml setup.py constraints.txt ./
 RUN touch README.md LICENSE && pip install --no-cache-dir -c constraints.txt '.[s3]'
 
 COPY README.md LICENSE ./

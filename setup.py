@@ -5,9 +5,12 @@ from setuptools import find_packages, setup
 FOLDERS = ("lab", "generators", "agents", "runs")
 
 setup(
-    packages=[
-        f"kerf.{name}" for name in find_packages(include=[pattern for top in FOLDERS for pattern in (top, f"{top}.*")])
-    ],
+    packages=[f"kerf.{name}" for top in FOLDERS for name in find_packages(include=[top, f"{top}.*"])],
     package_dir={f"kerf.{top}": top for top in FOLDERS},
-    package_data={"kerf.runs": ["submit/templates/*", "submit/*.json", "recipe/builtin/*.yaml", "revision.txt"]},
+    package_data={
+        **{f"kerf.{top}": ["py.typed"] for top in FOLDERS},
+        "kerf.runs": ["py.typed", "revision.txt"],
+        "kerf.runs.recipe": ["builtin/*.yaml"],
+        "kerf.runs.submit": ["templates/*", "*.json"],
+    },
 )

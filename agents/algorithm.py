@@ -60,9 +60,9 @@ class KerfAlgorithm(PPO):
     """PPO on whole batches of scenarios. `train()` is one iteration: ask, play, learn, tell.
 
     Iteration k draws its scenarios from `SeedSequence(seed, spawn_key=(k,))`, and the numbers that pick the actions
-    from a stream of their own (`kerf.agents.config.ACTIONS`). Ray must have been initialised if env runners or learners are
-    remote; otherwise nothing here needs it. A checkpoint (`save_to_path`, `from_checkpoint`) is a pickle: for resuming
-    one's own runs only.
+    from a stream of their own (`kerf.agents.config.ACTIONS`). Ray must have been initialised if env runners or learners
+    are remote; otherwise nothing here needs it. A checkpoint (`save_to_path`, `from_checkpoint`) is a pickle: for
+    resuming one's own runs only.
 
     The result of `train()` holds, as plain floats, `env_runners/{elicited, penalised, return_utility, return_penalty,
     advantage_std, num_env_steps_sampled_lifetime}`, `env_runners/score` if the objective is not `elicit`, and

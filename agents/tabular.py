@@ -137,7 +137,8 @@ def listed(world: World) -> Listed:
     """
     if not isinstance(world, Listed):
         raise KerfError(
-            f"world {world.name} does not list its situations (kerf.lab.world.Listed); tables and exact gradients need that"
+            f"world {world.name} does not list its situations (kerf.lab.world.Listed); "
+            "tables and exact gradients need that"
         )
     if world.horizon != 1:
         raise KerfError(f"world {world.name} has {world.horizon} steps; tables and exact gradients need a world of one")

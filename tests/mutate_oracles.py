@@ -242,8 +242,8 @@ def fate(mutation: Mutation) -> Fate:
     package = mutation.file.split("/")[0]
     with tempfile.TemporaryDirectory(prefix="kerf-mutant-") as name:
         folder = Path(name)
-        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
-        mutant = folder / mutation.file
+        shutil.copytree(ROOT / package, folder / "kerf" / package, ignore=shutil.ignore_patterns("__pycache__"))
+        mutant = folder / "kerf" / mutation.file
         mutant.write_text(mutant.read_text().replace(mutation.old, mutation.new))
         process = _context().Process(target=_ask, args=(mutation, name))
         process.start()
@@ -276,7 +276,8 @@ def _ask(mutation: Mutation, folder: str) -> None:
         os.dup2(printed.fileno(), 1)
         os.dup2(printed.fileno(), 2)
     sys.path.insert(0, folder)
-    module = importlib.import_module(mutation.file.removesuffix(".py").removesuffix("/__init__").replace("/", "."))
+    name = mutation.file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    module = importlib.import_module(f"kerf.{name}")
     if not str(module.__file__).startswith(folder):
         raise RuntimeError(f"{module.__file__} is in use, not its copy in {folder}")
     main: Any = importlib.import_module("kerf.runs.cli").main

@@ -40,7 +40,8 @@ def imports(tree: ast.AST) -> Iterator[str]:
 
 
 def imported(path: Path) -> set[str]:
-    return set(imports(ast.parse(path.read_text(), str(path))))
+    """What a file imports; of ours without `kerf.`, as the folders are called."""
+    return {name.removeprefix("kerf.") for name in imports(ast.parse(path.read_text(), str(path)))}
 
 
 def within(name: str, module: str) -> bool:

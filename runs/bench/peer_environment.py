@@ -21,7 +21,6 @@ from kerf.runs.records import atomic_io as disk
 
 REQUIREMENTS = ("rejax==0.1.3", "gymnax==0.0.9", "jax==0.10.*", "stable-baselines3>=2.7,<3")
 FOLDER = Path("out/peers")
-ROOT = Path(__file__).parents[2]
 
 _MADE = "made.json"
 _LAST_LINES = 5
@@ -43,7 +42,7 @@ def peer_python(
     """
     home = folder.resolve() / "environment"
     python = home / ("Scripts" if os.name == "nt" else "bin") / "python"
-    visible = list(dict.fromkeys([sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), str(ROOT)]))
+    visible = list(dict.fromkeys([sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]))
     recipe = {"requirements": list(requirements), "visible": visible, "python": sys.version}
     digest = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()
     made = home / _MADE
@@ -58,7 +57,9 @@ def peer_python(
     packages = _call(
         [str(python), "-I", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], "start Python"
     )
-    (Path(packages.strip()) / "kerf_overlay.pth").write_text("\n".join(visible) + "\n")
+    # `addsitedir`, unlike a bare path, reads the .pth files there too: an editable Kerf is found by one
+    lines = [f"import site; site.addsitedir({path!r})" for path in visible]
+    (Path(packages.strip()) / "kerf_overlay.pth").write_text("\n".join(lines) + "\n")
     # -I: a PYTHONPATH must not hide the overlay's own pip and packages
     pip = [str(python), "-I", "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-input"]
     _call([*pip, *(["--no-index"] if offline else []), *requirements], f"install the peers into {home}")

@@ -32,11 +32,11 @@ ENOUGH = 3_000_000_000
 """Bytes: with GPU libraries, or all packages twice, it would be far more."""
 
 ASKED = """
-import importlib.metadata, json, os, pathlib, pwd, torch, runs, kerf.runs.records.provenance
+import importlib.metadata, json, os, pwd, torch, kerf.runs.records.provenance
 print(json.dumps({
     "user": [os.getuid(), os.getgid(), pwd.getpwuid(os.getuid()).pw_dir],
     "gpu": torch.version.cuda,
-    "revision": kerf.runs.records.provenance.revision(pathlib.Path(runs.__file__).parents[1]),
+    "revision": kerf.runs.records.provenance.code()["revision"],
     "versions": {one.name.lower().replace("_", "-"): one.version for one in importlib.metadata.distributions()},
 }))
 """

@@ -23,14 +23,14 @@ print(round(1 / float(seen[0, world.observations.index("time")])))
 
 def test_a_constant_of_another_file_is_compiled_anew(tmp_path: Path) -> None:
     """The horizon stands in `fields.py`, the kernel that divides by it in `kernel.py`."""
-    shutil.copytree(Path(lab.__file__).parent, tmp_path / "lab", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(Path(lab.__file__).parent, tmp_path / "kerf" / "lab", ignore=shutil.ignore_patterns("__pycache__"))
 
     def horizon() -> int:
         told = subprocess.run([sys.executable, "-c", TOLD], cwd=tmp_path, capture_output=True, text=True, check=True)
         return int(told.stdout)
 
     assert horizon() == 24
-    fields = tmp_path / "lab" / "worlds" / "station" / "fields.py"
+    fields = tmp_path / "kerf" / "lab" / "worlds" / "station" / "fields.py"
     fields.write_text(fields.read_text().replace("HORIZON = 24", "HORIZON = 28"))
     assert horizon() == 28
-    assert len(list((tmp_path / "lab" / "__pycache__").glob("compiled-*"))) == 2
+    assert len(list((tmp_path / "kerf" / "lab" / "__pycache__").glob("compiled-*"))) == 2

@@ -75,7 +75,7 @@ class Half:
 
 
 RECIPES = ", ".join(built_in_recipes())
-SMOKE = yaml.safe_load(Path(__file__, "../../../runs/recipes/smoke.yaml").resolve().read_text())
+SMOKE = yaml.safe_load(Path(__file__, "../../../../runs/recipe/builtin/smoke.yaml").resolve().read_text())
 
 MISTAKES = {
     # unknown fields, wherever they stand

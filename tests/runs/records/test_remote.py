@@ -109,7 +109,8 @@ def test_other_versions_and_other_studies_are_not_overwritten_there(here, tmp_pa
 def test_many_processes_of_one_machine_fetch_the_same_at_once(here, tmp_path):
     elsewhere(tmp_path).push()
     script = (
-        "import sys; from pathlib import Path; from kerf.runs.records.remote import mark, remote_of; from kerf.runs.records.store import Unit\n"
+        "import sys; from pathlib import Path\n"
+        "from kerf.runs.records.remote import mark, remote_of; from kerf.runs.records.store import Unit\n"
         "root = Path(sys.argv[1]); sys.stdin.readline(); mark(root, sys.argv[2])\n"
         "remote = remote_of(root); remote.pull_unit(Unit('penalised', 0)); remote.pull()\n"
     )

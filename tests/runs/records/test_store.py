@@ -181,7 +181,7 @@ class TestTables:
             write_cell(Store(sys.argv[1]), CELL)
         """
         write_cell(Store(tmp_path / "a"), CELL)
-        environment = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": str(Path(__file__).parents[2])}
+        environment = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": str(Path(__file__).parents[3])}
         subprocess.run(in_another_process(code, tmp_path / "b"), check=True, env=environment)
         first, second = (files(tmp_path / name) for name in "ab")
         assert {k: v for k, v in first.items() if k != "timing.jsonl"} == {
