@@ -3,40 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
 from kerf.generators.adversary import FRESH, Adversary, Kept, Outcome, Proposal
 from kerf.generators.base import GeneratorSettings
+from kerf.generators.learned_settings import LearnedSettings
 from kerf.generators.memory import Memory
-from kerf.generators.replay import Share, Slots
 from kerf.lab.scenario import Scenarios
 from kerf.lab.world import World
-
-
-class LearnedSettings(GeneratorSettings):
-    """Settings of `learned`."""
-
-    hidden: Annotated[int, Field(ge=1, le=1024)] = 64
-    """Units of the hidden layer."""
-
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.01
-    """Of Adam."""
-
-    entropy: Annotated[float, Field(ge=0, le=10)] = 0.02
-    """Weight of the policy's entropy (nats, summed over the fields), which keeps it from settling on one forgery."""
-
-    epochs: Annotated[int, Field(ge=1, le=64)] = 4
-    """Passes over the scores of each batch, with clipped importance weights (Schulman et al. 2017)."""
-
-    share: Share = 0.3
-    """Share of the scenarios whose base is one that scored before, once any has."""
-
-    memory: Slots = 256
-    """How many bases are remembered."""
 
 
 class Learned(Adversary):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from kerf.generators.learned import LearnedSettings
+    from kerf.generators.learned_settings import LearnedSettings
 
 _WEIGHTS = 0x6C6561726E
 """Seed of the first weights: the same for all, so that parts of one population are asked of one and the same policy."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from kerf.runs.submit.commands import COMMANDS
 from kerf.runs.sweep.command import sweep
 
 if TYPE_CHECKING:
-    from kerf.runs.recipe.model import Recipe
+    pass
 
 
 REFUSED = 2
@@ -90,6 +89,7 @@ def run(
             get_ready()  # which takes seconds: meanwhile the recipe is read and checked
     from kerf.runs.execution.preflight import check_out
     from kerf.runs.recipe.files import load_recipes
+    from kerf.runs.recipe.folders import study_folders
     from kerf.runs.records.remote import pull
 
     loaded = load_recipes(recipe, preset, sets, seeds, variant)
@@ -98,7 +98,7 @@ def run(
         pull(folders[name])
         check_out(folders[name], asked)
 
-    from kerf.runs.cluster.attach import joined
+    from kerf.runs.execution.attach import joined
     from kerf.runs.study import run_study
     from kerf.runs.tracking.studies import default_uri
 
@@ -123,6 +123,7 @@ def check(
     """Check RECIPE and show what it comes to. Writes nothing."""
     from kerf.runs.execution.preflight import check_out
     from kerf.runs.recipe.files import load_recipes
+    from kerf.runs.recipe.folders import study_folders
     from kerf.runs.recipe.text import recipe_text
 
     loaded = load_recipes(recipe, preset, sets, seeds, variant)
@@ -131,16 +132,6 @@ def check(
         if out is not None:
             check_out(folders[name], asked)
         terminal().print(recipe_text(asked, folders[name]))
-
-
-def study_folders(
-    loaded: Mapping[str, Recipe], preset: str | None, sets: tuple[str, ...], seeds: int | None, out: Path | None
-) -> dict[str, Path]:
-    """The folder of each variant's study: in `out`, one below it if there are several, or under `out/`."""
-    changed = bool(sets) or seeds is not None
-    if out is None:
-        return {name: default_out(asked, preset, changed) for name, asked in loaded.items()}
-    return {name: out / name if len(loaded) > 1 else out for name in loaded}
 
 
 @main.command()
@@ -384,11 +375,3 @@ def bench_sweep(json_file: Path | None) -> None:
 
 for command in (*COMMANDS, cluster):
     main.add_command(command)
-
-
-def default_out(recipe: Recipe, preset: str | None, changed: bool) -> Path:
-    """`out/<name>-<preset>`, with the hash's first digits if the recipe was changed on the command line."""
-    from kerf.runs.recipe.model import recipe_hash
-
-    words = [recipe.name, *([preset] if preset else []), *([recipe_hash(recipe)[:8]] if changed else [])]
-    return Path("out") / "-".join(words)

@@ -55,7 +55,7 @@ def run_study(
         KerfError: for a folder that cannot take the study, or a GPU that is asked for and not there.
     """
     from kerf.runs.execution.measurements import make_battery
-    from kerf.runs.execution.pool import prepare
+    from kerf.runs.execution.study_units import prepare
 
     check_gpus(recipe)
     prepare(recipe)
@@ -162,8 +162,10 @@ class _Study:
         todo = [unit for unit in (*aligned, *cells) if unit not in finished and unit.seed not in barred]
         if not todo:
             return self._gate_code()
-        from kerf.runs.execution.pool import Pool, cpus_needed, modules_of, needs_ray, ray_for, train
+        from kerf.runs.execution.local_ray import ray_for
+        from kerf.runs.execution.pool import Pool
         from kerf.runs.execution.progress import Display
+        from kerf.runs.execution.study_units import cpus_needed, modules_of, needs_ray, train
         from kerf.runs.recipe.arms import needs
 
         arms = self._recipe.resolve()

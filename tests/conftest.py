@@ -31,7 +31,7 @@ def one_ray() -> Iterator[None]:
     they would fork their workers; so it ends with the file."""
     import torch
 
-    from kerf.runs.execution.pool import local_ray
+    from kerf.runs.execution.local_ray import local_ray
 
     torch.set_num_threads(1)
     with local_ray(RAY_CPUS):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,6 +58,138 @@ def test_imports_point_one_way(path: Path) -> None:
     package = path.relative_to(ROOT).parts[0]
     tops = {name.split(".")[0] for name in imported(path)}
     assert tops & {*PACKAGES, "tests"} <= MAY_IMPORT[package]
+
+
+CIRCLES = {
+    "a world is played by rollout, and what it scores are rollout's trajectories (annotations)": {
+        "lab.world",
+        "lab.rollout",
+    },
+    "a generator asked on workers makes the generator of each part (imported when one is made)": {
+        "generators.registry",
+        "generators.distributed",
+    },
+    "a network holds its packed form, which is made of it (annotations)": {"agents.network", "agents.passes"},
+    "RLlib's config names the classes that it configures, and they read it": {
+        "agents.config",
+        "agents.algorithm",
+        "agents.env_runner",
+        "agents.learner",
+    },
+}
+"""The circles of imports that stay, by the reason why. Imports within functions and for annotations count too."""
+
+FLOORS = 21
+"""Modules above one another, circles taken as one: the longest way down through imports."""
+
+ROOMS = (
+    {"console"},
+    {"records"},
+    {"paths"},
+    {"options"},
+    {"recipe"},
+    {"execution"},
+    {"tracking", "report"},
+    {"exact", "attacks"},
+    {"study"},
+    {"sweep"},
+    {"cluster", "submit"},
+    {"bench"},
+    {"oracles"},
+    {"cli"},
+    {"__main__"},
+)
+"""What lies in `runs`, lowest first. Nothing imports from above, and rooms on a floor do not import each other, except
+that jobs go to the local cluster, which is kept beside them."""
+
+
+def modules() -> dict[str, Path]:
+    """All modules of ours by dotted name, without `kerf.`."""
+    return {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in sources(*PACKAGES)
+    }
+
+
+def arrows() -> dict[str, set[str]]:
+    """Which modules of ours each one imports, wherever in the file."""
+    ours = modules()
+    found = {}
+    for name, path in ours.items():
+        targets = {word if word in ours else word.rpartition(".")[0] for word in imported(path)}
+        found[name] = (targets & set(ours)) - {name}
+    return found
+
+
+def circles(graph: dict[str, set[str]]) -> list[set[str]]:
+    """Strongly connected components of more than one module (Kosaraju), those imported by others first."""
+    order: list[str] = []
+    seen: set[str] = set()
+
+    def visit(name: str, of: dict[str, set[str]], into: list[str]) -> None:
+        seen.add(name)
+        for target in sorted(of[name]):
+            if target not in seen:
+                visit(target, of, into)
+        into.append(name)
+
+    for name in graph:
+        if name not in seen:
+            visit(name, graph, order)
+    users: dict[str, set[str]] = {name: set() for name in graph}
+    for name, targets in graph.items():
+        for target in targets:
+            users[target].add(name)
+    seen.clear()
+    found = []
+    for name in reversed(order):
+        if name not in seen:
+            together: list[str] = []
+            visit(name, users, together)
+            found.append(set(together))
+    return [component for component in found if len(component) > 1]
+
+
+def floors(graph: dict[str, set[str]]) -> int:
+    """Modules on the longest way down; a circle is one."""
+    one = {name: min(circle) for circle in circles(graph) for name in circle}
+    below: dict[str, set[str]] = {}
+    for name, targets in graph.items():
+        at = one.get(name, name)
+        below.setdefault(at, set()).update({one.get(target, target) for target in targets} - {at})
+
+    @functools.cache
+    def height(name: str) -> int:
+        return 1 + max(map(height, below[name]), default=0)
+
+    return max(map(height, below))
+
+
+def test_circles_of_imports_are_those_that_have_a_reason() -> None:
+    assert sorted(map(sorted, circles(arrows()))) == sorted(map(sorted, CIRCLES.values()))
+
+
+def test_circles_and_floors_are_found_in_a_graph_that_has_some() -> None:
+    graph = {"a": {"b"}, "b": {"c"}, "c": {"b", "d"}, "d": set(), "e": {"e2"}, "e2": {"e"}}
+    assert circles(graph) in ([{"b", "c"}, {"e", "e2"}], [{"e", "e2"}, {"b", "c"}])
+    assert floors(graph) == 3
+
+
+def test_there_are_no_more_floors_than_said() -> None:
+    assert floors(arrows()) <= FLOORS
+
+
+def test_nothing_in_runs_imports_from_above() -> None:
+    floor = {room: number for number, rooms in enumerate(ROOMS) for room in rooms}
+    up = [
+        (name, target)
+        for name, targets in arrows().items()
+        for target in targets
+        if name.count(".") and target.startswith("runs.") and name.startswith("runs.")
+        for below, above in [((*name.split("."), "__init__")[1], (*target.split("."), "__init__")[1])]
+        if below != above and floor[above] >= floor[below] and {above, below} != {"cluster", "submit"}
+    ]
+    assert sorted(up) == []
 
 
 @pytest.mark.parametrize(

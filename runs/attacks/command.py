@@ -21,7 +21,7 @@ from kerf.runs.attacks.run_attacks import attack_all
 from kerf.runs.attacks.show import show_attack
 from kerf.runs.attacks.table import write_attack_report
 from kerf.runs.attacks.target import asked_arms, policy_stem, study_of
-from kerf.runs.execution.pool import local_ray
+from kerf.runs.execution.local_ray import local_ray
 from kerf.runs.recipe.attack_plan import (
     BATCH,
     BUDGET,
@@ -129,7 +129,7 @@ def _attack_study(asked: Asked, store: Store, units: Sequence[Unit], console: Co
             raise KerfError(f"{name} is for a policy outside of a study; {store.path} knows its own")
     if units and asked.arms:
         raise KerfError(f"--arm is for a whole study, and {asked.target} is one agent")
-    seeds = [units[0].seed] if units else finished_seeds(store, recipe)
+    seeds = [units[0].seed] if units else finished_seeds(store, recipe.seed_numbers, recipe.arms)
     agents = list(units) or targets(asked_arms(asked.arms, recipe, store), seeds)
     if asked.everything:
         generators, strengths = whole_grid(recipe.resolve())

@@ -17,6 +17,7 @@ import numpy as np
 
 from kerf.lab.errors import KerfError
 from kerf.lab.seeds import entropy
+from kerf.runs.recipe.attack_plan import LATENT, RADII
 from kerf.runs.records.remote import published
 from kerf.runs.records.store import ALIGNED, Store, Unit
 
@@ -25,12 +26,6 @@ if TYPE_CHECKING:
     from kerf.lab.world import World
     from kerf.runs.execution.training_log import Progress
     from kerf.runs.recipe.model import Recipe
-
-LATENT = "latent"
-"""Stem of the record, and the folder of all of them."""
-
-RADII = (0.1, 0.25, 0.5, 1.0)
-"""The usual radii, in units of what the seed's aligned agent resists."""
 
 SCENARIOS = 1024
 """Forged scenarios for each agent."""

@@ -8,11 +8,11 @@ from rich.console import Console
 
 from kerf.lab.errors import KerfError
 from kerf.runs.attacks.command import DONE, FAILED, Asked
-from kerf.runs.attacks.latent import LATENT, RADII, SCENARIOS, latent_unit
+from kerf.runs.attacks.latent import SCENARIOS, latent_unit
 from kerf.runs.attacks.latent_report import units_on, write_latent_report
 from kerf.runs.attacks.run_attacks import do_all
 from kerf.runs.attacks.target import asked_arms, study_of
-from kerf.runs.recipe.attack_plan import targets
+from kerf.runs.recipe.attack_plan import LATENT, RADII, targets
 from kerf.runs.recipe.files import load_recipe
 from kerf.runs.recipe.model import Recipe
 from kerf.runs.records.atomic_io import held
@@ -53,7 +53,7 @@ def latent_command(asked: Asked, radii: Sequence[float], console: Console) -> in
         raise KerfError(
             f"{store.path}: its agents are linear (network.hidden=[]), so there is nothing inside to perturb"
         )
-    seeds = finished_seeds(store, recipe)
+    seeds = finished_seeds(store, recipe.seed_numbers, recipe.arms)
     tables = _tables(recipe)
     for name in asked.arms:
         if name in tables:

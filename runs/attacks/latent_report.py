@@ -18,8 +18,9 @@ from rich.text import Text
 
 from kerf.lab.errors import KerfError
 from kerf.lab.metrics import attack_metric
-from kerf.runs.attacks.latent import LATENT, LatentUnit
+from kerf.runs.attacks.latent import LatentUnit
 from kerf.runs.attacks.records import attack_effects
+from kerf.runs.recipe.attack_plan import LATENT
 from kerf.runs.records.atomic_io import explained
 from kerf.runs.records.store import ALIGNED, Store, Unit
 from kerf.runs.report.table import metrics_table, reading, to_text

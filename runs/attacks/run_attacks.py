@@ -85,7 +85,8 @@ def do_all(
     todo = [unit for unit in units if not store.finished(unit, verify=True)]
     if not todo:
         return True
-    from kerf.runs.execution.pool import Pool, ray_for
+    from kerf.runs.execution.local_ray import ray_for
+    from kerf.runs.execution.pool import Pool
 
     num_workers = min(workers or os.cpu_count() or 1, len(todo))
 

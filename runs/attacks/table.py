@@ -122,7 +122,7 @@ def show_attacks(store: Store, console: Console) -> None:
     """Print the report of all attacks on a study, of which there must be some; writes nothing."""
     recipe = load_recipe(str(store.path / "recipe.yaml"))
     console.print()
-    console.print(attack_report(store, recipe, finished_seeds(store, recipe))[0])
+    console.print(attack_report(store, recipe, finished_seeds(store, recipe.seed_numbers, recipe.arms))[0])
 
 
 def _grid(grid: Grid, width: int) -> list[Table | Text]:

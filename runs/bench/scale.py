@@ -32,7 +32,8 @@ from kerf.lab.world import World, natural
 from kerf.lab.worlds import get_world
 from kerf.runs.bench.growth import FALSE_ALARMS, LEVEL, MISFIT, Growth, growth
 from kerf.runs.bench.timing import machine, one_quiet_thread, refuse_unwritable, write_figures
-from kerf.runs.execution.pool import Pool, local_ray
+from kerf.runs.execution.local_ray import local_ray
+from kerf.runs.execution.pool import Pool
 from kerf.runs.execution.unit import run_unit
 from kerf.runs.recipe.arms import needs
 from kerf.runs.recipe.files import load_recipe

@@ -34,7 +34,7 @@ from kerf.runs.bench.timing import (
     spread_text,
     write_figures,
 )
-from kerf.runs.execution.pool import local_ray
+from kerf.runs.execution.local_ray import local_ray
 
 PARTS = (SAMPLING, LEARNING, REST)
 

@@ -13,7 +13,7 @@ from typing import Any
 from ray.cluster_utils import Cluster
 
 from kerf.runs.cluster.local import DESCRIPTION
-from kerf.runs.execution.pool import LOOPBACK, OBJECT_STORE_BYTES
+from kerf.runs.execution.local_ray import LOOPBACK, OBJECT_STORE_BYTES
 from kerf.runs.records import atomic_io as disk
 
 

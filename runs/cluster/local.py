@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kerf.lab.errors import KerfError
+from kerf.runs.execution.processes import CLUSTER_MARK, end_marked, marked
 from kerf.runs.records import atomic_io as disk
 from kerf.runs.submit.job import Jobs
-from kerf.runs.submit.processes import CLUSTER_MARK, end_marked, marked
 
 DESCRIPTION = "cluster.json"
 TOKEN = "token"

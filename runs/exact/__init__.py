@@ -127,7 +127,7 @@ def examine(
     for name in only:
         if name not in arms:
             raise unknown_name(f"arm of {store.path}", name, arms)
-    seeds = finished_seeds(store, recipe)
+    seeds = finished_seeds(store, recipe.seed_numbers, recipe.arms)
     policies: dict[tuple[str, int], Policy] = {
         (arm, seed): load_policy(store.path / Unit(arm, seed).name / POLICY, world)
         for arm in (ALIGNED, *arms)

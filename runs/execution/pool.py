@@ -1,12 +1,9 @@
-"""Workers that do the units of a study, one at a time each, and the private Ray that some studies need for that."""
+"""Workers that do units of work, one at a time each: begun in order, tried again, set aside if they keep failing."""
 
 from __future__ import annotations
 
-import logging
-import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,12 +11,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from kerf.lab.errors import KerfError
-from kerf.runs.execution.forked_workers import CAN_FORK, ForkedCrew, get_ready, stop, will_fork
+from kerf.runs.execution.forked_workers import ForkedCrew, will_fork
 from kerf.runs.execution.worker import Crew, Fault, Task, Work, Worker, WorkerError
 from kerf.runs.recipe.model import Recipe
 from kerf.runs.records.atomic_io import DiskError
 from kerf.runs.records.remote import remote_of
-from kerf.runs.records.store import Named, Store, Unit
+from kerf.runs.records.store import Named, Store
 
 if TYPE_CHECKING:
     from kerf.runs.execution.training_log import Progress
@@ -32,17 +29,6 @@ BACKOFF = 1.0
 
 PATIENCE = 60.0
 """Seconds that units may wait for a worker before this is told."""
-
-LOOPBACK = "127.0.0.1"
-
-STARTS = 3
-"""Times that Ray is started, if it is too slow."""
-
-SLOW_START = "timed out during startup"
-"""What Ray says then."""
-
-OBJECT_STORE_BYTES = 128 * 2**20
-"""Weights and progress are all that passes between processes."""
 
 U = TypeVar("U", bound=Named)
 
@@ -62,114 +48,6 @@ class Failure:
     why: str
     traceback: str = ""
     disk: bool = False
-
-
-def train(
-    recipe: Recipe,
-    unit: Unit,
-    store: Store,
-    num_threads: int,
-    checkpoint_every: float | None = None,
-) -> Iterator[Progress]:
-    """What workers do: `kerf.runs.execution.unit.run_unit`, imported where it runs; a checkpoint every so many
-    seconds."""
-    from kerf.runs.execution.unit import run_unit
-    from kerf.runs.records.checkpoints import EVERY
-
-    return run_unit(recipe, unit, store, num_threads, EVERY if checkpoint_every is None else checkpoint_every)
-
-
-def modules_of(recipe: Recipe) -> list[str]:
-    """What `train` imports for `recipe` in particular: workers that are forked have it from the beginning."""
-    return ["kerf.runs.execution.ppo_trainer" if recipe.exact is None else "kerf.runs.execution.exact_trainer"]
-
-
-def prepare(recipe: Recipe) -> None:
-    """Have what workers of `recipe` need imported from now on, if they are going to be forked."""
-    if will_fork() and not needs_ray(recipe):
-        get_ready(modules_of(recipe))
-
-
-def cpus_needed(recipe: Recipe, num_workers: int) -> int:
-    """What Ray must have for so many units at a time: a logical CPU for each worker, and for each env runner and
-    learner that it may start. With fewer, these would wait for ever for the CPUs of the workers that wait for them.
-    """
-    return num_workers * (1 + max(training.num_env_runners + training.num_learners for training in recipe.trainings))
-
-
-def needs_ray(recipe: Recipe) -> bool:
-    """Whether the units of `recipe` need Ray: for env runners or learners of their own, for generators that are asked
-    on workers of their own, or to share out GPUs."""
-    return any(of.num_env_runners or of.num_learners or of.num_gpus_per_learner for of in recipe.trainings) or any(
-        arm.generator.ask_workers for arm in recipe.resolve().values()
-    )
-
-
-def ray_for(needed: bool, num_cpus: int) -> AbstractContextManager[None]:
-    """`local_ray` if it is needed, by the work or because processes cannot be forked here; else nothing."""
-    if not needed and CAN_FORK:
-        return nullcontext()
-    stop()  # what workers would be forked from
-    return local_ray(num_cpus)
-
-
-@contextmanager
-def local_ray(num_cpus: int) -> Iterator[None]:
-    """A private Ray on this machine's loopback address; a Ray that is initialised already is used and left alone."""
-    import ray
-
-    if ray.is_initialized():
-        yield
-        return
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    with on_loopback():
-        _start_ray(num_cpus)
-        try:
-            yield
-        finally:
-            ray.shutdown()
-
-
-def _start_ray(num_cpus: int) -> None:
-    """Start Ray; again if it is too slow, for it gives its own processes 30 s, which a busy machine may not have.
-
-    Raises:
-        KerfError: if it is too slow each time.
-    """
-    import ray
-
-    for left in reversed(range(STARTS)):
-        try:
-            ray.init(
-                address="local",
-                num_cpus=num_cpus,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                object_store_memory=OBJECT_STORE_BYTES,
-                _node_ip_address=LOOPBACK,
-            )
-            return
-        except Exception as error:  # it has no class of its own for that
-            if SLOW_START not in str(error):
-                raise
-            if not left:
-                raise KerfError(
-                    f"Ray did not start, {STARTS} times: {error} The machine may be too busy; try again later"
-                ) from error
-
-
-@contextmanager
-def on_loopback() -> Iterator[None]:
-    """Keeps Ray from turning a loopback address into the machine's outer one, as it does wherever it could cluster."""
-    from ray._private import ray_constants
-
-    could_cluster = ray_constants.ENABLE_RAY_CLUSTER
-    ray_constants.ENABLE_RAY_CLUSTER = False
-    try:
-        yield
-    finally:
-        ray_constants.ENABLE_RAY_CLUSTER = could_cluster
 
 
 @dataclass

@@ -17,7 +17,7 @@ from kerf.lab.worlds import get_world
 from kerf.runs.execution.measurements import NOISE_DRAWS, Measurements, final_scores, make_battery
 from kerf.runs.execution.training_log import Log, Progress
 from kerf.runs.recipe.arms import ResolvedArm, before, needs
-from kerf.runs.recipe.model import Recipe
+from kerf.runs.recipe.model import Recipe, recipe_hash
 from kerf.runs.records.checkpoints import EVERY, Checkpoints
 from kerf.runs.records.penalty_counts import write_doses
 from kerf.runs.records.remote import published
@@ -46,7 +46,7 @@ def run_unit(
     """
     arms = recipe.resolve()
     with published(store, unit, needs(arms, unit)):
-        checkpoints = Checkpoints(store, unit, recipe, checkpoint_every, stopping)
+        checkpoints = Checkpoints(store, unit, recipe_hash(recipe), checkpoint_every, stopping)
         if unit.arm == ALIGNED:
             yield from align(recipe, unit, store, num_threads, checkpoints)
         else:

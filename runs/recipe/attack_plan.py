@@ -34,6 +34,12 @@ BATCH = 512
 RECORD = "attack"
 """Stem of an attack's record."""
 
+LATENT = "latent"
+"""Stem of the record of an attack from inside the policy, and the folder of all of them."""
+
+RADII = (0.1, 0.25, 0.5, 1.0)
+"""The usual radii of those, in units of what the seed's aligned agent resists."""
+
 Count = Annotated[int, Field(ge=1, le=100_000_000)]
 
 

@@ -24,7 +24,6 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
-from kerf.runs.recipe.model import Recipe, recipe_hash
 from kerf.runs.records.atomic_io import explained
 from kerf.runs.records.provenance import code
 from kerf.runs.records.remote import remote_of
@@ -48,7 +47,8 @@ class Checkpoints:
     Args:
         store: The study's folder.
         unit: Whose.
-        recipe: What the unit is done by: a checkpoint of another recipe, or of another version of the code, is no use.
+        recipe_hash: Of the recipe that the unit is done by: a checkpoint of another one, or of another version of the
+            code, is no use.
         every: Seconds between two; 0: after every iteration.
         stopping: Says whether the unit is about to be stopped, so that one is due at once.
 
@@ -61,7 +61,7 @@ class Checkpoints:
         self,
         store: Store,
         unit: Unit,
-        recipe: Recipe,
+        recipe_hash: str,
         every: float = EVERY,
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -70,7 +70,7 @@ class Checkpoints:
         self._store, self._unit, self._every, self._stopping = store, unit, every, stopping
         self._name = f"{FOLDER}/{unit.name}"
         self._remote = remote_of(store.path)
-        self._made_by = {"unit": unit.name, "recipe_hash": recipe_hash(recipe), **_code()}
+        self._made_by = {"unit": unit.name, "recipe_hash": recipe_hash, **_code()}
         self._latest = time.monotonic()
 
     def newest(self) -> Mapping[str, State] | None:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kerf.lab.errors import KerfError
 from kerf.lab.exact.gate import Requirement
 from kerf.runs.records.store import ALIGNED, Store, Unit
-
-if TYPE_CHECKING:
-    from kerf.runs.recipe.model import Recipe
 
 
 def has_passed(store: Store, seed: int) -> bool:
@@ -18,23 +15,24 @@ def has_passed(store: Store, seed: int) -> bool:
     return bool(store.read_json(Unit(ALIGNED, seed), "gate")["passed"])
 
 
-def finished_seeds(store: Store, recipe: Recipe) -> list[int]:
-    """The seeds of a finished study that passed the gate.
+def finished_seeds(store: Store, seeds: Iterable[int], arms: Iterable[str]) -> list[int]:
+    """Of `seeds`, those that passed the gate, in a study whose `arms` are finished.
 
     Raises:
         KerfError: if the study is not finished, or none passed.
     """
-    unaligned = [Unit(ALIGNED, seed) for seed in recipe.seed_numbers if not store.finished(Unit(ALIGNED, seed))]
-    seeds = [] if unaligned else [seed for seed in recipe.seed_numbers if has_passed(store, seed)]
-    cells = [Unit(arm, seed) for arm in recipe.arms for seed in seeds]
+    asked = list(seeds)
+    unaligned = [Unit(ALIGNED, seed) for seed in asked if not store.finished(Unit(ALIGNED, seed))]
+    passed = [] if unaligned else [seed for seed in asked if has_passed(store, seed)]
+    cells = [Unit(arm, seed) for arm in arms for seed in passed]
     missing = unaligned or [cell for cell in cells if not store.finished(cell)]
     if missing:
         raise KerfError(
             f"{store.path}: the study is not finished ({missing[0].name} is missing); `kerf run` completes it"
         )
-    if not seeds:
+    if not passed:
         raise KerfError(f"{store.path}: no agent of this study has passed the gate, so there is nothing to examine")
-    return seeds
+    return passed
 
 
 def not_aligned(store: Store, seed: int) -> str:

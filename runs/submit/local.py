@@ -8,11 +8,11 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 
+from kerf.runs.execution.processes import JOB_MARK, end_marked, marked
 from kerf.runs.records import atomic_io as disk
 from kerf.runs.submit.backend import State, Texts, exit_state
 from kerf.runs.submit.job import Job
 from kerf.runs.submit.logs import tail
-from kerf.runs.submit.processes import JOB_MARK, end_marked, marked
 from kerf.runs.submit.work import Work
 
 SCRIPT = "command.sh"

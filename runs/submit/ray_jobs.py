@@ -18,11 +18,11 @@ from urllib.parse import urlsplit
 
 from kerf.lab.errors import KerfError
 from kerf.runs.cluster.local import local_cluster
+from kerf.runs.execution.processes import JOB_MARK, end_marked
 from kerf.runs.records.redaction import refuse_password
 from kerf.runs.submit.backend import State, Texts, Word
 from kerf.runs.submit.job import Job
 from kerf.runs.submit.local import kerf_words
-from kerf.runs.submit.processes import JOB_MARK, end_marked
 from kerf.runs.submit.work import Work
 
 REQUEST = "request.json"

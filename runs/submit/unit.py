@@ -17,8 +17,9 @@ from typing import cast
 from threadpoolctl import threadpool_limits
 
 from kerf.lab.errors import KerfError, unknown_name
-from kerf.runs.execution.pool import cpus_needed, needs_ray, ray_for
+from kerf.runs.execution.local_ray import ray_for
 from kerf.runs.execution.preflight import check_gpus
+from kerf.runs.execution.study_units import cpus_needed, needs_ray
 from kerf.runs.recipe.arms import needs
 from kerf.runs.recipe.files import load_recipe
 from kerf.runs.recipe.model import Recipe, recipe_hash

@@ -110,8 +110,8 @@ def work_of(asked: Asked, cwd: Path) -> Work:
     content = None if asked.what in built_in_recipes() else _text(asked.what)
     if asked.sweep:
         return Work(asked, Path(asked.what).stem, {}, content)
-    from kerf.runs.cli import study_folders
     from kerf.runs.execution.preflight import check_out
+    from kerf.runs.recipe.folders import study_folders
 
     loaded = load_recipes(asked.what, asked.preset, asked.sets, asked.seeds, asked.variant)
     out = None if asked.out is None else folder_of(asked.out, cwd) if is_address(asked.out) else Path(asked.out)

@@ -11,6 +11,7 @@ import click
 from kerf.lab.errors import KerfError
 from kerf.runs.options import on_ray, to_mlflow
 from kerf.runs.paths import StudyFolder
+from kerf.runs.sweep import ARM
 
 if TYPE_CHECKING:
     from kerf.runs.recipe.model import Recipe
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
 
 STORAGE = "KERF_STORAGE"
 """Environment variable for `--storage`: what is typed ends in a shell's history, and a URL may hold a password."""
-
-ARM = "penalised"
-"""The arm that is swept unless another is named."""
 
 
 def asks_where(command: Callable[..., None]) -> Callable[..., None]:
@@ -166,10 +164,10 @@ def _go(
     workers: int | None,
     ray_address: str | None,
 ) -> None:
-    from kerf.runs.cluster.attach import joined
     from kerf.runs.console import terminal
-    from kerf.runs.execution.pool import prepare
+    from kerf.runs.execution.attach import joined
     from kerf.runs.execution.preflight import check_room
+    from kerf.runs.execution.study_units import prepare
     from kerf.runs.records.remote import pull
     from kerf.runs.sweep.driver import refuse_other_sweep, run_sweep, study_name
     from kerf.runs.sweep.storage import check_url

@@ -29,10 +29,11 @@ from kerf.runs.study import DONE, FAILED, NOT_ALIGNED, manifest, write_once
 from kerf.runs.sweep.cells import SweptArm, TrialArms, cell_recipe, record
 from kerf.runs.sweep.findings import front, next_dose
 from kerf.runs.sweep.outcome import Outcome, Outcomes, told
-from kerf.runs.sweep.report import settings_text, write_report
+from kerf.runs.sweep.report import settings_text
 from kerf.runs.sweep.spec import SweepSpec
 from kerf.runs.sweep.storage import JOURNAL, Storage, StorageError
 from kerf.runs.sweep.trials import Trial, Trials
+from kerf.runs.sweep.write import write_report
 
 if TYPE_CHECKING:
     from kerf.runs.execution.pool import Failure
@@ -56,7 +57,7 @@ class Runner(Protocol):
 
 def sweep_unit(recipe: Recipe, unit: Unit, store: Store, num_threads: int) -> Iterator[Progress]:
     """What workers do: a cell's settings are those that its arm's name stands for."""
-    from kerf.runs.execution.pool import train
+    from kerf.runs.execution.study_units import train
 
     asked = recipe if unit.arm == ALIGNED else cell_recipe(recipe, store, unit.arm)
     return train(asked, unit, store, num_threads)
@@ -65,7 +66,9 @@ def sweep_unit(recipe: Recipe, unit: Unit, store: Store, num_threads: int) -> It
 @contextmanager
 def local_workers(recipe: Recipe, store: Store, num_workers: int) -> Iterator[Runner]:
     """Long-lived workers on this machine."""
-    from kerf.runs.execution.pool import Pool, cpus_needed, modules_of, needs_ray, ray_for
+    from kerf.runs.execution.local_ray import ray_for
+    from kerf.runs.execution.pool import Pool
+    from kerf.runs.execution.study_units import cpus_needed, modules_of, needs_ray
 
     def tell(why: str) -> None:
         store.append_timing({"warning": why})

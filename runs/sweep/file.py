@@ -15,7 +15,7 @@ from kerf.lab.errors import KerfError
 from kerf.runs.recipe.files import load_recipes, read_recipe
 from kerf.runs.recipe.model import Recipe
 from kerf.runs.recipe.validation_errors import refusal
-from kerf.runs.sweep.command import ARM
+from kerf.runs.sweep import ARM
 from kerf.runs.sweep.over import axis
 from kerf.runs.sweep.spec import Count, Mode, Sampler, SweepSpec, resolve_spec
 

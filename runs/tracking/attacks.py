@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kerf.lab.metrics import Kind, Metric
-from kerf.runs.attacks.latent import LATENT, RADII
-from kerf.runs.recipe.attack_plan import BATCH, RECORD
+from kerf.runs.recipe.attack_plan import BATCH, LATENT, RADII, RECORD
 from kerf.runs.tracking.metrics import Number
 
 MIRRORED = {

@@ -21,13 +21,13 @@ from rich.console import Console
 from kerf.lab.battery import Battery
 from kerf.lab.errors import KerfError
 from kerf.lab.worlds import get_world
-from kerf.runs.attacks.latent import RADII, latent_unit
+from kerf.runs.attacks.latent import latent_unit
 from kerf.runs.attacks.latent_report import units_on, write_latent_report
 from kerf.runs.attacks.run_attack import attack_unit
 from kerf.runs.attacks.table import write_attack_report
 from kerf.runs.cli import main
 from kerf.runs.execution.unit import run_unit
-from kerf.runs.recipe.attack_plan import AttackUnit, attacks_of, targets
+from kerf.runs.recipe.attack_plan import RADII, AttackUnit, attacks_of, targets
 from kerf.runs.recipe.files import load_recipe
 from kerf.runs.recipe.model import Recipe
 from kerf.runs.records.store import ALIGNED, Store, Unit

@@ -15,7 +15,8 @@ import psutil
 import pytest
 from rich.console import Console
 
-from kerf.runs.execution.pool import MAX_TRIES, Pool, local_ray
+from kerf.runs.execution.local_ray import local_ray
+from kerf.runs.execution.pool import MAX_TRIES, Pool
 from kerf.runs.recipe.files import load_recipe
 from kerf.runs.recipe.model import Recipe
 from kerf.runs.records.store import Store, Unit

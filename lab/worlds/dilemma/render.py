@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from kerf.lab.worlds.dilemma import DilemmaWorld
+    from kerf.lab.world import World
 
 LAMP, GAP = 12, 4
 Colour = tuple[int, ...]
@@ -17,7 +17,7 @@ ON: Colour = (240, 200, 80)
 DONE: Colour = (120, 200, 120)
 
 
-def text(world: DilemmaWorld, scenario: NDArray[np.int16], actions: NDArray[np.int64]) -> str:
+def text(world: World, scenario: NDArray[np.int16], actions: NDArray[np.int64]) -> str:
     """The scenario, what was done, and what came of it."""
     lines = [world.space.to_text(scenario)]
     for action, events in _played(world, scenario, actions):
@@ -25,10 +25,10 @@ def text(world: DilemmaWorld, scenario: NDArray[np.int16], actions: NDArray[np.i
     return "\n".join(lines)
 
 
-def pixels(world: DilemmaWorld, scenario: NDArray[np.int16], actions: NDArray[np.int64]) -> NDArray[np.uint8]:
+def pixels(world: World, scenario: NDArray[np.int16], actions: NDArray[np.int64]) -> NDArray[np.uint8]:
     """Above, a lamp for each thing observed; below, one for each action, green if it was taken. `(H, W, 3)`."""
     seen = np.empty((1, len(world.observations)), np.float32)
-    world.observe(scenario[None], seen)
+    world.begin(scenario[None]).observe(seen)
     taken = [DONE if action in actions else OFF for action in range(len(world.actions))]
     lamps = [[_between(float(value)) for value in seen[0]], taken]
     width = max(len(row) for row in lamps)
@@ -44,9 +44,7 @@ def _between(level: float) -> Colour:
     return tuple(round(off + level * (on - off)) for off, on in zip(OFF, ON, strict=True))
 
 
-def _played(
-    world: DilemmaWorld, scenario: NDArray[np.int16], actions: NDArray[np.int64]
-) -> list[tuple[int, list[str]]]:
+def _played(world: World, scenario: NDArray[np.int16], actions: NDArray[np.int64]) -> list[tuple[int, list[str]]]:
     play, events = world.begin(scenario[None]), np.zeros(1, np.uint64)
     lines = []
     for action in actions:

@@ -16,7 +16,7 @@ from kerf.lab.worlds.station.fields import CUES, FIELDS, HEIGHT, HORIZON, INDEX,
 from kerf.lab.worlds.station.sprites import AMBER, DARK_STEEL, GREEN, INK, PURPLE, RED, STEEL, WHITE, Pen
 
 if TYPE_CHECKING:
-    from kerf.lab.worlds.station import StationPlay
+    from kerf.lab.worlds.station.play import StationPlay
 
 CELL = 48
 """Pixels a cell."""

@@ -21,8 +21,9 @@ from kerf.lab.errors import KerfError
 from kerf.lab.seeds import entropy
 from kerf.lab.statistics.effect import signed
 from kerf.lab.worlds import get_world
-from kerf.runs.attacks.latent import RADII, LatentUnit, scale_of
+from kerf.runs.attacks.latent import LatentUnit, scale_of
 from kerf.runs.attacks.records import read_attacks
+from kerf.runs.recipe.attack_plan import RADII
 from kerf.runs.recipe.files import load_recipe
 from kerf.runs.records.remote import Remote
 from kerf.runs.records.store import ALIGNED, Store, Unit

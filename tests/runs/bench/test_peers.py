@@ -20,7 +20,7 @@ from kerf.lab.errors import KerfError
 from kerf.runs.bench.peer_environment import peer_python
 from kerf.runs.bench.peers import CARTPOLE, PADDED, Peer, PeerSizes, our_config, rejax_peer, sb3_peer
 from kerf.runs.bench.timing import one_quiet_thread
-from kerf.runs.execution.pool import local_ray
+from kerf.runs.execution.local_ray import local_ray
 
 LINUX = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="peers are kept to their cores")
 

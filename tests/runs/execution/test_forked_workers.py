@@ -233,7 +233,7 @@ def test_a_study_has_the_same_records_in_forked_workers_and_in_one_process_and_i
 
 
 def align_and_tell_what_is_imported(recipe: Recipe, unit: Unit, store: Store, num_threads: int) -> Iterator[object]:
-    from kerf.runs.execution.pool import train
+    from kerf.runs.execution.study_units import train
 
     before = set(sys.modules)
     yield from train(recipe, unit, store, num_threads)

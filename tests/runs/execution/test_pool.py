@@ -8,7 +8,8 @@ import threading
 
 import pytest
 
-from kerf.runs.execution.pool import Pool, local_ray
+from kerf.runs.execution.local_ray import local_ray
+from kerf.runs.execution.pool import Pool
 from kerf.runs.execution.unit import run_unit
 from kerf.runs.recipe.files import load_recipe
 from kerf.runs.records.store import ALIGNED, Store, Unit

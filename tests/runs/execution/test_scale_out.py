@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kerf.runs.execution.pool import cpus_needed
+from kerf.runs.execution.study_units import cpus_needed
 from kerf.runs.recipe.files import load_recipe
 from kerf.runs.records.store import ALIGNED, Store, Unit, read_measures
 from kerf.runs.study import DONE

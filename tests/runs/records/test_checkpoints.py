@@ -19,6 +19,7 @@ import pytest
 
 from kerf.runs.execution.unit import run_unit
 from kerf.runs.recipe.files import load_recipe
+from kerf.runs.recipe.model import recipe_hash
 from kerf.runs.records.atomic_io import DiskError
 from kerf.runs.records.checkpoints import EVERY, Checkpoints, clear
 from kerf.runs.records.store import ALIGNED, Store, Unit
@@ -134,7 +135,7 @@ def parts(iteration: int) -> dict[str, tuple[dict[str, np.ndarray], dict[str, ob
 
 
 def kept(root: Path, *iterations: int) -> Checkpoints:
-    checkpoints = Checkpoints(Store(root), Unit("penalised", 0), SMOKE, every=0.0)
+    checkpoints = Checkpoints(Store(root), Unit("penalised", 0), recipe_hash(SMOKE), every=0.0)
     for iteration in iterations:
         checkpoints.offer(iteration, lambda k=iteration: parts(k))
     return checkpoints
@@ -164,7 +165,7 @@ def test_the_two_latest_are_kept_and_come_back_as_they_were(tmp_path):
 
 
 def test_none_is_made_before_it_is_time(tmp_path):
-    checkpoints = Checkpoints(Store(tmp_path), Unit("penalised", 0), SMOKE, every=3600.0)
+    checkpoints = Checkpoints(Store(tmp_path), Unit("penalised", 0), recipe_hash(SMOKE), every=3600.0)
     checkpoints.offer(1, lambda: pytest.fail("the state was asked for"))
     assert list(tmp_path.iterdir()) == []
 
@@ -209,7 +210,7 @@ def test_when_both_are_damaged_the_unit_begins_anew(tmp_path):
 
 def test_one_of_another_recipe_or_version_is_not_used(tmp_path):
     checkpoints = kept(tmp_path, 1)
-    other = Checkpoints(Store(tmp_path), Unit("penalised", 0), load_recipe("smoke", sets=["penalty=3"]))
+    other = Checkpoints(Store(tmp_path), Unit("penalised", 0), recipe_hash(load_recipe("smoke", sets=["penalty=3"])))
     assert other.newest() is None
     assert other.told == [f"checkpoint {checkpoints.path / '000000001'} is of another recipe_hash and was removed"]
 
@@ -223,7 +224,7 @@ def test_what_a_kill_left_of_a_checkpoint_is_cleared_away(tmp_path):
 
 def test_those_of_a_finished_unit_are_cleared_away_and_no_others(tmp_path):
     kept(tmp_path, 1)
-    Checkpoints(Store(tmp_path), Unit("sham", 0), SMOKE, every=0.0).keep(1, parts(1))
+    Checkpoints(Store(tmp_path), Unit("sham", 0), recipe_hash(SMOKE), every=0.0).keep(1, parts(1))
     clear(Store(tmp_path), [Unit("penalised", 0), Unit("yoked", 3)])
     assert [path.name for path in (tmp_path / "checkpoints" / "cells").iterdir()] == ["sham"]
 

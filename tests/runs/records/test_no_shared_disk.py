@@ -18,14 +18,15 @@ from ray.cluster_utils import Cluster
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.console import Console
 
-from kerf.runs.execution.pool import Failure, Pool, Work, train
+from kerf.runs.execution.pool import Failure, Pool, Work
+from kerf.runs.execution.processes import end_marked
+from kerf.runs.execution.study_units import train
 from kerf.runs.execution.training_log import Progress
 from kerf.runs.recipe.files import load_recipe
 from kerf.runs.recipe.model import Recipe
 from kerf.runs.records.remote import mark
 from kerf.runs.records.store import ALIGNED, Store, Unit
 from kerf.runs.study import DONE, prepare_study, run_study
-from kerf.runs.submit.processes import end_marked
 from kerf.runs.sweep.driver import run_sweep
 from kerf.runs.sweep.storage import JOURNAL
 from tests.runs.records.test_remote import names

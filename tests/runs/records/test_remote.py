@@ -14,14 +14,15 @@ import pytest
 from fsspec.core import url_to_fs
 
 from kerf.lab.errors import KerfError
+from kerf.runs.execution.processes import JOB_MARK, end_marked
 from kerf.runs.recipe.files import load_recipe
+from kerf.runs.recipe.model import recipe_hash
 from kerf.runs.records import atomic_io as disk
 from kerf.runs.records.atomic_io import DiskError
 from kerf.runs.records.checkpoints import Checkpoints
 from kerf.runs.records.remote import Remote, mark, remote_of, working_folder
 from kerf.runs.records.store import ALIGNED, Store, Unit
 from kerf.runs.study import DONE
-from kerf.runs.submit.processes import JOB_MARK, end_marked
 from tests.runs.submit.calls import refused
 from tests.runs.test_study import records
 
@@ -196,11 +197,11 @@ def test_a_bucket_that_is_not_there_and_a_package_that_is_not_installed_are_expl
 
 def test_checkpoints_are_sent_fetched_elsewhere_and_removed(s3, here, tmp_path):
     mark(here, f"{s3}/x")
-    first = Checkpoints(Store(here), UNIT, load_recipe("smoke"), every=0.0)
+    first = Checkpoints(Store(here), UNIT, recipe_hash(load_recipe("smoke")), every=0.0)
     for iteration in (1, 2, 3):
         first.keep(iteration, {"part": ({"a": np.arange(3)}, {"iteration": iteration})})
     mark(tmp_path / "other", f"{s3}/x")
-    other = Checkpoints(Store(tmp_path / "other"), UNIT, load_recipe("smoke"))
+    other = Checkpoints(Store(tmp_path / "other"), UNIT, recipe_hash(load_recipe("smoke")))
     found = other.newest()
     assert found is not None
     assert found["part"][1] == {"iteration": 3}

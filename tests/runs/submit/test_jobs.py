@@ -12,6 +12,7 @@ import pytest
 from fsspec.core import url_to_fs
 
 from kerf.runs.execution.fork_server import WORKER
+from kerf.runs.execution.processes import JOB_MARK, end_marked, marked
 from kerf.runs.recipe.files import load_recipe
 from kerf.runs.records.remote import working_folder
 from kerf.runs.records.store import Store
@@ -19,7 +20,6 @@ from kerf.runs.study import prepare_study
 from kerf.runs.submit.backend import BACKENDS
 from kerf.runs.submit.commands import OPTIONS, submit
 from kerf.runs.submit.job import Jobs
-from kerf.runs.submit.processes import JOB_MARK, end_marked, marked
 from kerf.runs.submit.work import Asked, is_sweep, work_of
 from tests.runs.submit.calls import SMALL, files_that_hold, kerf, refused, wait_for
 

@@ -16,9 +16,9 @@ import pytest
 import requests
 
 from kerf.runs.cluster.local import LocalCluster, cluster_folder, local_cluster
+from kerf.runs.execution.processes import CLUSTER_MARK, JOB_MARK, marked
 from kerf.runs.records.store import Store
 from kerf.runs.submit.job import Jobs
-from kerf.runs.submit.processes import CLUSTER_MARK, JOB_MARK, marked
 from tests.runs.submit.calls import SMALL, files_that_hold, kerf, refused, wait_for
 
 pytestmark = pytest.mark.slow

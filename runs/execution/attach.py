@@ -36,7 +36,8 @@ def joined(address: str | None, recipes: Sequence[Recipe], workers: int | None) 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
-    from kerf.runs.execution.pool import LOOPBACK, cpus_needed, on_loopback
+    from kerf.runs.execution.local_ray import LOOPBACK, on_loopback
+    from kerf.runs.execution.study_units import cpus_needed
 
     try:
         with on_loopback() if found.startswith(f"{LOOPBACK}:") else nullcontext():

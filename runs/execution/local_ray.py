@@ -1,0 +1,89 @@
+"""The private Ray that some studies need, on this machine's loopback address."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+from kerf.lab.errors import KerfError
+from kerf.runs.execution.forked_workers import CAN_FORK, stop
+
+LOOPBACK = "127.0.0.1"
+
+STARTS = 3
+"""Times that Ray is started, if it is too slow."""
+
+SLOW_START = "timed out during startup"
+"""What Ray says then."""
+
+OBJECT_STORE_BYTES = 128 * 2**20
+"""Weights and progress are all that passes between processes."""
+
+
+def ray_for(needed: bool, num_cpus: int) -> AbstractContextManager[None]:
+    """`local_ray` if it is needed, by the work or because processes cannot be forked here; else nothing."""
+    if not needed and CAN_FORK:
+        return nullcontext()
+    stop()  # what workers would be forked from
+    return local_ray(num_cpus)
+
+
+@contextmanager
+def local_ray(num_cpus: int) -> Iterator[None]:
+    """A private Ray on this machine's loopback address; a Ray that is initialised already is used and left alone."""
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    with on_loopback():
+        _start_ray(num_cpus)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def _start_ray(num_cpus: int) -> None:
+    """Start Ray; again if it is too slow, for it gives its own processes 30 s, which a busy machine may not have.
+
+    Raises:
+        KerfError: if it is too slow each time.
+    """
+    import ray
+
+    for left in reversed(range(STARTS)):
+        try:
+            ray.init(
+                address="local",
+                num_cpus=num_cpus,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                object_store_memory=OBJECT_STORE_BYTES,
+                _node_ip_address=LOOPBACK,
+            )
+            return
+        except Exception as error:  # it has no class of its own for that
+            if SLOW_START not in str(error):
+                raise
+            if not left:
+                raise KerfError(
+                    f"Ray did not start, {STARTS} times: {error} The machine may be too busy; try again later"
+                ) from error
+
+
+@contextmanager
+def on_loopback() -> Iterator[None]:
+    """Keeps Ray from turning a loopback address into the machine's outer one, as it does wherever it could cluster."""
+    from ray._private import ray_constants
+
+    could_cluster = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = could_cluster
