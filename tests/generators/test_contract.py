@@ -413,7 +413,7 @@ def test_a_plug_in_that_is_no_generator_is_refused(plug_in, kind, sentence, refu
 
 @pytest.mark.parametrize("refuse", [make_generator, check_generator])
 def test_a_plug_in_that_learns_without_a_budget_is_refused(plug_in, refuse):
-    with pytest.raises(KerfError, match=r"must make a generators\.adversary\.Adversary"):
+    with pytest.raises(KerfError, match=r"must make a kerf\.generators\.adversary\.Adversary"):
         refuse(get_world("tests.toy_world:Lever"), GeneratorSettings(kind="free"))
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from kerf.runs.cli import default_out, main
+from kerf.runs.cli import main
 from kerf.runs.recipe.files import load_recipe
+from kerf.runs.recipe.folders import default_out
 from kerf.runs.recipe.model import recipe_hash
 
 KERF = Path(sys.executable).with_name("kerf")

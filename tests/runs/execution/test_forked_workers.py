@@ -20,6 +20,7 @@ from rich.console import Console
 from kerf.lab.errors import KerfError
 from kerf.runs.execution import forked_workers, pool
 from kerf.runs.execution.pool import MAX_TRIES, Pool
+from kerf.runs.execution.study_units import modules_of, needs_ray
 from kerf.runs.execution.worker import Fault, WorkerError
 from kerf.runs.recipe.files import load_recipe
 from kerf.runs.recipe.model import Recipe
@@ -248,7 +249,7 @@ def test_what_a_unit_imports_was_imported_before_its_worker_was_forked(write, tm
         phases = {phase: {"iterations": 2} for phase in ("imitation", "policy")}
         patch = {"world": "dilemma_two", "exact": phases, "battery": {"exact": True}, "gate": TOY["gate"]}
     recipe = load_recipe(write(patch | {"arms": {"frozen": {}}}))
-    modules = [__name__, *pool.modules_of(recipe)]
+    modules = [__name__, *modules_of(recipe)]
     with Pool(recipe, tmp_path, 1, align_and_tell_what_is_imported, modules=modules) as workers:
         assert not workers.run([Unit(ALIGNED, 0)], lambda unit: [], lambda progress: None, lambda unit: [])
     late = set(json.loads((tmp_path / "late.json").read_text()))
@@ -257,7 +258,7 @@ def test_what_a_unit_imports_was_imported_before_its_worker_was_forked(write, tm
 
 def test_what_asks_for_ray_gets_it_and_nothing_else_does(write):
     def asks(patch: dict[str, object]) -> bool:
-        return pool.needs_ray(load_recipe(write(patch)))
+        return needs_ray(load_recipe(write(patch)))
 
     assert not asks({})
     assert asks({"training": {"num_env_runners": 1}})
@@ -268,7 +269,7 @@ def test_what_asks_for_ray_gets_it_and_nothing_else_does(write):
 
 def test_the_process_that_workers_are_forked_from_has_one_thread(tmp_path):
     """What forks with other threads running may leave their locks held in the child for ever."""
-    with Pool(SMOKE, tmp_path, 1, work, modules=pool.modules_of(SMOKE)) as workers:
+    with Pool(SMOKE, tmp_path, 1, work, modules=modules_of(SMOKE)) as workers:
         assert not workers.run([Unit("plain", 0)], lambda unit: [], lambda progress: None, lambda unit: [])
         server = forked_workers._server
         assert server is not None

@@ -17,7 +17,7 @@ from kerf.runs.records.store import ALIGNED, Store, Unit
 SLOW_RAY = """
 import ray
 from kerf.lab.errors import KerfError
-from kerf.runs.execution.pool import STARTS, local_ray
+from kerf.runs.execution.local_ray import STARTS, local_ray
 
 slow = "The current node timed out during startup. This could happen because of something."
 begun, start = [], ray.init

@@ -34,7 +34,7 @@ def test_options_concern_backends_that_there_are():
 def test_a_dry_run_prints_what_would_be_sent_and_writes_nothing(workplace):
     printed = kerf("submit", "smoke", "--to", "local", *SMALL, "--dry-run")
     assert f"cd {workplace}" in printed
-    assert "-m runs run smoke --seeds 1 --set iterations=2 --set" in printed
+    assert "-m kerf.runs run smoke --seeds 1 --set iterations=2 --set" in printed
     assert f" --out {workplace}/out/smoke-" in printed
     assert list(workplace.iterdir()) == []
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -83,10 +82,3 @@ def test_without_slurm_that_is_told(workplace, monkeypatch):
     monkeypatch.setenv("PATH", str(workplace))
     assert "there is no Slurm here" in refused("submit", "smoke", "--to", "slurm")
     assert "no jobs in" in kerf("jobs")
-
-
-def test_the_templates_are_part_of_the_package():
-    folder = Path(__file__).parents[3] / "runs" / "submit"
-    assert {path.suffix for path in (folder / "templates").iterdir()} == {".j2"}
-    text = (folder.parents[1] / "pyproject.toml").read_text()
-    assert '"submit/templates/*", "submit/*.json"' in text

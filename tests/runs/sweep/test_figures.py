@@ -13,9 +13,10 @@ from kerf.runs.report.table import to_text
 from kerf.runs.sweep.figures import figures
 from kerf.runs.sweep.findings import feasible, front, lines, next_dose
 from kerf.runs.sweep.outcome import Outcome
-from kerf.runs.sweep.report import TEXT_WIDTH, findings, make_report
+from kerf.runs.sweep.report import TEXT_WIDTH, make_report
 from kerf.runs.sweep.spec import COLLATERAL, ROBUSTNESS, SweepSpec
 from kerf.runs.sweep.trials import Trial
+from kerf.runs.sweep.write import findings
 from tests.runs.sweep.asking import asked, recipe
 
 METRICS = (ROBUSTNESS, COLLATERAL, "value/care", "competence", "utility/ideal")
