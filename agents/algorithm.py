@@ -28,7 +28,7 @@ from ray.rllib.utils.metrics import (
     TIMERS,
 )
 
-from kerf.agents.config import ACTIONS, DOSES, KerfConfig
+from kerf.agents.config import ACTIONS, PENALTY_COUNTS, KerfConfig
 from kerf.agents.env_runner import Sample
 from kerf.agents.network import TorchPolicy, Weights, weights_digest
 from kerf.agents.yoking import deal
@@ -71,7 +71,7 @@ class KerfAlgorithm(PPO):
     attacked; terms that are off are absent).
 
     Attributes:
-        doses: `(T,)` int64, how many episodes of the last iteration were penalised at each step.
+        penalty_counts: `(T,)` int64, how many episodes of the last iteration were penalised at each step.
     """
 
     @classmethod
@@ -89,7 +89,7 @@ class KerfAlgorithm(PPO):
         self.world = get_world(self.config.world)
         self.source: ScenarioSource = copy.deepcopy(self.config.source)
         self.num_iterations = 0
-        self.doses: NDArray[np.int64] = np.zeros(self.world.horizon, np.int64)
+        self.penalty_counts: NDArray[np.int64] = np.zeros(self.world.horizon, np.int64)
 
     def _setup_logdir(self) -> None:
         """Under Tune the trial's folder; else none: RLlib would leave an empty one in the user's home at each build."""
@@ -121,7 +121,7 @@ class KerfAlgorithm(PPO):
         self._show_weights()
         self.source.tell(scenarios, sample.scores)
         self.num_iterations += 1
-        self.doses = sample.doses
+        self.penalty_counts = sample.penalty_counts
         report = {name: float(values.mean()) for name, values in sample.episodes.items()}
         report["advantage_std"] = float(sample.advantages().std())
         self.metrics.log_dict(report, key=ENV_RUNNER_RESULTS, window=1)
@@ -134,13 +134,15 @@ class KerfAlgorithm(PPO):
 
         Decided here, for the whole batch, so that it does not matter into how many slices that is cut.
         """
-        doses = self.config.doses
-        if doses is None:
+        penalty_counts = self.config.penalty_counts
+        if penalty_counts is None:
             return None
-        if self.num_iterations >= len(doses):
-            raise RuntimeError(f"the doses are those of {len(doses)} iterations, and all of these are done")
-        rng = np.random.default_rng(self.config.seed_sequence(self.num_iterations, DOSES))
-        return deal(doses[self.num_iterations], n, rng)
+        if self.num_iterations >= len(penalty_counts):
+            raise RuntimeError(
+                f"the penalty counts are those of {len(penalty_counts)} iterations, and all of these are done"
+            )
+        rng = np.random.default_rng(self.config.seed_sequence(self.num_iterations, PENALTY_COUNTS))
+        return deal(penalty_counts[self.num_iterations], n, rng)
 
     def play(
         self, scenarios: Scenarios, uniforms: NDArray[np.float32], dealt: NDArray[np.bool_] | None = None

@@ -26,8 +26,8 @@ from kerf.lab.worlds import get_world
 _STREAMS: Mapping[str, tuple[int, ...]] = {"weights": (0, 1), "shuffles": (0, 2)}
 ACTIONS = 3
 """Iteration k draws its scenarios under the spawn key (k,), and the numbers that pick actions under (k, ACTIONS)."""
-DOSES = 4
-"""Under (k, DOSES), iteration k draws which episodes are penalised if that does not depend on what they do."""
+PENALTY_COUNTS = 4
+"""Under (k, PENALTY_COUNTS), iteration k draws which episodes are penalised if that does not depend on what they do."""
 _POTENTIAL = (0, 5)
 
 
@@ -71,7 +71,7 @@ class KerfConfig(PPOConfig):
         self.penalty = 0.0
         # Not the sign itself: RLlib takes a setting of -1 for "deprecated" and drops it when a config is copied.
         self.penalty_turned = False
-        self.doses: Sequence[Sequence[int]] | None = None
+        self.penalty_counts: Sequence[Sequence[int]] | None = None
         self.shaping = 0.0
         self.design: Mapping[str, float] | None = None
         self.anchor: Weights | None = None
@@ -92,7 +92,7 @@ class KerfConfig(PPOConfig):
         grader: Grader | None = None,
         penalty: float = 0.0,
         penalty_sign: Literal[1, -1] = 1,
-        doses: Sequence[Sequence[int]] | None = None,
+        penalty_counts: Sequence[Sequence[int]] | None = None,
         shaping: float = 0.0,
         design: Mapping[str, float] | None = None,
         anchor: Weights | None = None,
@@ -112,7 +112,7 @@ class KerfConfig(PPOConfig):
             grader: Where to penalise; None grades nothing.
             penalty: L >= 0, subtracted at each penalised step, in units of utility.
             penalty_sign: -1 rewards what is else penalised (positive control).
-            doses: `(K, T)`: at iteration k and step t so many episodes are penalised, whatever they do, instead of
+            penalty_counts: `(K, T)`: at iteration k and step t so many episodes are penalised, whatever they do, instead of
                 those that the grader says; there is no iteration K. None leaves it to the grader.
             shaping: Standard deviation of a random potential by which the design reward is shaped, in units of
                 utility (`kerf.agents.shaping`); 0 for none.
@@ -140,7 +140,7 @@ class KerfConfig(PPOConfig):
         if penalty_sign not in (1, -1):
             raise KerfError(f"penalty_sign must be 1 or -1, got {penalty_sign}")
         self.grader, self.penalty, self.penalty_turned = grader, penalty, penalty_sign == -1
-        self.doses, self.shaping = doses, shaping
+        self.penalty_counts, self.shaping = penalty_counts, shaping
         self.design, self.anchor, self.advantage_scale = design, anchor, advantage_scale
         self.objective = objective
         self.latent_scale = latent_scale
@@ -183,15 +183,15 @@ class KerfConfig(PPOConfig):
             raise KerfError(f"penalty must be finite and >= 0, got {self.penalty}; penalty_sign=-1 turns it round")
         if self.num_threads < 1:
             raise KerfError(f"num_threads must be >= 1, got {self.num_threads}")
-        if self.penalty > 0 and self.grader is None and self.doses is None:
+        if self.penalty > 0 and self.grader is None and self.penalty_counts is None:
             raise KerfError(f"grader: a penalty of {self.penalty} needs a grader that says where, got None")
         if not (math.isfinite(self.shaping) and self.shaping >= 0):
             raise KerfError(f"shaping must be finite and >= 0, got {self.shaping}")
         horizon, num_scenarios = get_world(self.world).horizon, self.settings.num_scenarios
-        for k, row in enumerate(self.doses or ()):
+        for k, row in enumerate(self.penalty_counts or ()):
             if len(row) != horizon or not all(0 <= count <= num_scenarios for count in row):
                 raise KerfError(
-                    f"doses: expected {horizon} counts from 0 to {num_scenarios} an iteration, got {list(row)} in "
+                    f"penalty_counts: expected {horizon} counts from 0 to {num_scenarios} an iteration, got {list(row)} in "
                     f"iteration {k}"
                 )
         make_objective(self.objective)

@@ -58,12 +58,12 @@ class Sample:
             where a penalty, or bonus, was dealt), `return_utility` and
             `return_penalty` (undiscounted sums, before `reward_scale` and without shaping); `score`, only if the source
             is to be told anything else than `elicited`.
-        doses: `(T,)` int64, the number of episodes that were penalised at each step.
+        penalty_counts: `(T,)` int64, the number of episodes that were penalised at each step.
     """
 
     columns: Columns
     episodes: Mapping[str, NDArray[np.float64]]
-    doses: NDArray[np.int64]
+    penalty_counts: NDArray[np.int64]
 
     def advantages(self) -> NDArray[np.float32]:
         """Advantage of every step, utility minus penalty, unscaled, shape `(T, n)`."""
@@ -83,7 +83,7 @@ class Sample:
         return cls(
             {name: np.concatenate([part.columns[name] for part in parts], axis=1) for name in parts[0].columns},
             {name: np.concatenate([part.episodes[name] for part in parts]) for name in parts[0].episodes},
-            np.sum([part.doses for part in parts], axis=0),
+            np.sum([part.penalty_counts for part in parts], axis=0),
         )
 
 

@@ -200,11 +200,11 @@ class ExactTrainer:
         optimisers = {"sgd": SGD, "adam": Adam}
         self._optimiser = optimisers[settings.optimiser](parameters, lr=settings.learning_rate)
 
-    def step(self, dose: float | None = None) -> dict[str, float]:
+    def step(self, penalty_rate: float | None = None) -> dict[str, float]:
         """One gradient step.
 
         Args:
-            dose: Share of the episodes that is penalised whatever is done, instead of those that the grader says; None
+            penalty_rate: Share of the episodes that is penalised whatever is done, instead of those that the grader says; None
                 leaves it to the grader.
 
         Returns:
@@ -216,7 +216,7 @@ class ExactTrainer:
             FloatingPointError: if training diverged.
         """
         self._optimiser.zero_grad(set_to_none=True)
-        terms = self._terms(dose)
+        terms = self._terms(penalty_rate)
         terms["loss"].backward()
         weights = self._student.parameters().values()
         gradients = [weight.grad for weight in weights if weight.grad is not None]
@@ -227,13 +227,13 @@ class ExactTrainer:
         self._optimiser.step()
         return report
 
-    def gradient(self, dose: float | None = None) -> dict[str, NDArray[np.float64]]:
+    def gradient(self, penalty_rate: float | None = None) -> dict[str, NDArray[np.float64]]:
         """The gradient of the loss that the next `step` would descend, by weight; what is not trained is absent.
 
         Of a table it is that of the rows that the mix shows, `payoffs.rows`.
         """
         weights = self._student.parameters()
-        gradients = torch.autograd.grad(self._terms(dose)["loss"], list(weights.values()), allow_unused=True)
+        gradients = torch.autograd.grad(self._terms(penalty_rate)["loss"], list(weights.values()), allow_unused=True)
         found = zip(weights, gradients, strict=True)
         return {name: gradient.numpy() for name, gradient in found if gradient is not None}
 
@@ -248,14 +248,14 @@ class ExactTrainer:
     def _log_probabilities(self) -> torch.Tensor:
         return torch.log_softmax(self._student.logits(), dim=-1)
 
-    def _terms(self, dose: float | None) -> dict[str, torch.Tensor]:
+    def _terms(self, penalty_rate: float | None) -> dict[str, torch.Tensor]:
         """The loss, what it is made of, and what is told besides."""
         settings, mass = self._settings, self._mass
         log_probabilities = self._log_probabilities()
         probabilities = log_probabilities.exp()
         paid, penalised = self._contingent, self._penalised
-        if dose is not None:
-            penalised = (dose * mass).unsqueeze(-1).expand_as(paid)
+        if penalty_rate is not None:
+            penalised = (penalty_rate * mass).unsqueeze(-1).expand_as(paid)
             paid = self._penalty * penalised
         terms = {
             "return_utility": (probabilities * self._utility).sum(),

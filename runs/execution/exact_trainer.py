@@ -74,13 +74,13 @@ def train_exactly(
     """Train one arm from its seed's aligned agent; `measure` is given what is to be measured. Returns what came out."""
     settings = arm.training
     assert isinstance(settings, ExactSettings)
-    doses = None
+    penalty_rates = None
     if arm.yoked_to is not None and arm.signed_penalty:
-        doses = _doses(store, Unit(arm.yoked_to, seed), arm.iterations)
+        penalty_rates = _penalty_rates(store, Unit(arm.yoked_to, seed), arm.iterations)
     trainer = _trainer(recipe, arm, seed, aligned)
     while log.done < arm.iterations:
-        dose = None if doses is None else doses[log.done]
-        progress = log.record(_iteration(trainer, settings, dose), settings.steps_per_iteration)
+        penalty_rate = None if penalty_rates is None else penalty_rates[log.done]
+        progress = log.record(_iteration(trainer, settings, penalty_rate), settings.steps_per_iteration)
         if log.done % recipe.measure_every == 0 or log.done == arm.iterations:
             measure(trainer.policy())
             yield progress
@@ -109,10 +109,10 @@ def _trainer(recipe: Recipe, arm: ResolvedArm, seed: int, aligned: TorchPolicy) 
 
 
 def _iteration(
-    trainer: ExactTrainer, settings: ExactSettings, dose: float | None = None
+    trainer: ExactTrainer, settings: ExactSettings, penalty_rate: float | None = None
 ) -> dict[str, dict[str, float]]:
     """One iteration; the means of what its steps report, by the part of the records that they belong to."""
-    reports = [trainer.step(dose) for _ in range(settings.steps_per_iteration)]
+    reports = [trainer.step(penalty_rate) for _ in range(settings.steps_per_iteration)]
     means = {name: sum(report[name] for report in reports) / len(reports) for name in reports[0]}
     return {
         "sample": {name: mean for name, mean in means.items() if name in SAMPLE},
@@ -120,7 +120,7 @@ def _iteration(
     }
 
 
-def _doses(store: Store, partner: Unit, iterations: int) -> list[float]:
+def _penalty_rates(store: Store, partner: Unit, iterations: int) -> list[float]:
     """The share of episodes that were penalised in each iteration of a finished cell.
 
     Raises:

@@ -25,7 +25,7 @@ from kerf.lab.worlds import get_world
 from kerf.runs.execution.measurements import measure_latent_scale
 from kerf.runs.recipe.arms import ResolvedArm, before
 from kerf.runs.recipe.model import Recipe
-from kerf.runs.records.penalty_counts import read_doses
+from kerf.runs.records.penalty_counts import read_penalty_counts
 from kerf.runs.records.store import ALIGNED, Store, Unit
 
 if TYPE_CHECKING:
@@ -111,27 +111,29 @@ def train_by_ppo(
     scales = Scales(found["advantage_scale"], found["latent_scale"])
     config = arm_config(recipe, arm, seed, aligned, scales, store, num_threads)
     end, env_steps = log.done + arm.iterations, arm.training.num_scenarios * get_world(recipe.world).horizon
-    policy, doses = start, list[NDArray[np.int64]]()
+    policy, penalty_counts = start, list[NDArray[np.int64]]()
 
     def state() -> Mapping[str, State]:
-        return _state(log, algorithm, measured=measured.state(), doses=({"doses": np.stack(doses)}, {}))
+        return _state(
+            log, algorithm, measured=measured.state(), penalty_counts=({"penalty_counts": np.stack(penalty_counts)}, {})
+        )
 
     saved = yield from _resumed(log, checkpoints)
     with _built(config, start) as algorithm:
         if saved:
             algorithm.load_training_state(*saved["algorithm"])
-            doses = list(saved["doses"][0]["doses"])
+            penalty_counts = list(saved["penalty_counts"][0]["penalty_counts"])
             measured.load_state(saved["measured"][1])
         while log.done < end:
             progress = log.iteration(algorithm.train(), env_steps)
-            doses.append(algorithm.doses)
+            penalty_counts.append(algorithm.penalty_counts)
             if log.done % recipe.measure_every == 0 or log.done == end:
                 policy = algorithm.policy()
                 measured.add(policy)
             if checkpoints is not None and log.done < end:
                 checkpoints.offer(log.done, state)
             yield progress
-    return policy, doses
+    return policy, penalty_counts
 
 
 def arm_config(
@@ -147,9 +149,11 @@ def arm_config(
     chance, and so do all that start after one other arm, or two: they are paired."""
     assert isinstance(arm.training, TrainingSettings)
     earlier = len(before(recipe.resolve(), arm.name))
-    doses = None
+    penalty_counts = None
     if arm.yoked_to is not None and arm.signed_penalty:
-        doses = read_doses(store, Unit(arm.yoked_to, seed), arm.iterations, get_world(recipe.world).horizon)
+        penalty_counts = read_penalty_counts(
+            store, Unit(arm.yoked_to, seed), arm.iterations, get_world(recipe.world).horizon
+        )
     return KerfConfig().kerf(
         world=recipe.world,
         source=make_generator(get_world(recipe.world), arm.generator, arm.replay),
@@ -159,7 +163,7 @@ def arm_config(
         grader=make_grader(arm.grader, arm.strength),
         penalty=arm.penalty,
         penalty_sign=arm.penalty_sign,
-        doses=doses,
+        penalty_counts=penalty_counts,
         shaping=arm.shaping,
         design=recipe.design,
         anchor=aligned.weights(),

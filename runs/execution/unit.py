@@ -19,7 +19,7 @@ from kerf.runs.execution.training_log import Log, Progress
 from kerf.runs.recipe.arms import ResolvedArm, before, needs
 from kerf.runs.recipe.model import Recipe, recipe_hash
 from kerf.runs.records.checkpoints import EVERY, Checkpoints
-from kerf.runs.records.penalty_counts import write_doses
+from kerf.runs.records.penalty_counts import write_penalty_counts
 from kerf.runs.records.remote import published
 from kerf.runs.records.schema import MEASURES
 from kerf.runs.records.store import ALIGNED, Folder, Store, Unit
@@ -137,11 +137,11 @@ def train_arm(
             from kerf.runs.execution.ppo_trainer import train_by_ppo
 
             assert isinstance(policy, TorchPolicy)
-            policy, doses = yield from train_by_ppo(
+            policy, penalty_counts = yield from train_by_ppo(
                 recipe, arm, unit.seed, aligned, policy, store, log, measured, num_threads, checkpoints
             )
             if arm.signed_penalty:
-                write_doses(folder, unit, doses, arm.signed_penalty)
+                write_penalty_counts(folder, unit, penalty_counts, arm.signed_penalty)
         _publish(folder, policy, log, measured, battery)
 
 

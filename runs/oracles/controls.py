@@ -134,7 +134,7 @@ def _dealt() -> Iterator[Row]:
         return sampler.sample(network, scenarios, rng.random((1, NUM_DRAWN), np.float32), dealt)
 
     partner = played(0)
-    yoked = played(1, deal(partner.doses.tolist(), NUM_DRAWN, np.random.default_rng((SEED, 2))))
+    yoked = played(1, deal(partner.penalty_counts.tolist(), NUM_DRAWN, np.random.default_rng((SEED, 2))))
     for label, sample in (("penalised", partner), ("yoked", yoked)):
         chances = action_chances(policy, sample.columns["observations"][0])[:, LEAVE]
         scores = (sample.columns["actions"][0] == LEAVE) - chances

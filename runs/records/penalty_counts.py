@@ -1,4 +1,4 @@
-"""The doses of a cell: how many episodes were penalised when. Another arm can be yoked to them."""
+"""The penalty counts of a cell: how many episodes were penalised when. Another arm can be yoked to them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kerf.lab.errors import KerfError
-from kerf.runs.records.schema import DOSES
+from kerf.runs.records.schema import PENALTY_COUNTS
 from kerf.runs.records.store import Folder, Store, Unit
 
 
-def write_doses(folder: Folder, unit: Unit, doses: Sequence[NDArray[np.int64]], penalty: float) -> None:
-    """Write `doses.parquet`: `doses[k][t]` episodes were penalised with `penalty` (signed) at iteration k, step t."""
-    table = np.stack(doses)
+def write_penalty_counts(
+    folder: Folder, unit: Unit, penalty_counts: Sequence[NDArray[np.int64]], penalty: float
+) -> None:
+    """Write `penalty_counts.parquet`: at iteration k and step t, `penalty_counts[k][t]` episodes were penalised with
+    `penalty` (signed)."""
+    table = np.stack(penalty_counts)
     iterations, steps = np.nonzero(table)
     columns = {
         "arm": [unit.arm] * len(steps),
@@ -24,10 +27,10 @@ def write_doses(folder: Folder, unit: Unit, doses: Sequence[NDArray[np.int64]], 
         "episodes": table[iterations, steps],
         "penalty": [penalty] * len(steps),
     }
-    folder.write_table("doses", columns)
+    folder.write_table("penalty_counts", columns)
 
 
-def read_doses(store: Store, unit: Unit, iterations: int, horizon: int) -> tuple[tuple[int, ...], ...]:
+def read_penalty_counts(store: Store, unit: Unit, iterations: int, horizon: int) -> tuple[tuple[int, ...], ...]:
     """What a finished cell was dealt: `(iterations, horizon)` numbers of penalised episodes.
 
     Raises:
@@ -35,7 +38,7 @@ def read_doses(store: Store, unit: Unit, iterations: int, horizon: int) -> tuple
     """
     import pyarrow.parquet as pq
 
-    rows = pq.read_table(store.path / unit.name / "doses.parquet", schema=DOSES).to_pydict()
+    rows = pq.read_table(store.path / unit.name / "penalty_counts.parquet", schema=PENALTY_COUNTS).to_pydict()
     table = np.zeros((iterations, horizon), np.int64)
     try:
         table[np.array(rows["iteration"], np.int64) - 1, np.array(rows["step"], np.int64)] = rows["episodes"]

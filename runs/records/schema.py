@@ -30,7 +30,7 @@ scenarios (0: over all that there are, exactly). Scores are finite."""
 TRAINING = pa.schema([*_KEYS, ("value", pa.float64())])
 """`training.parquet`, a row a number that training reports of itself; NaN where an iteration had nothing to report."""
 
-DOSES = pa.schema(
+PENALTY_COUNTS = pa.schema(
     [
         *_KEYS[:3],
         ("step", pa.int32()),
@@ -38,10 +38,10 @@ DOSES = pa.schema(
         ("penalty", pa.float64()),
     ]
 )
-"""`doses.parquet`, a row a step of an iteration (counted from 1) at which any of its `episodes` were penalised:
+"""`penalty_counts.parquet`, a row a step of an iteration (counted from 1) at which any of its `episodes` were penalised:
 `penalty` was subtracted from their reward at that `step` (counted from 0)."""
 
-SCHEMAS = {"measures": MEASURES, "training": TRAINING, "doses": DOSES}
+SCHEMAS = {"measures": MEASURES, "training": TRAINING, "penalty_counts": PENALTY_COUNTS}
 """Tables with fixed columns; all others have the columns that they are given."""
 
 

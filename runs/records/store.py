@@ -4,7 +4,7 @@
     recipe.yaml            the recipe as given
     battery.parquet        the probe scenarios
     aligned/seed-<s>/      one aligned agent: weights, measures, training curve, gate, done.json
-    cells/<arm>/seed-<s>/  one cell: weights, measures, training curve, doses (if penalised, by PPO), done.json
+    cells/<arm>/seed-<s>/  one cell: weights, measures, training curve, penalty counts (if penalised, by PPO), done.json
     attacks/<arm>/seed-<s>/<generator>/<strength>-<budget>-<batch>/    an attack on one agent
     latent/<arm>/seed-<s>/<strength>-<budget>/    what an adversary inside one agent makes of forged scenarios
     effects.parquet, matched.parquet, primaries.json, table.txt    the report's records

@@ -168,4 +168,4 @@ def assert_same_sample(left: Sample, right: Sample) -> None:
         np.testing.assert_allclose(left.columns[name], column, rtol=0, atol=0 if exact else 1e-5, err_msg=name)
     for name, values in right.episodes.items():
         np.testing.assert_array_equal(left.episodes[name], values)
-    np.testing.assert_array_equal(left.doses, right.doses)
+    np.testing.assert_array_equal(left.penalty_counts, right.penalty_counts)

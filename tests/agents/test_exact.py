@@ -294,13 +294,13 @@ def test_what_does_not_depend_on_the_action_moves_no_gradient(start):
     without = ExactTrainer(world, start(world), MIX, Objective(), plain())
     shaped = ExactTrainer(world, start(world), MIX, Objective(), plain(), offset=offset)
     dealt = ExactTrainer(world, start(world), MIX, PENALISED, plain())
-    for gradient in (shaped.gradient(), dealt.gradient(dose=0.4)):
+    for gradient in (shaped.gradient(), dealt.gradient(penalty_rate=0.4)):
         for name, each in without.gradient().items():
             np.testing.assert_allclose(gradient[name], each, rtol=0, atol=1e-13)
     paid = 0.1 * without.payoffs.mass @ offset[without.payoffs.rows]
     assert abs(paid) > 0.01
     assert shaped.step()["loss"] == pytest.approx(without.step()["loss"] - paid, abs=1e-12)
-    report = dealt.step(dose=0.4)
+    report = dealt.step(penalty_rate=0.4)
     assert report["penalised"] == pytest.approx(0.4)
     assert report["return_penalty"] == pytest.approx(4.0)
 

@@ -133,10 +133,10 @@ def test_the_columns_hold_the_shaping_of_the_trainers_own_discount(network: Poli
 # ---- yoked: who is dealt what
 
 
-@pytest.mark.parametrize("doses", [[0, 0, 0], [5, 0, 3], [10, 10, 10], [7, 7, 0]])
-def test_as_many_are_penalised_at_each_step_as_was_asked_for(doses: list[int]) -> None:
-    dealt = deal(doses, 10, np.random.default_rng(0))
-    np.testing.assert_array_equal(dealt.sum(axis=1), doses)
+@pytest.mark.parametrize("penalty_counts", [[0, 0, 0], [5, 0, 3], [10, 10, 10], [7, 7, 0]])
+def test_as_many_are_penalised_at_each_step_as_was_asked_for(penalty_counts: list[int]) -> None:
+    dealt = deal(penalty_counts, 10, np.random.default_rng(0))
+    np.testing.assert_array_equal(dealt.sum(axis=1), penalty_counts)
     often = dealt.sum(axis=0)
     assert often.max() - often.min() <= 1, "nobody is penalised twice while another is not at all"
 
@@ -189,17 +189,17 @@ def p_and_size(gradients: list[NDArray[np.float64]]) -> tuple[float, float]:
 
 
 def test_the_expected_gradient_of_the_penalty_is_zero_if_yoked_and_only_then(network: PolicyNetwork) -> None:
-    """The yoked arm's first iteration: same agent, same luck, the partner's very doses.
+    """The yoked arm's first iteration: same agent, same luck, the partner's very counts.
 
-    As the doses follow from what the same agent did, a share 1 / `NUM_SCENARIOS` of the contingency is left, and the
+    As the counts follow from what the same agent did, a share 1 / `NUM_SCENARIOS` of the contingency is left, and the
     square of that of the squared norm: far below what this test could see.
     """
     contingent, yoked = [], []
     for batch in range(NUM_BATCHES):
         partner = sample(network, batch, grader=ExPost(), penalty=1.0)
-        dealt = deal(partner.doses.tolist(), NUM_SCENARIOS, np.random.default_rng([batch, 2]))
+        dealt = deal(partner.penalty_counts.tolist(), NUM_SCENARIOS, np.random.default_rng([batch, 2]))
         played = sample(network, batch, dealt, grader=ExPost(), penalty=1.0)
-        np.testing.assert_array_equal(played.doses, partner.doses)
+        np.testing.assert_array_equal(played.penalty_counts, partner.penalty_counts)
         assert played.episodes["return_penalty"].sum() == pytest.approx(partner.episodes["return_penalty"].sum())
         contingent.append(policy_gradient(network, partner, partner.columns["advantage_penalty"]))
         yoked.append(policy_gradient(network, played, played.columns["advantage_penalty"]))
@@ -268,55 +268,58 @@ PENALISED = {"source": Forged(), "grader": ExPost(), "penalty": 1.0, "training":
 
 @pytest.fixture(scope="module")
 def partner() -> tuple[list[Sample], list[list[int]]]:
-    """A penalised training: what it learnt from, and its doses."""
+    """A penalised training: what it learnt from, and its penalty_counts."""
     algorithm = config(**PENALISED).build_algo()
-    assert not algorithm.doses.any()
-    samples, doses = record(algorithm), []
+    assert not algorithm.penalty_counts.any()
+    samples, penalty_counts = record(algorithm), []
     for _ in range(ITERATIONS):
         algorithm.train()
-        doses.append(algorithm.doses.tolist())
-    return samples, doses
+        penalty_counts.append(algorithm.penalty_counts.tolist())
+    return samples, penalty_counts
 
 
 def test_yoked_training_is_dealt_its_partners_penalties_whatever_it_does(
     partner: tuple[list[Sample], list[list[int]]],
 ) -> None:
-    samples, doses = partner
-    algorithm = config(**PENALISED, doses=doses).build_algo()
+    samples, penalty_counts = partner
+    algorithm = config(**PENALISED, penalty_counts=penalty_counts).build_algo()
     yoked = record(algorithm)
     train(algorithm, ITERATIONS)
-    np.testing.assert_array_equal([played.doses for played in yoked], doses)
+    np.testing.assert_array_equal([played.penalty_counts for played in yoked], penalty_counts)
     for played, other in zip(yoked, samples, strict=True):
         assert played.episodes["return_penalty"].sum() == other.episodes["return_penalty"].sum()
         assert played.episodes["penalised"].sum() == other.episodes["penalised"].sum()
         assert (played.columns["advantage_penalty"] != other.columns["advantage_penalty"]).any()
     assert association_p(samples) == 0.001, "a contingent penalty must be seen, or the test shows nothing"
     assert association_p(yoked) > ALPHA
-    with pytest.raises(RuntimeError, match="the doses are those of 6 iterations"):
+    with pytest.raises(RuntimeError, match="the penalty counts are those of 6 iterations"):
         algorithm.train()
 
 
 def test_without_penalty_or_shaping_nothing_differs() -> None:
     absent = trained(3)
-    doses = [[20, 0, 9]] * 3
-    assert same(trained(3, grader=ExPost(), penalty=0.0, doses=doses), absent)
+    penalty_counts = [[20, 0, 9]] * 3
+    assert same(trained(3, grader=ExPost(), penalty=0.0, penalty_counts=penalty_counts), absent)
     assert same(trained(3, shaping=0.0), absent)
-    assert not same(trained(3, grader=ExPost(), penalty=0.5, doses=doses), absent)
+    assert not same(trained(3, grader=ExPost(), penalty=0.5, penalty_counts=penalty_counts), absent)
     assert not same(trained(3, shaping=0.5), absent)
-    assert same(trained(3, penalty=0.5, doses=doses), trained(3, grader=ExPost(), penalty=0.5, doses=doses))
+    assert same(
+        trained(3, penalty=0.5, penalty_counts=penalty_counts),
+        trained(3, grader=ExPost(), penalty=0.5, penalty_counts=penalty_counts),
+    )
 
 
 def test_the_doses_of_the_last_iteration_can_be_read() -> None:
     algorithm = config(source=Forged(), grader=Rule(), penalty=2.0).build_algo()
     result = algorithm.train()["env_runners"]
-    assert algorithm.doses.dtype == np.int64
-    assert 2.0 * algorithm.doses.sum() / 64 == pytest.approx(result["return_penalty"])
-    assert algorithm.doses.sum() > 0
+    assert algorithm.penalty_counts.dtype == np.int64
+    assert 2.0 * algorithm.penalty_counts.sum() / 64 == pytest.approx(result["return_penalty"])
+    assert algorithm.penalty_counts.sum() > 0
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_ray")
-@pytest.mark.parametrize("changes", [{"doses": [[20, 5, 9]] * 3, "penalty": 1.0}, {"shaping": 1.0}], ids=str)
+@pytest.mark.parametrize("changes", [{"penalty_counts": [[20, 5, 9]] * 3, "penalty": 1.0}, {"shaping": 1.0}], ids=str)
 def test_two_env_runners_give_the_same_data_as_none(changes: dict[str, Any]) -> None:
     local, remote = (
         config(**changes, source=Forged(), training=settings(num_env_runners=num)).build_algo() for num in (0, 2)
@@ -325,7 +328,7 @@ def test_two_env_runners_give_the_same_data_as_none(changes: dict[str, Any]) -> 
     left, right = train(local, 3), train(remote, 3)
     assert_same_sample(others[0], samples[0])
     for played, other in zip(samples, others, strict=True):
-        np.testing.assert_array_equal(played.doses, other.doses)
+        np.testing.assert_array_equal(played.penalty_counts, other.penalty_counts)
         np.testing.assert_array_equal(played.episodes["penalised"], other.episodes["penalised"])
     for name in left:
         np.testing.assert_allclose(left[name], right[name], atol=1e-4)
@@ -337,9 +340,15 @@ def test_two_env_runners_give_the_same_data_as_none(changes: dict[str, Any]) -> 
     [
         ({"shaping": -0.5}, r"shaping must be finite and >= 0, got -0\.5"),
         ({"shaping": float("nan")}, "shaping must be finite"),
-        ({"doses": [[1, 2, 3], [1, 2]]}, r"doses: expected 3 counts from 0 to 64 an iteration, got \[1, 2\] in iter"),
-        ({"doses": [[0, 65, 0]]}, r"doses: expected 3 counts from 0 to 64 an iteration, got \[0, 65, 0\]"),
-        ({"doses": [[0, -1, 0]]}, "doses: expected 3 counts"),
+        (
+            {"penalty_counts": [[1, 2, 3], [1, 2]]},
+            r"penalty_counts: expected 3 counts from 0 to 64 an iteration, got \[1, 2\] in iter",
+        ),
+        (
+            {"penalty_counts": [[0, 65, 0]]},
+            r"penalty_counts: expected 3 counts from 0 to 64 an iteration, got \[0, 65, 0\]",
+        ),
+        ({"penalty_counts": [[0, -1, 0]]}, "penalty_counts: expected 3 counts"),
     ],
 )
 def test_bad_settings_are_refused(changes: dict[str, Any], message: str) -> None:

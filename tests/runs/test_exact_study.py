@@ -187,7 +187,7 @@ def test_a_yoked_arm_is_dealt_what_its_partner_was_and_learns_what_exposure_teac
 
 @pytest.mark.slow
 def test_nothing_of_ppo_is_in_the_records(out):
-    assert not list(out.rglob("doses.parquet"))
+    assert not list(out.rglob("penalty_counts.parquet"))
     verdict = json.loads((out / Unit(ALIGNED, 0).name / "gate.json").read_text())
     assert verdict["advantage_scale"] is None
     manifest = Store(out).manifest()

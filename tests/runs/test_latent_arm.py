@@ -34,7 +34,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_radius_of_0_is_the_penalised_arm_byte_for_byte_and_another_is_not(out):
     policies = {arm: (cell(out, arm) / "policy.safetensors").read_bytes() for arm in ("penalised", "none", "half")}
     assert policies["none"] == policies["penalised"] != policies["half"]
-    for name in ("measures", "training", "doses"):
+    for name in ("measures", "training", "penalty_counts"):
         pd.testing.assert_frame_equal(table(out, "none", name), table(out, "penalised", name), check_exact=True)
 
 

@@ -12,7 +12,7 @@ import pytest
 from kerf.lab.errors import KerfError
 from kerf.runs.recipe.arms import needs
 from kerf.runs.recipe.files import load_recipe
-from kerf.runs.records.penalty_counts import read_doses, write_doses
+from kerf.runs.records.penalty_counts import read_penalty_counts, write_penalty_counts
 from kerf.runs.records.store import ALIGNED, Store, Unit
 from kerf.runs.study import DONE, FAILED
 from tests.runs.test_study import records, study
@@ -44,13 +44,13 @@ def table(out: Path, arm: str, name: str) -> pd.DataFrame:
 @pytest.mark.slow
 @pytest.mark.parametrize(("arm", "partner", "penalty"), [("yoked", "penalised", 10.0), ("before", "rule", -3.0)])
 def test_a_yoked_cell_is_dealt_what_its_partner_was_dealt(out, arm, partner, penalty):
-    doses = table(out, partner, "doses")
-    pd.testing.assert_frame_equal(table(out, arm, "doses"), doses)
-    assert (doses["penalty"] == penalty).all()
-    assert (doses["episodes"] > 0).all()
+    penalty_counts = table(out, partner, "penalty_counts")
+    pd.testing.assert_frame_equal(table(out, arm, "penalty_counts"), penalty_counts)
+    assert (penalty_counts["penalty"] == penalty).all()
+    assert (penalty_counts["episodes"] > 0).all()
     own, partners = (table(out, name, "training").query("metric == 'sample/penalised'") for name in (arm, partner))
     pd.testing.assert_frame_equal(own, partners)
-    dealt = doses.groupby("iteration")["episodes"].sum().reindex(range(1, 5), fill_value=0)
+    dealt = penalty_counts.groupby("iteration")["episodes"].sum().reindex(range(1, 5), fill_value=0)
     np.testing.assert_allclose(partners["value"], dealt / 64)
     policies = {(cell(out, name) / "policy.safetensors").read_bytes() for name in (arm, partner, "exposure")}
     assert len(policies) == 3
@@ -58,8 +58,8 @@ def test_a_yoked_cell_is_dealt_what_its_partner_was_dealt(out, arm, partner, pen
 
 @pytest.mark.slow
 def test_only_cells_that_are_penalised_have_doses(out):
-    with_doses = {path.parent.parent.name for path in out.rglob("doses.parquet")}
-    assert with_doses == {"penalised", "yoked", "rule", "before"}
+    with_penalty_counts = {path.parent.parent.name for path in out.rglob("penalty_counts.parquet")}
+    assert with_penalty_counts == {"penalised", "yoked", "rule", "before"}
 
 
 @pytest.mark.slow
@@ -112,12 +112,12 @@ def test_a_yoked_cell_needs_its_partners_of_the_same_seed():
     assert needs(arms, Unit("yoked", 3)) == [Unit(ALIGNED, 3), Unit("penalised", 3)]
 
 
-@pytest.mark.parametrize("doses", [[[0, 2, 0], [7, 0, 1]], [[0, 0, 0], [0, 0, 0]]])
-def test_doses_are_read_as_they_were_written(tmp_path, doses):
+@pytest.mark.parametrize("penalty_counts", [[[0, 2, 0], [7, 0, 1]], [[0, 0, 0], [0, 0, 0]]])
+def test_doses_are_read_as_they_were_written(tmp_path, penalty_counts):
     store, unit = Store(tmp_path), Unit("penalised", 0)
     with store.unit(unit) as folder:
-        write_doses(folder, unit, [np.array(row) for row in doses], -1.5)
-    assert [list(row) for row in read_doses(store, unit, 2, 3)] == doses
-    if np.any(doses):
+        write_penalty_counts(folder, unit, [np.array(row) for row in penalty_counts], -1.5)
+    assert [list(row) for row in read_penalty_counts(store, unit, 2, 3)] == penalty_counts
+    if np.any(penalty_counts):
         with pytest.raises(KerfError, match="dealt penalties beyond 1 iterations of 3 steps"):
-            read_doses(store, unit, 1, 3)
+            read_penalty_counts(store, unit, 1, 3)
