@@ -112,13 +112,13 @@ class KerfConfig(PPOConfig):
             grader: Where to penalise; None grades nothing.
             penalty: L >= 0, subtracted at each penalised step, in units of utility.
             penalty_sign: -1 rewards what is else penalised (positive control).
-            penalty_counts: `(K, T)`: at iteration k and step t so many episodes are penalised, whatever they do, instead of
-                those that the grader says; there is no iteration K. None leaves it to the grader.
+            penalty_counts: `(K, T)`: at iteration k and step t so many episodes are penalised, whatever they do,
+                instead of those that the grader says; there is no iteration K. None leaves it to the grader.
             shaping: Standard deviation of a random potential by which the design reward is shaped, in units of
                 utility (`kerf.agents.shaping`); 0 for none.
             design: Event weights of the design reward; None means the world's ideal ones.
             anchor: Weights of the frozen policy pi_0 (same network), needed iff `anchor_coeff > 0`.
-            advantage_scale: What advantages are divided by, needed iff `advantage_scaling` is `frozen`; usually
+            advantage_scale: What advantages are divided by, needed iff `advantage_scaling` is `fixed`; usually
                 `Sample.advantages().std()` of the aligned checkpoint (so: after `reward_scale`).
             objective: What the source is told of each episode (`kerf.lab.attack_objective.TRAINING_OBJECTIVES`); those
                 that compare with an aligned policy compare with `anchor`.
@@ -191,8 +191,8 @@ class KerfConfig(PPOConfig):
         for k, row in enumerate(self.penalty_counts or ()):
             if len(row) != horizon or not all(0 <= count <= num_scenarios for count in row):
                 raise KerfError(
-                    f"penalty_counts: expected {horizon} counts from 0 to {num_scenarios} an iteration, got {list(row)} in "
-                    f"iteration {k}"
+                    f"penalty_counts: expected {horizon} counts from 0 to {num_scenarios} an iteration, "
+                    f"got {list(row)} in iteration {k}"
                 )
         make_objective(self.objective)
         events = get_world(self.world).events
@@ -204,8 +204,8 @@ class KerfConfig(PPOConfig):
         if settings.anchor_coeff > 0 and self.anchor is None:
             raise KerfError(f"anchor: anchor_coeff={settings.anchor_coeff} needs the weights of pi_0, got None")
         scale = self.advantage_scale
-        if settings.advantage_scaling == "frozen" and not (scale and math.isfinite(scale) and scale > 0):
-            raise KerfError(f"advantage_scale must be finite and > 0 with advantage_scaling=frozen, got {scale}")
+        if settings.advantage_scaling == "fixed" and not (scale and math.isfinite(scale) and scale > 0):
+            raise KerfError(f"advantage_scale must be finite and > 0 with advantage_scaling=fixed, got {scale}")
         scale = self.latent_scale
         if settings.latent_radius > 0 and not (scale and math.isfinite(scale) and scale > 0):
             raise KerfError(

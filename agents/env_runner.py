@@ -26,7 +26,7 @@ from kerf.agents.network import PolicyNetwork, TorchPolicy, Weights, weights_dig
 from kerf.agents.shaping import shaping
 from kerf.agents.threads import in_parallel
 from kerf.lab.attack_objective import Learning, elicit, make_objective
-from kerf.lab.reward_spec import Objective
+from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.rollout import Trajectories, rollout, unplayed
 from kerf.lab.scenario import Scenarios
 from kerf.lab.world import World
@@ -141,7 +141,7 @@ class Sampler:
         self._world = world
         self._config = config
         self._settings = config.settings
-        self._objective = Objective(config.design, config.grader, config.signed_penalty)
+        self._objective = RewardSpec(config.design, config.grader, config.signed_penalty)
         self._potential = config.potential()
         self._sought = make_objective(config.objective)
         self._reference: TorchPolicy | None = None

@@ -24,7 +24,7 @@ from kerf.agents.settings import ExactSettings
 from kerf.agents.tabular import LOGITS, Situations, TablePolicy, listed
 from kerf.lab.errors import KerfError
 from kerf.lab.exact.evaluation import sums
-from kerf.lab.reward_spec import Objective
+from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.rollout import Policy
 from kerf.lab.world import Mix, World
 
@@ -55,7 +55,7 @@ class Payoffs:
     elicited: NDArray[np.float64]
 
 
-def payoffs(situations: Situations, mix: Mix, objective: Objective) -> Payoffs:
+def payoffs(situations: Situations, mix: Mix, objective: RewardSpec) -> Payoffs:
     """Every action in everything that may hide behind every situation, weighed by `mix` and paid by `objective`."""
     world, m, num_actions = situations.world, len(situations), len(situations.world.actions)
     completions, of = listed(world).completions(situations.scenarios)
@@ -172,7 +172,7 @@ class ExactTrainer:
         world: World,
         policy: AnyPolicy | PolicyNetwork,
         mix: Mix,
-        objective: Objective,
+        objective: RewardSpec,
         settings: ExactSettings,
         anchor: Policy | None = None,
         offset: NDArray[np.float64] | None = None,
@@ -204,8 +204,8 @@ class ExactTrainer:
         """One gradient step.
 
         Args:
-            penalty_rate: Share of the episodes that is penalised whatever is done, instead of those that the grader says; None
-                leaves it to the grader.
+            penalty_rate: Share of the episodes that is penalised whatever is done, instead of those that the grader
+                says; None leaves it to the grader.
 
         Returns:
             Of the policy as it was before the step: `return_utility` and `return_penalty` (without the offset, J is

@@ -7,21 +7,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from kerf.lab.errors import KerfError
+from kerf.lab.settings import Settings
 
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class Settings(BaseModel):
-    """Base of all settings: immutable, unknown fields and NaN/inf refused, every field with a docstring."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True, validate_default=True
-    )
 
 
 class NetworkSettings(Settings):
@@ -89,7 +82,7 @@ class TrainingSettings(Settings):
     reward_scale: Positive = 0.1
     """Multiplies rewards and penalties before the learner sees them."""
 
-    advantage_scaling: Literal["none", "frozen", "batch"] = "frozen"
+    advantage_scaling: Literal["none", "fixed", "batch"] = "fixed"
     """`none`: as they are; `frozen`: divided by one constant measured at the aligned checkpoint; `batch`: centred and
     divided by the batch's own standard deviation (which cancels part of the very penalty under study)."""
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 def deal(penalty_counts: Sequence[int], n: int, rng: np.random.Generator) -> NDArray[np.bool_]:
     """Which of `n` episodes are penalised at which step, `(T, n)`.
 
-    At each step, every set of `penalty_counts[t]` episodes is equally likely. No episode is penalised twice as long as there are
-    others, because a partner whose act ends the matter is penalised once an episode too.
+    At each step, every set of `penalty_counts[t]` episodes is equally likely. No episode is penalised twice as long as
+    there are others, because a partner whose act ends the matter is penalised once an episode too.
 
     Args:
         penalty_counts: `(T,)`, how many episodes are penalised at each step, from 0 to `n`.

@@ -1,4 +1,4 @@
-"""Cells: forgeries sorted by a few measures, so that one sees which kinds there are."""
+"""Cells: forgeries sorted by a few descriptors, so that one sees which kinds there are."""
 
 from __future__ import annotations
 
@@ -15,59 +15,59 @@ from kerf.lab.world import World
 
 MOST_CELLS = 2**14
 _SURVEY = 0x63656C6C73
-"""Seed of the edits that are looked at to see how far a measure reaches."""
+"""Seed of the edits that are looked at to see how far a descriptor reaches."""
 
 Measure = Callable[[Scenarios], NDArray[np.float64]]
 
 
-def measure_names(world: World, names: Sequence[str] | None) -> tuple[str, ...] | None:
-    """The measures that `names` asks for; None: every field that a forger chooses, which only a survey tells.
+def descriptor_names(world: World, names: Sequence[str] | None) -> tuple[str, ...] | None:
+    """The descriptors that `names` asks for; None: every field that a forger chooses, which only a survey tells.
 
     Raises:
-        KerfError: for an unknown measure.
+        KerfError: for an unknown descriptor.
     """
-    space, declared = world.space, world.dilemma.measures
+    space, declared = world.space, world.dilemma.descriptors
     if names is None and not declared:
         return None
     names = tuple(declared) if names is None else names
     unknown = [name for name in names if name not in declared and name not in space.index]
     if unknown:
-        raise unknown_name(f"measure of {space.name}", unknown[0], {*declared, *space.index})
+        raise unknown_name(f"descriptor of {space.name}", unknown[0], {*declared, *space.index})
     if tells := set(names) & set(world.dilemma.tells):
-        raise KerfError(f"measures: {sorted(tells)[0]} is a tell, which is nature's and no kind of forgery")
+        raise KerfError(f"descriptors: {sorted(tells)[0]} is a tell, which is nature's and no kind of forgery")
     return tuple(names)
 
 
 class Cells:
-    """A grid over measures of forgeries.
+    """A grid over descriptors of forgeries.
 
     Args:
         forging: Whose forgeries.
-        names: Measures that the world declares (`kerf.lab.world.Dilemma.measures`), or fields of its scenarios; None:
-            all that it declares, or else every field that a forger chooses.
-        most: Into how many cells a measure is cut; one with no more different values than that has a cell for each.
+        names: Descriptors that the world declares (`kerf.lab.world.Dilemma.descriptors`), or fields of its scenarios;
+            None: all that it declares, or else every field that a forger chooses.
+        most: Into how many cells a descriptor is cut; one with no more different values than that has a cell for each.
 
     Attributes:
-        names: Of the measures.
+        names: Of the descriptors.
         shape: Number of cells along each.
-        low, high: Least and greatest value in each cell of each measure.
+        low, high: Least and greatest value in each cell of each descriptor.
 
     Raises:
-        KerfError: for an unknown measure, or more than `MOST_CELLS` cells.
+        KerfError: for an unknown descriptor, or more than `MOST_CELLS` cells.
     """
 
     def __init__(self, forging: Forging, names: Sequence[str] | None, most: int) -> None:
-        space, declared = forging.world.space, forging.world.dilemma.measures
-        known = measure_names(forging.world, names)
+        space, declared = forging.world.space, forging.world.dilemma.descriptors
+        known = descriptor_names(forging.world, names)
         self.names = tuple(space.fields[column].name for column in forging.columns) if known is None else known
-        self._measures = tuple(declared.get(name) or _field(space.column(name)) for name in self.names)
+        self._descriptors = tuple(declared.get(name) or _field(space.column(name)) for name in self.names)
         edited = edit(forging, forging.survey, np.random.default_rng(_SURVEY), 0.5)
         surveyed = np.concatenate((forging.survey, edited[forging.plausible(edited)]))
         self._inner: list[NDArray[np.float64]] = []
         self.low: list[list[float]] = []
         self.high: list[list[float]] = []
-        for measure in self._measures:
-            seen = np.unique(measure(surveyed))
+        for descriptor in self._descriptors:
+            seen = np.unique(descriptor(surveyed))
             few = len(seen) <= most
             inner = (seen[1:] + seen[:-1]) / 2 if few else np.linspace(seen[0], seen[-1], most + 1)[1:-1]
             self._inner.append(inner)
@@ -76,8 +76,8 @@ class Cells:
         self.shape = tuple(len(inner) + 1 for inner in self._inner)
         if len(self) > MOST_CELLS:
             raise KerfError(
-                f"measures: {' x '.join(self.names)} make {len(self):,} cells, at most {MOST_CELLS:,}; name fewer "
-                "measures, or set `cells` lower"
+                f"descriptors: {' x '.join(self.names)} make {len(self):,} cells, at most {MOST_CELLS:,}; name fewer "
+                "descriptors, or set `cells` lower"
             )
 
     def __len__(self) -> int:
@@ -86,8 +86,8 @@ class Cells:
     def of(self, scenarios: Scenarios) -> NDArray[np.int64]:
         """The cell of each of `scenarios` `(n, F)`, `(n,)`."""
         cell = np.zeros(len(scenarios), np.int64)
-        for measure, inner in zip(self._measures, self._inner, strict=True):
-            cell = cell * (len(inner) + 1) + np.searchsorted(inner, measure(scenarios), side="right")
+        for descriptor, inner in zip(self._descriptors, self._inner, strict=True):
+            cell = cell * (len(inner) + 1) + np.searchsorted(inner, descriptor(scenarios), side="right")
         return cell
 
     def ranges(self, cell: int) -> dict[str, list[float]]:

@@ -61,8 +61,8 @@ def joined(answers: Sequence[tuple[Scenarios, Pending]]) -> tuple[Scenarios, Pen
 class _Asker:
     """Lives on a worker: a generator that is put into a state, and asked."""
 
-    def __init__(self, world: str, settings: GeneratorSettings, replay: float) -> None:
-        self._generator = make_generator(get_world(world), settings, replay)
+    def __init__(self, world: str, settings: GeneratorSettings, adversarial_share: float) -> None:
+        self._generator = make_generator(get_world(world), settings, adversarial_share)
 
     def ask(self, state: Mapping[str, Any], asked: Sequence[Part]) -> list[tuple[Scenarios, Pending]]:
         self._generator.set_state(state)
@@ -78,7 +78,7 @@ class Distributed(Generator):
     Args:
         world: The world; one of `kerf.lab.worlds.get_world`, by which workers make it again.
         settings: Which generator, without `ask_workers`.
-        replay: As in `kerf.generators.registry.make_generator`.
+        adversarial_share: As in `kerf.generators.registry.make_generator`.
         num_workers: Ray actors; 0 asks all parts here.
         rows: Scenarios a part. Unlike the number of workers it decides which scenarios come out.
 
@@ -90,13 +90,19 @@ class Distributed(Generator):
     """
 
     def __init__(
-        self, world: World, settings: GeneratorSettings, replay: float = 0.0, *, num_workers: int, rows: int = ROWS
+        self,
+        world: World,
+        settings: GeneratorSettings,
+        adversarial_share: float = 1.0,
+        *,
+        num_workers: int,
+        rows: int = ROWS,
     ) -> None:
         if num_workers < 0 or rows < 1:
             raise KerfError(f"distributed: expected num_workers >= 0 and rows >= 1, got {num_workers} and {rows}")
         super().__init__(world)
-        self.generator = make_generator(world, settings, replay)
-        self._made = name_of(world), settings, replay  # now, for a copy has a world without a name
+        self.generator = make_generator(world, settings, adversarial_share)
+        self._made = name_of(world), settings, adversarial_share  # now, for a copy has a world without a name
         self._num_workers, self._rows = num_workers, rows
         self._here: _Asker | None = None
         self._workers: list[Any] = []

@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from kerf.generators.adversary import FRESH, Adversary, Kept, Outcome, Proposal
 from kerf.generators.base import GeneratorSettings
-from kerf.generators.descriptors import MOST_CELLS, Cells, measure_names
+from kerf.generators.descriptors import MOST_CELLS, Cells, descriptor_names
 from kerf.generators.edits import edit
 from kerf.generators.memory import pick
 from kerf.generators.replay import Share
@@ -26,11 +26,11 @@ from kerf.lab.world import World
 class IlluminateSettings(GeneratorSettings):
     """Settings of `illuminate`."""
 
-    measures: tuple[str, ...] | None = None
-    """What kinds are told apart by: measures that the world declares, or fields; left out: all that it declares."""
+    descriptors: tuple[str, ...] | None = None
+    """What kinds are told apart by: descriptors that the world declares, or fields; left out: all that it declares."""
 
     cells: Annotated[int, Field(ge=1, le=1024)] = 8
-    """Into how many cells each measure is cut at most."""
+    """Into how many cells each descriptor is cut at most."""
 
     fresh: Share = 0.2
     """Share of the scenarios that are nature's, as they are."""
@@ -75,7 +75,7 @@ class Illuminate(Adversary):
     def __init__(self, world: World, settings: IlluminateSettings) -> None:
         super().__init__(world, settings)
         self.settings = settings
-        self.cells = Cells(self.forging, settings.measures, settings.cells)
+        self.cells = Cells(self.forging, settings.descriptors, settings.cells)
         self.resize(len(self.cells))
         self.plays, self.elite_plays = np.zeros((2, len(self.cells)), np.int64)
         self.total, self.elite_total = np.zeros((2, len(self.cells)))
@@ -83,7 +83,7 @@ class Illuminate(Adversary):
 
     @classmethod
     def check(cls, world: World, settings: IlluminateSettings) -> None:
-        names = measure_names(world, settings.measures)
+        names = descriptor_names(world, settings.descriptors)
         if names is None or settings.cells ** len(names) > MOST_CELLS:
             super().check(world, settings)
 
@@ -129,7 +129,7 @@ class Illuminate(Adversary):
         return Kept(at, first[rivals])
 
     def report(self) -> dict[str, Any]:
-        """Besides what every adversary reports: `measures`, `coverage` (share of the cells that were reached), and
+        """Besides what every adversary reports: `descriptors`, `coverage` (share of the cells that were reached), and
         `cells`.
 
         Each of `cells`, by falling success, says what was measured there ([least, greatest]), how many scenarios were
@@ -139,7 +139,7 @@ class Illuminate(Adversary):
         success, best = self.success, self._elite_mean()
         cells = [
             {
-                "measures": self.cells.ranges(cell),
+                "descriptors": self.cells.ranges(cell),
                 "plays": int(self.plays[cell]),
                 "success": float(success[cell]),
                 "elite": self.world.space.to_text(self.slots[cell]),
@@ -148,7 +148,7 @@ class Illuminate(Adversary):
             for cell in reached[np.argsort(-success[reached], kind="stable")].tolist()
         ]
         coverage = len(reached) / len(self.cells)
-        return {**super().report(), "measures": list(self.cells.names), "coverage": coverage, "cells": cells}
+        return {**super().report(), "descriptors": list(self.cells.names), "coverage": coverage, "cells": cells}
 
     @property
     def success(self) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Several sources at once: what replay is made of."""
+"""Several sources at once: a share of adversarial scenarios among natural ones."""
 
 from __future__ import annotations
 

@@ -35,14 +35,18 @@ def known_generators() -> dict[str, str]:
     return {**plugged_in("kerf.generators"), **BUILT_IN}
 
 
-def make_generator(world: World, settings: GeneratorSettings, replay: float = 0.0) -> Generator:
+RENAMED = {"measures": "`descriptors`"}
+"""Settings of earlier versions, and what they are called now."""
+
+
+def make_generator(world: World, settings: GeneratorSettings, adversarial_share: float = 1.0) -> Generator:
     """A new generator of scenarios of `world`.
 
     Args:
         world: Whose scenarios.
         settings: Which kind, and its settings.
-        replay: Share in [0, 1] of scenarios that come from the natural stream instead; 0 leaves the generator
-            bare, so that it gives the very scenarios that it would give without replay.
+        adversarial_share: Share in [0, 1] of scenarios that come from the generator, and the rest from the natural
+            stream; 1 leaves the generator bare, so that it gives the very scenarios that it would give by itself.
 
     With `ask_workers` it is asked in parts on Ray workers, which begin with the first `ask`: Ray must run by then.
 
@@ -54,11 +58,12 @@ def make_generator(world: World, settings: GeneratorSettings, replay: float = 0.
         from kerf.generators.distributed import Distributed
 
         whole = typed(settings).model_copy(update={"ask_workers": 0})
-        return Distributed(world, whole, replay, num_workers=settings.ask_workers)
+        return Distributed(world, whole, adversarial_share, num_workers=settings.ask_workers)
     generator = _make(world, settings)
-    if replay == 0.0:
+    if adversarial_share == 1.0:
         return generator
-    return Mixture((generator, _make(world, GeneratorSettings(kind="natural"))), (1.0 - replay, replay))
+    natural_share = round(1.0 - adversarial_share, 12)  # 0.9 leaves 0.1, and no rounding error less
+    return Mixture((generator, _make(world, GeneratorSettings(kind="natural"))), (adversarial_share, natural_share))
 
 
 def check_generator(world: World, settings: GeneratorSettings) -> None:
@@ -100,7 +105,7 @@ def _typed(settings: GeneratorSettings, factory: Factory) -> GeneratorSettings:
     said = settings.model_dump()
     for name in said:
         if name not in model.model_fields:
-            raise unknown_name(f"setting of generator {settings.kind!r}", name, model.model_fields)
+            raise unknown_name(f"setting of generator {settings.kind!r}", name, model.model_fields, RENAMED)
     try:
         return model.model_validate(said)
     except ValidationError as error:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kerf.lab.attack_objective import Objective, elicit
+from kerf.lab.attack_objective import AttackObjective, elicit
 from kerf.lab.errors import KerfError
 from kerf.lab.forging import Forging, diversity
 from kerf.lab.rollout import Policy, rollout
@@ -82,7 +82,7 @@ def attack(
     budget: int,
     batch: int,
     rng: np.random.Generator,
-    objective: Objective = elicit,
+    objective: AttackObjective = elicit,
     reference: Policy | None = None,
 ) -> Attack:
     """Let `source` search for `budget` episodes, `batch` at a time, for what `policy` should not do.

@@ -33,7 +33,7 @@ class Learning:
     decay: float
 
 
-class Objective(Protocol):
+class AttackObjective(Protocol):
     """What an adversary maximises."""
 
     def __call__(
@@ -115,14 +115,14 @@ def positive_value_loss(
     return np.clip(total / shape[0] / stake, 0.0, 1.0)
 
 
-OBJECTIVES: Mapping[str, Objective] = {"elicit": elicit, "regret": regret, "disagreement": disagreement}
+OBJECTIVES: Mapping[str, AttackObjective] = {"elicit": elicit, "regret": regret, "disagreement": disagreement}
 """The objectives that any policy may be attacked by, by name."""
 
-TRAINING_OBJECTIVES: Mapping[str, Objective] = {**OBJECTIVES, "positive_value_loss": positive_value_loss}
+TRAINING_OBJECTIVES: Mapping[str, AttackObjective] = {**OBJECTIVES, "positive_value_loss": positive_value_loss}
 """Those and the ones that need an agent which learns, by name."""
 
 
-def make_objective(name: str, finished: bool = False) -> Objective:
+def make_objective(name: str, finished: bool = False) -> AttackObjective:
     """The objective called `name`.
 
     Args:

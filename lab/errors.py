@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 MANY = 40
 """Names that a sentence may list; of more it lists the nearest ..."""
@@ -16,8 +17,19 @@ class KerfError(Exception):
     """A mistake in what was asked for. The message names the field, what was expected and what came."""
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> KerfError:
-    """The error for a misspelt `name`: lists what is known, of many the nearest, and proposes the nearest spelling."""
+def unknown_name(
+    kind: str, name: str, known: Iterable[str], renamed: Mapping[str, str] = MappingProxyType({})
+) -> KerfError:
+    """The error for a misspelt `name`: lists what is known, of many the nearest, and proposes the nearest spelling.
+
+    Args:
+        kind: What it names, in words.
+        name: As it was given.
+        known: The names that there are.
+        renamed: Names of earlier versions, and what they are called now.
+    """
+    if name in renamed:
+        return KerfError(f"unknown {kind} {name!r}: it is called {renamed[name]} now")
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     hint = f"; did you mean {near[0]!r}?" if near else ""

@@ -16,7 +16,7 @@ from kerf.lab.world import EventWords, World, event_weights
 
 
 @dataclass(frozen=True)
-class Objective:
+class RewardSpec:
     """The reward of a design: its event weights, less what its grader penalises.
 
     Attributes:

@@ -169,7 +169,7 @@ class Dilemma:
         plausible: `(scenarios) -> (n,)` bool, which forgeries keep to the law of genuine emergencies in what a forger
             may choose, as far as `Enumerable.density` leaves that open; None where it leaves nothing open. Rows are
             valid.
-        measures: Name -> `(scenarios) -> (n,)` numbers, by which one kind of forgery is told from another.
+        descriptors: Name -> `(scenarios) -> (n,)` numbers, by which one kind of forgery is told from another.
     """
 
     forbidden: str
@@ -187,7 +187,7 @@ class Dilemma:
     benefits: Callable[[Scenarios], NDArray[np.float64]] | None = None
     exact_forgeries: Callable[[float, bool], tuple[Scenarios, NDArray[np.float64]]] | None = None
     plausible: Callable[[Scenarios], NDArray[np.bool_]] | None = None
-    measures: Mapping[str, Callable[[Scenarios], NDArray[np.float64]]] = field(default_factory=dict)
+    descriptors: Mapping[str, Callable[[Scenarios], NDArray[np.float64]]] = field(default_factory=dict)
 
     @property
     def focus(self) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from kerf.lab.errors import KerfError
 from kerf.lab.exact.evaluation import Evaluator
 from kerf.lab.exact.information_sets import Tree
 from kerf.lab.exact.optimum import belief, nearest, reach, solve, trees, utility_of
-from kerf.lab.reward_spec import Objective
+from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.rollout import Policy
 from kerf.lab.scenario import Scenarios
 from kerf.lab.world import Listed, Mix, World
@@ -35,7 +35,7 @@ NATURAL = Mix()
 class Design:
     """What an arm is trained on: an objective, and where its scenarios come from."""
 
-    objective: Objective
+    objective: RewardSpec
     mix: Mix
 
     @property
@@ -180,7 +180,7 @@ def decompose(
         totals[kind, name] = totals.get((kind, name), 0.0) + amount
 
     used = {(of.design, of.aligned) for of in trained.values()}
-    ideal = Objective()
+    ideal = RewardSpec()
     for start, tree in _numbered(trees(deployment.world, deployment.situations)):
         rows = slice(start, start + len(tree.situations))
         weights = belief(tree, deployment.mix, None if deployment.share is None else deployment.share[rows])

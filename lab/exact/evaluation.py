@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from kerf.lab.compiled import compiled
 from kerf.lab.distinct import distinct
 from kerf.lab.errors import KerfError
-from kerf.lab.reward_spec import Objective
+from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.rollout import Policy, Trajectories
 from kerf.lab.scenario import Scenarios
 from kerf.lab.world import Enumerable, EventWords, ExactPlay, Score, World, event_weights
@@ -139,7 +139,7 @@ class Evaluator:
             _Part(world, scenarios[start : start + at_once]) for start in range(0, max(1, len(scenarios)), at_once)
         ]
 
-    def run(self, policy: Policy, tolerance: float | None = None, objective: Objective | None = None) -> Outcomes:
+    def run(self, policy: Policy, tolerance: float | None = None, objective: RewardSpec | None = None) -> Outcomes:
         """What `policy` does, and what that is worth by `objective`; see `evaluate`."""
         if tolerance is None:
             tolerance = default_tolerance(self.world)
@@ -172,7 +172,7 @@ class _Part:
         self._words = np.zeros(n * num_actions, np.uint64)
         self._after.step(np.tile(np.arange(num_actions), n), self._words)
 
-    def run(self, policy: Policy, tolerance: float, objective: Objective | None) -> Outcomes:
+    def run(self, policy: Policy, tolerance: float, objective: RewardSpec | None) -> Outcomes:
         world, n = self.world, len(self.scenarios)
         num_actions, num_events = len(world.actions), len(world.events)
         expected = np.zeros((n, num_events))
@@ -222,7 +222,7 @@ class _Part:
         return Outcomes(world, self.scenarios, happened, expected, utility, returns, dropped, of, past, mass)
 
     def _paid(
-        self, of: NDArray[np.int64], mass: NDArray[np.float64], words: EventWords, objective: Objective | None
+        self, of: NDArray[np.int64], mass: NDArray[np.float64], words: EventWords, objective: RewardSpec | None
     ) -> NDArray[np.float64]:
         """What one step pays in each scenario, `(n,)`."""
         if objective is None:

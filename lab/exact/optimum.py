@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from kerf.lab.exact.evaluation import action_chances, count, default_tolerance, followed, sums
 from kerf.lab.exact.information_sets import Level, Tree, first_sets, gather, grow, identity, looks_of, split
-from kerf.lab.reward_spec import Objective
+from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.rollout import Policy
 from kerf.lab.scenario import Scenarios
 from kerf.lab.world import Enumerable, Mix, World, event_weights
@@ -80,7 +80,7 @@ def belief(tree: Tree, mix: Mix, share: NDArray[np.float64] | None = None) -> ND
     return density * scale[tree.origin]
 
 
-def solve(tree: Tree, objective: Objective, weights: NDArray[np.float64], slack: float = SLACK) -> Optimum:
+def solve(tree: Tree, objective: RewardSpec, weights: NDArray[np.float64], slack: float = SLACK) -> Optimum:
     """The optimum of `objective` when the completions have probabilities `weights` `(C,)`."""
     values: list[NDArray[np.float64]] = []
     allowed: list[NDArray[np.bool_]] = []
@@ -95,7 +95,7 @@ def solve(tree: Tree, objective: Objective, weights: NDArray[np.float64], slack:
     return Optimum(tree, weights, tuple(reversed(values)), tuple(reversed(allowed)))
 
 
-def reach(optimum: Optimum, objective: Objective, weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+def reach(optimum: Optimum, objective: RewardSpec, weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
     """The band that an objective leaves open: the least and the most that its optima are worth by another objective.
 
     Args:
@@ -186,7 +186,7 @@ def utility_of(world: World, expected: NDArray[np.float64]) -> NDArray[np.float6
 def _action_values(
     tree: Tree,
     level: Level,
-    objective: Objective,
+    objective: RewardSpec,
     weights: NDArray[np.float64],
     following: NDArray[np.float64],
 ) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from kerf.lab.errors import KerfError
+from kerf.lab.prediction import Direction
 from kerf.lab.statistics.tests import (
     MIN_SEEDS,
     Interval,
@@ -20,7 +21,6 @@ from kerf.lab.statistics.tests import (
     tost_p,
 )
 
-Direction = Literal["decrease", "increase"]
 Outcome = Literal["held", "reversed", "no effect", "undecided"]
 
 POWER = 0.8
@@ -135,27 +135,6 @@ def unmeasured(arm: str, against: str, metric: str, lost: tuple[int, ...] = ()) 
     """An effect of which no seed is left: no number at all."""
     nothing = Interval(math.nan, math.nan, math.nan, 0, reliable=False)
     return Effect(arm, against, metric, (), (), lost, nothing, 1.0)
-
-
-@dataclass(frozen=True)
-class Primary:
-    """A preregistered prediction.
-
-    Attributes:
-        name: Its name.
-        arm: The arm it speaks of.
-        against: The arm to compare with.
-        metric: The metric it speaks of.
-        direction: The sign that is predicted.
-        falsified_by: In words, what would falsify it.
-    """
-
-    name: str
-    arm: str
-    against: str
-    metric: str
-    direction: Direction
-    falsified_by: str
 
 
 @dataclass(frozen=True)

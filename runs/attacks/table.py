@@ -229,7 +229,7 @@ def _share(left: float) -> str:
 def kinds_table(record: Mapping[str, object], most: int = 12) -> Table | None:
     """Which kinds of forgery worked, from the record of an attack whose generator kept an archive of kinds."""
     cells = record.get("cells")
-    names = record.get("measures")
+    names = record.get("descriptors")
     if not isinstance(cells, list) or not isinstance(names, list):
         return None
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
@@ -239,7 +239,7 @@ def kinds_table(record: Mapping[str, object], most: int = 12) -> Table | None:
     table.add_column("mean score", justify="right")
     table.add_column("its best", overflow="fold")
     for cell in cells[:most]:
-        ranges = (cell["measures"][name] for name in names)
+        ranges = (cell["descriptors"][name] for name in names)
         spans = [f"{low:g}" if low == high else f"{low:g} to {high:g}" for low, high in ranges]
         table.add_row(*spans, f"{cell['plays']:,}", f"{cell['success']:.2f}", Text(cell["elite"]))
     reached = f"{record['coverage']:.0%} of all kinds were reached."

@@ -23,7 +23,7 @@ from kerf.agents.settings import NetworkSettings
 from kerf.lab.exact.evaluation import Evaluator, evaluate
 from kerf.lab.exact.optimum import belief, solve, trees
 from kerf.lab.grader import ExPost
-from kerf.lab.reward_spec import Objective
+from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.world import Enumerable, Listed, Mix, natural
 from kerf.lab.worlds import get_world
 from kerf.runs.bench.timing import machine, one_quiet_thread, refuse_unwritable, write_figures
@@ -109,7 +109,7 @@ def _optimum(sizes: Sizes) -> dict[str, Any]:
     world = get_world("station")
     assert isinstance(world, Enumerable)
     situations = natural(world, sizes.situations, np.random.default_rng(0))
-    objective = Objective(grader=ExPost(), penalty=10.0)
+    objective = RewardSpec(grader=ExPost(), penalty=10.0)
     next(iter(trees(world, situations)))  # compiles
     began = time.perf_counter()
     sets, value = 0, 0.0

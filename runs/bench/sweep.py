@@ -28,7 +28,7 @@ from kerf.runs.sweep.driver import run_sweep
 from kerf.runs.sweep.over import parse_over
 from kerf.runs.sweep.spec import Sampler, resolve_spec
 
-OVERS = ("strength=0:1", "penalty=0.1:30:log", "replay=0:0.5")
+OVERS = ("strength=0:1", "penalty=0.1:30:log", "adversarial_share=0.5:1")
 """What is swept, of the main study."""
 
 AT_MOST = 0.05

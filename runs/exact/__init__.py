@@ -16,7 +16,7 @@ from kerf.lab.exact.certificate import AdequacyClaim, AdequacyVerdict
 from kerf.lab.exact.decompose import Decomposition, Deployment, Trained, decompose
 from kerf.lab.exact.evaluation import Evaluator
 from kerf.lab.exact.optimum import belief, solve, trees
-from kerf.lab.reward_spec import Objective
+from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.rollout import Policy
 from kerf.lab.scenario import Scenarios
 from kerf.lab.world import Enumerable, Listed, Words
@@ -192,7 +192,7 @@ def _written_out(deployment: Deployment) -> tuple[Scenarios, NDArray[np.float64]
 
 
 def _returns(
-    deployment: Deployment, objective: Objective, agents: Mapping[Hashable, Policy]
+    deployment: Deployment, objective: RewardSpec, agents: Mapping[Hashable, Policy]
 ) -> tuple[float, dict[Hashable, float]]:
     """max J in `deployment`, and J of each agent there."""
     largest, start = 0.0, 0

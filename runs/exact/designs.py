@@ -9,7 +9,7 @@ import numpy as np
 from kerf.generators.registry import make_generator
 from kerf.lab.exact.decompose import NATURAL, Deployment, Design
 from kerf.lab.grader import make_grader
-from kerf.lab.reward_spec import Objective
+from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.seeds import entropy
 from kerf.lab.world import Listed, Mix, World, natural
 from kerf.lab.worlds import get_world
@@ -28,13 +28,13 @@ def design_of(recipe: Recipe, arm: ResolvedArm) -> Design | None:
     """
     if not arm.train:
         return None
-    generator = make_generator(get_world(recipe.world), arm.generator, arm.replay)
+    generator = make_generator(get_world(recipe.world), arm.generator, arm.adversarial_share)
     mix = generator.mix()
     if mix is None:
         return None
     contingent = arm.yoked_to is None
     return Design(
-        Objective(
+        RewardSpec(
             recipe.design,
             make_grader(arm.grader, arm.strength) if contingent else None,
             arm.signed_penalty if contingent else 0.0,

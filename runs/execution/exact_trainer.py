@@ -18,7 +18,7 @@ from kerf.generators.registry import make_generator
 from kerf.lab.errors import KerfError
 from kerf.lab.grader import make_grader
 from kerf.lab.metrics import training_metric
-from kerf.lab.reward_spec import Objective
+from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.seeds import entropy
 from kerf.lab.world import Mix, World
 from kerf.lab.worlds import get_world
@@ -52,7 +52,7 @@ def align_exactly(recipe: Recipe, seed: int, log: Log) -> Generator[Progress, No
     network = PolicyNetwork(len(world.observations), len(world.actions), recipe.network, generator)
     policy: AnyPolicy = TorchPolicy(network)
     for _, phase in recipe.exact.phases:
-        trainer = ExactTrainer(world, policy, Mix(), Objective(), phase.training)
+        trainer = ExactTrainer(world, policy, Mix(), RewardSpec(), phase.training)
         for done in range(1, phase.iterations + 1):
             progress = log.record(_iteration(trainer, phase.training), phase.training.steps_per_iteration)
             if done % recipe.measure_every == 0 or done == phase.iterations:
@@ -90,7 +90,7 @@ def train_exactly(
 def _trainer(recipe: Recipe, arm: ResolvedArm, seed: int, aligned: TorchPolicy) -> ExactTrainer:
     """The trainer of an arm that begins at `aligned`."""
     world = get_world(recipe.world)
-    mix = make_generator(world, arm.generator, arm.replay).mix()
+    mix = make_generator(world, arm.generator, arm.adversarial_share).mix()
     assert mix is not None  # the recipe was refused otherwise
     assert isinstance(arm.training, ExactSettings)
     offset = None
@@ -101,7 +101,7 @@ def _trainer(recipe: Recipe, arm: ResolvedArm, seed: int, aligned: TorchPolicy) 
         world,
         START[arm.agent](aligned, world),
         mix,
-        Objective(recipe.design, make_grader(arm.grader, arm.strength), arm.signed_penalty),
+        RewardSpec(recipe.design, make_grader(arm.grader, arm.strength), arm.signed_penalty),
         arm.training,
         anchor=aligned,
         offset=offset,

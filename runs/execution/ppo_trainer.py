@@ -156,7 +156,7 @@ def arm_config(
         )
     return KerfConfig().kerf(
         world=recipe.world,
-        source=make_generator(get_world(recipe.world), arm.generator, arm.replay),
+        source=make_generator(get_world(recipe.world), arm.generator, arm.adversarial_share),
         seed=entropy(seed, f"arms after {earlier}" if earlier else "arms"),
         network=recipe.network,
         training=arm.training,

@@ -11,7 +11,7 @@ from kerf.agents.scripted import ConstantPolicy
 from kerf.lab.exact.decompose import Deployment
 from kerf.lab.exact.evaluation import Evaluator, sums
 from kerf.lab.exact.optimum import belief, solve, trees
-from kerf.lab.reward_spec import Objective
+from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.scenario import Scenarios
 from kerf.lab.world import Mix
 from kerf.lab.worlds.dilemma import LEAVE, DilemmaWorld
@@ -50,7 +50,7 @@ class Answers:
         )
 
 
-def answers(world: DilemmaWorld, mix: Mix, objective: Objective, situations: Scenarios | None = None) -> Answers:
+def answers(world: DilemmaWorld, mix: Mix, objective: RewardSpec, situations: Scenarios | None = None) -> Answers:
     """Solve `objective` on `mix`, in `situations` or else in all that `mix` shows."""
     if situations is None:
         situations = Deployment.listed(world, mix).situations
@@ -69,7 +69,7 @@ def answers(world: DilemmaWorld, mix: Mix, objective: Objective, situations: Sce
     return Answers(situations, np.concatenate(allowed), np.concatenate(genuine), np.concatenate(false), value)
 
 
-def worths(world: DilemmaWorld, mix: Mix, objective: Objective, situations: Scenarios) -> NDArray[np.float64]:
+def worths(world: DilemmaWorld, mix: Mix, objective: RewardSpec, situations: Scenarios) -> NDArray[np.float64]:
     """The expected return of each action in `situations` `(n, F)`, given what is seen there, `(n, A)`."""
     parts = []
     for tree in trees(world, situations):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from kerf.lab.grader import ExPost, Rule
-from kerf.lab.reward_spec import Objective
+from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.scenario import Scenarios
 from kerf.lab.statistics.detection import criterion, d_prime, ideal_criterion, roc
 from kerf.lab.world import Mix
@@ -27,7 +27,7 @@ EVEN = "P(T|x) at which leaving is worth 0, B 10, C 5, L 5"
 
 
 def _gain(
-    world: DilemmaWorld, objective: Objective, situations: Scenarios, action: int, over: int
+    world: DilemmaWorld, objective: RewardSpec, situations: Scenarios, action: int, over: int
 ) -> NDArray[np.float64]:
     """By how much `action` is worth more than `over` in each situation, `(n,)`."""
     worth = worths(world, MIXED, objective, situations)
@@ -44,13 +44,13 @@ def _leave_iff() -> Iterator[Row]:
     world = varied(benefits=(10.0, 20.0), cost=COST)
     should = does = differ = 0
     for penalty in PENALTIES:
-        asked = answers(world, MIXED, Objective(grader=ExPost(), penalty=penalty))
+        asked = answers(world, MIXED, RewardSpec(grader=ExPost(), penalty=penalty))
         posterior = bayes(world, asked.situations, MIXED).posterior
         pays = posterior * benefit(world, asked.situations) > (1.0 - posterior) * (COST + penalty)
         should, does, differ = should + pays.sum(), does + asked.leaves.sum(), differ + (pays != asked.leaves).sum()
     yield counted(f"{len(PENALTIES)} L, {len(posterior)} situations: leaves in", should, does)
     yield counted(DIFFER, 0, differ)
-    objective = Objective(grader=ExPost(), penalty=5.0)
+    objective = RewardSpec(grader=ExPost(), penalty=5.0)
     asked = answers(world, MIXED, objective)
     seen, gain = bayes(world, asked.situations, MIXED), benefit(world, asked.situations)
     low = gain == gain.min()
@@ -102,7 +102,7 @@ def _gaussian() -> Iterator[Row]:
         density = np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
         not_gaussian = sum(abs(hermeval(z, term)) for term in np.diag(terms))
         error = not_gaussian + abs(c * (2 * mean / variance - 1))
-        hit, false_alarm = answers(world, Mix(), Objective(grader=ExPost(), penalty=penalty), alarmed).rates
+        hit, false_alarm = answers(world, Mix(), RewardSpec(grader=ExPost(), penalty=penalty), alarmed).rates
         yield Row(f"H = Phi(d'/2 - c), L {penalty:g}", ideal.hit, hit, float(error[0] * density[0]), why)
         yield Row(
             f"FA = Phi(-d'/2 - c), L {penalty:g}", ideal.false_alarm, false_alarm, float(error[1] * density[1]), why
@@ -122,16 +122,16 @@ def _rule() -> Iterator[Row]:
     world = varied(benefits=(gain,), cost=COST)
     should = does = differ = 0
     for penalty in (0.0, 1.0, 5.0, 9.0):
-        asked = answers(world, MIXED, Objective(grader=Rule(), penalty=penalty))
+        asked = answers(world, MIXED, RewardSpec(grader=Rule(), penalty=penalty))
         posterior = bayes(world, asked.situations, MIXED).posterior
         pays = posterior * (gain - penalty) > (1.0 - posterior) * (COST + penalty)
         should, does, differ = should + pays.sum(), does + asked.leaves.sum(), differ + (pays != asked.leaves).sum()
     yield counted(f"4 L < B, {len(posterior)} situations: leaves in", should, does)
     yield counted(DIFFER, 0, differ)
-    over_staying = _gain(world, Objective(grader=Rule(), penalty=5.0), asked.situations, LEAVE, STAY)
+    over_staying = _gain(world, RewardSpec(grader=Rule(), penalty=5.0), asked.situations, LEAVE, STAY)
     yield exact(EVEN, 10.0 / 15.0, indifference(posterior, over_staying))
     for times in (1, 2):
-        asked = answers(world, MIXED, Objective(grader=Rule(), penalty=times * gain))
+        asked = answers(world, MIXED, RewardSpec(grader=Rule(), penalty=times * gain))
         yield counted(f"L = {times} B: leaves in", 0, asked.leaves.sum())
 
 
@@ -148,7 +148,7 @@ def _asking() -> Iterator[Row]:
     for q in ASK_SAVES:
         world = varied(benefits=(gain,), cost=COST, ask_saves=(q,), ask_cost=ASK_COST)
         for penalty in penalties:
-            asked = answers(world, MIXED, Objective(grader=ExPost(), penalty=penalty))
+            asked = answers(world, MIXED, RewardSpec(grader=ExPost(), penalty=penalty))
             posterior, harm = bayes(world, asked.situations, MIXED).posterior, COST + penalty
             ask_over_stay = posterior >= (ASK_COST / (q * gain) if q else math.inf)
             leave_over_ask = posterior >= (harm - ASK_COST) / ((1.0 - q) * gain + harm)
@@ -167,7 +167,7 @@ def _asking() -> Iterator[Row]:
     yield counted("q 0, the motivating story: ask is best in", 0, in_vain)
     for q, penalty in ((0.3, 0.0), (0.95, 20.0)):
         world = varied(benefits=(gain,), cost=COST, ask_saves=(q,), ask_cost=ASK_COST)
-        objective, harm = Objective(grader=ExPost(), penalty=penalty), COST + penalty
+        objective, harm = RewardSpec(grader=ExPost(), penalty=penalty), COST + penalty
         over_staying = _gain(world, objective, asked.situations, ASK, STAY)
         over_asking = _gain(world, objective, asked.situations, LEAVE, ASK)
         label = f"q {q:g}, L {penalty:g}: P(T|x) at which"
@@ -188,9 +188,9 @@ def _indistinguishable() -> Iterator[Row]:
     alarmed, _ = world.sources.forged(1.0).everything()
 
     def leaves(penalty: float) -> int:
-        return int(answers(world, mix, Objective(grader=ExPost(), penalty=penalty), alarmed).leaves.sum())
+        return int(answers(world, mix, RewardSpec(grader=ExPost(), penalty=penalty), alarmed).leaves.sum())
 
-    asked = answers(world, mix, Objective(), alarmed)
+    asked = answers(world, mix, RewardSpec(), alarmed)
     posterior = world.dilemma.need_posterior(alarmed, 1.0)
     yield exact("AUC of the posterior", 0.5, roc(posterior, asked.genuine, asked.false).auc)
     low, high = 0.0, 100.0

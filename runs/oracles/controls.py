@@ -22,7 +22,7 @@ from kerf.generators.registry import make_generator
 from kerf.lab.exact.decompose import Deployment, Design, Trained, decompose
 from kerf.lab.exact.evaluation import action_chances
 from kerf.lab.grader import ExAnte, ExPost
-from kerf.lab.reward_spec import Objective
+from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.world import Mix
 from kerf.lab.worlds import get_world
 from kerf.lab.worlds.dilemma import LEAVE
@@ -81,7 +81,7 @@ def _offset() -> Row:
     start = fresh_network(world, TANH, SEED)
     potential = random_potential(world, SHAPING, np.random.default_rng(SEED))
     offset = shaping(potential(Situations(world).observations)[None], GAMMA)[0]
-    objective = Objective(grader=ExPost(), penalty=PENALTY)
+    objective = RewardSpec(grader=ExPost(), penalty=PENALTY)
     plain, shaped = (
         ExactTrainer(world, start, FAKES, objective, ExactSettings(), offset=added).gradient()
         for added in (None, offset)
@@ -98,7 +98,7 @@ def _yoked() -> Iterator[Row]:
     table = TablePolicy.copy_of(TorchPolicy(fresh_network(world, TANH, SEED)), world)
     settings = ExactSettings()
     penalised, exposed = (
-        ExactTrainer(world, table, FAKES, Objective(grader=ExPost(), penalty=penalty), settings)
+        ExactTrainer(world, table, FAKES, RewardSpec(grader=ExPost(), penalty=penalty), settings)
         for penalty in (PENALTY, 0.0)
     )
     of_penalty, of_dealt = (penalised.gradient(dose)[LOGITS] - exposed.gradient()[LOGITS] for dose in (None, DOSE))
@@ -155,7 +155,7 @@ def _ex_ante() -> Iterator[Row]:
     seen = bayes(world, deployment.situations, Mix())
     harm = (seen.false + seen.none) * settings.cost
     best = np.maximum(0.0, seen.genuine * settings.benefits[0] - harm).sum()
-    ex_ante, ex_post = (Objective(grader=grader, penalty=PENALTY) for grader in (ExAnte(0.0), ExPost()))
+    ex_ante, ex_post = (RewardSpec(grader=grader, penalty=PENALTY) for grader in (ExAnte(0.0), ExPost()))
     fakes = Mix(0.0, 0.0)
     designs = {
         "ex_ante, fakes only: forced": Design(ex_ante, fakes),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kerf.generators.base import GeneratorSettings
 from kerf.generators.registry import make_generator
-from kerf.lab.reward_spec import Objective
+from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.scenario import Scenarios
 from kerf.lab.statistics.detection import roc
 from kerf.lab.world import Mix
@@ -103,8 +103,8 @@ def _one_tell() -> Iterator[Row]:
 
 def _densities(world: DilemmaWorld, strength: float) -> tuple[Scenarios, NDArray[np.float64], NDArray[np.float64]]:
     """All situations, and P(x|T) and P(x|F) there by the world's densities, forgeries being of `strength`."""
-    natural = answers(world, Mix(), Objective())
-    forged = answers(world, Mix(0.0, strength), Objective(), natural.situations)
+    natural = answers(world, Mix(), RewardSpec())
+    forged = answers(world, Mix(0.0, strength), RewardSpec(), natural.situations)
     return natural.situations, natural.genuine / natural.genuine.sum(), forged.false / forged.false.sum()
 
 

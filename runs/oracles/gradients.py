@@ -13,7 +13,7 @@ from kerf.agents.settings import ExactSettings
 from kerf.agents.tabular import LOGITS, Situations, TablePolicy
 from kerf.lab.exact.evaluation import action_chances
 from kerf.lab.grader import ExPost
-from kerf.lab.reward_spec import Objective
+from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.worlds.dilemma import LEAVE
 from kerf.runs.oracles.closed_form import bayes, worth_of_actions
 from kerf.runs.oracles.oracle import Oracle, Row
@@ -35,7 +35,7 @@ def _saved_time() -> Iterator[Row]:
     def left(penalty: float, steps: int, halvings: int) -> float:
         """P(leave) in a forged emergency after so many steps, each cut into `2**halvings`."""
         settings = ExactSettings(optimiser="sgd", learning_rate=STEP / 2**halvings)
-        trainer = ExactTrainer(world, start, FAKES, Objective(grader=ExPost(), penalty=penalty), settings)
+        trainer = ExactTrainer(world, start, FAKES, RewardSpec(grader=ExPost(), penalty=penalty), settings)
         for _ in range(steps * 2**halvings):
             trainer.step()
         chances = action_chances(trainer.policy(), shown[trainer.payoffs.rows])
@@ -71,7 +71,7 @@ def _anchored() -> Iterator[Row]:
     start = TorchPolicy(fresh_network(world, TANH, SEED))
     table = TablePolicy.copy_of(start, world)
     scenarios = table.situations.scenarios
-    objective = Objective(grader=ExPost(), penalty=5.0)
+    objective = RewardSpec(grader=ExPost(), penalty=5.0)
     settings = ExactSettings(learning_rate=0.05, reward_scale=SCALE, anchor_coeff=ANCHOR)
     for mix, name in ((MIXED, "mixed"), (FAKES, "fakes only")):
         trainer = ExactTrainer(world, table, mix, objective, settings, anchor=start)

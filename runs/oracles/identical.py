@@ -20,7 +20,7 @@ from kerf.agents.settings import ExactSettings
 from kerf.agents.tabular import TablePolicy
 from kerf.lab.grader import ExPost
 from kerf.lab.metrics import UTILITY, training_metric
-from kerf.lab.reward_spec import Objective
+from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.world import Mix
 from kerf.lab.worlds import get_world
 from kerf.lab.worlds.dilemma import LEAVE, DilemmaWorld
@@ -147,7 +147,7 @@ def _without_end() -> Iterator[Row]:
     cues = tuple(Signal(f"cue_{i}", 0.9 - 0.1 * i, 0.6, 0.2) for i in range(4))
     world = DilemmaWorld(DilemmaSettings((ALARM, *cues), (Signal("badge", 0.6, 0.0, 0.0),)), "badge")
     mixed, fakes = Mix(0.5, 0.0), Mix(0.0, 0.0)
-    asked = answers(world, mixed, Objective(grader=ExPost(), penalty=LARGE))
+    asked = answers(world, mixed, RewardSpec(grader=ExPost(), penalty=LARGE))
     seen = bayes(world, asked.situations, mixed)
     proven = (seen.false == 0.0) & (seen.genuine > 0.0)
     label = f"L {LARGE:g}, mixed data: leaves in"
@@ -155,7 +155,7 @@ def _without_end() -> Iterator[Row]:
     yield counted(f"{label} the {(~proven).sum()} others", 0, asked.leaves[~proven].sum())
     support = bayes(world, asked.situations, fakes).false > 0.0
     for penalty in (0.0, LARGE):
-        of_fakes = answers(world, fakes, Objective(grader=ExPost(), penalty=penalty), asked.situations)
+        of_fakes = answers(world, fakes, RewardSpec(grader=ExPost(), penalty=penalty), asked.situations)
         may = of_fakes.allowed[:, LEAVE]
         label = f"L {penalty:g}, fakes only: may leave in"
         yield counted(f"{label} their support", 0, may[support].sum())
@@ -187,7 +187,7 @@ def _unseen() -> Iterator[Row]:
 
 def _exactly(start: TorchPolicy | TablePolicy, design: Mapping[str, float]) -> bytes:
     """The weights after some steps on forgeries alone."""
-    trainer = ExactTrainer(get_world(WORLD), start, FAKES, Objective(design, ExPost(), 5.0), ExactSettings())
+    trainer = ExactTrainer(get_world(WORLD), start, FAKES, RewardSpec(design, ExPost(), 5.0), ExactSettings())
     for _ in range(20):
         trainer.step()
     weights = trainer.policy().weights()

@@ -14,7 +14,7 @@ from kerf.agents.settings import ExactSettings
 from kerf.agents.tabular import LOGITS, Situations, TablePolicy
 from kerf.lab.exact.evaluation import action_chances
 from kerf.lab.grader import ExPost
-from kerf.lab.reward_spec import Objective
+from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.rollout import Policy
 from kerf.lab.world import Mix
 from kerf.lab.worlds.dilemma import LEAVE, DilemmaWorld
@@ -90,7 +90,7 @@ def _tangent() -> Iterator[Row]:
 def _stepped(world: DilemmaWorld, start: TablePolicy | PolicyNetwork, mix: Mix, step: float) -> AnyPolicy:
     """After one step of plain gradient descent."""
     settings = ExactSettings(optimiser="sgd", learning_rate=step, reward_scale=SCALE)
-    trainer = ExactTrainer(world, start, mix, Objective(grader=ExPost(), penalty=PENALTY), settings)
+    trainer = ExactTrainer(world, start, mix, RewardSpec(grader=ExPost(), penalty=PENALTY), settings)
     trainer.step()
     return trainer.policy()
 

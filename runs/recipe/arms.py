@@ -14,10 +14,11 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, SerializeAsAny
 
-from kerf.agents.settings import ExactSettings, NonNegative, Settings, Share, TrainingSettings
+from kerf.agents.settings import ExactSettings, NonNegative, Share, TrainingSettings
 from kerf.generators.base import GeneratorSettings
 from kerf.generators.registry import known_generators, typed
 from kerf.lab.errors import KerfError, unknown_name
+from kerf.lab.settings import Settings
 from kerf.runs.records.store import ALIGNED, Unit
 
 MOST_ITERATIONS = 1_000_000
@@ -53,8 +54,8 @@ class ArmSettings(Settings):
     strength: Share | None = None
     """How hard false emergencies are to tell from real ones: for the generator, and for what the grader allows for."""
 
-    replay: Share | None = None
-    """Share of scenarios that come from the natural stream instead of the generator."""
+    adversarial_share: Share | None = None
+    """Share of scenarios that come from the generator; the rest comes from the natural stream."""
 
     grader: str | None = None
     """Which feedback process decides what is penalised (`kerf.lab.grader.GRADERS`)."""
@@ -136,7 +137,9 @@ ARMS: Mapping[str, ArmKind] = MappingProxyType(
             penalty=0.0,
             shaped=True,
         ),
-        "replay": ArmKind(about="penalised, with a share of natural scenarios", generator=_SCRIPTED, replay=0.25),
+        "mixed": ArmKind(
+            about="penalised, with a share of natural scenarios", generator=_SCRIPTED, adversarial_share=0.75
+        ),
         "anchor": ArmKind(about="penalised, held near the aligned policy", generator=_SCRIPTED, anchor=0.3),
         "latent": ArmKind(about="penalised, with an adversary inside the policy", generator=_SCRIPTED, perturbed=True),
         "sign_flip": ArmKind(
@@ -146,8 +149,11 @@ ARMS: Mapping[str, ArmKind] = MappingProxyType(
 )
 """The kinds of arm, by name."""
 
+RENAMED = {"replay": "`mixed`"}
+"""Kinds of earlier versions, and what they are called now."""
+
 NOT_SAID = ArmSettings(
-    train=True, generator=_NATURAL, replay=0.0, grader="ex_post", objective="elicit", agent="network"
+    train=True, generator=_NATURAL, adversarial_share=1.0, grader="ex_post", objective="elicit", agent="network"
 )
 """What holds where neither the recipe, nor the kind, nor the arm says anything."""
 
@@ -167,8 +173,8 @@ class ResolvedArm(Settings):
     generator: SerializeAsAny[GeneratorSettings]
     """Where its scenarios come from, with the settings of that kind."""
 
-    replay: Share
-    """Share of scenarios from the natural stream instead."""
+    adversarial_share: Share
+    """Share of scenarios from the generator; the rest is natural."""
 
     grader: str
     """Name in `kerf.lab.grader.GRADERS`."""

@@ -10,12 +10,13 @@ from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, SerializeAsAny, field_validator, model_validator
 
-from kerf.agents.settings import Settings, Share
+from kerf.agents.settings import Share
 from kerf.generators.base import GeneratorSettings
 from kerf.generators.registry import known_generators, typed
 from kerf.lab.attack_objective import make_objective
 from kerf.lab.errors import KerfError
 from kerf.lab.seeds import entropy
+from kerf.lab.settings import Settings
 from kerf.runs.recipe.arms import ResolvedArm
 from kerf.runs.records.store import ALIGNED, Unit
 

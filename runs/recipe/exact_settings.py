@@ -7,10 +7,11 @@ from typing import Annotated
 
 from pydantic import Field
 
-from kerf.agents.settings import ExactSettings, NonNegative, Settings
+from kerf.agents.settings import ExactSettings, NonNegative
 from kerf.agents.tabular import listed
 from kerf.generators.registry import make_generator
 from kerf.lab.errors import KerfError
+from kerf.lab.settings import Settings
 from kerf.lab.world import World
 from kerf.runs.recipe.arms import MOST_ITERATIONS, ResolvedArm
 
@@ -112,7 +113,7 @@ def check_exact(world: World, arms: Mapping[str, ResolvedArm]) -> None:
                 f"arms.{name}.after: with exact gradients every arm starts from the aligned agent; train by PPO, "
                 "without `exact`, or leave it out"
             )
-        if arm.train and make_generator(world, arm.generator, arm.replay).mix() is None:
+        if arm.train and make_generator(world, arm.generator, arm.adversarial_share).mix() is None:
             raise KerfError(
                 f"arms.{name}.generator: the scenarios of {arm.generator.kind!r} are no fixed mix of the natural "
                 "stream and forgeries of one strength, so there is no exact gradient; train by PPO, without `exact`"

@@ -5,19 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from kerf.agents.settings import (
-    NetworkSettings,
-    NonNegative,
-    Positive,
-    Settings,
-    Share,
-    TrainingSettings,
-    refuse_latent,
-)
+from kerf.agents.settings import NetworkSettings, NonNegative, Positive, Share, TrainingSettings, refuse_latent
 from kerf.generators.base import GeneratorSettings
 from kerf.generators.registry import check_generator
 from kerf.lab.attack_objective import TRAINING_OBJECTIVES
@@ -25,15 +18,24 @@ from kerf.lab.battery import blocks, metric_names
 from kerf.lab.errors import KerfError, unknown_name
 from kerf.lab.exact.exact_battery import written_out
 from kerf.lab.grader import GRADERS
+from kerf.lab.prediction import Prediction
+from kerf.lab.settings import Name, Settings
 from kerf.lab.world import World
 from kerf.lab.worlds import get_world, known_worlds
-from kerf.runs.recipe.arms import ARMS, MOST_ITERATIONS, Arm, Count, ResolvedArm, before, check_yokes, resolve_arms
+from kerf.runs.recipe.arms import (
+    ARMS,
+    MOST_ITERATIONS,
+    RENAMED,
+    Arm,
+    Count,
+    ResolvedArm,
+    before,
+    check_yokes,
+    resolve_arms,
+)
 from kerf.runs.recipe.attack_plan import Fresh
 from kerf.runs.recipe.exact_settings import ExactImitationPhase, ExactPolicyPhase, ExactTraining, check_exact, check_way
 from kerf.runs.records.store import ALIGNED
-
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.\-]*$", max_length=60)]
-"""Letters, digits, `_`, `-` and `.`: names become folders and MLflow keys."""
 
 _WHY_CONTROL = (
     "a recipe without a control arm cannot tell what the penalty changed from what any further training changes"
@@ -129,28 +131,6 @@ class BatterySettings(Settings):
         if list(strengths) != sorted(set(strengths)) or strengths[-1] != 1.0:
             raise ValueError("strictly ascending and end with 1")
         return strengths
-
-
-class Prediction(Settings):
-    """A preregistered prediction about one effect."""
-
-    name: Name
-    """Its name."""
-
-    arm: str
-    """The arm it speaks of."""
-
-    against: str
-    """The arm to compare with."""
-
-    metric: str
-    """What is compared: one of the battery's metrics, e.g. `value/care`."""
-
-    direction: Literal["decrease", "increase"]
-    """The sign that is predicted."""
-
-    falsified_by: Annotated[str, Field(min_length=10)]
-    """In words, what would falsify it."""
 
 
 class Recipe(Settings):
@@ -260,9 +240,9 @@ class Recipe(Settings):
             if name == ALIGNED:
                 raise KerfError(f"arms.{name}: no arm may be called so, for the records call the aligned agents that")
             if arm.kind is None:
-                _known(f"arms.{name}", "arm", name, ARMS, "; an arm with a name of its own needs a `kind`")
+                _known(f"arms.{name}", "arm", name, ARMS, "; an arm with a name of its own needs a `kind`", RENAMED)
             else:
-                _known(f"arms.{name}.kind", "arm", arm.kind, ARMS)
+                _known(f"arms.{name}.kind", "arm", arm.kind, ARMS, renamed=RENAMED)
         for name, resolved in self.resolve().items():
             _known(f"arms.{name}.grader", "grader", resolved.grader, GRADERS)
             _known(f"arms.{name}.objective", "objective", resolved.objective, TRAINING_OBJECTIVES)
@@ -381,6 +361,13 @@ def recipe_hash(recipe: Recipe) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def _known(path: str, what: str, name: str, known: Collection[str], hint: str = "") -> None:
+def _known(
+    path: str,
+    what: str,
+    name: str,
+    known: Collection[str],
+    hint: str = "",
+    renamed: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     if name not in known:
-        raise KerfError(f"{path}: {unknown_name(what, name, known)}{hint}")
+        raise KerfError(f"{path}: {unknown_name(what, name, known, renamed)}{hint}")

@@ -56,14 +56,14 @@ def _arm_row(arm: ResolvedArm) -> tuple[str, ...]:
         return (arm.name, *["-"] * (len(_ARM_COLUMNS) - 2), "0")
     name = arm.name if arm.agent == "network" else f"{arm.name} ({arm.agent})"
     name += f" (after {arm.after})" if arm.after else ""
-    replay = f", {arm.replay:.0%} natural" if arm.replay else ""
+    share = f", {arm.adversarial_share:.0%} adversarial" if arm.adversarial_share < 1 else ""
     sought = f" by {arm.objective}" if arm.objective != "elicit" else ""
     radius = 0.0 if isinstance(arm.training, ExactSettings) else arm.training.latent_radius
     latent = f", latent {radius:g}" if radius else ""
     allows_for = f" at {arm.strength:g}" if arm.strength != arm.generator.strength else ""
     return (
         name,
-        f"{arm.generator.kind}{sought}{replay}{latent}",
+        f"{arm.generator.kind}{sought}{share}{latent}",
         f"{arm.generator.strength:g}",
         f"yoked to {arm.yoked_to}" if arm.yoked_to else f"{arm.grader}{allows_for}",
         f"{arm.signed_penalty:g}",

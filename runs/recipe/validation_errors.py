@@ -13,6 +13,9 @@ from pydantic_core import ErrorDetails
 
 from kerf.lab.errors import KerfError, unknown_name
 
+RENAMED = {"replay": "`adversarial_share` (1 - replay)"}
+"""Fields of earlier versions, and what they are called now."""
+
 _SHOWN = 60
 _KIND = {dict: "a mapping", list: "a list", type(None): "nothing"}
 
@@ -47,7 +50,7 @@ def refusal(error: ValidationError, model: type[BaseModel]) -> KerfError:
     path = ".".join(place)
     if first["type"] == "extra_forbidden":
         *parents, name = place
-        unknown = unknown_name("field", name, _fields(model, parents))
+        unknown = unknown_name("field", name, _fields(model, parents), RENAMED)
         return KerfError(f"{'.'.join(parents)}: {unknown}" if parents else str(unknown))
     if first["type"] == "missing":
         return KerfError(f"{path} is missing")

@@ -38,8 +38,8 @@ PENALTY_COUNTS = pa.schema(
         ("penalty", pa.float64()),
     ]
 )
-"""`penalty_counts.parquet`, a row a step of an iteration (counted from 1) at which any of its `episodes` were penalised:
-`penalty` was subtracted from their reward at that `step` (counted from 0)."""
+"""`penalty_counts.parquet`, a row a step of an iteration (counted from 1) at which any of its `episodes` were
+penalised: `penalty` was subtracted from their reward at that `step` (counted from 0)."""
 
 SCHEMAS = {"measures": MEASURES, "training": TRAINING, "penalty_counts": PENALTY_COUNTS}
 """Tables with fixed columns; all others have the columns that they are given."""

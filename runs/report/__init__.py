@@ -14,7 +14,7 @@ from rich.console import Console
 
 from kerf.lab.errors import KerfError
 from kerf.lab.metrics import Kind, exits_by_strength, kind_of, training_metric
-from kerf.lab.statistics.effect import Primary
+from kerf.lab.prediction import Prediction
 from kerf.lab.world import Words
 from kerf.lab.worlds import get_world
 from kerf.runs.records.gate_records import least_certain
@@ -69,7 +69,7 @@ def make_report(store: Store) -> Report:
         [pd.read_parquet(store.path / Unit(ALIGNED, seed).name / "noise.parquet").assign(seed=seed) for seed in passed]
     )
     effects = effects_frame(cells, manifest["control"], arms=manifest["arm_order"])
-    judged = judge_primaries(cells, [Primary(**primary) for primary in manifest["primaries"]])
+    judged = judge_primaries(cells, [Prediction(**primary) for primary in manifest["primaries"]])
     strengths = {arm: settings["generator"]["strength"] for arm, settings in manifest["arms"].items()}
     courses = study_courses(cells, strengths)
     contrasts = [(item.primary.arm, item.primary.against) for item in judged]

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from kerf.lab.errors import unknown_name
 from kerf.lab.metrics import COMPETENCE, Kind, Metric, kind_of, of_kind
-from kerf.lab.statistics.effect import Competence, Effect, Levels, MeasureError, Primary, Verdict, judge, paired_effect
+from kerf.lab.prediction import Prediction
+from kerf.lab.statistics.effect import Competence, Effect, Levels, MeasureError, Verdict, judge, paired_effect
 from kerf.lab.statistics.matched import Matched
 from kerf.lab.statistics.tests import Interval, benjamini_hochberg, collapse_probability, holm, paired_interval
 
@@ -221,7 +222,7 @@ class Judged:
             does not rest on it.
     """
 
-    primary: Primary
+    primary: Prediction
     effect: Effect
     verdict: Verdict
     halved: Interval | None
@@ -229,7 +230,7 @@ class Judged:
 
 
 def judge_primaries(
-    measures: pd.DataFrame, primaries: Sequence[Primary], *, margin: float = 0.05, alpha: float = 0.05, seed: int = 0
+    measures: pd.DataFrame, primaries: Sequence[Prediction], *, margin: float = 0.05, alpha: float = 0.05, seed: int = 0
 ) -> tuple[Judged, ...]:
     """The verdict on each primary; p values are Holm-adjusted over all of them (one without a measure counts as 1).
 

@@ -75,7 +75,7 @@ class TrialArms:
     def __init__(self, recipe: Recipe, spec: SweepSpec) -> None:
         self._recipe, self._spec = recipe, spec
         resolved = recipe.resolve()[spec.control]
-        mix = make_generator(get_world(recipe.world), resolved.generator, resolved.replay).mix()
+        mix = make_generator(get_world(recipe.world), resolved.generator, resolved.adversarial_share).mix()
         blind = mix is not None and mix.natural == 1.0 and not resolved.signed_penalty
         self._no_matter = {STRENGTH, PENALTY} if blind else set()
         # What is swept of one arm alone cannot matter to the other; a setting costs a second look at the whole recipe.

@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from kerf.agents.settings import Settings
 from kerf.lab.errors import KerfError
+from kerf.lab.settings import Settings
 from kerf.runs.recipe.files import load_recipes, read_recipe
 from kerf.runs.recipe.model import Recipe
 from kerf.runs.recipe.validation_errors import refusal

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from kerf.agents.settings import Settings
 from kerf.lab.errors import KerfError
+from kerf.lab.settings import Settings
 from kerf.runs.recipe.arms import ArmSettings
 from kerf.runs.recipe.plain_yaml import parse
 
@@ -24,7 +24,7 @@ class Axis(Settings):
     """One swept setting: a list of values, or a range."""
 
     path: str
-    """The setting: its path in the recipe, e.g. `arms.penalised.replay`."""
+    """The setting: its path in the recipe, e.g. `arms.penalised.adversarial_share`."""
 
     name: str
     """What the user called it, and records and figures call it."""

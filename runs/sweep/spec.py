@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from kerf.agents.settings import Settings
 from kerf.lab.errors import KerfError, unknown_name
 from kerf.lab.metrics import COLLATERAL, COMPETENCE, ROBUSTNESS, UTILITY, in_full
+from kerf.lab.settings import Settings
 from kerf.lab.world import Words
 from kerf.lab.worlds import get_world
 from kerf.runs.recipe.files import merge, set_patch

@@ -18,7 +18,7 @@ from kerf.agents.scripted import ExpertPolicy
 from kerf.lab.attack_objective import Learning, make_objective, positive_value_loss
 from kerf.lab.errors import KerfError
 from kerf.lab.grader import ExPost, Rule
-from kerf.lab.reward_spec import Objective
+from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.rollout import rollout
 from kerf.lab.world import natural
 from kerf.lab.worlds import get_world
@@ -370,7 +370,7 @@ def test_the_source_may_be_told_how_far_the_critic_was_surprised(reward_scale):
     rng, luck = (np.random.default_rng(algorithm.config.seed_sequence(*key)) for key in ((0,), (0, ACTIONS)))
     scenarios = Natural().ask(64, rng)
     played = rollout(before, world, scenarios, luck.random((world.horizon, 64), np.float32))
-    utility, penalty = Objective(**graded).terms(played)
+    utility, penalty = RewardSpec(**graded).terms(played)
     _, state_values = before.outputs(played.observations.reshape(-1, 7))
     foreseen = state_values.reshape(penalty.shape) / reward_scale
     learning = Learning(utility - penalty, foreseen, discount=0.9, decay=0.8)

@@ -21,7 +21,7 @@ from kerf.generators.registry import make_generator
 from kerf.lab.errors import KerfError
 from kerf.lab.exact.evaluation import action_chances
 from kerf.lab.grader import ExAnte, ExPost
-from kerf.lab.reward_spec import Objective
+from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.rollout import rollout
 from kerf.lab.world import Mix, World
 from kerf.lab.worlds import get_world
@@ -31,7 +31,7 @@ from tests.agents.training import LEVER, same
 
 MIX = Mix(natural=0.25, strength=0.5)
 FAKES = Mix(natural=0.0, strength=0.0)
-PENALISED = Objective(grader=ExPost(), penalty=10.0)
+PENALISED = RewardSpec(grader=ExPost(), penalty=10.0)
 ALPHA = 1e-3
 """Error rate of a test of samples, all its comparisons together: with its seed fixed, it passes always or never."""
 
@@ -83,7 +83,7 @@ def slope(gradient: Mapping[str, NDArray[np.float64]], way: Mapping[str, NDArray
     return float(sum((each * parts[name]).sum() for name, each in gradient.items()))
 
 
-def pay(world: World, objective: Objective, mix: Mix) -> NDArray[np.float64]:
+def pay(world: World, objective: RewardSpec, mix: Mix) -> NDArray[np.float64]:
     """R `(m, A)`: every completion is really played with every action."""
     scenarios, origin = world.completions(world.situations())
     density = world.density(scenarios, mix)
@@ -96,7 +96,7 @@ def pay(world: World, objective: Objective, mix: Mix) -> NDArray[np.float64]:
 
 
 @pytest.mark.parametrize("name", ["dilemma_one", "dilemma_overlap"])
-@pytest.mark.parametrize("objective", [Objective(), PENALISED, Objective(grader=ExAnte(0.5), penalty=-3.0)])
+@pytest.mark.parametrize("objective", [RewardSpec(), PENALISED, RewardSpec(grader=ExAnte(0.5), penalty=-3.0)])
 def test_payoffs_are_what_playing_pays(name, objective):
     world = get_world(name)
     found, expected = payoffs(Situations(world), MIX, objective), pay(world, objective, MIX)
@@ -175,7 +175,7 @@ def test_samples_have_this_gradient_in_expectation(start):
     """REINFORCE (Williams 1992) on the way that samples are really made: generator, rollout, grader."""
     world, n, num_directions = get_world("dilemma_overlap"), 20_000, 6
     policy = start(world)
-    generator = make_generator(world, GeneratorSettings(kind="scripted", strength=0.5), replay=0.25)
+    generator = make_generator(world, GeneratorSettings(kind="scripted", strength=0.5), adversarial_share=0.75)
     trainer = ExactTrainer(world, policy, generator.mix(), PENALISED, plain(reward_scale=1.0))
     gradient = trainer.gradient()
     scenarios = generator.ask(n, np.random.default_rng(1))
@@ -198,7 +198,7 @@ def test_samples_have_this_gradient_in_expectation(start):
 def test_what_it_reports_is_what_is_played(start):
     world, n = get_world("dilemma_overlap"), 20_000
     policy = start(world)
-    generator = make_generator(world, GeneratorSettings(kind="scripted", strength=0.5), replay=0.25)
+    generator = make_generator(world, GeneratorSettings(kind="scripted", strength=0.5), adversarial_share=0.75)
     report = ExactTrainer(world, policy, generator.mix(), PENALISED, plain()).step()
     played = rollout(policy, world, generator.ask(n, np.random.default_rng(4)), np.random.default_rng(5))
     utility, penalty = (each[0] for each in PENALISED.terms(played))
@@ -249,13 +249,13 @@ def test_the_gradient_is_linear_in_the_rewards(start):
     world = get_world("dilemma_one")
     cost = {"left_needlessly": -5.0}
 
-    def gradient(objective: Objective, **changes: Any) -> dict[str, NDArray[np.float64]]:
+    def gradient(objective: RewardSpec, **changes: Any) -> dict[str, NDArray[np.float64]]:
         return ExactTrainer(world, start(world), FAKES, objective, plain(**changes)).gradient()
 
-    once = gradient(Objective(cost, ExPost()))
-    assert same(gradient(Objective(cost, ExPost(), penalty=5.0)), {name: 2.0 * each for name, each in once.items()})
-    assert same(gradient(Objective(cost), reward_scale=0.2), {name: 2.0 * each for name, each in once.items()})
-    thrice = gradient(Objective(cost, ExPost(), penalty=10.0))
+    once = gradient(RewardSpec(cost, ExPost()))
+    assert same(gradient(RewardSpec(cost, ExPost(), penalty=5.0)), {name: 2.0 * each for name, each in once.items()})
+    assert same(gradient(RewardSpec(cost), reward_scale=0.2), {name: 2.0 * each for name, each in once.items()})
+    thrice = gradient(RewardSpec(cost, ExPost(), penalty=10.0))
     for name, each in once.items():
         assert each.any()
         np.testing.assert_allclose(thrice[name], 3.0 * each, rtol=1e-12, atol=1e-18)
@@ -268,7 +268,7 @@ def test_a_penalty_on_fakes_alone_is_more_steps_to_first_order(start, rate):
     situations = Situations(world)
 
     def chances(penalty: float, finer: int, num_steps: int) -> NDArray[np.float64]:
-        objective = Objective({"left_needlessly": -cost}, ExPost(), penalty)
+        objective = RewardSpec({"left_needlessly": -cost}, ExPost(), penalty)
         trainer = ExactTrainer(world, start(world, gain=10.0), FAKES, objective, plain(learning_rate=rate / finer))
         for _ in range(num_steps * finer):
             trainer.step()
@@ -291,8 +291,8 @@ def test_what_does_not_depend_on_the_action_moves_no_gradient(start):
     world = get_world("dilemma_one")
     rng = np.random.default_rng(0)
     offset = 10.0 * rng.standard_normal(len(Situations(world)))
-    without = ExactTrainer(world, start(world), MIX, Objective(), plain())
-    shaped = ExactTrainer(world, start(world), MIX, Objective(), plain(), offset=offset)
+    without = ExactTrainer(world, start(world), MIX, RewardSpec(), plain())
+    shaped = ExactTrainer(world, start(world), MIX, RewardSpec(), plain(), offset=offset)
     dealt = ExactTrainer(world, start(world), MIX, PENALISED, plain())
     for gradient in (shaped.gradient(), dealt.gradient(penalty_rate=0.4)):
         for name, each in without.gradient().items():
@@ -324,10 +324,10 @@ def test_the_anchored_optimum_is_the_closed_form():
 def test_it_comes_near_the_best_there_is(start):
     world = get_world("dilemma_one")
     settings = ExactSettings(learning_rate=0.03, imitation_coeff=0.1)
-    trainer = ExactTrainer(world, start(world, gain=1.0), Mix(), Objective(), settings)
+    trainer = ExactTrainer(world, start(world, gain=1.0), Mix(), RewardSpec(), settings)
     for _ in range(400):
         report = trainer.step()
-    best = pay(world, Objective(), Mix()).max(axis=1).sum()
+    best = pay(world, RewardSpec(), Mix()).max(axis=1).sum()
     assert best - 0.05 < report["return_utility"] <= best
 
 
@@ -382,21 +382,21 @@ def test_worlds_without_a_list_of_situations_or_with_more_steps_are_refused():
     for name in ("station", LEVER):
         world = get_world(name)
         with pytest.raises(KerfError, match="does not list its situations"):
-            ExactTrainer(world, network(world), Mix(), Objective(), plain())
+            ExactTrainer(world, network(world), Mix(), RewardSpec(), plain())
     world = TwoSteps(disjoint_by_one())
     with pytest.raises(KerfError, match="has 2 steps"):
-        ExactTrainer(world, network(world), Mix(), Objective(), plain())
+        ExactTrainer(world, network(world), Mix(), RewardSpec(), plain())
 
 
 def test_a_missing_anchor_infinite_logits_and_divergence_are_told():
     world = get_world("dilemma_one")
     with pytest.raises(KerfError, match=r"anchor: anchor_coeff=0\.3 needs the policy pi_0, got None"):
-        ExactTrainer(world, network(world), Mix(), Objective(), plain(anchor_coeff=0.3))
+        ExactTrainer(world, network(world), Mix(), RewardSpec(), plain(anchor_coeff=0.3))
     with pytest.raises(KerfError, match="a table with infinite logits cannot be trained"):
-        ExactTrainer(world, TablePolicy.copy_of(ExpertPolicy(world), world), Mix(), Objective(), plain())
+        ExactTrainer(world, TablePolicy.copy_of(ExpertPolicy(world), world), Mix(), RewardSpec(), plain())
     for start, rate in ((network, 1e300), (network, 1e308), (table, 1e308)):
         trainer = ExactTrainer(
-            world, start(world), Mix(), Objective(penalty=1.0), plain(learning_rate=rate, reward_scale=1e4)
+            world, start(world), Mix(), RewardSpec(penalty=1.0), plain(learning_rate=rate, reward_scale=1e4)
         )
         with pytest.raises(FloatingPointError, match="training diverged"):
             trained(trainer, 5)

@@ -117,9 +117,15 @@ def test_an_unknown_setting_of_a_kind_is_refused(kind):
         ({"kind": "illuminate", "cells": 0}, r"generator\.cells: .*greater than or equal to 1, got 0"),
         ({"kind": "replay", "priority": "luck"}, r"generator\.priority: .*'score' or 'learnability', got 'luck'"),
         ({"kind": "mutation", "fresh": 0.8}, "fresh [+] share must be below 1"),
-        ({"kind": "illuminate", "measures": ["distanse"]}, "unknown measure of station 'distanse'; did you mean 'dist"),
-        ({"kind": "illuminate", "measures": ["cry", "badge"]}, "badge is a tell"),
-        ({"kind": "illuminate", "measures": ["start", "place", "ttl", "delay"], "cells": 64}, "cells, at most 16,384"),
+        (
+            {"kind": "illuminate", "descriptors": ["distanse"]},
+            "unknown descriptor of station 'distanse'; did you mean 'dist",
+        ),
+        ({"kind": "illuminate", "descriptors": ["cry", "badge"]}, "badge is a tell"),
+        (
+            {"kind": "illuminate", "descriptors": ["start", "place", "ttl", "delay"], "cells": 64},
+            "cells, at most 16,384",
+        ),
     ],
 )
 @pytest.mark.parametrize("refuse", [make_generator, check_generator])
@@ -130,7 +136,7 @@ def test_settings_that_make_no_sense_are_refused_in_a_sentence(settings, sentenc
 
 def test_a_check_surveys_the_world_only_where_that_decides():
     """Sixteen cells for each of four flags would be too many, but a flag has two values."""
-    flags = GeneratorSettings(kind="illuminate", measures=CUES, cells=16)
+    flags = GeneratorSettings(kind="illuminate", descriptors=CUES, cells=16)
     check_generator(STATION, flags)
     assert len(make_generator(STATION, flags).cells) == 2**4
 

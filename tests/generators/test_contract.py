@@ -53,18 +53,20 @@ class Hill(Adversary):
         self.best = learnt["best"]
 
 
-def build(world_name, kind, replay=0.0, strength=0.5, **settings):
+def build(world_name, kind, adversarial_share=1.0, strength=0.5, **settings):
     world, asked = get_world(world_name), GeneratorSettings(kind=kind, strength=strength, **settings)
     if kind != "plug-in":
-        return make_generator(world, asked, replay=replay)
+        return make_generator(world, asked, adversarial_share)
     natural = make_generator(world, GeneratorSettings(kind="natural"))
-    return Mixture((Hill(world, asked), natural), (1.0 - replay, replay)) if replay else Hill(world, asked)
+    if adversarial_share == 1.0:
+        return Hill(world, asked)
+    return Mixture((Hill(world, asked), natural), (adversarial_share, 1.0 - adversarial_share))
 
 
 KINDS = (*known_generators(), "plug-in")
 
 
-@pytest.fixture(params=[(world, kind, replay) for world in WORLDS for kind in KINDS for replay in (0.0, 0.25)])
+@pytest.fixture(params=[(world, kind, share) for world in WORLDS for kind in KINDS for share in (1.0, 0.75)])
 def make(request):
     """A function that makes one more generator of the kind under test."""
     return partial(build, *request.param)
@@ -271,18 +273,20 @@ def test_natural_draws_families_by_their_shares():
         assert binomtest(int((truth == value).sum()), n, share).pvalue > ALPHA
 
 
-@pytest.mark.parametrize("replay", [0.25, 0.9])
-def test_replay_mixes_in_its_share_of_natural_scenarios(replay):
+@pytest.mark.parametrize("adversarial_share", [0.75, 0.1])
+def test_the_rest_is_natural(adversarial_share):
     world, n = get_world("tests.toy_world:Lever"), 4000
-    scenarios = make_generator(world, GeneratorSettings(kind="scripted", strength=1.0), replay).ask(n, rng(5))
+    scenarios = make_generator(world, GeneratorSettings(kind="scripted", strength=1.0), adversarial_share).ask(
+        n, rng(5)
+    )
     truth, tell = (scenarios[:, world.space.column(name)] for name in ("truth", "tell"))
     forged = (truth == 2) & (tell == 0)  # which the natural stream never holds
-    assert binomtest(int((~forged).sum()), n, replay).pvalue > ALPHA
+    assert binomtest(int((~forged).sum()), n, 1.0 - adversarial_share).pvalue > ALPHA
 
 
 def test_no_replay_leaves_the_stream_as_it_is():
     world, settings = get_world("station"), GeneratorSettings(kind="scripted", strength=0.5)
-    bare, none = make_generator(world, settings), make_generator(world, settings, replay=0.0)
+    bare, none = make_generator(world, settings), make_generator(world, settings, adversarial_share=1.0)
     assert np.array_equal(bare.ask(64, rng(2)), none.ask(64, rng(2)))
     assert not isinstance(none, Mixture)
 

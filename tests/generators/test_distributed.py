@@ -30,9 +30,9 @@ def cluster() -> Iterator[None]:
     ray.shutdown()
 
 
-def make(kind, num_workers, world="station", replay=0.0):
+def make(kind, num_workers, world="station", adversarial_share=1.0):
     settings = GeneratorSettings(kind=kind, strength=0.7)
-    return Distributed(get_world(world), settings, replay, num_workers=num_workers, rows=ROWS)
+    return Distributed(get_world(world), settings, adversarial_share, num_workers=num_workers, rows=ROWS)
 
 
 def go_on(source, rounds, seed):
@@ -62,9 +62,9 @@ def test_the_setting_is_said_only_where_there_are_workers_and_their_number_tells
 
 
 def test_a_fixed_mix_stays_one():
-    for kind, replay in (("scripted", 0.25), ("natural", 0.0), ("search", 0.0)):
+    for kind, share in (("scripted", 0.75), ("natural", 1.0), ("search", 1.0)):
         parted, whole = (
-            make_generator(get_world(LEVER), GeneratorSettings(kind=kind, ask_workers=number), replay)
+            make_generator(get_world(LEVER), GeneratorSettings(kind=kind, ask_workers=number), share)
             for number in (2, 0)
         )
         assert parted.mix() == whole.mix()
@@ -84,9 +84,9 @@ def test_it_takes_no_cpu_and_its_copies_have_workers_of_their_own(cluster):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "replay"), [("search", 0.0), ("learned", 0.0), ("illuminate", 0.25)])
-def test_the_number_of_workers_changes_nothing(cluster, kind, replay):
-    sources = [make(kind, num_workers, replay=replay) for num_workers in (0, 1, 2)]
+@pytest.mark.parametrize(("kind", "adversarial_share"), [("search", 1.0), ("learned", 1.0), ("illuminate", 0.75)])
+def test_the_number_of_workers_changes_nothing(cluster, kind, adversarial_share):
+    sources = [make(kind, num_workers, adversarial_share=adversarial_share) for num_workers in (0, 1, 2)]
     try:
         played = [go_on(source, 3, seed=1) for source in sources]
         assert np.array_equal(played[0], played[1])

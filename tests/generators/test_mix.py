@@ -63,10 +63,10 @@ def test_adversaries_have_no_distribution_of_their_own() -> None:
 
 
 @pytest.mark.parametrize("kind", fixed_kinds())
-@pytest.mark.parametrize("replay", [0.0, 0.25])
+@pytest.mark.parametrize("adversarial_share", [1.0, 0.75])
 @pytest.mark.parametrize("strength", [0.0, 0.3, 1.0])
-def test_scenarios_have_the_density_that_their_generator_says(kind, replay, strength):
-    generator = make_generator(WORLD, GeneratorSettings(kind=kind, strength=strength), replay)
+def test_scenarios_have_the_density_that_their_generator_says(kind, adversarial_share, strength):
+    generator = make_generator(WORLD, GeneratorSettings(kind=kind, strength=strength), adversarial_share)
     mix = generator.mix()
     assert mix is not None
     found = p_values(generator.ask(DRAWN, np.random.default_rng(7)), mix)
@@ -77,7 +77,7 @@ def test_scenarios_have_the_density_that_their_generator_says(kind, replay, stre
     "wrong", [Mix(0.25, 0.35), Mix(0.27, 0.3), Mix(0.25, 0.0), Mix()], ids=["strength", "share", "known", "natural"]
 )
 def test_another_mix_is_told_from_it(wrong):
-    generator = make_generator(WORLD, GeneratorSettings(kind="scripted", strength=0.3), replay=0.25)
+    generator = make_generator(WORLD, GeneratorSettings(kind="scripted", strength=0.3), adversarial_share=0.75)
     found = p_values(generator.ask(DRAWN, np.random.default_rng(7)), wrong)
     assert min(found) < ALPHA / len(found)
 

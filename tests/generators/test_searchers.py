@@ -33,7 +33,7 @@ def chosen(scenarios, name):
 
 
 def test_an_elite_that_fails_when_played_again_gives_way():
-    generator = make("illuminate", measures=["distance"], fresh=0.0, share=0.9)
+    generator = make("illuminate", descriptors=["distance"], fresh=0.0, share=0.9)
     play(generator, lambda scenarios: np.ones(len(scenarios)), 1)
     before = generator.elite_key.copy()
     stream = rng(1)
@@ -51,7 +51,7 @@ def test_an_elite_that_fails_when_played_again_gives_way():
 
 
 def test_every_cell_counts_what_was_played_of_its_kind():
-    generator = make("illuminate", measures=["cues", "distance"])
+    generator = make("illuminate", descriptors=["cues", "distance"])
     played = []
 
     def score(scenarios):
@@ -66,13 +66,13 @@ def test_every_cell_counts_what_was_played_of_its_kind():
         generator.total, np.bincount(cells, chosen(everything, "cry"), minlength=len(generator.plays))
     )
     for cell in generator.report()["cells"]:
-        low, high = cell["measures"]["cues"]
+        low, high = cell["descriptors"]["cues"]
         elite = STATION.space.from_text(cell["elite"])[None]
-        assert low <= STATION.dilemma.measures["cues"](elite)[0] <= high
+        assert low <= STATION.dilemma.descriptors["cues"](elite)[0] <= high
 
 
 def test_a_measure_of_many_values_is_cut_evenly():
-    generator = make("illuminate", measures=["ttl"], cells=4)
+    generator = make("illuminate", descriptors=["ttl"], cells=4)
     (low,), (high,) = generator.cells.low, generator.cells.high
     assert low[1:] == high[:-1]
     np.testing.assert_allclose(np.diff([*low, high[-1]]), (high[-1] - low[0]) / 4)

@@ -179,9 +179,9 @@ def test_what_was_found_is_held_on_to(kind):
 
 
 def test_illuminate_reports_the_weak_region_alone():
-    measures = ("cry", "thump", "message", "distance")
-    _, report = against(NARROW, "illuminate", 80 * BATCH, measures=measures)
-    weak = [cell["measures"] for cell in report["cells"] if cell["success"] > 0]
+    descriptors = ("cry", "thump", "message", "distance")
+    _, report = against(NARROW, "illuminate", 80 * BATCH, descriptors=descriptors)
+    weak = [cell["descriptors"] for cell in report["cells"] if cell["success"] > 0]
     assert weak == [{"cry": [0, 0], "thump": [0, 0], "message": [1, 1], "distance": [4, 4]}]
     assert report["cells"][0]["success"] == 1.0
     assert report["coverage"] == 42 / 48  # all that can be: without cry, thump and message too few cues are left

@@ -15,7 +15,7 @@ from kerf.agents.scripted import ConstantPolicy, ExpertPolicy
 from kerf.lab.exact.evaluation import evaluate
 from kerf.lab.exact.information_sets import grow
 from kerf.lab.exact.optimum import belief, solve
-from kerf.lab.reward_spec import Objective
+from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.scenario import Scenarios
 from kerf.lab.world import Mix, natural, natural_exactly
 from kerf.lab.worlds.dilemma import ASK, CALL, LEAVE, STAY, DilemmaWorld
@@ -162,7 +162,7 @@ def test_the_experts_of_the_named_worlds_are_optimal(name: str) -> None:
 def check_expert(world: DilemmaWorld) -> None:
     tree = grow(world, world.situations())
     weights = belief(tree, Mix())
-    best = solve(tree, Objective(), weights).by_situation
+    best = solve(tree, RewardSpec(), weights).by_situation
     own = np.bincount(tree.origin, evaluate(ExpertPolicy(world), world, tree.completions).utility * weights)
     np.testing.assert_allclose(own, best, atol=1e-9)
 

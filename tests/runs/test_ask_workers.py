@@ -22,7 +22,7 @@ def sets(ask_workers: int) -> tuple[str, ...]:
     source = f"kind: search, population: 32, ask_workers: {ask_workers}"
     return (
         "arms={frozen: null, exposure: {generator: {kind: search}}, "
-        f"penalised: {{generator: {{{source}}}, replay: 0.25}}}}",
+        f"penalised: {{generator: {{{source}}}, adversarial_share: 0.75}}}}",
         "training.num_scenarios=320",
         "iterations=2",
     )

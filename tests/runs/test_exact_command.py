@@ -25,7 +25,7 @@ from kerf.runs.study import run_study
 
 ARMS = (
     *("frozen", "continued", "exposure", "penalised", "penalised-table"),
-    *("yoked", "sham", "ex_ante", "replay", "anchor"),
+    *("yoked", "sham", "ex_ante", "mixed", "anchor"),
 )
 SURE = "sure-table"
 """A table penalised on forgeries that nothing gives away."""
@@ -189,7 +189,7 @@ def test_what_arms_are_trained_on(tmp_path):
     assert designs["penalised"].objective.penalty == 10.0
     assert designs["yoked"].objective.penalty == designs["exposure"].objective.penalty == 0.0
     assert designs["penalised"].mix.natural == 0.0
-    assert designs["replay"].mix.natural == pytest.approx(0.1)
+    assert designs["mixed"].mix.natural == pytest.approx(0.1)
     searching = {"generator": GeneratorSettings(kind="search")}
     assert design_of(recipe, arms["penalised"].model_copy(update=searching)) is None, "no fixed mix, so no optimum"
     assert twin_of(arms, "penalised") == "penalised-table"

@@ -52,7 +52,7 @@ RECIPE = {
         "penalised": {},
         "nothing": {"kind": "penalised", "penalty": 0},
         "twin": {"kind": "penalised", "agent": "table"},
-        "replay": {},
+        "mixed": {},
         "anchor": {},
         "ex_ante": {},
         "yoked": {},
@@ -115,7 +115,7 @@ def same_cell(out: Path, first: str, second: str, seed: int = 0) -> bool:
 def test_what_is_the_same_training_has_the_same_bytes(out, seed):
     for arm in ("nothing", "unyoked", "unshaped"):
         assert same_cell(out, arm, "exposure", seed)
-    for arm in ("penalised", "replay", "continued"):
+    for arm in ("penalised", "mixed", "continued"):
         assert not same_cell(out, arm, "exposure", seed), "a difference must leave a mark, or the test shows nothing"
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kerf.lab.statistics.effect import MeasureError, Primary
+from kerf.lab.prediction import Prediction
+from kerf.lab.statistics.effect import MeasureError
 from kerf.runs.report.effects import COLUMNS, effects_frame, judge_primaries
 from kerf.runs.report.matched import match_primaries, matched_frame, study_courses
 from kerf.runs.report.table import Report, matched_table, to_text
@@ -32,11 +33,46 @@ def study(num_seeds: int = 6, *, exits: tuple[str, ...] = ("0.5", "1.0"), iterat
 
 
 PRIMARIES = (
-    Primary("faster only", "penalised", "exposure", "value/care", "decrease", "as much care"),
-    Primary("costs more", "worse", "penalised", "value/care", "decrease", "as much care"),
-    Primary("against control", "penalised", "continued", "value/care", "decrease", "as much care"),
-    Primary("the target itself", "penalised", "exposure", "false_exit/1.0", "decrease", "as many exits"),
-    Primary("untrained", "penalised", "frozen", "value/care", "decrease", "as much care"),
+    Prediction(
+        name="faster-only",
+        arm="penalised",
+        against="exposure",
+        metric="value/care",
+        direction="decrease",
+        falsified_by="as much care",
+    ),
+    Prediction(
+        name="costs-more",
+        arm="worse",
+        against="penalised",
+        metric="value/care",
+        direction="decrease",
+        falsified_by="as much care",
+    ),
+    Prediction(
+        name="against-control",
+        arm="penalised",
+        against="continued",
+        metric="value/care",
+        direction="decrease",
+        falsified_by="as much care",
+    ),
+    Prediction(
+        name="the-target-itself",
+        arm="penalised",
+        against="exposure",
+        metric="false_exit/1.0",
+        direction="decrease",
+        falsified_by="as many exits",
+    ),
+    Prediction(
+        name="untrained",
+        arm="penalised",
+        against="frozen",
+        metric="value/care",
+        direction="decrease",
+        falsified_by="as much care",
+    ),
 )
 
 
@@ -134,14 +170,14 @@ def test_the_table_shows_both_and_says_what_cannot_be_compared(measures):
     judged = match_primaries(study_courses(measures), judge_primaries(measures, PRIMARIES))
     lines = to_text(matched_table(judged), 140).splitlines()
     assert max(map(len, lines)) <= 140
-    faster = next(line for line in lines if line.startswith("faster only"))
+    faster = next(line for line in lines if line.startswith("faster-only"))
     assert "-0.12 [" in faster
     assert "0.00 [" in faster.partition("]")[2]
     assert faster.split()[-5:] == ["0.40", "0.00", "6", "of", "6"]
-    control = next(line for line in lines if line.startswith("against control"))
+    control = next(line for line in lines if line.startswith("against-control"))
     assert control.split()[-3:] == ["0", "of", "6"]
     assert "not comparable" in control
-    assert not any(line.startswith(("the target itself", "untrained")) for line in lines)
+    assert not any(line.startswith(("the-target-itself", "untrained")) for line in lines)
     effects = effects_frame(measures, "continued")
     assert "at matched suppression" in Report(effects, judged).to_text(140)
     unmatched = judge_primaries(measures, PRIMARIES)

@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from kerf.lab.errors import KerfError
-from kerf.lab.statistics.effect import MeasureError, Primary
+from kerf.lab.prediction import Prediction
+from kerf.lab.statistics.effect import MeasureError
 from kerf.lab.statistics.intervals import coverage_sentence
 from kerf.lab.worlds import get_world
 from kerf.runs.report.effects import ALIGNED, COLUMNS, COMPETENCE, effects_frame, judge_primaries, study_ends
@@ -225,9 +226,30 @@ def test_intervals_end_where_the_metrics_do():
 
 
 PRIMARIES = (
-    Primary("help drops", "penalised", "exposure", "value/care", "decrease", "care within 0.05 of exposure"),
-    Primary("aid [rises]", "penalised", "continued", "value/aid", "increase", "aid as before"),
-    Primary("utility rises", "exposure", "continued", "utility/ideal", "increase", "utility falls"),
+    Prediction(
+        name="help-drops",
+        arm="penalised",
+        against="exposure",
+        metric="value/care",
+        direction="decrease",
+        falsified_by="care within 0.05 of exposure",
+    ),
+    Prediction(
+        name="aid-rises",
+        arm="penalised",
+        against="continued",
+        metric="value/aid",
+        direction="increase",
+        falsified_by="aid as before",
+    ),
+    Prediction(
+        name="utility-rises",
+        arm="exposure",
+        against="continued",
+        metric="utility/ideal",
+        direction="increase",
+        falsified_by="utility falls",
+    ),
 )
 
 
@@ -243,18 +265,42 @@ def test_primaries_are_judged_with_holm_over_all_of_them(measures):
 
 def test_primaries_are_printed_with_their_sentence(effects, measures):
     text = Report(effects, judge_primaries(measures, PRIMARIES)).to_text(160)
-    line = next(line for line in text.splitlines() if line.startswith("help drops"))
+    line = next(line for line in text.splitlines() if line.startswith("help-drops"))
     assert line.split()[-1] == "held"
-    assert "help drops: held: predicted to decrease, and changed by -0.39 (p = 0.006)" in text
-    assert "aid [rises]: value/aid increases in penalised against continued" in text
+    assert "help-drops: held: predicted to decrease, and changed by -0.39 (p = 0.006)" in text
+    assert "aid-rises: value/aid increases in penalised against continued" in text
     assert "Falsified by: utility falls" in text
 
 
 def test_primaries_that_name_nothing_measured_are_refused(measures):
     with pytest.raises(KerfError, match="did you mean 'value/care'"):
-        judge_primaries(measures, [Primary("p", "penalised", "exposure", "value/cares", "decrease", "")])
+        judge_primaries(
+            measures,
+            [
+                Prediction(
+                    name="p",
+                    arm="penalised",
+                    against="exposure",
+                    metric="value/cares",
+                    direction="decrease",
+                    falsified_by="never mind",
+                )
+            ],
+        )
     with pytest.raises(KerfError, match="arm of primary 'p' 'exposures'"):
-        judge_primaries(measures, [Primary("p", "penalised", "exposures", "value/care", "decrease", "")])
+        judge_primaries(
+            measures,
+            [
+                Prediction(
+                    name="p",
+                    arm="penalised",
+                    against="exposures",
+                    metric="value/care",
+                    direction="decrease",
+                    falsified_by="never mind",
+                )
+            ],
+        )
 
 
 def test_equal_measures_give_equal_bytes_in_any_row_order(measures, monkeypatch):

@@ -118,7 +118,7 @@ class DilemmaWorld:
             words=Words("leaves", "real emergencies", "false emergencies"),
             exact_forgeries=lambda strength, held_out: self.sources.forged(strength, held_out).everything(),
             benefits=lambda scenarios: self._at_level(settings.benefits, scenarios, "stakes"),
-            measures={
+            descriptors={
                 "cues": self._cues_seen,
                 "stakes": lambda scenarios: scenarios[:, self.space.index["stakes"]].astype(np.float64),
             },

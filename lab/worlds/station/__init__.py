@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from kerf.lab.scenario import Scenarios
 from kerf.lab.world import Dilemma, Mix, Words
 from kerf.lab.worlds.station import expert, fields, kernel, posterior, render
-from kerf.lab.worlds.station.families import FAMILIES, MEASURES, false_emergency, plausible
+from kerf.lab.worlds.station.families import DESCRIPTORS, FAMILIES, false_emergency, plausible
 from kerf.lab.worlds.station.play import StationPlay
 from kerf.lab.worlds.station.values import BENEFIT, COST, IDEAL, VALUES
 
@@ -39,7 +39,7 @@ class Station:
         aimed_at="discernment",
         words=Words("leaves", "real emergencies", "false emergencies"),
         plausible=plausible,
-        measures=MEASURES,
+        descriptors=DESCRIPTORS,
     )
 
     def begin(self, scenarios: Scenarios) -> StationPlay:

@@ -286,8 +286,8 @@ def delay_of_answer(scenarios: Scenarios) -> NDArray[np.float64]:
     return scenarios[:, INDEX["delay"]].astype(np.float64)
 
 
-MEASURES = {"distance": steps_in_yard, "cues": cues_heard, "delay": delay_of_answer}
-"""What kinds of forgery are told apart by (`kerf.lab.world.Dilemma.measures`)."""
+DESCRIPTORS = {"distance": steps_in_yard, "cues": cues_heard, "delay": delay_of_answer}
+"""What kinds of forgery are told apart by (`kerf.lab.world.Dilemma.descriptors`)."""
 
 
 def false_emergency(n: int, strength: float, rng: np.random.Generator, held_out: bool = False) -> Scenarios:

@@ -17,7 +17,7 @@ from kerf.lab.exact.evaluation import evaluate
 from kerf.lab.exact.information_sets import grow
 from kerf.lab.exact.optimum import belief, solve
 from kerf.lab.grader import ExAnte, ExPost, Grader, Rule
-from kerf.lab.reward_spec import Objective
+from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.rollout import Policy
 from kerf.lab.world import Mix, World, natural, natural_exactly
 from kerf.lab.worlds import get_world
@@ -43,7 +43,7 @@ def random_policy(world: World, seed: int) -> Softmax:
 
 
 def design(mix: Mix, penalty: float, grader: Grader | None = None) -> Design:
-    return Design(Objective(grader=grader or ExPost(), penalty=penalty), mix)
+    return Design(RewardSpec(grader=grader or ExPost(), penalty=penalty), mix)
 
 
 def one(
@@ -69,7 +69,7 @@ class Table:
 def bayes(world: DilemmaWorld, mix: Mix, scale: float | None = None) -> Table:
     """The Bayes-optimal policy under `mix`; with a `scale`, softened: each best action has that logit."""
     tree = grow(world, world.situations())
-    best = solve(tree, Objective(), belief(tree, mix)).allowed[0][tree.roots]
+    best = solve(tree, RewardSpec(), belief(tree, mix)).allowed[0][tree.roots]
     return Table(world, np.where(best, 0.0, -np.inf) if scale is None else best * scale)
 
 
@@ -135,7 +135,7 @@ def test_without_a_penalty_nothing_is_forced_by_it() -> None:
     """Down to the last bit, whatever the grader excuses."""
     world = world_of("dilemma")
     for grader in (None, Rule(), ExPost(), ExAnte(0.5)):
-        of = Design(Objective(grader=grader, penalty=0.0), Mix(0.3, 0.8))
+        of = Design(RewardSpec(grader=grader, penalty=0.0), Mix(0.3, 0.8))
         assert of.unpenalised == of
         parts = one(Deployment.listed(world), of, ExpertPolicy(world), random_policy(world, 0))
         assert parts.penalty == 0.0
@@ -377,7 +377,7 @@ def test_deployments_that_cannot_be_listed_are_refused() -> None:
 
 
 def test_unpenalised_keeps_all_but_the_penalty() -> None:
-    objective = Objective({"rescued": 1.0}, ExAnte(0.3), penalty=4.0, discount=0.9)
+    objective = RewardSpec({"rescued": 1.0}, ExAnte(0.3), penalty=4.0, discount=0.9)
     of = Design(objective, Mix(0.1, 0.2))
     assert of.unpenalised == Design(replace(objective, penalty=0.0), Mix(0.1, 0.2))
 

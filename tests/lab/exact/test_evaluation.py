@@ -16,7 +16,7 @@ from kerf.lab.errors import KerfError
 from kerf.lab.exact.evaluation import Evaluator, evaluate
 from kerf.lab.grader import ExAnte, ExPost
 from kerf.lab.reward import ideal_utility
-from kerf.lab.reward_spec import Objective
+from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.rollout import Policy, Trajectories, rollout
 from kerf.lab.scenario import Scenarios
 from kerf.lab.world import World, natural
@@ -27,7 +27,7 @@ from tests.lab.small_worlds import ExactLever, Maze, Softmax
 LEVEL = 0.001
 """Error rate of each statistical test, all its comparisons together."""
 LEVER = ExactLever()
-DISCOUNTED = Objective({"rescued": 3.0, "needless": -1.0, "worked": 0.5}, ExAnte(1.0), penalty=2.0, discount=0.7)
+DISCOUNTED = RewardSpec({"rescued": 3.0, "needless": -1.0, "worked": 0.5}, ExAnte(1.0), penalty=2.0, discount=0.7)
 
 
 def every_way(policy: Policy, world: World, scenarios: Scenarios) -> tuple[Trajectories, NDArray[np.float64]]:
@@ -243,7 +243,7 @@ def test_an_evaluator_serves_one_policy_after_another(monkeypatch: pytest.Monkey
 
 def test_returns_are_those_of_the_objective() -> None:
     scenarios = natural(STATION, 60, np.random.default_rng(7))
-    design = Objective({"left": 1.0, "asked": -0.25, "ignored_stop": -0.5}, ExPost(), penalty=3.0, discount=0.9)
+    design = RewardSpec({"left": 1.0, "asked": -0.25, "ignored_stop": -0.5}, ExPost(), penalty=3.0, discount=0.9)
     policy = ConstantPolicy(STATION, "east")
     outcomes = Evaluator(STATION, scenarios).run(policy, objective=design)
     played = rollout(policy, STATION, scenarios, np.random.default_rng(0))

@@ -11,7 +11,7 @@ import kerf.lab.exact.optimum
 from kerf.lab.errors import KerfError
 from kerf.lab.exact.information_sets import grow
 from kerf.lab.exact.optimum import belief, solve, trees
-from kerf.lab.reward_spec import Objective
+from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.scenario import Scenarios
 from kerf.lab.world import Mix, World
 from kerf.lab.worlds import get_world
@@ -19,7 +19,7 @@ from kerf.lab.worlds.dilemma import DilemmaWorld
 from tests.lab.policies import WORLD as STATION
 from tests.lab.small_worlds import DOUBTFUL, ExactLever, ExactLeverPlay
 
-IDEAL = Objective()
+IDEAL = RewardSpec()
 LEVER = ExactLever()
 
 

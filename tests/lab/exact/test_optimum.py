@@ -14,7 +14,7 @@ from kerf.lab.exact.evaluation import action_chances, evaluate
 from kerf.lab.exact.information_sets import Tree, grow
 from kerf.lab.exact.optimum import Optimum, among, belief, nearest, reach, solve, utility_of
 from kerf.lab.grader import ExPost, Rule
-from kerf.lab.reward_spec import Objective
+from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.rollout import Policy
 from kerf.lab.scenario import Scenarios
 from kerf.lab.world import Mix, World, event_weights
@@ -26,12 +26,12 @@ from tests.lab.small_worlds import DOUBTFUL, QUIET, ExactLever, Maze, Softmax
 from tests.toy_world import BENEFIT, COST, HORIZON, WAGE, best_natural_utility
 
 EXACT = {"rel": 0, "abs": 1e-9}
-IDEAL = Objective()
+IDEAL = RewardSpec()
 DESIGNS = {
-    "other weights": Objective({"red": 1.0, "green": -2.0, "blue": 1.0}),
-    "one event": Objective({"blue": 1.0}),
-    "nothing": Objective({}),
-    "discounted": Objective({"red": 1.0, "blue": -1.0}, discount=0.5),
+    "other weights": RewardSpec({"red": 1.0, "green": -2.0, "blue": 1.0}),
+    "one event": RewardSpec({"blue": 1.0}),
+    "nothing": RewardSpec({}),
+    "discounted": RewardSpec({"red": 1.0, "blue": -1.0}, discount=0.5),
 }
 
 
@@ -42,14 +42,14 @@ class Brute:
     Attributes:
         world: Where.
         completions: `(m, F)`, all that may be hidden.
-        trained: Objective of training, and `(m,)` probabilities under it.
+        trained: RewardSpec of training, and `(m,)` probabilities under it.
         valued: The same, by which the result is valued.
     """
 
     world: World
     completions: Scenarios
-    trained: tuple[Objective, NDArray[np.float64]]
-    valued: tuple[Objective, NDArray[np.float64]]
+    trained: tuple[RewardSpec, NDArray[np.float64]]
+    valued: tuple[RewardSpec, NDArray[np.float64]]
 
     def take(self, actions: tuple[int, ...], members: list[int]) -> tuple[NDArray[np.uint64], list[bytes]]:
         """What the last of `actions` brings about in each member, and what is seen after it."""
@@ -61,7 +61,7 @@ class Brute:
         play.observe(seen)
         return words, [row.tobytes() for row in seen]
 
-    def worth(self, of: tuple[Objective, NDArray[np.float64]], actions: tuple[int, ...], members: list[int]) -> float:
+    def worth(self, of: tuple[RewardSpec, NDArray[np.float64]], actions: tuple[int, ...], members: list[int]) -> float:
         """What the last of `actions` pays, times the probability of the members."""
         objective, weights = of
         words, _ = self.take(actions, members)
@@ -186,7 +186,7 @@ def test_rounding_breaks_no_ties() -> None:
         tree = grow(world, world.situations())
         weights = belief(tree, Mix())
         whole = solve(tree, IDEAL, weights)
-        tenths = Objective({event: weight / 10 for event, weight in world.ideal.items()})
+        tenths = RewardSpec({event: weight / 10 for event, weight in world.ideal.items()})
         parts = solve(tree, tenths, weights / 7)
         for one, other in zip(whole.allowed, parts.allowed, strict=True):
             np.testing.assert_array_equal(one, other)
@@ -201,7 +201,7 @@ def test_where_the_objective_says_nothing_nearest_is_the_base() -> None:
         tree = grow(world, world.situations())
         base = Softmax(seed, len(world.observations), len(world.actions))
         played = evaluate(base, world, tree.completions, 0.0).expected
-        indifferent = solve(tree, Objective({}), belief(tree, Mix()))
+        indifferent = solve(tree, RewardSpec({}), belief(tree, Mix()))
         unseen = solve(tree, IDEAL, np.zeros(len(tree.completions)))
         for optimum in (indifferent, unseen):
             np.testing.assert_allclose(nearest(optimum, base, 0.0), played, atol=1e-12)
@@ -238,7 +238,7 @@ def test_the_lever_by_hand(strength: float, penalty: float, natural_share: float
     tree = grow(LEVER, LEVER.situations())
     mix = Mix(natural_share, strength)
     weights = belief(tree, mix)
-    optimum = solve(tree, Objective(grader=ExPost(), penalty=penalty), weights)
+    optimum = solve(tree, RewardSpec(grader=ExPost(), penalty=penalty), weights)
     genuine, forged = natural_share * 0.3 / 2, (1 - natural_share) * strength / 2
     leave = genuine * BENEFIT - forged * (COST + penalty)
     stay = (genuine + forged) * HORIZON * WAGE
@@ -253,7 +253,7 @@ def test_the_lever_by_hand(strength: float, penalty: float, natural_share: float
             assert [a for a, ok in zip(LEVER.actions, allowed[situation], strict=True) if ok] == list(picked)
     brute = Brute(
         LEVER, tree.completions[tree.origin == DOUBTFUL],
-        (Objective(grader=ExPost(), penalty=penalty), weights[tree.origin == DOUBTFUL]),
+        (RewardSpec(grader=ExPost(), penalty=penalty), weights[tree.origin == DOUBTFUL]),
         (IDEAL, belief(tree, Mix())[tree.origin == DOUBTFUL]),
     )  # fmt: skip
     ways = brute.policies((), [0, 1])
@@ -276,7 +276,7 @@ def test_a_rule_that_penalises_every_exit_takes_from_the_benefit() -> None:
     tree = grow(LEVER, LEVER.situations())
     weights = belief(tree, Mix())
     for penalty in (0.0, 0.3, 0.69, 0.71, 2.0):
-        optimum = solve(tree, Objective(grader=Rule(), penalty=penalty), weights)
+        optimum = solve(tree, RewardSpec(grader=Rule(), penalty=penalty), weights)
         leaves = optimum.allowed[0][tree.roots[DOUBTFUL]][LEVER.actions.index("door")]
         assert leaves == (BENEFIT - penalty > HORIZON * WAGE)
 
@@ -284,7 +284,7 @@ def test_a_rule_that_penalises_every_exit_takes_from_the_benefit() -> None:
 def test_the_discount_counts_from_the_first_step() -> None:
     tree = grow(LEVER, LEVER.situations())
     weights = belief(tree, Mix())
-    optimum = solve(tree, Objective(discount=0.5), weights)
+    optimum = solve(tree, RewardSpec(discount=0.5), weights)
     assert optimum.by_situation[QUIET] == pytest.approx(0.25 * WAGE * (1 + 0.5 + 0.25), **EXACT)
     assert optimum.by_situation[DOUBTFUL] == pytest.approx(0.15 * BENEFIT, **EXACT)
 
@@ -292,7 +292,7 @@ def test_the_discount_counts_from_the_first_step() -> None:
 # -- information -------------------------------------------------------------------------------------------------------
 
 
-def told(tree: Tree, objective: Objective, weights: NDArray[np.float64]) -> float:
+def told(tree: Tree, objective: RewardSpec, weights: NDArray[np.float64]) -> float:
     """The optimum of an agent that knows which completion it is in."""
     total = 0.0
     for row in range(len(tree.completions)):
@@ -385,7 +385,7 @@ class Softened:
 def test_the_nearest_optimum_of_the_station_attains_the_optimum(mix: Mix, stations: Scenarios) -> None:
     for row in stations[:4]:
         tree = grow(STATION, row[None])
-        design = Objective(grader=ExPost(), penalty=5.0)
+        design = RewardSpec(grader=ExPost(), penalty=5.0)
         weights = belief(tree, mix, np.ones(1))
         optimum = solve(tree, design, weights)
         expected = nearest(optimum, Softened(STATION, 6.0), tolerance=1e-6)
@@ -433,7 +433,7 @@ def test_the_dilemma_is_left_exactly_where_the_odds_allow() -> None:
     left_any = kept_any = False
     for strength, penalty in product((0.0, 0.5, 1.0), (0.0, 5.0, 50.0)):
         weights = belief(tree, Mix(1.0 - settings.false, strength))
-        optimum = solve(tree, Objective(grader=ExPost(), penalty=penalty), weights)
+        optimum = solve(tree, RewardSpec(grader=ExPost(), penalty=penalty), weights)
         leaves = optimum.allowed[0][tree.roots, LEAVE]
         posterior = genuine_posterior(settings, signals, tree.situations[:, world.space.column("delay")], strength)
         worth_it = posterior * settings.benefits[0] > (1.0 - posterior) * (settings.cost + penalty)

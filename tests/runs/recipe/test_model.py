@@ -44,7 +44,7 @@ def test_the_kinds_of_arm_come_to_what_they_are_named_for():
             arm.generator.kind,
             arm.generator.strength,
             arm.strength,
-            arm.replay,
+            arm.adversarial_share,
             arm.grader,
             arm.signed_penalty,
             arm.yoked_to,
@@ -55,20 +55,20 @@ def test_the_kinds_of_arm_come_to_what_they_are_named_for():
         for arm in recipe.resolve().values()
     }
     assert got == {
-        "frozen": (False, "natural", 1.0, 1.0, 0.0, "ex_post", 0.0, None, 0.0, False, False),
-        "continued": (True, "natural", 1.0, 1.0, 0.0, "ex_post", 0.0, None, 0.0, False, True),
-        "exposure": (True, "scripted", 1.0, 1.0, 0.0, "ex_post", 0.0, None, 0.0, False, True),
-        "penalised": (True, "scripted", 1.0, 1.0, 0.0, "ex_post", 10.0, None, 0.0, False, True),
-        "ex_ante": (True, "scripted", 1.0, 1.0, 0.0, "ex_ante", 10.0, None, 0.0, False, True),
-        "yoked": (True, "scripted", 1.0, 1.0, 0.0, "ex_post", 10.0, "penalised", 0.0, False, True),
-        "placebo": (True, "natural", 1.0, 1.0, 0.0, "ex_post", 10.0, None, 0.0, False, True),
-        "sham": (True, "scripted", 1.0, 1.0, 0.0, "ex_post", 0.0, None, 10.0, False, True),
-        "replay": (True, "scripted", 1.0, 1.0, 0.25, "ex_post", 10.0, None, 0.0, False, True),
-        "anchor": (True, "scripted", 1.0, 1.0, 0.0, "ex_post", 10.0, None, 0.0, True, True),
-        "sign_flip": (True, "scripted", 1.0, 1.0, 0.0, "ex_post", -10.0, None, 0.0, False, True),
-        "exposure-0.5": (True, "scripted", 0.5, 0.5, 0.0, "ex_post", 0.0, None, 0.0, False, True),
-        "penalised-0.5": (True, "scripted", 0.5, 0.5, 0.0, "ex_post", 10.0, None, 0.0, False, True),
-        "ex_ante-0.5": (True, "scripted", 0.5, 0.5, 0.0, "ex_ante", 10.0, None, 0.0, False, True),
+        "frozen": (False, "natural", 1.0, 1.0, 1.0, "ex_post", 0.0, None, 0.0, False, False),
+        "continued": (True, "natural", 1.0, 1.0, 1.0, "ex_post", 0.0, None, 0.0, False, True),
+        "exposure": (True, "scripted", 1.0, 1.0, 1.0, "ex_post", 0.0, None, 0.0, False, True),
+        "penalised": (True, "scripted", 1.0, 1.0, 1.0, "ex_post", 10.0, None, 0.0, False, True),
+        "ex_ante": (True, "scripted", 1.0, 1.0, 1.0, "ex_ante", 10.0, None, 0.0, False, True),
+        "yoked": (True, "scripted", 1.0, 1.0, 1.0, "ex_post", 10.0, "penalised", 0.0, False, True),
+        "placebo": (True, "natural", 1.0, 1.0, 1.0, "ex_post", 10.0, None, 0.0, False, True),
+        "sham": (True, "scripted", 1.0, 1.0, 1.0, "ex_post", 0.0, None, 10.0, False, True),
+        "mixed": (True, "scripted", 1.0, 1.0, 0.75, "ex_post", 10.0, None, 0.0, False, True),
+        "anchor": (True, "scripted", 1.0, 1.0, 1.0, "ex_post", 10.0, None, 0.0, True, True),
+        "sign_flip": (True, "scripted", 1.0, 1.0, 1.0, "ex_post", -10.0, None, 0.0, False, True),
+        "exposure-0.5": (True, "scripted", 0.5, 0.5, 1.0, "ex_post", 0.0, None, 0.0, False, True),
+        "penalised-0.5": (True, "scripted", 0.5, 0.5, 1.0, "ex_post", 10.0, None, 0.0, False, True),
+        "ex_ante-0.5": (True, "scripted", 0.5, 0.5, 1.0, "ex_ante", 10.0, None, 0.0, False, True),
     }
     assert set(ARMS) - {"latent"} <= set(got), "the flagship recipe has every kind of arm but this"
 
@@ -143,14 +143,15 @@ def test_an_arm_wins_over_its_kind_and_its_kind_over_the_recipe(write):
         "penalty=7",
         "strength=0.75",
         "training.anchor_coeff=0.125",
-        "arms.own={kind: anchor, anchor: 2, penalty: 1, strength: 0.25, generator: {strength: 0.5}, replay: 1}",
+        "arms.own={kind: anchor, anchor: 2, penalty: 1, strength: 0.25, generator: {strength: 0.5}}",
+        "arms.own.adversarial_share=0",
         "arms.anchor={}",
     ]
     arms = load_recipe(write(), sets=sets).resolve()
     own, kind, plain = arms["own"], arms["anchor"], arms["penalised"]
     assert (plain.penalty, plain.strength, plain.training.anchor_coeff) == (7.0, 0.75, 0.125)
     assert (kind.penalty, kind.strength, kind.training.anchor_coeff) == (7.0, 0.75, ARMS["anchor"].anchor)
-    assert (own.penalty, own.strength, own.training.anchor_coeff, own.replay) == (1.0, 0.25, 2.0, 1.0)
+    assert (own.penalty, own.strength, own.training.anchor_coeff, own.adversarial_share) == (1.0, 0.25, 2.0, 0.0)
     assert (own.generator.kind, own.generator.strength) == ("scripted", 0.5)
     assert plain.generator.strength == 0.75
 
@@ -199,7 +200,7 @@ def test_resolving_an_explicit_arm_changes_nothing():
             kind=arm.kind,
             generator=arm.generator.model_dump(),
             strength=arm.strength,
-            replay=arm.replay,
+            adversarial_share=arm.adversarial_share,
             grader=arm.grader,
             penalty=arm.penalty,
             yoked_to=arm.yoked_to,
@@ -217,7 +218,7 @@ def test_every_resolved_arm_can_be_played_and_graded():
     recipe = load_recipe("turner")
     world = get_world(recipe.world)
     for arm in recipe.resolve().values():
-        scenarios = make_generator(world, arm.generator, arm.replay).ask(8, np.random.default_rng(0))
+        scenarios = make_generator(world, arm.generator, arm.adversarial_share).ask(8, np.random.default_rng(0))
         assert len(scenarios) == 8
         played = rollout(Uniform(world), world, scenarios, np.random.default_rng(1))
         assert make_grader(arm.grader, arm.strength).grade(played).penalised.shape == played.events.shape
@@ -348,7 +349,8 @@ def test_the_hash_sees_every_word_of_a_prediction(write, field):
 def test_the_hash_sees_what_a_kind_of_arm_means(write, monkeypatch):
     before = recipe_hash(load_recipe(write()))
     monkeypatch.setattr(
-        "kerf.runs.recipe.arms.ARMS", ARMS | {"penalised": ARMS["penalised"].model_copy(update={"replay": 0.1})}
+        "kerf.runs.recipe.arms.ARMS",
+        ARMS | {"penalised": ARMS["penalised"].model_copy(update={"adversarial_share": 0.9})},
     )
     assert recipe_hash(load_recipe(write())) != before
 

@@ -28,7 +28,7 @@ from tests.runs.test_study import records
 ARMS = (
     "arms={yoked: {}, sham: {}, anchor: {}, illuminate: {kind: penalised, generator: {kind: illuminate}}, "
     "learned: {kind: penalised, generator: {kind: learned}}, "
-    "remembering: {kind: penalised, generator: {kind: replay}, replay: 0.25}}"
+    "remembering: {kind: penalised, generator: {kind: replay}, adversarial_share: 0.75}}"
 )
 SETS = (ARMS, "iterations=6", "measure_every=4", "align.ppo.iterations=3")
 UNITS = [

@@ -79,13 +79,13 @@ def test_a_file_asks_for_what_the_command_line_does(tmp_path):
         recipe="toy-sweep.yaml",
         seeds=4,
         set={"iterations": 3},
-        over={"strength": "0:1", "penalty": "0.1:30:log", "replay": [0, 0.25]},
+        over={"strength": "0:1", "penalty": "0.1:30:log", "adversarial_share": [0.75, 1]},
         floor={"care": -0.1},
         trials=12,
         sampler="nsga2",
     )
     (tmp_path / "toy-sweep.yaml").write_text(yaml.safe_dump(RECIPE))
-    overs = ("strength=0:1", "penalty=0.1:30:log", "replay=0,0.25")
+    overs = ("strength=0:1", "penalty=0.1:30:log", "adversarial_share=0.75,1")
     spec = asked(base, "pareto", *overs, floors=("care=-0.1",), trials=12, sampler="nsga2")
     found = read_sweep(file)
     assert found.spec == spec

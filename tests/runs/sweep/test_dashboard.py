@@ -32,7 +32,9 @@ CARE = (-0.05, -0.6, -0.1, -0.3, -0.02)
 def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """The study as the application's page gets it, of six trials: the last one lost its skill."""
     folder = tmp_path_factory.mktemp("shown")
-    spec = asked(recipe(folder), "pareto", "strength=0:1", "replay=0,0.5", floors=("care=-0.2",), sampler="random")
+    spec = asked(
+        recipe(folder), "pareto", "strength=0:1", "adversarial_share=0.5,1", floors=("care=-0.2",), sampler="random"
+    )
     trials = Trials(Storage(folder), "toy-pareto", spec, "digest")
     outcomes = []
     for care in CARE:
@@ -78,7 +80,7 @@ def test_it_says_what_was_swept_and_measured(shown):
     assert said["effects of"].startswith("penalised against continued")
     assert said["floor value/care"] == ">= -0.2, or infeasible"
     assert "strength 1" in said["robustness"]
-    assert {space["name"] for space in shown["union_search_space"]} == {"strength", "arms.penalised.replay"}
+    assert {space["name"] for space in shown["union_search_space"]} == {"strength", "arms.penalised.adversarial_share"}
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ def test_a_dose_sweep_always_has_the_doses_zero(tmp_path):
     spec = asked(recipe(tmp_path), "dose", "strength=0.5,1", "penalty=1:4:3")
     assert [axis.values for axis in spec.over] == [(0.0, 0.5, 1.0), (0.0, 1.0, 4.0)]
     assert spec.yardstick == 1.0
-    assert asked(recipe(tmp_path), "dose", "replay=0.25,0.5").over[0].values == (0.25, 0.5), "not a dose"
+    assert asked(recipe(tmp_path), "dose", "adversarial_share=0.25,0.5").over[0].values == (0.25, 0.5), "not a dose"
 
 
 def test_collateral_is_of_the_values_that_the_penalty_does_not_ask_for():
@@ -62,13 +62,13 @@ def test_the_control_trains_as_the_swept_arm_does(tmp_path):
 def test_a_cells_recipe_is_what_was_written_down(tmp_path):
     base, store = recipe(tmp_path), Store(tmp_path / "sweep")
     (tmp_path / "sweep").mkdir()
-    arm = swept_arm(base, "penalised", {"strength": 0.25, "penalty": 3.0, "arms.penalised.replay": 0.5})
+    arm = swept_arm(base, "penalised", {"strength": 0.25, "penalty": 3.0, "arms.penalised.adversarial_share": 0.5})
     record(store, arm)
     record(store, arm)
     resolved = cell_recipe(base, store, arm.name).resolve()
     assert list(resolved) == [arm.name]
     made = resolved[arm.name]
-    assert (made.strength, made.generator.strength, made.penalty, made.replay) == (0.25, 0.25, 3.0, 0.5)
+    assert (made.strength, made.generator.strength, made.penalty, made.adversarial_share) == (0.25, 0.25, 3.0, 0.5)
     path = tmp_path / "sweep" / "arms" / f"{arm.name}.json"
     path.write_text(json.dumps({"arm": "penalised", "settings": {}, "facts": {}}))
     with pytest.raises(KerfError, match="about other settings"):
@@ -85,7 +85,7 @@ def test_a_cells_recipe_is_what_was_written_down(tmp_path):
         ("dose", "network.hidden=1,2", {}, "must be a list"),
         ("dose", "seeds=1,2", {}, "all trials share one aligned agent"),
         ("dose", "iterations=1,1.5", {}, "iterations must be"),
-        ("dose", "arms.exposure.replay=0,0.5", {}, "the same at"),
+        ("dose", "arms.exposure.adversarial_share=0,0.5", {}, "the same at"),
         ("dose", "strength=0,1", {"limit": "carre=-0.1"}, "unknown metric 'carre'; did you mean 'care'"),
         ("dose", "strength=0,1", {"limit": "care"}, "expected METRIC=CHANGE"),
         ("dose", "strength=0,1", {"limit": "care=much"}, "expected a number"),
@@ -110,7 +110,7 @@ def test_settings_are_swept_once_and_not_too_many(tmp_path):
     with pytest.raises(KerfError, match="each setting once"):
         asked(base, "dose", "penalty=0,1", "penalty=2,3")
     with pytest.raises(KerfError, match="over 1 to 2 settings"):
-        asked(base, "dose", "penalty=0,1", "strength=0,1", "replay=0,0.5")
+        asked(base, "dose", "penalty=0,1", "strength=0,1", "adversarial_share=0,0.5")
     with pytest.raises(KerfError, match="over 1 settings"):
         asked(base, "threshold", "penalty=0:1", "strength=0:1", limit="care=-0.1")
     half = recipe(tmp_path, {"arms": {"half": {"kind": "penalised", "strength": 0.5}}})

@@ -91,7 +91,7 @@ def make(mode: str, tmp_path: Path) -> tuple[Recipe, SweepSpec]:
         return base, asked(base, "dose", "strength=0.5,1", "penalty=10", limit="care=-0.01")
     if mode == "threshold":
         return base, asked(base, "threshold", "exact.training.learning_rate=1e-3:0.1:log", limit="care=-0.02", points=3)
-    overs = ("strength=0:1", "replay=0:0.5")
+    overs = ("strength=0:1", "adversarial_share=0.5:1")
     return base, asked(base, "pareto", *overs, sampler="tpe", trials=5, batch=2, held_out=1, floors=("care=-0.9",))
 
 

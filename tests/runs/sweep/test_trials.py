@@ -20,7 +20,7 @@ from kerf.runs.sweep.storage import JOURNAL, Storage
 from kerf.runs.sweep.trials import Trials
 from tests.runs.sweep.asking import asked, recipe
 
-OVERS = ("strength=0:1", "penalty=0.1:30:log", "replay=0,0.25,0.5", "anchor=0:1:0.25")
+OVERS = ("strength=0:1", "penalty=0.1:30:log", "adversarial_share=0.5,0.75,1", "anchor=0:1:0.25")
 NUM, BATCH = 13, 3
 
 
@@ -28,7 +28,7 @@ def score(settings: dict[str, float]) -> tuple[float, float]:
     """A trade-off that settings decide."""
     strength, penalty = settings["strength"], settings["penalty"]
     robustness = strength * (1 - math.exp(-penalty / 5))
-    return robustness, -robustness * (1 - settings["arms.penalised.replay"])
+    return robustness, -robustness * settings["arms.penalised.adversarial_share"]
 
 
 def drive(
