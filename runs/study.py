@@ -21,7 +21,7 @@ from kerf.runs.records.atomic_io import DiskError
 from kerf.runs.records.gate_records import has_passed, instead_of_table, not_aligned
 from kerf.runs.records.provenance import provenance
 from kerf.runs.records.remote import address_of, push
-from kerf.runs.records.store import ALIGNED, Store, Unit, open_study
+from kerf.runs.records.store import ALIGNED, FORMAT, Store, Unit, open_study
 
 if TYPE_CHECKING:
     from kerf.runs.tracking.studies import Mirror
@@ -82,6 +82,7 @@ def manifest(recipe: Recipe, battery: AnyBattery) -> dict[str, Any]:
     """What `study.json` says: everything that decides the records, and what made them."""
     resolved = resolved_recipe(recipe)
     return {
+        "records_format": FORMAT,
         "name": recipe.name,
         "recipe": resolved,
         "recipe_hash": recipe_hash(recipe),

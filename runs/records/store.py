@@ -44,6 +44,10 @@ IDENTITY = ("recipe_hash", "battery_hash")
 REQUIRED = ("name", *IDENTITY, "seeds", "arms")
 """Entries that every manifest has: the recipe's name, the hashes, the list of seeds, settings by arm."""
 
+FORMAT = 2
+"""What the records are called and mean, as the manifest's `records_format`. 1, which had no such entry, called penalty
+counts doses, and its arms had `replay` where they have `adversarial_share` now."""
+
 _NAME = re.compile(r"[a-z0-9_@][a-z0-9_.@-]*")
 
 
@@ -129,6 +133,12 @@ class Store(Folder):
             raise KerfError(f"{path} is damaged: expected JSON, got {error}") from error
         if not isinstance(manifest, dict) or not set(REQUIRED) <= set(manifest):
             raise KerfError(f"{path} is damaged: expected the entries {', '.join(REQUIRED)}")
+        if (written := manifest.get("records_format", 1)) != FORMAT:
+            made_by = manifest.get("revision") or "another version"
+            raise KerfError(
+                f"{path}: expected records of format {FORMAT}, got {written}, whose names mean other things; read them "
+                f"by the Kerf that wrote them ({made_by}), or run the study again in another folder"
+            )
         return manifest
 
     @contextmanager

@@ -95,7 +95,9 @@ def write_report(store: Store) -> Report:
     store.write_table("effects", report.effects)
     if report.matched is not None:
         store.write_table("matched", report.matched)
-    store.write_json("primaries", [_finite(asdict(judged)) for judged in report.judged])
+    store.write_json(
+        "primaries", [_finite({**asdict(judged), "primary": judged.primary.model_dump()}) for judged in report.judged]
+    )
     store.write_text("table.txt", report.to_text(TEXT_WIDTH))
     return report
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from kerf.runs.records.store import Store
+from kerf.runs.records.store import FORMAT, Store
 
 HEAVY = {
     *("torch", "ray", "ray.rllib", "numba", "pandas", "pyarrow", "scipy.special", "scipy.stats"),
@@ -92,7 +92,16 @@ def test_commands_that_only_read_text_import_nothing_heavy(tmp_path: Path) -> No
     swept = Store(tmp_path / "swept")
     swept.path.mkdir()
     swept.write_json(
-        "study", {"name": "s", "recipe_hash": "", "battery_hash": "", "seeds": [], "arms": {}, "sweep": {}}
+        "study",
+        {
+            "records_format": FORMAT,
+            "name": "s",
+            "recipe_hash": "",
+            "battery_hash": "",
+            "seeds": [],
+            "arms": {},
+            "sweep": {},
+        },
     )
     swept.write_text("table.txt", "a dose-response\n")
     found = imported([words.split() for words, _ in LIGHT], tmp_path)

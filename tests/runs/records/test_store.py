@@ -14,9 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from kerf.lab.errors import KerfError
-from kerf.runs.records.store import Store, Unit, open_study, read_measures, read_together, read_training
+from kerf.runs.records.store import FORMAT, Store, Unit, open_study, read_measures, read_together, read_training
 
 MANIFEST = {
+    "records_format": FORMAT,
     "name": "toy",
     "recipe_hash": "a" * 64,
     "battery_hash": "b" * 64,
@@ -323,6 +324,14 @@ class TestOpening:
     def test_a_damaged_manifest_is_refused(self, tmp_path, text):
         (tmp_path / "study.json").write_text(text)
         with pytest.raises(KerfError, match=r"study\.json is damaged"), open_study(tmp_path, MANIFEST):
+            pass
+
+    def test_records_of_another_format_are_refused(self, tmp_path):
+        older = {key: value for key, value in MANIFEST.items() if key != "records_format"}
+        (tmp_path / "study.json").write_text(json.dumps(older))
+        with pytest.raises(KerfError, match=r"expected records of format 2, got 1, .* \(one\), or run the study again"):
+            Store(tmp_path).manifest()
+        with pytest.raises(KerfError, match="got 1, whose names mean other things"), open_study(tmp_path, MANIFEST):
             pass
 
     @pytest.mark.parametrize("arm", ["aligned", "Bad Name"])

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from kerf.lab.errors import KerfError
-from kerf.runs.records.store import Unit, open_study
+from kerf.runs.records.store import FORMAT, Unit, open_study
 from kerf.runs.tracking.metrics import ABSENT, PARAMETERS
 from kerf.runs.tracking.studies import Mirror, default_uri, sync, ui_command
 
@@ -33,7 +33,14 @@ ARMS = {
         "grader": "ex_post",
     },
 }
-MANIFEST = {"name": "toy", "recipe_hash": "a" * 64, "battery_hash": "b" * 64, "seeds": [0, 1], "arms": ARMS}
+MANIFEST = {
+    "records_format": FORMAT,
+    "name": "toy",
+    "recipe_hash": "a" * 64,
+    "battery_hash": "b" * 64,
+    "seeds": [0, 1],
+    "arms": ARMS,
+}
 UNITS = [Unit("aligned", seed) for seed in (0, 1)] + [Unit(arm, seed) for arm in ARMS for seed in (0, 1)]
 
 
