@@ -19,7 +19,7 @@ from torch.nn.utils import clip_grad_norm_
 from agents import kernels
 from agents.latent import LATENT_TERMS, perturbed
 from agents.network import PolicyNetwork
-from agents.passes import MAX_ROWS, Packed, accumulate
+from agents.passes import Packed, accumulate
 from agents.settings import TrainingSettings
 from agents.threads import in_parallel
 from lab.errors import KerfError
@@ -33,6 +33,9 @@ Terms = Mapping[str, torch.Tensor | float]
 
 NUM_LANES = 2
 """Into how many sums the gradient of a minibatch is gathered; more threads than that have nothing to do."""
+
+LANE_ROWS = 1024
+"""A minibatch of no more rows is one sum."""
 
 _NO_EXPERT = np.empty(0, np.int64)
 
@@ -127,7 +130,7 @@ class _Lane:
         self.gradient: NDArray[np.float32] = np.zeros_like(packed.parameters)
         self.sums = np.zeros(len(kernels.TERMS))
         self.latent_sums = np.zeros(len(LATENT_TERMS))
-        self._packed, self._work = packed, packed.work_space(learning=True)
+        self._packed, self._work = packed, packed.work_space()
         self._no_anchor = np.empty((0, 0), np.float32)
         self._not_attacked = np.empty(0, np.bool_)
         self._clip = np.float32(settings.clip)
@@ -189,7 +192,7 @@ class WrittenOut:
 
     def __call__(self, columns: Columns, rows: torch.Tensor) -> Terms:
         plain = {name: column.numpy() for name, column in columns.items()}
-        parts = np.array_split(rows.numpy(), NUM_LANES if len(rows) > MAX_ROWS else 1)
+        parts = np.array_split(rows.numpy(), NUM_LANES if len(rows) > LANE_ROWS else 1)
         lanes = self._lanes[: len(parts)]
         self._packed.refresh()
         in_parallel(
