@@ -195,3 +195,22 @@ def loss_gradient(
             sums[_ANCHOR] += divergence
             for a in range(num_actions):
                 gradient[a, i] += share * anchor * p[a, i] * (log_p[a, i] - wanted_logp[a] - divergence)
+
+
+@compiled
+def add_row_sums(matrix, sums):
+    """Adds the sum over the columns of `matrix` `(K, n)` to `sums` `(K,)`."""
+    num_rows, n = matrix.shape
+    lanes = 16  # as many sums, of every sixteenth column, can be formed at once
+    parts = np.empty(lanes, np.float32)
+    for k in range(num_rows):
+        parts[:] = 0.0
+        for start in range(0, n - n % lanes, lanes):
+            for lane in range(lanes):
+                parts[lane] += matrix[k, start + lane]
+        total = 0.0
+        for lane in range(lanes):
+            total += parts[lane]
+        for i in range(n - n % lanes, n):
+            total += matrix[k, i]
+        sums[k] += total

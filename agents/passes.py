@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 from torch import nn
 
-from agents.kernels import loss_gradient, relu_backward, relu_forward, tanh_backward, tanh_forward
+from agents.kernels import add_row_sums, loss_gradient, relu_backward, relu_forward, tanh_backward, tanh_forward
 from agents.latent import attack_in_place
 from agents.products import LANES, multiply
 from lab.compiled import compiled
@@ -116,19 +116,19 @@ def _take_over(parameters, widths, work, down, up):
         for layer in range(widths.shape[1] - 1):
             below, above = widths[stack, layer], widths[stack, layer + 1]
             padded_below, padded_above = _padded(below), _padded(above)
+            weight = parameters[at : at + above * below].reshape(above, below)
+            as_it_is = work[down : down + above * padded_below].reshape(above, padded_below)
+            as_it_is[:, :below] = weight
+            as_it_is[:, below:] = 0.0
+            transposed = work[up : up + below * padded_above].reshape(below, padded_above)
+            transposed[:, above:] = 0.0
             for j in range(above):
                 for k in range(below):
-                    weight = parameters[at + j * below + k]
-                    work[down + j * padded_below + k] = weight
-                    work[up + k * padded_above + j] = weight
-                for k in range(below, padded_below):
-                    work[down + j * padded_below + k] = 0.0
-            for k in range(below):
-                for j in range(above, padded_above):
-                    work[up + k * padded_above + j] = 0.0
+                    transposed[k, j] = weight[j, k]
             at, down, up = at + above * below, down + above * padded_below, up + below * padded_above
-            for j in range(padded_above):
-                work[down + j] = parameters[at + j] if j < above else 0.0
+            bias = work[down : down + padded_above]
+            bias[:above] = parameters[at : at + above]
+            bias[above:] = 0.0
             at, down = at + above, down + padded_above
 
 
@@ -181,11 +181,7 @@ def _backward(observations, n, widths, relu, work, down, gradient, zeros, hidden
         bias = gradient + above * padded_below
         if layer == last:
             pull, pull_row, pull_step = loss, 1, n
-            for j in range(above):
-                total = 0.0
-                for i in range(n):
-                    total += work[loss + j * n + i]
-                work[bias + j] += total
+            add_row_sums(work[loss : loss + above * n].reshape(above, n), work[bias : bias + above])
         else:
             pull, pull_row, pull_step = pulls, padded_above, 1
             pulled = work[pulls : pulls + n * padded_above].reshape(n, padded_above)
@@ -217,12 +213,10 @@ def _hand_over(work, at, widths, gradient):
     for stack in range(len(widths)):
         for layer in range(widths.shape[1] - 1):
             below, above = widths[stack, layer], widths[stack, layer + 1]
-            for j in range(above):
-                for k in range(below):
-                    gradient[to + k] += work[at + k]
+            for _ in range(above):
+                gradient[to : to + below] += work[at : at + below]
                 to, at = to + below, at + _padded(below)
-            for j in range(above):
-                gradient[to + j] += work[at + j]
+            gradient[to : to + above] += work[at : at + above]
             to, at = to + above, at + _padded(above)
 
 
@@ -240,12 +234,13 @@ def act(observations, parameters, widths, relu, work, logits, state_values):
             here, padded = widths[stack, -1], _padded(widths[stack, -1])
             _forward(flat, start * width, width, n, widths[stack], relu, work, at_down, at_up, hidden, outputs)
             chances = min(here, num_actions - first)
+            found = work[outputs : outputs + n * padded].reshape(n, padded)
+            into = logits[start : start + n, first : first + chances]
             for i in range(n):
                 for a in range(chances):
-                    logits[start + i, first + a] = work[outputs + i * padded + a]
+                    into[i, a] = found[i, a]
             if first + here > num_actions:
-                for i in range(n):
-                    state_values[start + i] = work[outputs + i * padded + here - 1]
+                state_values[start : start + n] = found[:, here - 1]
             first += here
             at_down, at_up = at_down + _num_down(widths[stack]), at_up + _num_up(widths[stack])
 
@@ -282,17 +277,20 @@ def accumulate(
         pull = work[loss : loss + n * num_outputs].reshape(num_outputs, n)
         out = work[loss + n * num_outputs : loss + 2 * n * num_outputs].reshape(num_outputs, n)
         for i in range(n):
-            row, at = part[i], seen + i * padded_width
+            row, begin = part[i], seen + i * padded_width
+            into = work[begin : begin + width]
             for j in range(width):
-                work[at + j] = observations[row, j]
+                into[j] = observations[row, j]
         first, at_down, at_up = 0, down, up
         for stack in range(num_stacks):
             here, padded = widths[stack, -1], _padded(widths[stack, -1])
             kept = hidden + stack * hidden_of_stack
             _forward(work, seen, padded_width, n, widths[stack], relu, work, at_down, at_up, kept, outputs)
+            found_here = work[outputs : outputs + n * padded].reshape(n, padded)
+            into_here = out[first : first + here]
             for i in range(n):
                 for k in range(here):
-                    out[first + k, i] = work[outputs + i * padded + k]
+                    into_here[k, i] = found_here[i, k]
             first += here
             at_down, at_up = at_down + _num_down(widths[stack]), at_up + _num_up(widths[stack])
         num_found = 0
@@ -307,9 +305,7 @@ def accumulate(
         first, at_down, at_gradient = 0, down, padded_gradient
         for stack in range(num_stacks):
             kept = hidden + stack * hidden_of_stack
-            _backward(
-                seen, n, widths[stack], relu, work, at_down, at_gradient, zeros, kept, pulls, loss + first * n
-            )
+            _backward(seen, n, widths[stack], relu, work, at_down, at_gradient, zeros, kept, pulls, loss + first * n)
             first += widths[stack, -1]
             at_down, at_gradient = at_down + _num_down(widths[stack]), at_gradient + _num_down(widths[stack])
         if num_found > 0:  # the head saw the perturbed activations; below it nothing is different

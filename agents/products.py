@@ -119,9 +119,7 @@ class Tile:
         grown = []
         for row in rows:
             factor = builder.load(builder.gep(firsts[row], [a_here]), align=4)
-            factors = builder.shuffle_vector(
-                builder.insert_element(undefined, factor, index(0)), undefined, everywhere
-            )
+            factors = builder.shuffle_vector(builder.insert_element(undefined, factor, index(0)), undefined, everywhere)
             grown.append(
                 [
                     builder.call(add_product, [factors, b_vector, total])

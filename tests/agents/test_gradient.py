@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from agents import kernels
-from agents.gradient import Autograd, WrittenOut, make_gradient
+from agents.gradient import LANE_ROWS, Autograd, WrittenOut, make_gradient
 from agents.learner import _stepping
 from agents.network import PolicyNetwork, TorchPolicy
 from agents.passes import MAX_ROWS
@@ -19,7 +19,7 @@ from agents.threads import in_parallel
 from lab.errors import KerfError
 from tests.agents.training import config, same, settings, trained
 
-NUM_ROWS, NUM_OBSERVATIONS, NUM_ACTIONS = 2 * MAX_ROWS + 77, 13, 6
+NUM_ROWS, NUM_OBSERVATIONS, NUM_ACTIONS = 2 * LANE_ROWS + 77, 13, 6
 NETWORKS = {
     "shared": NetworkSettings(hidden=(24, 16)),
     "separate": NetworkSettings(hidden=(24, 16), shared_trunk=False),
@@ -103,7 +103,7 @@ def test_a_second_minibatch_starts_from_zero_and_knows_the_new_parameters() -> N
     training = TrainingSettings(max_grad_norm=1e6)
     batch, made = columns(training), network(NETWORKS["separate"])
     gradient = WrittenOut(made, training)
-    first, second = torch.arange(MAX_ROWS + 5), torch.arange(300, 900)
+    first, second = torch.arange(LANE_ROWS + 5), torch.arange(300, 900)
     gradient(batch, first)
     with torch.no_grad():
         for parameter in made.parameters():
@@ -179,7 +179,7 @@ def test_a_policy_of_any_size_of_batch_gives_the_same_rows() -> None:
 
 def test_two_threads_give_the_bytes_of_one() -> None:
     """More episodes than a slice holds, and minibatches that are cut into two lanes."""
-    changes = {"num_scenarios": 1100, "minibatch_size": 2 * MAX_ROWS + 500, "imitation_coeff": 0.1}
+    changes = {"num_scenarios": 1100, "minibatch_size": 2 * LANE_ROWS + 500, "imitation_coeff": 0.1}
     one, two = (trained(3, training=settings(**changes), num_threads=num_threads) for num_threads in (1, 2))
     assert same(one, two)
     gradients = []
@@ -204,19 +204,17 @@ def test_work_is_done_in_its_order_and_a_failure_is_raised() -> None:
 
 def test_tanh_is_tanh() -> None:
     x = np.concatenate([np.linspace(-12.0, 12.0, 240_001), np.geomspace(1e-30, 1.0, 1000)]).astype(np.float32)
-    got, bias = x[:, None].copy(), np.zeros(1, np.float32)
-    kernels.tanh_forward(got, bias)
+    got = x.copy()
+    kernels.tanh_forward(got)
     wanted = np.tanh(x.astype(np.float64))
-    assert np.abs(got[:, 0] - wanted).max() < 4e-7
-    assert np.abs(got[:, 0] / np.where(wanted == 0.0, 1.0, wanted) - (wanted != 0.0)).max() < 4e-7
-    odd = np.tile(
-        np.array([[np.nan, np.inf, -np.inf, 0.0]], np.float32), 17
-    )  # the loop's vectors, and what is left over
-    kernels.tanh_forward(odd, np.zeros(odd.shape[1], np.float32))
-    np.testing.assert_allclose(odd, np.tile([[np.nan, 1.0, -1.0, 0.0]], 17), atol=4e-7)
-    rectified = np.array([[np.nan, -1.0, 2.0]], np.float32)
-    kernels.relu_forward(rectified, np.array([0.0, 0.5, 0.5], np.float32))
-    np.testing.assert_array_equal(rectified, [[np.nan, 0.0, 2.5]])
+    assert np.abs(got - wanted).max() < 4e-7
+    assert np.abs(got / np.where(wanted == 0.0, 1.0, wanted) - (wanted != 0.0)).max() < 4e-7
+    odd = np.tile(np.array([np.nan, np.inf, -np.inf, 0.0], np.float32), 17)  # the loop's vectors, and what is left over
+    kernels.tanh_forward(odd)
+    np.testing.assert_allclose(odd, np.tile([np.nan, 1.0, -1.0, 0.0], 17), atol=4e-7)
+    rectified = np.array([np.nan, -1.0, 2.0], np.float32)
+    kernels.relu_forward(rectified)
+    np.testing.assert_array_equal(rectified, [np.nan, 0.0, 2.0])
 
 
 def test_kernels_give_uncompiled_what_they_give_compiled() -> None:
