@@ -84,24 +84,26 @@ def relu_backward(gradient, hidden, bias_gradient):
 def log_chances(logits, actions, out):
     """Log-probability of each action under softmax(`logits`): `(n, A)`, `(n,)` -> `out` `(n,)`."""
     n, num_actions = logits.shape
-    together = 256
+    together = 128
+    shifted = np.empty((num_actions, together), np.float32)
     top, total = np.empty(together, np.float32), np.empty(together, np.float32)
     for start in range(0, n, together):
         part = logits[start : start + together]
         m = len(part)
-        for i in range(m):
-            top[i] = part[i, 0]
-            total[i] = 0.0
+        top[:] = -np.inf
+        total[:] = 0.0
         for a in range(num_actions):
             for i in range(m):
-                top[i] = max(top[i], part[i, a])
+                shifted[a, i] = part[i, a]
+                top[i] = max(top[i], shifted[a, i])
         for a in range(num_actions):
             for i in range(m):
-                total[i] += exp(part[i, a] - top[i])
+                shifted[a, i] -= top[i]
+                total[i] += exp(shifted[a, i])
         for i in range(m):
-            top[i] += log(total[i])
+            total[i] = log(total[i])
         for i in range(m):
-            out[start + i] = part[i, actions[start + i]] - top[i]
+            out[start + i] = shifted[actions[start + i], i] - total[i]
 
 
 TERMS = ("entropy", "value_loss", "kl", "policy_loss", "clip_fraction", "imitation_loss", "anchor_kl")
