@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch.nn.utils import clip_grad_norm_
 
 from agents import kernels
+from agents.adam import clip
 from agents.latent import LATENT_TERMS, perturbed
 from agents.network import PolicyNetwork
 from agents.passes import Packed, accumulate
@@ -181,6 +182,7 @@ class WrittenOut:
         self._packed = Packed(network)
         self._lanes = [_Lane(self._packed, settings, latent_scale) for _ in range(NUM_LANES)]
         self._gradient = torch.zeros(len(self._packed.parameters))
+        self._flat_gradient: NDArray[np.float32] = self._gradient.numpy()
         self._packed.hand_out(self._gradient)
         self._average, self._num_threads = average, num_threads
         self._max_norm = settings.max_grad_norm
@@ -199,13 +201,10 @@ class WrittenOut:
             [partial(lane.run, plain, part, len(rows)) for lane, part in zip(lanes, parts, strict=True)],
             self._num_threads,
         )
-        self._gradient.copy_(torch.from_numpy(lanes[0].gradient))
-        for lane in lanes[1:]:
-            self._gradient.add_(torch.from_numpy(lane.gradient))
+        np.add(lanes[0].gradient, lanes[-1].gradient if len(lanes) > 1 else 0.0, out=self._flat_gradient)
         if self._average is not None:
             self._average(self._gradient)
-        norm = torch.linalg.vector_norm(self._gradient)
-        self._gradient.mul_(torch.clamp(self._max_norm / (norm + 1e-6), max=1.0))
+        norm = clip(self._flat_gradient, self._max_norm)
         means = np.sum([lane.sums for lane in lanes], axis=0) / len(rows)
         terms = dict(zip(kernels.TERMS, means.tolist(), strict=True))
         loss = float(means @ self._weights)
@@ -214,6 +213,10 @@ class WrittenOut:
             attack = np.sum([lane.latent_sums for lane in lanes], axis=0) / len(rows)
             told |= dict(zip(LATENT_TERMS, attack.tolist(), strict=True))
         return told
+
+    def stepping(self, optimizer: torch.optim.Adam) -> Callable[[], None]:
+        """A function that takes the `optimizer`'s step with the gradient found last, until its state is next loaded."""
+        return self._packed.stepping(optimizer, self._gradient)
 
 
 def make_gradient(

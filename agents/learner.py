@@ -15,7 +15,7 @@ from ray.rllib.core.learner.training_data import TrainingData
 from ray.rllib.utils.metrics import ALL_MODULES, NUM_ENV_STEPS_TRAINED_LIFETIME, WEIGHTS_SEQ_NO
 from torch.optim.adam import adam
 
-from agents.gradient import losses, make_gradient
+from agents.gradient import WrittenOut, losses, make_gradient
 from agents.latent import attacked, per_attack
 from agents.module import STATE_VALUE
 from agents.optimisers import Adam
@@ -85,7 +85,7 @@ class KerfLearner(PPOTorchLearner):
         num_rows = len(columns["actions"])
         minibatch_size = -(-settings.minibatch_size // max(1, settings.num_learners))
         ((_, optimizer),) = self.get_optimizers_for_module(DEFAULT_MODULE_ID)
-        step = _stepping(optimizer)
+        step = self._gradient.stepping(optimizer) if isinstance(self._gradient, WrittenOut) else _stepping(optimizer)
         sums: dict[str, Any] = {}
         num_minibatches = 0
         for _ in range(settings.num_epochs):

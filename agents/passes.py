@@ -19,6 +19,7 @@ as they are, to go down through the layers, and once with the weights transposed
 # mypy: disable-error-code="no-untyped-def,no-untyped-call,untyped-decorator"
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 from torch import nn
 
+from agents.adam import stepping
 from agents.kernels import add_row_sums, loss_gradient, relu_backward, relu_forward, tanh_backward, tanh_forward
 from agents.latent import attack_in_place
 from agents.products import LANES, multiply
@@ -359,6 +361,10 @@ class Packed:
         """Make each parameter's `grad` a view of its part of `gradient` `(P,)`."""
         for owner, part in zip(self._owners, torch.split(gradient, self._sizes), strict=True):
             owner.grad = part.view(owner.shape)
+
+    def stepping(self, optimizer: torch.optim.Adam, gradient: torch.Tensor) -> Callable[[], None]:
+        """`agents.adam.stepping` on the network's parameters, as they were last taken over."""
+        return stepping(optimizer, self._owners, self._flat, gradient)
 
     def work_space(self) -> NDArray[np.float32]:
         """What `act` and `accumulate` need as `work`; one for each thread."""

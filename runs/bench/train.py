@@ -119,8 +119,8 @@ def measure(sizes: Sizes, peers: Path | None, num_seeds: int, say: Callable[[str
     and `high` over the repetitions, and `time`, the median share of each part) and `ratios` (how many times as fast as
     each of the others ours is, repetition by repetition: on two threads if the other has two cores). `once` holds
     single figures by the names of `TARGETS`, `learning` what `runs.bench.learning.figures` gives, if it was asked for.
-    Beside them stand `benchmark`, `sizes` and `machine`, which says with `held_to` which instruction set all were held to,
-    if to any.
+    Beside them stand `benchmark`, `sizes` and `machine`, which says with `held_to` which instruction set all were held
+    to, if to any.
     """
     facts = machine() | {"held_to": held_to()}  # before we load it ourselves
     figures: dict[str, Any] = {"benchmark": "train", "sizes": asdict(sizes), "machine": facts}
