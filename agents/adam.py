@@ -42,19 +42,21 @@ def adam(parameters, gradient, mean, square, rate, beta1, beta2, root_correction
 
 @compiled
 def clip(gradient, longest):  # type: ignore[no-untyped-def]  # compiled
-    """Shorten `gradient` `(P,)` to the norm `longest` if it is longer, in place; returns the norm that it had."""
+    """Shorten `gradient` `(P,)` to the norm `longest` if it is longer, in place; returns the norm that it had.
+
+    It is infinite if single precision cannot hold the squares, which Adam needs, too.
+    """
     lanes = 16  # so that as many squares are added at once
     sums = np.zeros(lanes)
     whole = len(gradient) - len(gradient) % lanes
     for start in range(0, whole, lanes):
         for lane in range(lanes):
-            number = np.float64(gradient[start + lane])
-            sums[lane] += number * number
+            sums[lane] += gradient[start + lane] * gradient[start + lane]
     total = 0.0
     for lane in range(lanes):
         total += sums[lane]
     for i in range(whole, len(gradient)):
-        total += np.float64(gradient[i]) ** 2
+        total += gradient[i] * gradient[i]
     norm = np.sqrt(total)
     scale = longest / (norm + 1e-6)
     if scale < 1.0:
