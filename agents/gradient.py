@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from torch.nn.utils import clip_grad_norm_
 
 from kerf.agents import kernels
+from kerf.agents.adam import clip
 from kerf.agents.latent import LATENT_TERMS, perturbed
 from kerf.agents.network import PolicyNetwork
-from kerf.agents.passes import MAX_ROWS, Packed, accumulate
+from kerf.agents.passes import Packed, accumulate
 from kerf.agents.settings import TrainingSettings
 from kerf.agents.threads import in_parallel
 from kerf.lab.errors import KerfError
@@ -33,6 +34,9 @@ Terms = Mapping[str, torch.Tensor | float]
 
 NUM_LANES = 2
 """Into how many sums the gradient of a minibatch is gathered; more threads than that have nothing to do."""
+
+LANE_ROWS = 1024
+"""A minibatch of no more rows is one sum."""
 
 _NO_EXPERT = np.empty(0, np.int64)
 
@@ -127,7 +131,7 @@ class _Lane:
         self.gradient: NDArray[np.float32] = np.zeros_like(packed.parameters)
         self.sums = np.zeros(len(kernels.TERMS))
         self.latent_sums = np.zeros(len(LATENT_TERMS))
-        self._packed, self._work = packed, packed.work_space(learning=True)
+        self._packed, self._work = packed, packed.work_space()
         self._no_anchor = np.empty((0, 0), np.float32)
         self._not_attacked = np.empty(0, np.bool_)
         self._clip = np.float32(settings.clip)
@@ -178,6 +182,7 @@ class WrittenOut:
         self._packed = Packed(network)
         self._lanes = [_Lane(self._packed, settings, latent_scale) for _ in range(NUM_LANES)]
         self._gradient = torch.zeros(len(self._packed.parameters))
+        self._flat_gradient: NDArray[np.float32] = self._gradient.numpy()
         self._packed.hand_out(self._gradient)
         self._average, self._num_threads = average, num_threads
         self._max_norm = settings.max_grad_norm
@@ -189,20 +194,17 @@ class WrittenOut:
 
     def __call__(self, columns: Columns, rows: torch.Tensor) -> Terms:
         plain = {name: column.numpy() for name, column in columns.items()}
-        parts = np.array_split(rows.numpy(), NUM_LANES if len(rows) > MAX_ROWS else 1)
+        parts = np.array_split(rows.numpy(), NUM_LANES if len(rows) > LANE_ROWS else 1)
         lanes = self._lanes[: len(parts)]
         self._packed.refresh()
         in_parallel(
             [partial(lane.run, plain, part, len(rows)) for lane, part in zip(lanes, parts, strict=True)],
             self._num_threads,
         )
-        self._gradient.copy_(torch.from_numpy(lanes[0].gradient))
-        for lane in lanes[1:]:
-            self._gradient.add_(torch.from_numpy(lane.gradient))
+        np.add(lanes[0].gradient, lanes[-1].gradient if len(lanes) > 1 else 0.0, out=self._flat_gradient)
         if self._average is not None:
             self._average(self._gradient)
-        norm = torch.linalg.vector_norm(self._gradient)
-        self._gradient.mul_(torch.clamp(self._max_norm / (norm + 1e-6), max=1.0))
+        norm = clip(self._flat_gradient, self._max_norm)
         means = np.sum([lane.sums for lane in lanes], axis=0) / len(rows)
         terms = dict(zip(kernels.TERMS, means.tolist(), strict=True))
         loss = float(means @ self._weights)
@@ -211,6 +213,10 @@ class WrittenOut:
             attack = np.sum([lane.latent_sums for lane in lanes], axis=0) / len(rows)
             told |= dict(zip(LATENT_TERMS, attack.tolist(), strict=True))
         return told
+
+    def stepping(self, optimizer: torch.optim.Adam) -> Callable[[], None]:
+        """A function that takes the `optimizer`'s step with the gradient found last, until its state is next loaded."""
+        return self._packed.stepping(optimizer, self._gradient)
 
 
 def make_gradient(

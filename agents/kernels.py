@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from kerf.lab.compiled import compiled
+from kerf.lab.compiled import compiled, fused
+from kerf.lab.exponential import exp, log
 
-_ONE = np.float32(1.0)
+_ZERO, _ONE = np.float32(0.0), np.float32(1.0)
 _SATURATED = np.float32(7.90531110763549805)
 # A minimax rational approximation of tanh on [-7.9, 7.9], x P(x^2) / Q(x^2), with the coefficients of the Eigen library
 # (Eigen/src/Core/MathFunctionsImpl.h), which JAX and TensorFlow use on CPUs. Relative error < 3e-7, and it is computed
@@ -27,29 +28,25 @@ _Q0, _Q1, _Q2, _Q3 = (
 )
 
 
-@compiled
-def tanh_forward(hidden, bias):
-    """`hidden` `(n, H)` becomes tanh(`hidden` + `bias` `(H,)`). NaN stays NaN."""
-    n, width = hidden.shape
-    for i in range(n):
-        row = hidden[i]
-        for j in range(width):
-            x = row[j] + bias[j]
-            c = min(max(x, -_SATURATED), _SATURATED)
-            s = c * c
-            p = s * _P0 + _P1
-            p = s * p + _P2
-            p = s * p + _P3
-            p = s * p + _P4
-            p = s * p + _P5
-            p = s * p + _P6
-            q = s * _Q0 + _Q1
-            q = s * q + _Q2
-            q = s * q + _Q3
-            row[j] = c * p / q
+@fused
+def tanh_forward(values):
+    """`values` `(n,)` become their tanh. NaN stays NaN."""
+    for i in range(len(values)):
+        c = min(max(values[i], -_SATURATED), _SATURATED)
+        s = c * c
+        p = s * _P0 + _P1
+        p = s * p + _P2
+        p = s * p + _P3
+        p = s * p + _P4
+        p = s * p + _P5
+        p = s * p + _P6
+        q = s * _Q0 + _Q1
+        q = s * q + _Q2
+        q = s * q + _Q3
+        values[i] = c * p / q
 
 
-@compiled
+@fused
 def tanh_backward(gradient, hidden, bias_gradient):
     """`gradient` `(n, H)` with respect to the results `hidden` of tanh becomes that with respect to its arguments.
 
@@ -65,26 +62,20 @@ def tanh_backward(gradient, hidden, bias_gradient):
 
 
 @compiled
-def relu_forward(hidden, bias):
-    """`hidden` `(n, H)` becomes max(`hidden` + `bias` `(H,)`, 0)."""
-    n, width = hidden.shape
-    zero = np.float32(0.0)
-    for i in range(n):
-        row = hidden[i]
-        for j in range(width):
-            x = row[j] + bias[j]
-            row[j] = zero if x < zero else x  # so that NaN stays NaN
+def relu_forward(values):
+    """`values` `(n,)` become max(themselves, 0). NaN stays NaN."""
+    for i in range(len(values)):
+        values[i] = _ZERO if values[i] < _ZERO else values[i]
 
 
 @compiled
 def relu_backward(gradient, hidden, bias_gradient):
     """As `tanh_backward`, for `relu_forward`."""
     n, width = gradient.shape
-    zero = np.float32(0.0)
     for i in range(n):
         row, value = gradient[i], hidden[i]
         for j in range(width):
-            g = row[j] if value[j] > zero else zero
+            g = row[j] if value[j] > _ZERO else _ZERO
             row[j] = g
             bias_gradient[j] += g
 
@@ -93,14 +84,26 @@ def relu_backward(gradient, hidden, bias_gradient):
 def log_chances(logits, actions, out):
     """Log-probability of each action under softmax(`logits`): `(n, A)`, `(n,)` -> `out` `(n,)`."""
     n, num_actions = logits.shape
-    for i in range(n):
-        top = logits[i, 0]
-        for a in range(1, num_actions):
-            top = max(top, logits[i, a])
-        total = np.float32(0.0)
+    together = 128
+    shifted = np.empty((num_actions, together), np.float32)
+    top, total = np.empty(together, np.float32), np.empty(together, np.float32)
+    for start in range(0, n, together):
+        part = logits[start : start + together]
+        m = len(part)
+        top[:] = -np.inf
+        total[:] = 0.0
         for a in range(num_actions):
-            total += np.exp(logits[i, a] - top)
-        out[i] = logits[i, actions[i]] - top - np.log(total)
+            for i in range(m):
+                shifted[a, i] = part[i, a]
+                top[i] = max(top[i], shifted[a, i])
+        for a in range(num_actions):
+            for i in range(m):
+                shifted[a, i] -= top[i]
+                total[i] += exp(shifted[a, i])
+        for i in range(m):
+            total[i] = log(total[i])
+        for i in range(m):
+            out[start + i] = shifted[actions[start + i], i] - total[i]
 
 
 TERMS = ("entropy", "value_loss", "kl", "policy_loss", "clip_fraction", "imitation_loss", "anchor_kl")
@@ -138,17 +141,27 @@ def loss_gradient(
     total = np.zeros(n, np.float32)
     for a in range(num_actions):
         for i in range(n):
-            log_p[a, i] = outputs[a, i] - top[i]
-            p[a, i] = np.exp(log_p[a, i])
-            total[i] += p[a, i]
-    log_total = np.log(total)
+            shifted = outputs[a, i] - top[i]
+            chance = exp(shifted)
+            log_p[a, i] = shifted
+            p[a, i] = chance
+            total[i] += chance
+    log_total, share_of_one = np.empty(n, np.float32), np.empty(n, np.float32)
+    for i in range(n):
+        log_total[i] = log(total[i])
+        share_of_one[i] = _ONE / total[i]
     minus_entropy = np.zeros(n, np.float32)
     for a in range(num_actions):
         for i in range(n):
             log_p[a, i] -= log_total[i]
-            p[a, i] /= total[i]
+            p[a, i] *= share_of_one[i]
             minus_entropy[i] += p[a, i] * log_p[a, i]
 
+    log_ratio, ratio = np.empty(n, np.float32), np.empty(n, np.float32)
+    for i in range(n):
+        log_ratio[i] = log_p[actions[rows[i]], i] - action_logp[rows[i]]
+    for i in range(n):
+        ratio[i] = exp(log_ratio[i])
     push = np.zeros(n, np.float32)  # d loss / d log-probability of the action taken
     for i in range(n):
         row = rows[i]
@@ -156,16 +169,14 @@ def loss_gradient(
         error = outputs[num_actions, i] - value_target[row]
         sums[_VALUE] += error * error
         gradient[num_actions, i] = (value + value) * error * share
-        log_ratio = log_p[actions[row], i] - action_logp[row]
-        ratio = np.exp(log_ratio)
-        sums[_KL] += ratio - _ONE - log_ratio
+        sums[_KL] += ratio[i] - _ONE - log_ratio[i]
         if policy > 0:
             gain = advantage[row]
-            clipped = min(max(ratio, _ONE - clip), _ONE + clip)
-            sums[_POLICY] -= min(gain * ratio, gain * clipped)
-            sums[_CLIPPED] += ratio != clipped
-            if not gain * clipped < gain * ratio:  # there the clip takes the gradient away
-                push[i] = -policy * gain * ratio
+            clipped = min(max(ratio[i], _ONE - clip), _ONE + clip)
+            sums[_POLICY] -= min(gain * ratio[i], gain * clipped)
+            sums[_CLIPPED] += ratio[i] != clipped
+            if not gain * clipped < gain * ratio[i]:  # there the clip takes the gradient away
+                push[i] = -policy * gain * ratio[i]
     # Every term's gradient at a logit is the chance of that action times something, but for the actions singled out.
     for a in range(num_actions):
         for i in range(n):
@@ -191,8 +202,17 @@ def loss_gradient(
 @compiled
 def add_row_sums(matrix, sums):
     """Adds the sum over the columns of `matrix` `(K, n)` to `sums` `(K,)`."""
-    for k in range(len(matrix)):
+    num_rows, n = matrix.shape
+    lanes = 16  # as many sums, of every sixteenth column, can be formed at once
+    parts = np.empty(lanes, np.float32)
+    for k in range(num_rows):
+        parts[:] = 0.0
+        for start in range(0, n - n % lanes, lanes):
+            for lane in range(lanes):
+                parts[lane] += matrix[k, start + lane]
         total = 0.0
-        for i in range(matrix.shape[1]):
+        for lane in range(lanes):
+            total += parts[lane]
+        for i in range(n - n % lanes, n):
             total += matrix[k, i]
         sums[k] += total

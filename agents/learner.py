@@ -16,7 +16,7 @@ from ray.rllib.core.learner.training_data import TrainingData
 from ray.rllib.utils.metrics import ALL_MODULES, NUM_ENV_STEPS_TRAINED_LIFETIME, WEIGHTS_SEQ_NO
 from torch.optim.adam import adam
 
-from kerf.agents.gradient import losses, make_gradient
+from kerf.agents.gradient import WrittenOut, losses, make_gradient
 from kerf.agents.latent import attacked, per_attack
 from kerf.agents.module import STATE_VALUE
 from kerf.agents.optimisers import Adam
@@ -86,7 +86,7 @@ class KerfLearner(PPOTorchLearner):
         num_rows = len(columns["actions"])
         minibatch_size = -(-settings.minibatch_size // max(1, settings.num_learners))
         ((_, optimizer),) = self.get_optimizers_for_module(DEFAULT_MODULE_ID)
-        step = _stepping(optimizer)
+        step = self._gradient.stepping(optimizer) if isinstance(self._gradient, WrittenOut) else _stepping(optimizer)
         sums: dict[str, Any] = {}
         num_minibatches = 0
         for _ in range(settings.num_epochs):

@@ -152,7 +152,15 @@ class TorchPolicy:
         logits = np.empty((n, self.network.num_actions), np.float32)
         state_values = np.empty(n, np.float32)
         packed.refresh()
-        act(observations, packed.parameters, packed.widths, packed.relu, self._work, logits, state_values)
+        act(
+            np.ascontiguousarray(observations),
+            packed.parameters,
+            packed.widths,
+            packed.relu,
+            self._work,
+            logits,
+            state_values,
+        )
         return logits, state_values
 
     def logits(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:

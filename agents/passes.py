@@ -1,19 +1,25 @@
 """Forward and backward passes of a `PolicyNetwork` on a CPU, compiled as a whole.
 
 A few functions on arrays go through a batch part by part, so that activations stay in a core's cache; the matrix
-products are BLAS's. torch's modules and autograd compute the same, to rounding, and half as fast at the sizes that
-agents have here. Nothing here holds Python's lock, so that several threads can work at once.
+products are those of `kerf.agents.products`. torch's modules and autograd compute the same, to rounding, and take more
+than twice as long at the sizes that agents have here. Nothing here holds Python's lock, so that several threads can
+work at once.
 
 A network is one or two *stacks* of layers: a trunk with the heads that read it, which count as one last layer.
 `widths` `(S, L + 1)` int64 holds, for each stack, the observation's length, the widths of the hidden layers, and the
 number of outputs. Parameters lie in one array `(P,)`: stack by stack, layer by layer, weights `(out, in)` and then
-biases. Outputs `(K, n)` are those of all stacks: logits, and below them the state values. They are transposed because
-they are few: the products are faster that way round, and what is computed from them runs along the rows.
+biases. The loss wants the outputs of all stacks transposed, `(K, n)`: logits, and below them the state values. They are
+few, and what is computed from them runs along the rows.
+
+All else lies in one array `work`, at places that `_places` gives. There every row of a matrix begins at a multiple of
+`LANES` numbers, and so is *padded*: what products make of the padding is never read. Parameters are copied there once
+as they are, to go down through the layers, and once with the weights transposed, to go up; both are padded.
 """
 
 # mypy: disable-error-code="no-untyped-def,no-untyped-call,untyped-decorator"
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -24,15 +30,22 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 from torch import nn
 
+from kerf.agents.adam import stepping
 from kerf.agents.kernels import add_row_sums, loss_gradient, relu_backward, relu_forward, tanh_backward, tanh_forward
 from kerf.agents.latent import attack_in_place
+from kerf.agents.products import LANES, multiply
 from kerf.lab.compiled import compiled
 
 if TYPE_CHECKING:
     from kerf.agents.network import PolicyNetwork
 
-MAX_ROWS = 1024
+MAX_ROWS = 512
 """Rows of a part."""
+
+
+@compiled
+def _padded(width):
+    return (width + LANES - 1) // LANES * LANES
 
 
 @compiled
@@ -44,102 +57,194 @@ def _num_parameters(widths):
 
 
 @compiled
-def _forward(observations, parameters, widths, relu, hidden, out):
-    """One stack: `(n, D)` -> `out` `(K, n)`; keeps the hidden layers' results in `hidden`, one after another."""
-    n, last = len(observations), len(widths) - 2
-    at, kept, features = 0, 0, observations
-    for layer in range(last):
-        below, above = widths[layer], widths[layer + 1]
-        weight = parameters[at : at + above * below].reshape(above, below)
-        bias = parameters[at + above * below : at + above * below + above]
-        values = hidden[kept : kept + n * above].reshape(n, above)
-        np.dot(features, weight.T, values)
-        if relu:
-            relu_forward(values, bias)
-        else:
-            tanh_forward(values, bias)
-        at, kept, features = at + above * (below + 1), kept + n * above, values
-    below, above = widths[last], widths[last + 1]
-    np.dot(parameters[at : at + above * below].reshape(above, below), features.T, out)
-    for k in range(above):
-        bias_k = parameters[at + above * below + k]
-        for i in range(n):
-            out[k, i] += bias_k
-
-
-@compiled
-def _add(to, what):
-    numbers = what.reshape(-1)
-    for i in range(len(to)):
-        to[i] += numbers[i]
-
-
-@compiled
-def _backward(observations, parameters, gradient, widths, relu, hidden, pull, pulls, product):
-    """One stack, after its `_forward`: adds to `gradient` what `pull` `(K, n)`, with respect to its outputs, comes to.
-
-    `pulls` has the size of `hidden`, and `product` that of the largest layer's weights; both are overwritten.
-    """
-    n, last = len(observations), len(widths) - 2
-    at, kept = _num_parameters(widths), 0
-    for layer in range(1, last + 1):
-        kept += n * widths[layer]
-    for layer in range(last, -1, -1):
-        below, above = widths[layer], widths[layer + 1]
-        at -= above * (below + 1)
-        weight_gradient = gradient[at : at + above * below]
-        bias_gradient = gradient[at + above * below : at + above * (below + 1)]
-        product_here = product[: above * below].reshape(above, below)
-        first = kept - n * below if layer > 0 else 0
-        features = hidden[first:kept].reshape(n, below) if layer > 0 else observations
-        if layer == last:
-            np.dot(pull, features, product_here)
-            add_row_sums(pull, bias_gradient)
-            if layer > 0:
-                weight = parameters[at : at + above * below].reshape(above, below)
-                np.dot(pull.T, weight, pulls[first:kept].reshape(n, below))
-        else:
-            values = hidden[kept : kept + n * above].reshape(n, above)
-            pulled = pulls[kept : kept + n * above].reshape(n, above)
-            if relu:
-                relu_backward(pulled, values, bias_gradient)
-            else:
-                tanh_backward(pulled, values, bias_gradient)
-            np.dot(pulled.T, features, product_here)
-            if layer > 0:
-                weight = parameters[at : at + above * below].reshape(above, below)
-                np.dot(pulled, weight, pulls[first:kept].reshape(n, below))
-        _add(weight_gradient, product_here)
-        kept = first
-
-
-@compiled
-def _num_hidden(widths):
+def _num_down(widths):
+    """How many numbers a stack's parameters are, padded, its weights as they are: layer by layer, then biases."""
     total = 0
-    for layer in range(1, len(widths) - 1):
-        total += widths[layer]
+    for layer in range(len(widths) - 1):
+        total += widths[layer + 1] * _padded(widths[layer]) + _padded(widths[layer + 1])
     return total
 
 
 @compiled
+def _num_up(widths):
+    """How many numbers a stack's weights are, padded and transposed."""
+    total = 0
+    for layer in range(len(widths) - 1):
+        total += widths[layer] * _padded(widths[layer + 1])
+    return total
+
+
+@compiled
+def _num_hidden(widths):
+    """How many numbers a row's hidden layers are, padded."""
+    total = 0
+    for layer in range(1, len(widths) - 1):
+        total += _padded(widths[layer])
+    return total
+
+
+@compiled
+def _places(widths):
+    """Where in `work` things begin: parameters to go down and to go up, the gradient (padded as the former), zeros as
+    many as a row can be long, the hidden layers of all stacks, outputs of a stack, observations, what a stack's hidden
+    layers are pulled to, the loss's gradient at the outputs of all stacks; and where the last ends."""
+    down, up, outputs, widest = 0, 0, 0, 0
+    for stack in range(len(widths)):
+        down += _num_down(widths[stack])
+        up += _num_up(widths[stack])
+        outputs += widths[stack, -1]
+        for width in widths[stack]:
+            widest = max(widest, _padded(width))
+    hidden = _num_hidden(widths[0]) * MAX_ROWS
+    at_up = down
+    at_gradient = at_up + up
+    at_zeros = at_gradient + down
+    at_hidden = at_zeros + widest
+    at_outputs = at_hidden + hidden * len(widths)
+    at_seen = at_outputs + MAX_ROWS * _padded(outputs)
+    at_pulls = at_seen + MAX_ROWS * _padded(widths[0, 0])
+    at_loss = at_pulls + hidden
+    return (
+        0, at_up, at_gradient, at_zeros, at_hidden, at_outputs, at_seen, at_pulls, at_loss,
+        at_loss + MAX_ROWS * 2 * outputs,
+    )  # fmt: skip
+
+
+@compiled
+def _take_over(parameters, widths, work, down, up):
+    """Copy `parameters` to where `down` and `up` say, for all stacks."""
+    at = 0
+    for stack in range(len(widths)):
+        for layer in range(widths.shape[1] - 1):
+            below, above = widths[stack, layer], widths[stack, layer + 1]
+            padded_below, padded_above = _padded(below), _padded(above)
+            weight = parameters[at : at + above * below].reshape(above, below)
+            as_it_is = work[down : down + above * padded_below].reshape(above, padded_below)
+            as_it_is[:, :below] = weight
+            as_it_is[:, below:] = 0.0
+            transposed = work[up : up + below * padded_above].reshape(below, padded_above)
+            transposed[:, above:] = 0.0
+            for j in range(above):
+                for k in range(below):
+                    transposed[k, j] = weight[j, k]
+            at, down, up = at + above * below, down + above * padded_below, up + below * padded_above
+            bias = work[down : down + padded_above]
+            bias[:above] = parameters[at : at + above]
+            bias[above:] = 0.0
+            at, down = at + above, down + padded_above
+
+
+@compiled
+def _forward(observations, observations_at, row_length, n, widths, relu, work, down, up, hidden, outputs):
+    """One stack, from `n` rows of the flat `observations` on; its results go to where `hidden` and `outputs` say."""
+    last = len(widths) - 2
+    before = hidden
+    for layer in range(last + 1):
+        below, above = widths[layer], widths[layer + 1]
+        padded_below, padded_above = _padded(below), _padded(above)
+        bias = down + above * padded_below
+        into = outputs if layer == last else hidden
+        if layer == 0:
+            multiply(
+                n, padded_above, below, observations, observations_at, row_length, 1, work, up, padded_above,
+                work, bias, 0, work, into, padded_above,
+            )  # fmt: skip
+        else:
+            multiply(
+                n, padded_above, below, work, before, padded_below, 1, work, up, padded_above,
+                work, bias, 0, work, into, padded_above,
+            )  # fmt: skip
+        if layer < last:
+            values = work[hidden : hidden + n * padded_above]
+            if relu:
+                relu_forward(values)
+            else:
+                tanh_forward(values)
+            before = hidden
+            hidden += MAX_ROWS * padded_above
+        down, up = bias + padded_above, up + below * padded_above
+
+
+@compiled
+def _backward(observations, n, widths, relu, work, down, gradient, zeros, hidden, pulls, loss):
+    """One stack, after its `_forward`: adds to the gradient what the loss's, at the outputs, comes to.
+
+    `observations` and `loss` say where the former and the latter `(K, n)` begin, the rest as in `_places`.
+    """
+    last = len(widths) - 2
+    shift = _num_down(widths)
+    down, gradient = down + shift, gradient + shift
+    hidden += MAX_ROWS * _num_hidden(widths)
+    pulls += MAX_ROWS * _num_hidden(widths)
+    for layer in range(last, -1, -1):
+        below, above = widths[layer], widths[layer + 1]
+        padded_below, padded_above = _padded(below), _padded(above)
+        down, gradient = down - above * padded_below - padded_above, gradient - above * padded_below - padded_above
+        bias = gradient + above * padded_below
+        if layer == last:
+            pull, pull_row, pull_step = loss, 1, n
+            add_row_sums(work[loss : loss + above * n].reshape(above, n), work[bias : bias + above])
+        else:
+            pull, pull_row, pull_step = pulls, padded_above, 1
+            pulled = work[pulls : pulls + n * padded_above].reshape(n, padded_above)
+            values = work[hidden : hidden + n * padded_above].reshape(n, padded_above)
+            if relu:
+                relu_backward(pulled, values, work[bias : bias + padded_above])
+            else:
+                tanh_backward(pulled, values, work[bias : bias + padded_above])
+        features = observations
+        if layer > 0:
+            hidden -= MAX_ROWS * padded_below
+            pulls -= MAX_ROWS * padded_below
+            features = hidden
+        multiply(
+            above, padded_below, n, work, pull, pull_step, pull_row, work, features, padded_below,
+            work, gradient, padded_below, work, gradient, padded_below,
+        )  # fmt: skip
+        if layer > 0:
+            multiply(
+                n, padded_below, above, work, pull, pull_row, pull_step, work, down, padded_below,
+                work, zeros, 0, work, pulls, padded_below,
+            )  # fmt: skip
+
+
+@compiled
+def _hand_over(work, at, widths, gradient):
+    """Add the padded gradient that begins at `at` to `gradient` `(P,)`."""
+    to = 0
+    for stack in range(len(widths)):
+        for layer in range(widths.shape[1] - 1):
+            below, above = widths[stack, layer], widths[stack, layer + 1]
+            for _ in range(above):
+                gradient[to : to + below] += work[at : at + below]
+                to, at = to + below, at + _padded(below)
+            gradient[to : to + above] += work[at : at + above]
+            to, at = to + above, at + _padded(above)
+
+
+@compiled
 def act(observations, parameters, widths, relu, work, logits, state_values):
-    """`(n, D)` -> `logits` `(n, A)` and `state_values` `(n,)`; `work` as `work_space` gives it."""
-    num_actions = logits.shape[1]
-    num_hidden = _num_hidden(widths[0])
+    """`(n, D)` C-contiguous -> `logits` `(n, A)` and `state_values` `(n,)`; `work` as `Packed.work_space` gives it."""
+    num_actions, width = logits.shape[1], observations.shape[1]
+    flat = observations.reshape(-1)
+    down, up, _, _, hidden, outputs, _, _, _, _ = _places(widths)
+    _take_over(parameters, widths, work, down, up)
     for start in range(0, len(observations), MAX_ROWS):
-        part = observations[start : start + MAX_ROWS]
-        n = len(part)
-        hidden = work[: n * num_hidden]
-        out = work[n * num_hidden : n * (num_hidden + num_actions + 1)].reshape(num_actions + 1, n)
-        at, row = 0, 0
+        n = min(MAX_ROWS, len(observations) - start)
+        first, at_down, at_up = 0, down, up
         for stack in range(len(widths)):
-            outputs = widths[stack, -1]
-            _forward(part, parameters[at:], widths[stack], relu, hidden, out[row : row + outputs])
-            at, row = at + _num_parameters(widths[stack]), row + outputs
-        for i in range(n):
-            for a in range(num_actions):
-                logits[start + i, a] = out[a, i]
-            state_values[start + i] = out[num_actions, i]
+            here, padded = widths[stack, -1], _padded(widths[stack, -1])
+            _forward(flat, start * width, width, n, widths[stack], relu, work, at_down, at_up, hidden, outputs)
+            chances = min(here, num_actions - first)
+            found = work[outputs : outputs + n * padded].reshape(n, padded)
+            into = logits[start : start + n, first : first + chances]
+            for i in range(n):
+                for a in range(chances):
+                    into[i, a] = found[i, a]
+            if first + here > num_actions:
+                state_values[start : start + n] = found[:, here - 1]
+            first += here
+            at_down, at_up = at_down + _num_down(widths[stack]), at_up + _num_up(widths[stack])
 
 
 @compiled
@@ -153,10 +258,10 @@ def accumulate(
     0, `kerf.agents.latent.attack_in_place` speak of. All other arguments are theirs, or those of `act`.
     """
     num_stacks, width = len(widths), observations.shape[1]
+    padded_width = _padded(width)
     num_outputs = 0
     for stack in range(num_stacks):
         num_outputs += widths[stack, -1]
-    num_hidden = _num_hidden(widths[0])
     last, num_actions = widths[0, -2], num_outputs - 1
     head = _num_parameters(widths[0]) - (last + 1) * widths[0, -1]  # where the policy head's weights begin
     head_weight = parameters[head : head + num_actions * last].reshape(num_actions, last)
@@ -164,29 +269,32 @@ def accumulate(
     most = min(len(rows), MAX_ROWS) if radius > 0 else 0
     found = np.empty(most, np.int64)
     delta = np.empty((most, last), np.float32)
+    down, up, padded_gradient, zeros, hidden, outputs, seen, pulls, loss, _ = _places(widths)
+    hidden_of_stack = MAX_ROWS * _num_hidden(widths[0])
+    _take_over(parameters, widths, work, down, up)
+    work[padded_gradient:hidden] = 0.0
     for start in range(0, len(rows), MAX_ROWS):
         part = rows[start : start + MAX_ROWS]
         n = len(part)
-        seen = work[: n * width].reshape(n, width)
-        at = n * width
-        hidden = work[at : at + n * num_hidden * num_stacks]
-        at += n * num_hidden * num_stacks
-        pulls = work[at : at + n * num_hidden]
-        at += n * num_hidden
-        out = work[at : at + n * num_outputs].reshape(num_outputs, n)
-        at += n * num_outputs
-        pull = work[at : at + n * num_outputs].reshape(num_outputs, n)
-        product = work[at + n * num_outputs :]
+        pull = work[loss : loss + n * num_outputs].reshape(num_outputs, n)
+        out = work[loss + n * num_outputs : loss + 2 * n * num_outputs].reshape(num_outputs, n)
         for i in range(n):
-            row = part[i]
+            row, begin = part[i], seen + i * padded_width
+            into = work[begin : begin + width]
             for j in range(width):
-                seen[i, j] = observations[row, j]
-        at, row = 0, 0
+                into[j] = observations[row, j]
+        first, at_down, at_up = 0, down, up
         for stack in range(num_stacks):
-            outputs = widths[stack, -1]
-            here = hidden[stack * n * num_hidden : (stack + 1) * n * num_hidden]
-            _forward(seen, parameters[at:], widths[stack], relu, here, out[row : row + outputs])
-            at, row = at + _num_parameters(widths[stack]), row + outputs
+            here, padded = widths[stack, -1], _padded(widths[stack, -1])
+            kept = hidden + stack * hidden_of_stack
+            _forward(work, seen, padded_width, n, widths[stack], relu, work, at_down, at_up, kept, outputs)
+            found_here = work[outputs : outputs + n * padded].reshape(n, padded)
+            into_here = out[first : first + here]
+            for i in range(n):
+                for k in range(here):
+                    into_here[k, i] = found_here[i, k]
+            first += here
+            at_down, at_up = at_down + _num_down(widths[stack]), at_up + _num_up(widths[stack])
         num_found = 0
         if radius > 0:
             num_found = attack_in_place(
@@ -196,28 +304,19 @@ def accumulate(
             out, pull, part, actions, action_logp, advantage, value_target, expert, anchor_logp, coefficients, clip,
             share, sums,
         )  # fmt: skip
-        at, row = 0, 0
+        first, at_down, at_gradient = 0, down, padded_gradient
         for stack in range(num_stacks):
-            outputs = widths[stack, -1]
-            here = hidden[stack * n * num_hidden : (stack + 1) * n * num_hidden]
-            _backward(
-                seen,
-                parameters[at:],
-                gradient[at:],
-                widths[stack],
-                relu,
-                here,
-                pull[row : row + outputs],
-                pulls,
-                product,
-            )
-            at, row = at + _num_parameters(widths[stack]), row + outputs
+            kept = hidden + stack * hidden_of_stack
+            _backward(seen, n, widths[stack], relu, work, at_down, at_gradient, zeros, kept, pulls, loss + first * n)
+            first += widths[stack, -1]
+            at_down, at_gradient = at_down + _num_down(widths[stack]), at_gradient + _num_down(widths[stack])
         if num_found > 0:  # the head saw the perturbed activations; below it nothing is different
             pulled = np.empty((num_actions, num_found), np.float32)
             for a in range(num_actions):
                 for j in range(num_found):
                     pulled[a, j] = pull[a, found[j]]
             head_gradient += np.dot(pulled, delta[:num_found])
+    _hand_over(work, padded_gradient, widths, gradient)
 
 
 class Packed:
@@ -263,14 +362,13 @@ class Packed:
         for owner, part in zip(self._owners, torch.split(gradient, self._sizes), strict=True):
             owner.grad = part.view(owner.shape)
 
-    def work_space(self, learning: bool = False) -> NDArray[np.float32]:
-        """What `act`, or with `learning` `accumulate`, needs as `work`; one for each thread."""
-        num_outputs, num_hidden = int(self.widths[:, -1].sum()), int(self.widths[0, 1:-1].sum())
-        per_row = num_hidden + num_outputs
-        if learning:
-            per_row += int(self.widths[0, 0]) + num_hidden * len(self.widths) + num_outputs
-        largest = int((self.widths[:, :-1] * self.widths[:, 1:]).max())
-        numbers: NDArray[np.float32] = torch.empty(per_row * MAX_ROWS + learning * largest).numpy()  # well aligned
+    def stepping(self, optimizer: torch.optim.Adam, gradient: torch.Tensor) -> Callable[[], None]:
+        """`kerf.agents.adam.stepping` on the network's parameters, as they were last taken over."""
+        return stepping(optimizer, self._owners, self._flat, gradient)
+
+    def work_space(self) -> NDArray[np.float32]:
+        """What `act` and `accumulate` need as `work`; one for each thread."""
+        numbers: NDArray[np.float32] = torch.zeros(_places(self.widths)[-1]).numpy()  # well aligned
         return numbers
 
 

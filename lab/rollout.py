@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kerf.lab.compiled import compiled
+from kerf.lab.exponential import exp
 from kerf.lab.scenario import Scenarios
 from kerf.lab.world import EventWords, World
 
@@ -124,27 +125,34 @@ def rollout(
 def pick(logits, uniforms, actions):  # type: ignore[no-untyped-def]  # compiled
     """Inverse-CDF draw from softmax(`logits`) `(n, A)` into `actions` `(n,)`; False if a row is no distribution."""
     n, num_actions = logits.shape
-    weights = np.empty(num_actions)
-    for i in range(n):
-        top = -np.inf
+    together = 128
+    weights = np.empty((num_actions, together), np.float32)
+    top = np.empty(together, np.float32)
+    for start in range(0, n, together):
+        m = min(together, n - start)
+        part = logits[start : start + m]
+        top[:] = -np.inf
         for a in range(num_actions):
-            if np.isnan(logits[i, a]):
+            for i in range(m):
+                weights[a, i] = part[i, a]
+                top[i] = max(top[i], weights[a, i])
+        for a in range(num_actions):
+            for i in range(m):
+                weights[a, i] = exp(weights[a, i] - top[i])
+        for i in range(m):
+            total = 0.0
+            for a in range(num_actions):
+                total += weights[a, i]
+            if not total >= 1.0:  # that of the largest is 1, unless something is NaN or all are -inf
                 return False
-            top = max(top, logits[i, a])
-        if not np.isfinite(top):
-            return False
-        total = 0.0
-        for a in range(num_actions):
-            weights[a] = np.exp(np.float64(logits[i, a]) - top)
-            total += weights[a]
-        threshold = uniforms[i] * total
-        chosen = -1
-        running = 0.0
-        for a in range(num_actions):
-            if weights[a] > 0.0:
-                running += weights[a]
-                chosen = a
-                if running > threshold:
-                    break
-        actions[i] = chosen
+            threshold = uniforms[start + i] * total
+            chosen = -1
+            running = 0.0
+            for a in range(num_actions):
+                if weights[a, i] > 0.0:
+                    running += weights[a, i]
+                    chosen = a
+                    if running > threshold:
+                        break
+            actions[start + i] = chosen
     return True

@@ -319,11 +319,18 @@ to_json = click.option(
     is_flag=True,
     help="Compare ratios at a small size with bounds; exit with 1 if one is broken.",
 )
-def train(json_file: Path | None, peers: bool, seeds: int, only_check: bool) -> None:
+@click.option(
+    "--isa", type=click.Choice(["avx2"]), help="Hold all that is timed to these vector instructions; default: none."
+)
+def train(json_file: Path | None, peers: bool, seeds: int, only_check: bool, isa: str | None) -> None:
     """How fast training is, against its peers and its limit, and whether it learns as well as by autograd.
 
     The peers are installed into an environment of their own, in out/peers.
     """
+    if isa is not None:
+        from kerf.runs.bench.instructions import hold_to
+
+        hold_to(isa)
     from kerf.runs.bench.peer_environment import FOLDER
     from kerf.runs.bench.train import check as check_ratios
     from kerf.runs.bench.train import train as bench_train

@@ -25,6 +25,7 @@ from kerf.lab.battery import Battery
 from kerf.lab.worlds import get_world
 from kerf.runs.bench import learning
 from kerf.runs.bench.contenders import KERF, LEARNING, SAMPLING, THREADS, Group, Sizes, groups
+from kerf.runs.bench.instructions import held_to
 from kerf.runs.bench.timing import (
     REST,
     machine,
@@ -53,11 +54,11 @@ TARGETS: Mapping[str, tuple[str, float]] = {
     "kerf": ("training end to end, env-steps/s", 150e3),
     "stock": ("times stock RLlib PPO", 20.0),
     "sb3": ("times Stable-Baselines3 PPO", 8.0),
-    "cartpole": ("times rejax on CartPole, 4 inputs, one core each", 1.0),
-    "cartpole_2": ("times rejax on CartPole, 4 inputs, two cores each", 1.0),
-    "padded": ("times rejax at our observation size, one core each", 1.0),
-    "padded_2": ("times rejax at our observation size, two cores each", 1.0),
-    "limit": ("of the bare torch products and activations", 0.7),
+    "cartpole": ("times rejax on CartPole, 4 inputs, one core each", 1.05),
+    "cartpole_2": ("times rejax on CartPole, 4 inputs, two cores each", 1.05),
+    "padded": ("times rejax at our observation size, one core each", 1.05),
+    "padded_2": ("times rejax at our observation size, two cores each", 1.05),
+    "limit": ("of the bare torch products and activations", 0.75),
     "battery": ("a battery at a checkpoint, s", 0.6),
     "alignment": ("an agent from scratch to a passed gate, CPU s", 60.0),
     "memory": ("a worker's memory, GiB", 1.2),
@@ -118,9 +119,10 @@ def measure(sizes: Sizes, peers: Path | None, num_seeds: int, say: Callable[[str
     and `high` over the repetitions, and `time`, the median share of each part) and `ratios` (how many times as fast as
     each of the others ours is, repetition by repetition: on two threads if the other has two cores). `once` holds
     single figures by the names of `TARGETS`, `learning` what `kerf.runs.bench.learning.figures` gives, if it was asked
-    for. Beside them stand `benchmark`, `sizes` and `machine`.
+    for. Beside them stand `benchmark`, `sizes` and `machine`, which says with `held_to` which instruction set all were
+    held to, if to any.
     """
-    facts = machine()  # before we load it ourselves
+    facts = machine() | {"held_to": held_to()}  # before we load it ourselves
     figures: dict[str, Any] = {"benchmark": "train", "sizes": asdict(sizes), "machine": facts}
     with local_ray(facts["cores"]):
         with one_quiet_thread(), groups(sizes, peers, say) as found:
@@ -202,7 +204,8 @@ def group_table(figures: Mapping[str, Any], name: str) -> Table:
     """A row for each contender of a group, with how many times as fast as it ours is."""
     facts, sizes, group = figures["machine"], figures["sizes"], figures["groups"][name]
     table = Table(box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left")
-    table.title = f"{group['title']}: {facts['cpu']} (load {facts['load']:.1f} on {facts['cores']} cores)"
+    cpu = facts["cpu"] + (f", held to {facts['held_to'].upper()}" if facts["held_to"] else "")
+    table.title = f"{group['title']}: {cpu} (load {facts['load']:.1f} on {facts['cores']} cores)"
     versions = "".join(f" {package} {version}," for package, version in group["versions"].items()).rstrip(",")
     table.caption = Text(
         f"{sizes['num_scenarios']:,} episodes a batch, {sizes['num_epochs']} epochs, minibatches of "

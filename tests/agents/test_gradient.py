@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 import torch
 
 from kerf.agents import kernels
-from kerf.agents.gradient import Autograd, WrittenOut, make_gradient
+from kerf.agents.adam import clip
+from kerf.agents.gradient import LANE_ROWS, Autograd, WrittenOut, make_gradient
 from kerf.agents.learner import _stepping
 from kerf.agents.network import PolicyNetwork, TorchPolicy
 from kerf.agents.passes import MAX_ROWS
@@ -19,7 +21,7 @@ from kerf.agents.threads import in_parallel
 from kerf.lab.errors import KerfError
 from tests.agents.training import config, same, settings, trained
 
-NUM_ROWS, NUM_OBSERVATIONS, NUM_ACTIONS = 2 * MAX_ROWS + 77, 13, 6
+NUM_ROWS, NUM_OBSERVATIONS, NUM_ACTIONS = 2 * LANE_ROWS + 77, 13, 6
 NETWORKS = {
     "shared": NetworkSettings(hidden=(24, 16)),
     "separate": NetworkSettings(hidden=(24, 16), shared_trunk=False),
@@ -103,7 +105,7 @@ def test_a_second_minibatch_starts_from_zero_and_knows_the_new_parameters() -> N
     training = TrainingSettings(max_grad_norm=1e6)
     batch, made = columns(training), network(NETWORKS["separate"])
     gradient = WrittenOut(made, training)
-    first, second = torch.arange(MAX_ROWS + 5), torch.arange(300, 900)
+    first, second = torch.arange(LANE_ROWS + 5), torch.arange(300, 900)
     gradient(batch, first)
     with torch.no_grad():
         for parameter in made.parameters():
@@ -144,24 +146,56 @@ def test_auto_is_written_out_on_a_cpu_and_torchs_elsewhere() -> None:
 
 
 def test_the_lean_step_is_the_optimisers_step_bit_for_bit() -> None:
-    training = TrainingSettings()
-    batch = columns(training)
-    plain, lean = network(NETWORKS["shared"]), network(NETWORKS["shared"])
-    steps = []
-    for made in (plain, lean):
-        optimizer = torch.optim.Adam(made.parameters(), lr=1e-2, fused=True)
-        steps.append((WrittenOut(made, training), optimizer))
-    lean_step = _stepping(steps[1][1])
-    for start in range(0, 1000, 100):
-        rows = torch.arange(start, start + 100)
-        steps[0][0](batch, rows)
-        steps[0][1].step()
-        steps[1][0](batch, rows)
-        lean_step()
-    assert same(plain.weights(), lean.weights())
-    assert not same(plain.weights(), network(NETWORKS["shared"]).weights())
-    left, right = (optimizer.state_dict()["state"] for _, optimizer in steps)
-    assert all(torch.equal(left[index][name], right[index][name]) for index in left for name in left[index])
+    (plain, theirs), (lean, ours) = stepped(lambda _, optimizer: optimizer.step), stepped(lambda _, o: _stepping(o))
+    assert same(plain, lean)
+    assert not same(plain, network(NETWORKS["separate"]).weights())
+    assert all(torch.equal(theirs[index][name], ours[index][name]) for index in theirs for name in theirs[index])
+
+
+def test_the_compiled_step_is_the_optimisers_to_rounding_and_either_goes_on_from_the_other() -> None:
+    ways: dict[str, Way] = {
+        "torch's": lambda _, optimizer: optimizer.step,
+        "compiled": lambda gradient, optimizer: gradient.stepping(optimizer),
+    }
+    (wanted, kept), *others = [
+        stepped(first, second) for first in ways.values() for second in ways.values()
+    ]  # torch's, then either after the other, then compiled
+    for weights, state in others:
+        assert not same(weights, wanted), "they are two ways"
+        for name in wanted:
+            np.testing.assert_allclose(weights[name], wanted[name], rtol=1e-4, atol=2e-5)
+        for index in kept:
+            assert state[index]["step"] == kept[index]["step"] == 20.0
+            assert set(state[index]) == set(kept[index])
+            for name in kept[index]:
+                assert state[index][name].shape == kept[index][name].shape
+                np.testing.assert_allclose(state[index][name], kept[index][name], rtol=1e-3, atol=1e-6)
+
+
+Way = Callable[[WrittenOut, torch.optim.Adam], Callable[[], None]]
+
+
+def stepped(*ways: Way) -> tuple[dict[str, np.ndarray], dict[int, dict[str, torch.Tensor]]]:
+    """Weights and the optimiser's state after ten steps by each of `ways`, or twenty by one."""
+    training, made = TrainingSettings(), network(NETWORKS["separate"])
+    batch, gradient = columns(training), WrittenOut(made, training)
+    optimizer = torch.optim.Adam(made.parameters(), lr=1e-3, fused=True)
+    for number in range(20):
+        if number % (20 // len(ways)) == 0:
+            step = ways[number * len(ways) // 20](gradient, optimizer)
+        gradient(batch, torch.arange(100 * number, 100 * number + 100))
+        step()
+    return made.weights(), optimizer.state_dict()["state"]
+
+
+def test_a_gradient_is_clipped_to_its_norm() -> None:
+    long = np.random.default_rng(10).standard_normal(1003).astype(np.float32)
+    norm = float(np.linalg.norm(long.astype(np.float64)))
+    for longest in (0.5, 1e3):
+        for way in (clip, clip.py_func):
+            got = long.copy()
+            assert way(got, longest) == pytest.approx(norm, rel=1e-6)
+            np.testing.assert_allclose(got, long * min(1.0, longest / norm), rtol=1e-5)
 
 
 def test_a_policy_of_any_size_of_batch_gives_the_same_rows() -> None:
@@ -179,7 +213,7 @@ def test_a_policy_of_any_size_of_batch_gives_the_same_rows() -> None:
 
 def test_two_threads_give_the_bytes_of_one() -> None:
     """More episodes than a slice holds, and minibatches that are cut into two lanes."""
-    changes = {"num_scenarios": 1100, "minibatch_size": 2 * MAX_ROWS + 500, "imitation_coeff": 0.1}
+    changes = {"num_scenarios": 1100, "minibatch_size": 2 * LANE_ROWS + 500, "imitation_coeff": 0.1}
     one, two = (trained(3, training=settings(**changes), num_threads=num_threads) for num_threads in (1, 2))
     assert same(one, two)
     gradients = []
@@ -204,19 +238,17 @@ def test_work_is_done_in_its_order_and_a_failure_is_raised() -> None:
 
 def test_tanh_is_tanh() -> None:
     x = np.concatenate([np.linspace(-12.0, 12.0, 240_001), np.geomspace(1e-30, 1.0, 1000)]).astype(np.float32)
-    got, bias = x[:, None].copy(), np.zeros(1, np.float32)
-    kernels.tanh_forward(got, bias)
+    got = x.copy()
+    kernels.tanh_forward(got)
     wanted = np.tanh(x.astype(np.float64))
-    assert np.abs(got[:, 0] - wanted).max() < 4e-7
-    assert np.abs(got[:, 0] / np.where(wanted == 0.0, 1.0, wanted) - (wanted != 0.0)).max() < 4e-7
-    odd = np.tile(
-        np.array([[np.nan, np.inf, -np.inf, 0.0]], np.float32), 17
-    )  # the loop's vectors, and what is left over
-    kernels.tanh_forward(odd, np.zeros(odd.shape[1], np.float32))
-    np.testing.assert_allclose(odd, np.tile([[np.nan, 1.0, -1.0, 0.0]], 17), atol=4e-7)
-    rectified = np.array([[np.nan, -1.0, 2.0]], np.float32)
-    kernels.relu_forward(rectified, np.array([0.0, 0.5, 0.5], np.float32))
-    np.testing.assert_array_equal(rectified, [[np.nan, 0.0, 2.5]])
+    assert np.abs(got - wanted).max() < 4e-7
+    assert np.abs(got / np.where(wanted == 0.0, 1.0, wanted) - (wanted != 0.0)).max() < 4e-7
+    odd = np.tile(np.array([np.nan, np.inf, -np.inf, 0.0], np.float32), 17)  # the loop's vectors, and what is left over
+    kernels.tanh_forward(odd)
+    np.testing.assert_allclose(odd, np.tile([np.nan, 1.0, -1.0, 0.0], 17), atol=4e-7)
+    rectified = np.array([np.nan, -1.0, 2.0], np.float32)
+    kernels.relu_forward(rectified)
+    np.testing.assert_array_equal(rectified, [np.nan, 0.0, 2.0])
 
 
 def test_kernels_give_uncompiled_what_they_give_compiled() -> None:
