@@ -11,7 +11,7 @@ import pytest
 
 LISTENING = """
 import json, os, psutil, ray
-from kerf.runs.execution.pool import local_ray
+from kerf.runs.execution.local_ray import local_ray
 
 with local_ray(1):
     ray.get(ray.remote(lambda: None).remote())  # so that there is a worker too
