@@ -123,7 +123,7 @@ def done_on(disk: Path) -> set[str]:
 def test_what_one_machine_aligned_the_other_one_trains_and_attacks(
     machines: Machines, s3: str, write: Callable[..., str], tmp_path: Path
 ) -> None:
-    arms = {"continued": None, "half": None, "yoked": {}}
+    arms = {"half": None, "yoked": {}}
     fresh = {"generators": ["scripted"], "strengths": [1], "budget": 64, "batch": 32}
     study = load_recipe(write(TOY | {"arms": arms, "fresh": fresh}), seeds=1)
     with forking():
