@@ -285,9 +285,9 @@ FILES = {
 @pytest.mark.parametrize("kind", list(FILES))
 def test_a_file_that_is_no_recipe(refused, recipe, tmp_path, kind):
     content, sentence = FILES[kind]
-    started = time.perf_counter()
+    started = time.process_time()
     assert sentence in refused(recipe(content))
-    assert time.perf_counter() - started < 5.0, "refusing must not take the time that the bomb would"
+    assert time.process_time() - started < 5.0, "refusing must not take the time that the bomb would"
     assert not (tmp_path / "pwned").exists()
 
 
@@ -420,7 +420,7 @@ def paths(value, path=()):
 
 
 @given(st.sampled_from([path for path in paths(SMOKE) if path]), values, st.booleans())
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=60, deadline=None, derandomize=True)
 def test_any_value_anywhere_is_a_recipe_or_a_sentence(path, value, new):
     """Also under a field that does not exist, at any depth."""
     where = ".".join((*path, "odd") if new else path)
