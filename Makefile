@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 PIP_OPTIONS := -qq --disable-pip-version-check  # errors are still printed
-PYTEST_OPTIONS := -n 2 --dist loadfile
+PYTEST_OPTIONS := -n 2 --dist loadfile --no-loadscope-reorder  # tests/conftest.py knows which files are long
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-all lint bench bench-check oracles clean

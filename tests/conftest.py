@@ -11,8 +11,29 @@ from rich.console import Console
 
 from tests.sharing import Shared
 
+HERE = Path(__file__).parent
+
+LONGEST = (
+    "runs/test_turner.py", "runs/bench/test_peers.py", "runs/test_oracles.py", "generators/test_weakness.py",
+    "runs/sweep/test_sweep.py", "agents/test_remote.py", "runs/records/test_no_shared_disk.py", "runs/test_study.py",
+    "runs/submit/test_jobs.py", "runs/execution/test_scaling.py", "runs/submit/test_ray_cluster.py",
+)  # fmt: skip
+"""Files whose slow tests take longest. They come first: two processes that share out files then end together."""
+
+SLOW_TIMEOUT = 1200
+"""Seconds for a slow test, which a machine that does much else needs; a quick one has the 300 of pyproject.toml."""
+
 RAY_CPUS = 6
 """Logical CPUs of the shared Ray: what the tests that ask most of it need at once."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT))
+    rank = {HERE / name: number for number, name in enumerate(LONGEST)}
+    if any(item.get_closest_marker("slow") for item in items):
+        items.sort(key=lambda item: rank.get(item.path, len(rank)))  # stable: all others stay in their order
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,8 @@
 """Breaks the lab in ways that the oracles must notice, and prints which did: `python -m tests.mutate_oracles`.
 
-Each mutation is a change of text in one file, made in a copy of its package that goes before the real one on the path.
-Exits with 1 if an oracle lets one pass, or if a text that is to be changed is no longer there.
+Each mutation is a change of text in one file, made while a process of its own imports that: all others are as they are,
+and so are the kernels that were compiled from them. It must not be made in a kernel, where it would not be seen. Exits
+with 1 if an oracle lets one pass, or if a text that is to be changed is no longer there.
 """
 
 from __future__ import annotations
@@ -9,15 +10,17 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import shutil
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import spec_from_file_location
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 from rich.console import Console
@@ -235,16 +238,32 @@ class Fate:
     why: str = ""
 
 
+class Mutant(SourceFileLoader):
+    """Finds the module that a mutation changes, and loads it with the change; bytecode is neither read nor written.
+
+    Args:
+        mutation: The change.
+    """
+
+    def __init__(self, mutation: Mutation) -> None:
+        name = mutation.file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        super().__init__(f"kerf.{name}", str(ROOT / mutation.file))
+        self._mutation = mutation
+
+    def find_spec(self, name: str, path: object, target: object = None) -> ModuleSpec | None:
+        return spec_from_file_location(name, self.path, loader=self) if name == self.name else None
+
+    def get_code(self, fullname: str) -> CodeType:
+        text = Path(self.path).read_text().replace(self._mutation.old, self._mutation.new)
+        return compile(text, self.path, "exec", dont_inherit=True)
+
+
 def fate(mutation: Mutation) -> Fate:
-    """Ask the oracle, in a process of its own and a copy that has the mutation."""
+    """Ask the oracle, in a process of its own that has the mutation."""
     if not mutation.found:
         return Fate(NOT_FOUND, f"{mutation.file}: {mutation.old}")
-    package = mutation.file.split("/")[0]
     with tempfile.TemporaryDirectory(prefix="kerf-mutant-") as name:
         folder = Path(name)
-        shutil.copytree(ROOT / package, folder / "kerf" / package, ignore=shutil.ignore_patterns("__pycache__"))
-        mutant = folder / "kerf" / mutation.file
-        mutant.write_text(mutant.read_text().replace(mutation.old, mutation.new))
         process = _context().Process(target=_ask, args=(mutation, name))
         process.start()
         process.join(TIMEOUT)
@@ -270,16 +289,16 @@ def _context() -> ForkServerContext:
 
 
 def _ask(mutation: Mutation, folder: str) -> None:
-    """In the new process: `kerf oracles`, from the copy."""
+    """In the new process: `kerf oracles`, with the mutation."""
     os.chdir(folder)
     with open(PRINTED, "wb", buffering=0) as printed:
         os.dup2(printed.fileno(), 1)
         os.dup2(printed.fileno(), 2)
-    sys.path.insert(0, folder)
-    name = mutation.file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-    module = importlib.import_module(f"kerf.{name}")
-    if not str(module.__file__).startswith(folder):
-        raise RuntimeError(f"{module.__file__} is in use, not its copy in {folder}")
+    mutant = Mutant(mutation)
+    sys.meta_path.insert(0, mutant)
+    module = importlib.import_module(mutant.name)
+    if module.__loader__ is not mutant:
+        raise RuntimeError(f"{mutant.name} was imported before it could be changed")
     main: Any = importlib.import_module("kerf.runs.cli").main
     main(["oracles", str(mutation.oracle), "--json", FIGURES])
 

@@ -251,6 +251,7 @@ def test_tanh_is_tanh() -> None:
     np.testing.assert_array_equal(rectified, [np.nan, 0.0, 2.0])
 
 
+@pytest.mark.slow  # else it is compiled as a part of larger kernels
 def test_kernels_give_uncompiled_what_they_give_compiled() -> None:
     training = TrainingSettings(imitation_coeff=0.3, anchor_coeff=0.7)
     batch = {name: column.numpy() for name, column in columns(training).items()}

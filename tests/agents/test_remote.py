@@ -77,7 +77,7 @@ def test_killed_env_runners_are_replaced_and_nothing_is_lost() -> None:
         assert result["num_env_steps_sampled_lifetime"] == (iteration + 1) * 64 * WORLD.horizon
         assert len(source.scores) == 64
     assert same(algorithm.policy().weights(), expected)
-    assert seconds[1] < 10.0, "one runner was left: nothing to wait for"
+    assert seconds[1] < seconds[3], "one runner was left, and there was nothing to wait for; but when both were killed"
     deadline = time.monotonic() + 300.0
     while algorithm.env_runner_group.num_healthy_remote_env_runners() < 2 and time.monotonic() < deadline:
         algorithm.restore_env_runners(algorithm.env_runner_group)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -19,15 +17,6 @@ from kerf.lab.worlds import get_world
 
 ROWS = 96
 LEVER = "tests.toy_world:Lever"
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    """A private Ray with three logical CPUs."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    ray.init(address="local", num_cpus=3, include_dashboard=False, object_store_memory=80 * 2**20, log_to_driver=False)
-    yield
-    ray.shutdown()
 
 
 def make(kind, num_workers, world="station", adversarial_share=1.0):
@@ -71,7 +60,7 @@ def test_a_fixed_mix_stays_one():
 
 
 @pytest.mark.slow
-def test_it_takes_no_cpu_and_its_copies_have_workers_of_their_own(cluster):
+def test_it_takes_no_cpu_and_its_copies_have_workers_of_their_own(one_ray):
     before = ray.available_resources().get("CPU")
     source = make("search", 2, world=LEVER)
     copied = copy.deepcopy(source)
@@ -85,8 +74,8 @@ def test_it_takes_no_cpu_and_its_copies_have_workers_of_their_own(cluster):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "adversarial_share"), [("search", 1.0), ("learned", 1.0), ("illuminate", 0.75)])
-def test_the_number_of_workers_changes_nothing(cluster, kind, adversarial_share):
-    sources = [make(kind, num_workers, adversarial_share=adversarial_share) for num_workers in (0, 1, 2)]
+def test_the_number_of_workers_changes_nothing(one_ray, kind, adversarial_share):
+    sources = [make(kind, num_workers, LEVER, adversarial_share) for num_workers in (0, 1, 2)]
     try:
         played = [go_on(source, 3, seed=1) for source in sources]
         assert np.array_equal(played[0], played[1])
@@ -99,8 +88,8 @@ def test_the_number_of_workers_changes_nothing(cluster, kind, adversarial_share)
 
 
 @pytest.mark.slow
-def test_a_worker_that_died_is_replaced(cluster):
-    source, alone = make("illuminate", 2), make("illuminate", 0)
+def test_a_worker_that_died_is_replaced(one_ray):
+    source, alone = make("illuminate", 2, LEVER), make("illuminate", 0, LEVER)
     try:
         go_on(source, 1, seed=1), go_on(alone, 1, seed=1)
         ray.kill(source._workers[0], no_restart=False)

@@ -23,6 +23,7 @@ def sets(ask_workers: int) -> tuple[str, ...]:
     return (
         "arms={frozen: null, exposure: {generator: {kind: search}}, "
         f"penalised: {{generator: {{{source}}}, adversarial_share: 0.75}}}}",
+        "world=tests.toy_world:Lever",
         "training.num_scenarios=320",
         "iterations=2",
     )

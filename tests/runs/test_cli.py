@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
-import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -27,15 +27,18 @@ def test_help_loads_nothing_heavy(words):
         f"try:\n    main({words!r})\nexcept SystemExit as end:\n    assert not end.code\n"
         f"print('LOADED', *({HEAVY!r} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=240, check=True)
     assert done.stdout.splitlines()[-1].split() == ["LOADED"]
 
 
 def test_help_is_instant():
+    """By its own processor time, whatever else the machine does meanwhile."""
+
     def seconds():
-        started = time.perf_counter()
-        subprocess.run([KERF, "--help"], capture_output=True, timeout=60, check=True)
-        return time.perf_counter() - started
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([KERF, "--help"], capture_output=True, timeout=240, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
     assert min(seconds() for _ in range(5)) < 0.4
 

@@ -11,7 +11,7 @@ import pytest
 
 LISTENING = """
 import json, os, psutil, ray
-from kerf.runs.execution.pool import local_ray
+from kerf.runs.execution.local_ray import local_ray
 
 with local_ray(1):
     ray.get(ray.remote(lambda: None).remote())  # so that there is a worker too
@@ -26,7 +26,7 @@ with local_ray(1):
 
 @pytest.mark.slow
 def test_the_private_ray_listens_on_the_loopback_address_alone():
-    done = subprocess.run([sys.executable, "-c", LISTENING], capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run([sys.executable, "-c", LISTENING], capture_output=True, text=True, timeout=600, check=True)
     addresses = [ipaddress.ip_address(address) for address in json.loads(done.stdout.splitlines()[-1])]
     assert len(addresses) > 3, "Ray's servers are seen at all"
     for address in addresses:

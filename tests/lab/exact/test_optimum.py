@@ -338,9 +338,9 @@ def test_nobody_beats_the_optimum_of_a_maze() -> None:
 
 
 def test_nobody_beats_the_optimum_of_the_station(stations: Scenarios) -> None:
-    """Neither the expert, with slips or without, nor a hundred that do something else here and there."""
+    """Neither the expert, with slips or without, nor four dozen that do something else here and there."""
     policies: list[Policy] = [ExpertPolicy(STATION), Softened(STATION, 8.0)]
-    policies += [Strays(seed, weight) for seed in range(25) for weight in (0.0, 5.0, 10.0, 20.0)]
+    policies += [Strays(seed, weight) for seed in range(12) for weight in (0.0, 5.0, 10.0, 20.0)]
     reached = better = 0
     for row in stations[:5]:
         tree = grow(STATION, row[None])

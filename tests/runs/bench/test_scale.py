@@ -46,7 +46,7 @@ def test_every_row_is_measured_and_what_is_printed_is_what_is_written(tmp_path):
 
 
 def quadratic(number: int) -> None:
-    end = time.thread_time() + 1e-4 * number**2
+    end = time.thread_time() + 4e-5 * number**2
     while time.thread_time() < end:
         pass
 

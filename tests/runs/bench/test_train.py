@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import dataclass
 from importlib.metadata import version
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -26,11 +28,38 @@ def spread_is_sound(spread: dict[str, float]) -> bool:
     return set(spread) == {"median", "low", "high"} and 0 < spread["low"] <= spread["median"] <= spread["high"]
 
 
+@dataclass(frozen=True)
+class Benched:
+    """A benchmark that was run, at the smallest size.
+
+    Attributes:
+        printed: What it printed.
+        written: What it wrote.
+        measured: What was measured in it.
+    """
+
+    printed: str
+    written: dict[str, Any]
+    measured: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def benched(tmp_path_factory: pytest.TempPathFactory) -> Benched:
+    file, shown, measured, measure = tmp_path_factory.mktemp("bench") / "bench.json", io.StringIO(), [], train.measure
+
+    def kept(*asked: Any) -> dict[str, Any]:
+        measured.append(measure(*asked))
+        return measured[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "measure", kept)
+        train.train(file, Console(file=shown, width=140), TINY)
+    return Benched(shown.getvalue(), json.loads(file.read_text()), *measured)
+
+
 @pytest.mark.slow
-def test_the_benchmark_writes_what_it_prints(tmp_path):
-    shown = io.StringIO()
-    train.train(tmp_path / "bench.json", Console(file=shown, width=140), TINY)
-    figures = json.loads((tmp_path / "bench.json").read_text())
+def test_the_benchmark_writes_what_it_prints(benched):
+    figures, printed = benched.written, benched.printed
     assert set(figures) == {"benchmark", "sizes", "machine", "groups", "once"}
     assert figures["sizes"]["num_scenarios"] == TINY.num_scenarios
     machine = figures["machine"]
@@ -46,8 +75,8 @@ def test_the_benchmark_writes_what_it_prints(tmp_path):
     for row in contenders.values():
         rate = row["steps_per_second"]
         assert spread_is_sound(rate)
-        assert row["label"] in shown.getvalue()
-        assert f"{rate['median']:,.0f} [{rate['low']:,.0f}, {rate['high']:,.0f}]" in shown.getvalue()
+        assert row["label"] in printed
+        assert f"{rate['median']:,.0f} [{rate['low']:,.0f}, {rate['high']:,.0f}]" in printed
     for name in ("kerf", "eager", "stock", "stock_wide"):
         shares = contenders[name]["time"]
         assert tuple(shares) == train.PARTS
@@ -61,25 +90,24 @@ def test_the_benchmark_writes_what_it_prints(tmp_path):
         pace = kerf["median"] / contenders[name]["steps_per_second"]["median"]
         assert ratio["median"] == pytest.approx(pace, rel=1.0), name
     for name, (label, _) in train.TARGETS.items():
-        assert (label in shown.getvalue()) == (name in train.reached(figures))
+        assert (label in printed) == (name in train.reached(figures))
     assert {"kernel", "kerf", "stock", "limit", "battery", "help"} == set(train.reached(figures))
 
 
 @pytest.mark.slow
-def test_a_ratio_out_of_its_bound_is_named_and_ends_in_exit_code_1(monkeypatch):
-    measured = []
+def test_a_ratio_out_of_its_bound_is_named_and_ends_in_exit_code_1(benched, monkeypatch):
+    asked = []
 
-    def once(*asked):
-        measured.append(train_measure(TINY, *asked[1:]))
-        return measured[-1]
+    def measured(*what):
+        asked.append(what[:-1])
+        return benched.measured
 
-    train_measure = train.measure
-    monkeypatch.setattr(train, "measure", once)
+    monkeypatch.setattr(train, "measure", measured)
     monkeypatch.setattr(train, "BOUNDS", {"stock": 1.0})
     kept = CliRunner().invoke(main, ["bench", "train", "--check"])
+    assert asked == [(train.SMALL, None, 0)]
     assert kept.exit_code == 0
     assert "All ratios are within their bounds." in kept.output
-    monkeypatch.setattr(train, "measure", lambda *asked: measured[0])
     monkeypatch.setattr(train, "BOUNDS", {"stock": 1.0, "stock_wide": 1e4})
     broken = CliRunner().invoke(main, ["bench", "train", "--check"])
     assert broken.exit_code == 1

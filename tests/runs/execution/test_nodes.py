@@ -15,9 +15,23 @@ from ray.cluster_utils import Cluster
 from rich.console import Console
 
 from kerf.runs.recipe.files import load_recipe
-from kerf.runs.recipe.model import Recipe
 from kerf.runs.study import DONE, run_study
 from tests.runs.test_study import records
+
+RECIPE = load_recipe("smoke", seeds=3, sets=["iterations=6"])
+
+
+def study(out: Path, **options: float) -> tuple[int, str]:
+    console = Console(file=io.StringIO(), width=140)
+    code = run_study(RECIPE, out, None, 3, console, **options)
+    return code, console.file.getvalue()
+
+
+@pytest.fixture
+def calm(tmp_path: Path) -> Path:
+    """The study as one machine does it, by workers that are forked: before there is a Ray."""
+    assert study(tmp_path / "calm")[0] == DONE
+    return tmp_path / "calm"
 
 
 @pytest.fixture
@@ -33,12 +47,6 @@ def cluster() -> Iterator[Cluster]:
     found.shutdown()
 
 
-def study(recipe: Recipe, out: Path, **options: float) -> tuple[int, str]:
-    console = Console(file=io.StringIO(), width=140)
-    code = run_study(recipe, out, None, 3, console, **options)
-    return code, console.file.getvalue()
-
-
 def workers() -> list[psutil.Process]:
     """The processes that are at work on a unit."""
     found = []
@@ -52,9 +60,7 @@ def workers() -> list[psutil.Process]:
 
 
 @pytest.mark.slow
-def test_a_node_and_a_worker_lost_in_the_middle_cost_no_record(cluster: Cluster, tmp_path: Path) -> None:
-    recipe = load_recipe("smoke", seeds=3, sets=["iterations=6"])
-    assert study(recipe, tmp_path / "calm")[0] == DONE
+def test_a_node_and_a_worker_lost_in_the_middle_cost_no_record(calm: Path, cluster: Cluster, tmp_path: Path) -> None:
     out, lost = tmp_path / "stormy", list[str]()
 
     def storm() -> None:
@@ -76,9 +82,9 @@ def test_a_node_and_a_worker_lost_in_the_middle_cost_no_record(cluster: Cluster,
 
     weather = threading.Thread(target=storm)
     weather.start()
-    code, printed = study(recipe, out, checkpoint_every=0.0)
+    code, printed = study(out, checkpoint_every=0.0)
     weather.join()
     assert lost == ["node", "worker"]
     assert code == DONE, printed
     assert printed.count("its worker died") >= 2
-    assert records(out) == records(tmp_path / "calm")
+    assert records(out) == records(calm)

@@ -8,11 +8,11 @@ import threading
 
 import pytest
 
-from kerf.runs.execution.local_ray import local_ray
 from kerf.runs.execution.pool import Pool
 from kerf.runs.execution.unit import run_unit
 from kerf.runs.recipe.files import load_recipe
 from kerf.runs.records.store import ALIGNED, Store, Unit
+from tests.runs.execution.test_forked_workers import TOY
 
 SLOW_RAY = """
 import ray
@@ -56,8 +56,8 @@ def test_an_error_has_a_sentence_and_a_plain_traceback_and_the_others_are_done_w
     units = [Unit(ALIGNED, 0), Unit(ALIGNED, 1), Unit("frozen", 0)]
     for unit in units[:2]:
         (tmp_path / unit.name).mkdir(parents=True)  # in the way: a unit is never overwritten
-    with local_ray(1):
-        failures = Pool(load_recipe("smoke"), tmp_path, 1, run_unit).run(
+    with Pool(load_recipe("smoke"), tmp_path, 1, run_unit) as workers:
+        failures = workers.run(
             units,
             lambda unit: [] if unit.arm == ALIGNED else [Unit(ALIGNED, unit.seed)],
             lambda progress: None,
@@ -74,9 +74,9 @@ def test_an_error_has_a_sentence_and_a_plain_traceback_and_the_others_are_done_w
 
 
 @pytest.mark.slow
-def test_waiting_units_are_looked_at_when_a_worker_is_idle_and_not_at_every_progress(tmp_path):
+def test_waiting_units_are_looked_at_when_a_worker_is_idle_and_not_at_every_progress(write, tmp_path):
     """Else the cost of a study grows with the square of its units."""
-    recipe = load_recipe("smoke")
+    recipe = load_recipe(write(TOY))
     cells = [Unit(arm, 0) for arm in ("continued", "exposure", "penalised")]
     looked_at, heard, done = list[Unit](), list[Unit](), set[Unit]()
 
@@ -88,20 +88,17 @@ def test_waiting_units_are_looked_at_when_a_worker_is_idle_and_not_at_every_prog
         done.add(unit)
         return []
 
-    with local_ray(1):
-        failures = Pool(recipe, tmp_path, 1, run_unit).run(
-            [Unit(ALIGNED, 0), *cells], lacks, lambda progress: heard.append(progress.unit), on_done
-        )
+    with Pool(recipe, tmp_path, 1, run_unit) as workers:
+        failures = workers.run([Unit(ALIGNED, 0), *cells], lacks, lambda progress: heard.append(progress.unit), on_done)
     assert not failures
     assert len(heard) > 10
     assert looked_at == [Unit(ALIGNED, 0), *cells]
 
 
 @pytest.mark.slow
-def test_a_unit_leaves_no_thread_that_its_end_would_wait_for(tmp_path):
+def test_a_unit_leaves_no_thread_that_its_end_would_wait_for(write, tmp_path):
     """RLlib's monitor of the machine's load sleeps 0.7 s at a time, and stopping waits for it."""
-    with local_ray(1):
-        before = set(threading.enumerate())
-        for _ in run_unit(load_recipe("smoke"), Unit(ALIGNED, 0), Store(tmp_path)):
-            ours = set(threading.enumerate()) - before
-            assert not [thread for thread in ours if type(thread).__name__ == "UtilMonitor"]
+    before = set(threading.enumerate())
+    for _ in run_unit(load_recipe(write(TOY)), Unit(ALIGNED, 0), Store(tmp_path)):
+        ours = set(threading.enumerate()) - before
+        assert not [thread for thread in ours if type(thread).__name__ == "UtilMonitor"]

@@ -15,23 +15,28 @@ from kerf.runs.execution.study_units import cpus_needed
 from kerf.runs.recipe.files import load_recipe
 from kerf.runs.records.store import ALIGNED, Store, Unit, read_measures
 from kerf.runs.study import DONE
+from tests.runs.execution.test_forked_workers import TOY
 from tests.runs.test_study import records
 
-KERF = Path(sys.executable).with_name("kerf")
 REMOTE = ("training.num_env_runners=1", "training.num_learners=1", "align.ppo.training.num_env_runners=1")
-UNITS = [Unit(ALIGNED, 0), *(Unit(arm, 0) for arm in ("continued", "exposure", "penalised"))]
+UNITS = [Unit(ALIGNED, 0), *(Unit(arm, 0) for arm in ("continued", "penalised"))]
+CARE = {"name": "care", "metric": "value/care", "direction": "decrease", "falsified_by": "nothing: it is too small"}
+SMALL = {
+    "arms": {"exposure": None, "half": None},
+    "primaries": [CARE | {"arm": "penalised", "against": "continued"}],
+}
+"""The toy recipe with nothing but its units in `UNITS`."""
 
 
-def run(out: Path, *sets: str) -> None:
+def run(file: str, out: Path, *sets: str) -> None:
     """`kerf run` with a Ray of its own, one unit at a time; ended with all its processes if it does not get on."""
-    changes = ["arms={frozen: null}", "iterations=2", *sets]
-    options = ["--seeds", "1", "--workers", "1", "--no-mlflow", *(word for text in changes for word in ("--set", text))]
+    options = ["--seeds", "1", "--workers", "1", "--no-mlflow", *(word for text in sets for word in ("--set", text))]
     process = subprocess.Popen(
-        [KERF, "run", "smoke", "--out", out, *options],
+        [sys.executable, "-m", "kerf.runs", "run", file, "--out", out, *options],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
     try:
-        output, _ = process.communicate(timeout=240)
+        output, _ = process.communicate(timeout=900)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         output, _ = process.communicate()
@@ -40,9 +45,10 @@ def run(out: Path, *sets: str) -> None:
 
 
 @pytest.mark.slow
-def test_with_remote_env_runners_and_learners_the_records_are_the_same(tmp_path):
-    run(tmp_path / "local")
-    run(tmp_path / "remote", *REMOTE)
+def test_with_remote_env_runners_and_learners_the_records_are_the_same(write, tmp_path):
+    file = write(TOY | SMALL)
+    run(file, tmp_path / "local")
+    run(file, tmp_path / "remote", *REMOTE)
     assert Store(tmp_path / "remote").units(verify=True) == UNITS
     assert np.isfinite(read_measures(tmp_path / "remote", aligned=True)["score"]).all()
     for unit in UNITS:

@@ -18,6 +18,7 @@ from ray.cluster_utils import Cluster
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.console import Console
 
+from kerf.runs.execution import pool
 from kerf.runs.execution.pool import Failure, Pool, Work
 from kerf.runs.execution.processes import end_marked
 from kerf.runs.execution.study_units import train
@@ -29,6 +30,7 @@ from kerf.runs.records.store import ALIGNED, Store, Unit
 from kerf.runs.study import DONE, prepare_study, run_study
 from kerf.runs.sweep.driver import run_sweep
 from kerf.runs.sweep.storage import JOURNAL
+from tests.runs.execution.test_forked_workers import TOY
 from tests.runs.records.test_remote import names
 from tests.runs.sweep.asking import asked, recipe
 from tests.runs.sweep.test_sweep import TINY
@@ -98,6 +100,14 @@ def console() -> Console:
     return Console(file=io.StringIO(), width=140)
 
 
+@contextmanager
+def forking() -> Iterator[None]:
+    """Here alone, on workers that are forked: they need no Ray, and are faster there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pool, "will_fork", lambda: True)
+        yield
+
+
 def pool_run(
     recipe: Recipe, root: Path, work: Work[Unit], units: Sequence[Unit], tell: Callable[[str], None] = str
 ) -> list[Failure]:
@@ -110,11 +120,14 @@ def done_on(disk: Path) -> set[str]:
     return {entry["unit"] for entry in Store(disk).timing() if "unit" in entry}
 
 
-def test_what_one_machine_aligned_the_other_one_trains_and_attacks(machines: Machines, s3: str, tmp_path: Path) -> None:
-    sets = ("arms={frozen: null, yoked: {}}", "iterations=2", "measure_every=2")
-    fresh = "fresh={generators: [scripted], strengths: [1], budget: 64, batch: 32}"
-    study = load_recipe("smoke", seeds=1, sets=[*sets, fresh])
-    assert run_study(study, tmp_path / "here", None, 1, console()) == DONE
+def test_what_one_machine_aligned_the_other_one_trains_and_attacks(
+    machines: Machines, s3: str, write: Callable[..., str], tmp_path: Path
+) -> None:
+    arms = {"half": None, "yoked": {}}
+    fresh = {"generators": ["scripted"], "strengths": [1], "budget": 64, "batch": 32}
+    study = load_recipe(write(TOY | {"arms": arms, "fresh": fresh}), seeds=1)
+    with forking():
+        assert run_study(study, tmp_path / "here", None, 1, console()) == DONE
     here, second = machines.disk / "study", machines.second / "study"
     mark(here, f"{s3}/study")
     aligned = [Unit(ALIGNED, 0)]
@@ -136,7 +149,8 @@ def test_what_one_machine_aligned_the_other_one_trains_and_attacks(machines: Mac
 def test_cells_of_a_sweep_on_another_machine_than_its_driver(machines: Machines, s3: str, tmp_path: Path) -> None:
     base = recipe(tmp_path, TINY)
     spec = asked(base, "dose", "strength=0,1")
-    assert run_sweep(base, spec, tmp_path / "here", None, 1, console()) == DONE
+    with forking():
+        assert run_sweep(base, spec, tmp_path / "here", None, 1, console()) == DONE
     here, second = machines.disk / "sweep", machines.second / "sweep"
     mark(here, f"{s3}/sweep")
     said = console()

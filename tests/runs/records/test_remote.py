@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fsspec.core import url_to_fs
+from rich.console import Console
 
 from kerf.lab.errors import KerfError
 from kerf.runs.execution.processes import JOB_MARK, end_marked
@@ -22,7 +24,7 @@ from kerf.runs.records.atomic_io import DiskError
 from kerf.runs.records.checkpoints import Checkpoints
 from kerf.runs.records.remote import Remote, mark, remote_of, working_folder
 from kerf.runs.records.store import ALIGNED, Store, Unit
-from kerf.runs.study import DONE
+from kerf.runs.study import DONE, run_study
 from tests.runs.submit.calls import refused
 from tests.runs.test_study import records
 
@@ -112,10 +114,10 @@ def test_many_processes_of_one_machine_fetch_the_same_at_once(here, tmp_path):
     script = (
         "import sys; from pathlib import Path\n"
         "from kerf.runs.records.remote import mark, remote_of; from kerf.runs.records.store import Unit\n"
-        "root = Path(sys.argv[1]); sys.stdin.readline(); mark(root, sys.argv[2])\n"
+        "root = Path(sys.argv[1]); print('here', flush=True); sys.stdin.readline(); mark(root, sys.argv[2])\n"
         "remote = remote_of(root); remote.pull_unit(Unit('penalised', 0)); remote.pull()\n"
     )
-    for number in range(5):
+    for number in range(4):
         root = tmp_path / f"other-{number}"
         several = [
             subprocess.Popen(
@@ -124,7 +126,9 @@ def test_many_processes_of_one_machine_fetch_the_same_at_once(here, tmp_path):
             )
             for _ in range(4)
         ]  # fmt: skip
-        time.sleep(1.0)  # all have imported what they need, and wait for the word
+        for process in several:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "here\n", process.communicate()[0]
         for process in several:
             assert process.stdin is not None
             process.stdin.write("\n")
@@ -248,16 +252,16 @@ def test_a_study_in_s3_is_killed_and_continued_on_another_machine_with_the_recor
     assert "are done already" in output
     assert "goes on after" in output
     assert f"kept at   {address}" in output
-    local = begin("local", "study", 2)
-    output, _ = local.communicate(timeout=600)
-    assert local.returncode == DONE, output
+    said = Console(file=io.StringIO(), width=140)
+    recipe, local = load_recipe("smoke", seeds=1, sets=sets), tmp_path / "local" / "study"
+    assert run_study(recipe, local, None, 2, said) == DONE, said.file.getvalue()
 
-    expected = records(tmp_path / "local" / "study")
+    expected = records(local)
     fs, base = url_to_fs(address, skip_instance_cache=True)
     assert names(address) == {*expected, "timing.jsonl"}, "checkpoints are gone, all else is there"
     for name in expected:
-        assert fs.cat_file(f"{base}/{name}") == (tmp_path / "local" / "study" / name).read_bytes(), name
+        assert fs.cat_file(f"{base}/{name}") == (local / name).read_bytes(), name
     (tmp_path / "third").mkdir()
     shown = subprocess.run([KERF, "show", address], cwd=tmp_path / "third", capture_output=True, text=True, check=True)
-    table = (tmp_path / "local" / "study" / "table.txt").read_text()
+    table = (local / "table.txt").read_text()
     assert [line.rstrip() for line in shown.stdout.splitlines()] == table.splitlines()

@@ -53,7 +53,7 @@ def test_killed_on_ray_the_same_command_finishes_with_the_records_of_one_process
                 time.sleep(0.005)
             if kills:
                 os.killpg(process.pid, signal.SIGKILL)
-            assert process.wait(timeout=300.0) == (-signal.SIGKILL if kills else DONE), (
+            assert process.wait(timeout=900.0) == (-signal.SIGKILL if kills else DONE), (
                 tmp_path / "printed.txt"
             ).read_text()
         for path, stamp in stamps(out).items():
