@@ -57,7 +57,7 @@ def test_a_yoked_cell_is_dealt_what_its_partner_was_dealt(out, arm, partner, pen
 
 
 @pytest.mark.slow
-def test_only_cells_that_are_penalised_have_doses(out):
+def test_only_cells_that_are_penalised_have_penalty_counts(out):
     with_penalty_counts = {path.parent.parent.name for path in out.rglob("penalty_counts.parquet")}
     assert with_penalty_counts == {"penalised", "yoked", "rule", "before"}
 
