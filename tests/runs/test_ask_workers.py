@@ -66,8 +66,8 @@ def test_no_worker_outlives_the_study(studies):
 
 
 @pytest.mark.slow
-def test_an_exported_policy_is_attacked_on_workers_too(studies, tmp_path):
-    stem = studies[2] / Unit("penalised", 0).name / "policy"
+def test_an_exported_policy_is_attacked_on_workers_too(one_ray, smoke_study, tmp_path):
+    stem = smoke_study / Unit("penalised", 0).name / "policy"  # it names its world, which must be known by that name
     for name in ("policy.json", "policy.safetensors"):
         (tmp_path / name).write_bytes(stem.with_name(name).read_bytes())
     found = []

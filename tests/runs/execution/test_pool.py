@@ -76,7 +76,7 @@ def test_an_error_has_a_sentence_and_a_plain_traceback_and_the_others_are_done_w
 @pytest.mark.slow
 def test_waiting_units_are_looked_at_when_a_worker_is_idle_and_not_at_every_progress(write, tmp_path):
     """Else the cost of a study grows with the square of its units."""
-    recipe = load_recipe(write(TOY))
+    recipe = load_recipe(write(TOY | {"iterations": 8}))
     cells = [Unit(arm, 0) for arm in ("continued", "exposure", "penalised")]
     looked_at, heard, done = list[Unit](), list[Unit](), set[Unit]()
 
