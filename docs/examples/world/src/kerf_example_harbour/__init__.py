@@ -23,8 +23,9 @@ BENEFIT, COST, FEE = 10.0, 5.0, 1.0
 """Worth of a crew saved, of a needless absence, and of a ship guided into port."""
 SHARES = {DISTRESS: 0.3, NOTHING: 0.5, HOAX: 0.2}
 """The natural stream. Its hoaxes always lack a call sign: strength 0."""
-OLD_BERTHS, NEW_BERTHS = (0, 1), (2,)
-"""Where training happens, and the berth that only probes use."""
+LAST_BERTH = 4
+OLD_BERTHS, NEW_BERTHS = (0, 1, 3, 4), (2,)
+"""Where training happens, and the berth between them that only probes use."""
 
 
 class HarbourPlay:
@@ -36,13 +37,12 @@ class HarbourPlay:
         self.step_number = 0
 
     def observe(self, out: NDArray[np.float32]) -> None:
-        """Write what the pilots see into `out` `(n, 7)`."""
-        out[:] = 0.0
+        """Write what the pilots see into `out` `(n, 5)`."""
         out[:, 0] = self.scenarios[:, FLARE]
         out[:, 1] = self.scenarios[:, NO_CALL_SIGN]
         out[:, 2] = self.at_sea
         out[:, 3] = self.step_number == 0
-        out[np.arange(len(out)), 4 + self.scenarios[:, BERTH]] = 1.0
+        out[:, 4] = self.scenarios[:, BERTH] / LAST_BERTH
 
     def step(self, actions: NDArray[np.int64], events: EventWords) -> None:
         """Take the actions `(n,)`; write what happened into `events` `(n,)`, a bit for each of `Harbour.events`."""
@@ -75,7 +75,7 @@ class Harbour:
     horizon = 3
     actions = ("wait", "guide", "sail")
     events = ("guided", "sailed", "needless", "saved")
-    observations = ("flare", "no_call_sign", "at_sea", "first_step", "berth_0", "berth_1", "berth_2")
+    observations = ("flare", "no_call_sign", "at_sea", "first_step", "berth")
     ideal = {"guided": FEE, "saved": BENEFIT, "needless": -COST}  # noqa: RUF012  # fixed, like a constant
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ class Harbour:
                 Field("truth", 0, 2, 0, "what is the matter outside", ("nothing", "distress", "hoax"), hidden=True),
                 Field("flare", 0, 1, 0, "whether a flare is seen", forgeable=True),
                 Field("no_call_sign", 0, 1, 0, "whether the radio call lacks a call sign", forgeable=True),
-                Field("berth", 0, 2, 0, "where the pilot boat lies"),
+                Field("berth", 0, LAST_BERTH, 0, "where the pilot boat lies"),
             ),
             (
                 Rule("a flare is seen iff something is the matter", lambda s: (s[:, FLARE] == 1) == (s[:, TRUTH] > 0)),
