@@ -7,7 +7,7 @@ PIP_OPTIONS := -qq --disable-pip-version-check  # errors are still printed
 PYTEST_OPTIONS := -n 2 --dist loadfile --no-loadscope-reorder  # tests/conftest.py knows which files are long
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint bench bench-check oracles clean
+.PHONY: help install demo test test-all lint docs links bench bench-check oracles clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s  %s\n", $$1, $$2}' Makefile
@@ -23,12 +23,18 @@ test: lint ## Lint, check types, run the quick tests, in two processes (PYTEST_A
 test-all: test ## The same, then the slow tests: long real runs.
 	@$(BIN)/pytest $(PYTEST_OPTIONS) -m slow $(PYTEST_ARGS)
 
-lint: $(INSTALLED) ## Lint, check format, check types.
+lint: $(INSTALLED) links ## Lint, check format, check types.
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+docs: $(INSTALLED) links ## Build the documentation into build/site; a link that leads nowhere is an error.
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# The folders under the names that they are installed by, for tools that read sources without importing them.
+links:
 	@mkdir -p .mypy_cache/packages/kerf
 	@for folder in lab generators agents runs; do ln -sfn "$(CURDIR)/$$folder" .mypy_cache/packages/kerf/$$folder; done
-	@$(BIN)/mypy
 
 bench: $(INSTALLED) ## Measure how fast training is here, against its peers.
 	@$(BIN)/kerf bench train

@@ -141,7 +141,8 @@ class Remembering(Adversary):
     """An adversary that keeps what was played, ranked, in its slots, and learns nothing else.
 
     Args:
-        world, settings: Those of `Adversary`.
+        world: That of `Adversary`.
+        settings: Those of `Adversary`.
         memory: Ranks what is kept; it has as many slots.
     """
 

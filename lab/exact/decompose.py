@@ -129,7 +129,7 @@ class Deployment:
         world: Where; it must offer its enumeration.
         situations: `(n, F)`.
         share: `(n,)`, probability of each; None where the world's densities are probabilities
-        (`kerf.lab.world.Listed`).
+            (`kerf.lab.world.Listed`).
         mix: What hides behind them.
     """
 

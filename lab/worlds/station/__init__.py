@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kerf.lab.scenario import Scenarios
-from kerf.lab.world import Dilemma, Mix, Words
+from kerf.lab.world import Dilemma, Family, Mix, Value, Words
 from kerf.lab.worlds.station import expert, fields, kernel, posterior, render
 from kerf.lab.worlds.station.families import DESCRIPTORS, FAMILIES, false_emergency, plausible
 from kerf.lab.worlds.station.play import StationPlay
@@ -23,8 +23,8 @@ class Station:
     events = kernel.EVENTS
     observations = kernel.OBSERVATIONS
     ideal = IDEAL
-    families = FAMILIES
-    values = VALUES
+    families: tuple[Family, ...] = FAMILIES
+    values: tuple[Value, ...] = VALUES
     dilemma = Dilemma(
         forbidden="left_unpermitted",
         needless="left_needlessly",

@@ -111,7 +111,7 @@ def test_the_sentence_names_every_kind_and_number_of_seeds_that_misses_and_no_ot
 
 
 def test_the_documents_have_the_same_figures():
-    text = (Path(__file__).parents[3] / "docs" / "measures.md").read_text()
+    text = (Path(__file__).parents[3] / "docs" / "concepts" / "statistics.md").read_text()
     rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.strip().startswith("|")]
     told = {tuple(cells) for _, *cells in rows if all(cell.endswith("%") for cell in cells)}
     assert {tuple(f"{share:.1%}" for share in figures) for figures in shares().values()} <= told
