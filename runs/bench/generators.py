@@ -41,7 +41,7 @@ from kerf.runs.execution.local_ray import local_ray
 from kerf.runs.recipe.files import load_recipe
 
 NATURAL, LATENT = "natural", "latent, in the policy"
-BOUND = 0.15
+BOUND = 0.2
 """Share of a training iteration that a generator may take."""
 
 WIDER_BOUNDS = {"learned": 0.6, LATENT: 0.6}
