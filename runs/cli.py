@@ -135,6 +135,22 @@ def check(
 
 
 @main.command()
+@click.option("--out", type=click.Path(path_type=Path), default=Path("out"), help="Where studies go; default: ./out.")
+@to_mlflow
+def doctor(out: Path, uri: str | None) -> None:
+    """Show what matters here for a report of a bug; exit with 1 if something is wrong with this installation.
+
+    Shows no password, starts no Ray and writes nothing that stays.
+    """
+    from kerf.runs.doctor import examine
+    from kerf.runs.tracking.studies import default_uri
+
+    found = examine(out, uri or default_uri())
+    click.echo(found)
+    raise SystemExit(1 if found.problems else 0)
+
+
+@main.command()
 def recipes() -> None:
     """List the built-in recipes and their presets."""
     from kerf.runs.recipe.text import list_text

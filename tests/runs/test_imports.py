@@ -18,6 +18,7 @@ HEAVY = {
 
 LIGHT: Sequence[tuple[str, int]] = (
     ("recipes", 0),
+    ("doctor", 0),
     ("check turner", 0),
     ("check dilemma --preset quick", 0),
     ("check forced-or-chiselled", 0),
