@@ -10,6 +10,7 @@ import click
 from kerf.lab.errors import KerfError
 from kerf.runs.cluster.commands import cluster
 from kerf.runs.console import terminal
+from kerf.runs.new.command import new
 from kerf.runs.options import asks_for_a_recipe, on_ray, to_mlflow
 from kerf.runs.paths import StudyFolder
 from kerf.runs.submit.commands import COMMANDS
@@ -389,5 +390,5 @@ def bench_sweep(json_file: Path | None) -> None:
     raise SystemExit(0 if sweep_cost(json_file, terminal()) else 1)
 
 
-for command in (*COMMANDS, cluster):
+for command in (*COMMANDS, cluster, new):
     main.add_command(command)
