@@ -7,7 +7,7 @@ PIP_OPTIONS := -qq --disable-pip-version-check  # errors are still printed
 PYTEST_OPTIONS := -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint bench bench-check oracles clean
+.PHONY: help install demo test test-all lint types bench bench-check oracles clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s  %s\n", $$1, $$2}' Makefile
@@ -26,6 +26,9 @@ test-all: test ## The same, then the slow tests: long real runs.
 lint: $(INSTALLED) ## Lint, check format, check types.
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(MAKE) --no-print-directory types
+
+types: $(INSTALLED) ## Check types alone.
 	@mkdir -p .mypy_cache/packages/kerf
 	@for folder in lab generators agents runs; do ln -sfn "$(CURDIR)/$$folder" .mypy_cache/packages/kerf/$$folder; done
 	@$(BIN)/mypy

@@ -75,18 +75,7 @@ def test_packages_that_are_installed_are_found_by_their_names(here, monkeypatch)
         pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--no-index"]
         subprocess.run([*pip, "--target", "site", f"./{name}"], check=True, timeout=240)
     monkeypatch.setenv("PYTHONPATH", str(here / "site"))
-    command = [
-        sys.executable,
-        "-m",
-        "kerf.runs",
-        "run",
-        "smoke",
-        "--seeds",
-        "1",
-        "--no-mlflow",
-        "--set",
-        "iterations=1",
-    ]
+    command = [sys.executable, "-m", "kerf.runs", "run", "smoke", "--seeds", "1", "--no-mlflow", "--out", "out"]
     settings = ("world=wind_tunnel", "arms.penalised.generator.kind=hill_climber")
     done = subprocess.run(
         [*command, *(word for setting in settings for word in ("--set", setting))],
