@@ -7,7 +7,7 @@ PIP_OPTIONS := -qq --disable-pip-version-check  # errors are still printed
 PYTEST_OPTIONS := -n 2 --dist loadfile --no-loadscope-reorder  # tests/conftest.py knows which files are long
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint docs links bench bench-check oracles clean
+.PHONY: help install demo test test-all lint types docs links bench bench-check oracles clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s  %s\n", $$1, $$2}' Makefile
@@ -26,6 +26,9 @@ test-all: test ## The same, then the slow tests: long real runs.
 lint: $(INSTALLED) links ## Lint, check format, check types.
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(MAKE) --no-print-directory types
+
+types: $(INSTALLED) links ## Check types alone.
 	@$(BIN)/mypy
 
 docs: $(INSTALLED) links ## Build the documentation into build/site; a link that leads nowhere is an error.

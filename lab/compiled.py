@@ -33,6 +33,11 @@ def sources_digest(package: Path = LAB) -> str:
     return sha.hexdigest()
 
 
+def cache_home() -> Path:
+    """Where compiled kernels are kept between processes: beside `lab`, or in the user's cache if that is read-only."""
+    return LAB / "__pycache__" if os.access(LAB, os.W_OK) else Path.home() / ".cache" / "kerf"
+
+
 class Kernel:
     """A function that numba compiles when it is first called: importing numba takes a second, and few commands need it.
 
@@ -62,10 +67,9 @@ class Kernel:
         from numba.core import config
 
         sha = hashlib.sha256(f"{numba.__version__} {self._digest}".encode())
-        home = LAB / "__pycache__" if os.access(LAB, os.W_OK) else Path.home() / ".cache" / "kerf"
         with _making:  # threads: the folder is a global setting of numba's
             before = config.CACHE_DIR
-            config.CACHE_DIR = str(home / f"compiled-{sha.hexdigest()[:16]}")
+            config.CACHE_DIR = str(cache_home() / f"compiled-{sha.hexdigest()[:16]}")
             try:
                 options = {"nogil": True, "error_model": "numpy", "fastmath": self._allowed}
                 kernel: Callable[..., Any] = numba.njit(cache=True, **options)(self.py_func)

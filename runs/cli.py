@@ -10,6 +10,7 @@ import click
 from kerf.lab.errors import KerfError
 from kerf.runs.cluster.commands import cluster
 from kerf.runs.console import terminal
+from kerf.runs.new.command import new
 from kerf.runs.options import asks_for_a_recipe, on_ray, to_mlflow
 from kerf.runs.paths import StudyFolder
 from kerf.runs.submit.commands import COMMANDS
@@ -132,6 +133,22 @@ def check(
         if out is not None:
             check_out(folders[name], asked)
         terminal().print(recipe_text(asked, folders[name]))
+
+
+@main.command()
+@click.option("--out", type=click.Path(path_type=Path), default=Path("out"), help="Where studies go; default: ./out.")
+@to_mlflow
+def doctor(out: Path, uri: str | None) -> None:
+    """Show what matters here for a report of a bug; exit with 1 if something is wrong with this installation.
+
+    Shows no password, starts no Ray and writes nothing that stays.
+    """
+    from kerf.runs.doctor import examine
+    from kerf.runs.tracking.studies import default_uri
+
+    found = examine(out, uri or default_uri())
+    click.echo(found)
+    raise SystemExit(1 if found.problems else 0)
 
 
 @main.command()
@@ -380,5 +397,5 @@ def bench_sweep(json_file: Path | None) -> None:
     raise SystemExit(0 if sweep_cost(json_file, terminal()) else 1)
 
 
-for command in (*COMMANDS, cluster):
+for command in (*COMMANDS, cluster, new):
     main.add_command(command)

@@ -96,6 +96,7 @@ ROOMS = (
     {"cluster", "submit"},
     {"bench"},
     {"oracles"},
+    {"doctor", "new"},
     {"cli"},
     {"__main__"},
 )

@@ -30,15 +30,15 @@ def check_room(out: Path) -> None:
     Raises:
         KerfError: if the folder cannot be made or written, or its disk lacks room.
     """
-    nearest = _nearest(out)
+    there = nearest(out)
     try:
-        room = shutil.disk_usage(nearest).free
-        with tempfile.TemporaryFile(dir=nearest):
+        room = shutil.disk_usage(there).free
+        with tempfile.TemporaryFile(dir=there):
             pass
     except NotADirectoryError as error:
-        raise KerfError(f"{out} cannot be written: {nearest} is not a folder; give --out another one") from error
+        raise KerfError(f"{out} cannot be written: {there} is not a folder; give --out another one") from error
     except OSError as error:
-        raise KerfError(f"{out} cannot be written ({nearest}: {error.strerror}); give --out another folder") from error
+        raise KerfError(f"{out} cannot be written ({there}: {error.strerror}); give --out another folder") from error
     if room < ROOM:
         raise KerfError(
             f"{out}: {room // 2**20} MiB are free on its disk, expected at least {ROOM // 2**20} MiB; "
@@ -59,7 +59,7 @@ def check_gpus(recipe: Recipe) -> None:
             raise KerfError("num_gpus_per_learner: expected a GPU here, and torch sees none; set it to 0")
 
 
-def _nearest(out: Path) -> Path:
+def nearest(out: Path) -> Path:
     """`out`, or the first folder above it that exists."""
     absolute = out.absolute()
     try:

@@ -18,6 +18,10 @@ HEAVY = {
 
 LIGHT: Sequence[tuple[str, int]] = (
     ("recipes", 0),
+    ("doctor", 0),
+    ("new recipe mine", 0),
+    ("new world wind-tunnel", 0),
+    ("new generator hill-climber", 0),
     ("check turner", 0),
     ("check dilemma --preset quick", 0),
     ("check forced-or-chiselled", 0),

@@ -1,0 +1,65 @@
+"""`kerf new`: the command line of what is written here. Imports little, so that `kerf --help` is instant."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import click
+
+
+@click.group()
+def new() -> None:
+    """Write a start that works, with its test: a recipe, a world or a generator."""
+
+
+@new.command()
+@click.argument("name")
+def recipe(name: str) -> None:
+    """Write NAME.yaml, a study with comments that runs in seconds, to be changed into yours."""
+    from kerf.runs.new.scaffold import check_recipe_name, write_recipe
+    from kerf.runs.recipe.files import built_in_recipes
+
+    check_recipe_name(name, built_in_recipes())
+    _tell(write_recipe(name, Path.cwd()), (f"kerf check {name}.yaml", f"kerf run {name}.yaml"))
+
+
+@new.command()
+@click.argument("name")
+def world(name: str) -> None:
+    """Write a package into ./NAME: a small world in numpy, with its tests."""
+    from kerf.lab.worlds import known_worlds
+
+    _package("world", name, known_worlds())
+
+
+@new.command()
+@click.argument("name")
+def generator(name: str) -> None:
+    """Write a package into ./NAME: an adversary that searches, with its tests."""
+    from kerf.generators.registry import known_generators
+
+    _package("generator", name, known_generators())
+
+
+def _package(kind: str, name: str, known: Collection[str]) -> None:
+    from kerf.runs.new.scaffold import package_names, write_package
+
+    names = package_names(kind, name, known)
+    field = "world" if kind == "world" else "arms.penalised.generator.kind"
+    _tell(
+        write_package(kind, names, Path.cwd()),
+        (
+            f"pip install -e {name}",
+            f"pytest {name}",
+            f"kerf run smoke --set {field}={names.module} --no-mlflow",
+        ),
+    )
+
+
+def _tell(written: Sequence[Path], commands: Sequence[str]) -> None:
+    for path in written:
+        click.echo(f"wrote {path}")
+    click.echo("next:")
+    for command in commands:
+        click.echo(f"  {command}")

@@ -1,0 +1,155 @@
+"""Names, files and templates of what `kerf new` writes."""
+
+from __future__ import annotations
+
+import keyword
+import re
+import sys
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from kerf.lab.errors import KerfError
+
+_DISTRIBUTION = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
+"""Names that are valid for a distribution, and for a module once `-` is `_`."""
+
+_RECIPE = re.compile(r"[a-z0-9][a-z0-9_-]{0,59}")
+"""Names that `kerf.runs.recipe.model.Name` takes, without a dot: the file has a suffix."""
+
+RECIPE: Mapping[str, str] = {"{name}.yaml": "recipe.yaml.j2"}
+
+_PACKAGE = {
+    "pyproject.toml": "package/pyproject.toml.j2",
+    "README.md": "package/README.md.j2",
+    "src/{module}/__init__.py": "package/init.py.j2",
+    "src/{module}/py.typed": "package/py.typed.j2",
+}
+
+PACKAGES: Mapping[str, Mapping[str, str]] = {
+    "world": _PACKAGE
+    | {
+        "src/{module}/world.py": "world/world.py.j2",
+        "tests/world_contract.py": "world/world_contract.py.j2",
+        "tests/test_{module}.py": "world/test_world.py.j2",
+    },
+    "generator": _PACKAGE
+    | {
+        "src/{module}/generator.py": "generator/generator.py.j2",
+        "tests/generator_contract.py": "generator/generator_contract.py.j2",
+        "tests/test_{module}.py": "generator/test_generator.py.j2",
+    },
+}
+"""What is written for a package of each kind: file -> template."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """What a package and its parts are called.
+
+    Attributes:
+        name: Of the distribution and its folder, e.g. `wind-tunnel`.
+        module: Of the import package, and what recipes say, e.g. `wind_tunnel`.
+        cls: Of the class, e.g. `WindTunnelWorld`.
+    """
+
+    name: str
+    module: str
+    cls: str
+
+
+def package_names(kind: str, name: str, known: Collection[str]) -> Names:
+    """The names in a package of `kind` that is called `name`.
+
+    Args:
+        kind: `world` or `generator`.
+        name: A distribution's name.
+        known: Names of that kind that recipes can say already.
+
+    Raises:
+        KerfError: if it is no valid name, or is taken.
+    """
+    if not _DISTRIBUTION.fullmatch(name):
+        raise KerfError(
+            f"{kind} name {name!r}: expected lower-case words of letters and digits, the first one beginning with a "
+            "letter, joined by - or _, e.g. wind-tunnel"
+        )
+    module = name.replace("-", "_")
+    if module in known:
+        raise KerfError(f"{kind} name {name!r}: recipes know a {kind} {module!r} already; give yours another name")
+    if keyword.iskeyword(module) or module in sys.stdlib_module_names:
+        raise KerfError(f"{kind} name {name!r}: {module!r} is a word of Python's; give yours another name")
+    if find_spec(module) is not None:
+        raise KerfError(f"{kind} name {name!r}: a package {module!r} is installed already; give yours another name")
+    words = "".join(word.capitalize() for word in module.split("_"))
+    suffix = kind.capitalize()
+    return Names(name, module, words if words.endswith(suffix) and words != suffix else words + suffix)
+
+
+def check_recipe_name(name: str, known: Collection[str]) -> None:
+    """Refuse a name that a recipe cannot have, or that a built-in one has.
+
+    Raises:
+        KerfError: in either case.
+    """
+    if not _RECIPE.fullmatch(name):
+        raise KerfError(
+            f"recipe name {name!r}: expected at most 60 lower-case letters, digits, - and _, beginning with a letter "
+            "or digit, e.g. twice-the-penalty"
+        )
+    if name in known:
+        raise KerfError(f"recipe name {name!r}: a built-in recipe is called so; give yours another name")
+
+
+def write_recipe(name: str, here: Path) -> list[Path]:
+    """Write a recipe of a name that was checked into the folder `here`.
+
+    Returns:
+        The files that were written, relative to `here`.
+
+    Raises:
+        KerfError: if a file is there already, or cannot be written.
+    """
+    return _write(here, {path.format(name=name): _render(template, name=name) for path, template in RECIPE.items()})
+
+
+def write_package(kind: str, names: Names, here: Path) -> list[Path]:
+    """Write a package of `kind` into a new folder of its name in the folder `here`; as `write_recipe`."""
+    values = {"kind": kind, "name": names.name, "module": names.module, "cls": names.cls, "kerf": version("kerf-lab")}
+    top = here / names.name
+    if top.exists():
+        raise KerfError(f"{names.name} is there already, and nothing is overwritten: give another name")
+    texts = {path.format(module=names.module): _render(template, **values) for path, template in PACKAGES[kind].items()}
+    return _write(here, {f"{names.name}/{path}": text for path, text in texts.items()})
+
+
+def _render(template: str, **values: Any) -> str:
+    environment = Environment(
+        loader=PackageLoader("kerf.runs.new"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # source code; names were checked
+    )
+    return environment.get_template(template).render(**values)
+
+
+def _write(here: Path, texts: Mapping[str, str]) -> list[Path]:
+    """Write new files; whichever is there already stays as it is."""
+    for path, text in texts.items():
+        file = here / path
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with file.open("x", encoding="utf-8") as new:
+                new.write(text)
+        except FileExistsError as error:
+            raise KerfError(f"{path} is there already, and nothing is overwritten: give another name") from error
+        except OSError as error:
+            raise KerfError(f"{path} cannot be written ({error.strerror}): go to a folder that can be") from error
+    return [Path(path) for path in texts]

@@ -1,0 +1,83 @@
+"""Whether an MLflow tracking store answers, asked within a second or two and without importing MLflow."""
+
+from __future__ import annotations
+
+import socket
+import sqlite3
+import urllib.error
+import urllib.request
+from contextlib import closing
+from pathlib import Path
+from threading import Thread
+from urllib.parse import SplitResult, urlsplit, urlunsplit
+from urllib.request import url2pathname
+
+PATIENCE = 1.5
+"""Seconds that a store is given to answer."""
+
+PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+"""Where databases listen if an address does not say."""
+
+
+def reach(uri: str, patience: float = PATIENCE) -> str:
+    """Whether the store at `uri` answers, in words that hold nothing of the address.
+
+    A server is asked for its health, a SQLite file for its schema (it is neither made nor changed), another database
+    for a connection to its port.
+
+    Args:
+        uri: A tracking URI.
+        patience: Seconds that it is given.
+    """
+    told: list[str] = []
+    # A thread of its own: nothing else limits how long a name is looked up.
+    asking = Thread(target=lambda: told.append(_ask(uri, patience)), daemon=True)
+    asking.start()
+    asking.join(patience + 0.1)
+    return told[0] if told else f"does not answer within {patience:g} s"
+
+
+def _ask(uri: str, patience: float) -> str:
+    try:
+        parts = urlsplit(uri)
+        host, port = parts.hostname, parts.port
+    except ValueError:  # whose message would quote the address
+        return "is no address"
+    scheme = parts.scheme.partition("+")[0]
+    try:
+        if scheme in ("http", "https"):
+            return _server(parts, host, port, patience)
+        if scheme == "sqlite":
+            return _sqlite(Path(uri.removeprefix(f"{parts.scheme}:///").partition("?")[0]), patience)
+        if scheme in ("", "file"):
+            folder = Path(url2pathname(parts.path) if scheme else uri)
+            return "is a folder that is there" if folder.is_dir() else "is a folder that is not there"
+        if host and (port or scheme in PORTS):
+            with socket.create_connection((host, port or PORTS[scheme]), timeout=patience):
+                return "takes connections"
+    except TimeoutError:
+        return f"does not answer within {patience:g} s"
+    except (OSError, ValueError, sqlite3.Error) as error:
+        reason = getattr(error, "reason", error)
+        return f"does not answer ({getattr(reason, 'strerror', None) or type(reason).__name__})"
+    return f"was not asked: nothing is known of addresses that begin with {scheme}"
+
+
+def _server(parts: SplitResult, host: str | None, port: int | None, patience: float) -> str:
+    """A tracking server, asked without the user and password that the address may hold."""
+    name = f"[{host}]" if host and ":" in host else host or ""
+    address = urlunsplit((parts.scheme, f"{name}:{port}" if port else name, f"{parts.path.rstrip('/')}/health", "", ""))
+    try:
+        with urllib.request.urlopen(address, timeout=patience) as answer:
+            return f"answers (HTTP {answer.status})"
+    except urllib.error.HTTPError as error:
+        with error:
+            return f"answers (HTTP {error.code})"
+
+
+def _sqlite(file: Path, patience: float) -> str:
+    if not file.exists():
+        return "is a file that is not there yet"
+    with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=patience)) as database:
+        database.execute("PRAGMA schema_version").fetchone()
+    return "answers"
