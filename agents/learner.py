@@ -126,7 +126,7 @@ class KerfLearner(PPOTorchLearner):
         scaling = self.config.settings.advantage_scaling
         if scaling == "none":
             return advantage
-        if scaling == "frozen":
+        if scaling == "fixed":
             return advantage / self.config.advantage_scale
         exact = advantage.double()
         moments = torch.stack([exact.new_tensor(len(exact)), exact.sum(), exact.square().sum()])

@@ -141,8 +141,8 @@ MUTATIONS = (
         6,
         "a penalty of 0 still penalises",
         "agents/env_runner.py",
-        "Objective(config.design, config.grader, config.signed_penalty)",
-        "Objective(config.design, config.grader, config.signed_penalty or 0.1)",
+        "RewardSpec(config.design, config.grader, config.signed_penalty)",
+        "RewardSpec(config.design, config.grader, config.signed_penalty or 0.1)",
     ),
     Mutation(
         7,

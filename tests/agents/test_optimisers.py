@@ -40,7 +40,7 @@ import sys
 from kerf.agents.exact import ExactTrainer
 from kerf.agents.network import PolicyNetwork
 from kerf.agents.settings import ExactSettings, NetworkSettings
-from kerf.lab.reward_spec import Objective
+from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.world import Mix
 from kerf.lab.worlds import get_world
 import torch
@@ -48,7 +48,7 @@ import torch
 world = get_world("dilemma_two")
 network = PolicyNetwork(len(world.observations), len(world.actions), NetworkSettings(hidden=(4,)), torch.Generator())
 for optimiser in ("adam", "sgd"):
-    ExactTrainer(world, network, Mix(), Objective(), ExactSettings(optimiser=optimiser)).step()
+    ExactTrainer(world, network, Mix(), RewardSpec(), ExactSettings(optimiser=optimiser)).step()
 print(*(name for name in ("torch._dynamo", "ray") if name in sys.modules))
 """
 

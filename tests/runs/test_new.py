@@ -130,7 +130,7 @@ def test_nothing_is_overwritten(here, kind):
 
 @pytest.mark.parametrize(
     ("name", "cls"),
-    [("harbour", "HarbourWorld"), ("my-world", "MyWorld"), ("none", "NoneWorld"), ("world", "WorldWorld")],
+    [("harbour", "HarbourWorld"), ("my-world", "MyWorld"), ("none", "NoneWorld"), ("realm", "RealmWorld")],
 )
 def test_the_class_is_named_after_the_package_and_is_no_other(here, name, cls):
     assert kerf("new", "world", name).exit_code == 0
