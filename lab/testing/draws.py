@@ -93,10 +93,9 @@ class Draws(WorldSubject):
             space.validate(rows)
             expect((chances > 0).all(), f"{name}: written out with a probability that is not above 0")
             expect(abs(chances.sum() - 1.0) < 1e-9, f"{name}: probabilities sum to {chances.sum()}, not to 1")
-            drawn = sample(self.num_draws, rng)
-            _, places = np.unique(keys(space, np.concatenate((rows, drawn))), return_inverse=True)
-            expect(len(np.unique(places[: len(rows)])) == len(rows), f"{name}: a scenario is written out twice")
-            p_values[name] = follows(places[len(rows) :], places[: len(rows)], chances)
+            expect(len(np.unique(keys(space, rows))) == len(rows), f"{name}: a scenario is written out twice")
+            drawn = sample(5 * self.num_draws, rng)
+            p_values[name] = whole_scenarios_follow(space, drawn, rows, chances)
             for column, field in enumerate(space.fields):
                 values = np.arange(field.low, field.high + 1)
                 law = np.bincount(rows[:, column] - field.low, chances, len(values)).astype(np.float64)
@@ -109,6 +108,14 @@ class Draws(WorldSubject):
 
 def _forged(world: World, strength: float, held_out: bool, n: int, rng: np.random.Generator) -> Scenarios:
     return world.dilemma.false_emergency(n, strength, rng, held_out)
+
+
+def whole_scenarios_follow(
+    space: ScenarioSpace, drawn: Scenarios, rows: Scenarios, chances: NDArray[np.float64]
+) -> float:
+    """Chi-square p value of `drawn` `(n, F)` under the law that gives the distinct `rows` `(m, F)` these chances."""
+    _, places = np.unique(keys(space, np.concatenate((rows, drawn))), return_inverse=True)
+    return follows(places[len(rows) :], places[: len(rows)], chances)
 
 
 def keys(space: ScenarioSpace, scenarios: Scenarios) -> NDArray[np.void]:

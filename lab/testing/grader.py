@@ -73,7 +73,7 @@ class GraderContract:
 
     def test_each_episode_is_graded_by_itself(self) -> None:
         whole = self.grade(self.played)
-        for rows in (slice(0, 1), slice(1, 90), slice(3, 3), slice(-40, None)):
+        for rows in (slice(0, 1), slice(1, None), slice(3, 3), slice(-40, None)):
             part = self.grade(self.played.of(rows))
             expect_same(part.penalised, whole.penalised[:, rows], "penalised, in part")
             expect_same(part.excused, whole.excused[:, rows], "excused, in part")
