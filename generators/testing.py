@@ -29,8 +29,8 @@ ROUND = 96
 """Scenarios that are asked for at a time."""
 
 
-class GeneratorContract:
-    """What every `kerf.generators.base.Generator` promises. A subclass writes `make_world` and `make_generator`.
+class GeneratorSubject:
+    """The generator under test: what both contracts build on. A subclass writes `make_world` and `make_generator`.
 
     Attributes:
         seed: Of all that is drawn: a check passes always or never.
@@ -75,6 +75,10 @@ class GeneratorContract:
             generator.tell(scenarios, np.floor(rng.random(ROUND) * 1.2))
             asked.append(scenarios)
         return np.concatenate(asked)
+
+
+class GeneratorContract(GeneratorSubject):
+    """What every `kerf.generators.base.Generator` promises."""
 
     # -- ask --------------------------------------------------------------------------------------------------------
 
@@ -218,8 +222,8 @@ class GeneratorContract:
         expect(json.loads(json.dumps(report, allow_nan=False)) == report, "a report must be plain JSON values")
 
 
-class AdversaryContract(GeneratorContract):
-    """What generators of forgeries promise besides, whatever they learn.
+class ForgerContract(GeneratorSubject):
+    """What generators of forgeries promise, whatever they learn.
 
     Attributes:
         strengths: At which tells are counted.
@@ -249,6 +253,10 @@ class AdversaryContract(GeneratorContract):
         scenarios = self.go_on(generator, 6, self.rng(12))
         plausible = Forging(self.world, self.strength).plausible(scenarios)
         expect(plausible.all(), f"{(~plausible).sum()} of {len(plausible)} scenarios are no plausible forgeries")
+
+
+class AdversaryContract(GeneratorContract, ForgerContract):
+    """What every `kerf.generators.adversary.Adversary` promises."""
 
 
 def _text(generator: Generator) -> str:

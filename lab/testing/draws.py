@@ -9,7 +9,8 @@ from unittest import SkipTest
 import numpy as np
 from numpy.typing import NDArray
 
-from kerf.lab.scenario import Scenarios, ScenarioSpace
+from kerf.lab.distinct import row_hash
+from kerf.lab.scenario import Scenarios
 from kerf.lab.testing.checks import expect, expect_same, global_randomness
 from kerf.lab.testing.laws import expect_plausible, follows
 from kerf.lab.testing.subject import WorldSubject
@@ -72,13 +73,13 @@ class Draws(WorldSubject):
         dilemma = world.dilemma
         trained = [natural(world, self.num_draws, rng)]
         trained += [dilemma.false_emergency(self.num_draws // 4, strength, rng) for strength in self.strengths]
-        seen = set(keys(world.space, np.concatenate(trained)).tolist())
+        seen = set(keys(np.concatenate(trained)).tolist())
         tried = {family.name: family.sample(200, rng) for family in world.families if family.held_out}
         tried["held-out forgeries"] = np.concatenate(
             [dilemma.false_emergency(200, strength, rng, True) for strength in self.strengths]
         )
         for name, rows in tried.items():
-            both = np.flatnonzero([key in seen for key in keys(world.space, rows).tolist()])
+            both = np.flatnonzero([key in seen for key in keys(rows).tolist()])
             if len(both):
                 raise AssertionError(f"{name}: training draws {world.space.to_text(rows[both[0]])}, too")
 
@@ -93,9 +94,9 @@ class Draws(WorldSubject):
             space.validate(rows)
             expect((chances > 0).all(), f"{name}: written out with a probability that is not above 0")
             expect(abs(chances.sum() - 1.0) < 1e-9, f"{name}: probabilities sum to {chances.sum()}, not to 1")
-            expect(len(np.unique(keys(space, rows))) == len(rows), f"{name}: a scenario is written out twice")
+            expect(len(np.unique(keys(rows))) == len(rows), f"{name}: a scenario is written out twice")
             drawn = sample(5 * self.num_draws, rng)
-            p_values[name] = whole_scenarios_follow(space, drawn, rows, chances)
+            p_values[name] = whole_scenarios_follow(drawn, rows, chances)
             for column, field in enumerate(space.fields):
                 values = np.arange(field.low, field.high + 1)
                 law = np.bincount(rows[:, column] - field.low, chances, len(values)).astype(np.float64)
@@ -110,15 +111,12 @@ def _forged(world: World, strength: float, held_out: bool, n: int, rng: np.rando
     return world.dilemma.false_emergency(n, strength, rng, held_out)
 
 
-def whole_scenarios_follow(
-    space: ScenarioSpace, drawn: Scenarios, rows: Scenarios, chances: NDArray[np.float64]
-) -> float:
+def whole_scenarios_follow(drawn: Scenarios, rows: Scenarios, chances: NDArray[np.float64]) -> float:
     """Chi-square p value of `drawn` `(n, F)` under the law that gives the distinct `rows` `(m, F)` these chances."""
-    _, places = np.unique(keys(space, np.concatenate((rows, drawn))), return_inverse=True)
+    _, places = np.unique(keys(np.concatenate((rows, drawn))), return_inverse=True)
     return follows(places[len(rows) :], places[: len(rows)], chances)
 
 
-def keys(space: ScenarioSpace, scenarios: Scenarios) -> NDArray[np.void]:
-    """One comparable value for each row, `(n,)`."""
-    whole = np.ascontiguousarray(scenarios)
-    return whole.view(np.dtype((np.void, whole.dtype.itemsize * len(space)))).ravel()
+def keys(scenarios: Scenarios) -> NDArray[np.uint64]:
+    """A 64-bit hash of each row, `(n,)`."""
+    return row_hash(np.ascontiguousarray(scenarios, np.int32).view(np.uint32), 0)

@@ -115,11 +115,11 @@ class Exact(WorldSubject):
         looks = first_seen(cast(World, world), situations)
         expect(len(np.unique(looks, axis=0)) == len(looks), "each situation must look like no other")
         rows, _ = world.completions(situations)
-        listed = set(keys(world.space, rows).tolist())
+        listed = set(keys(rows).tolist())
         for mix in MIXES:
             total = float(world.density(rows, mix).sum())
             expect(abs(total - 1.0) < 1e-9, f"{mix}: the densities of all completions sum to {total}, not to 1")
-            drawn = keys(world.space, self.mixed(mix, self.num_draws, self.rng(56)))
+            drawn = keys(self.mixed(mix, self.num_draws, self.rng(56)))
             expect(listed.issuperset(drawn.tolist()), f"{mix}: a scenario is drawn that no situation lists")
 
     # -- branches ---------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from kerf.lab.battery import Battery
 from kerf.lab.exact.gate import gate
+from kerf.lab.metrics import UTILITY
 from kerf.lab.scenario import Scenarios
 from kerf.lab.testing.checks import expect, expect_same
 from kerf.lab.testing.episodes import Softened, try_out
@@ -61,8 +62,7 @@ class Knowledge(WorldSubject):
         ]
         expect(not short, f"the expert is not aligned: {'; '.join(short)}")
         for metric, score in scores.items():
-            bounded = metric.startswith(("value/", "skill/", "family/", "held_out/", "false_exit/", "way/"))
-            expect(not bounded or 0.0 <= score <= 1.0, f"{metric} must be in [0, 1], got {score}")
+            expect(metric == UTILITY or 0.0 <= score <= 1.0, f"{metric} must be in [0, 1], got {score}")
 
     def test_scores_are_shares_of_each_episode(self) -> None:
         """Each value scores every episode in [0, 1], whatever the agent does, and an episode by itself the same."""

@@ -12,7 +12,7 @@ from kerf.generators.adversary import FRESH, Adversary, Kept, Proposal
 from kerf.generators.base import Generator, GeneratorSettings
 from kerf.generators.mixture import Mixture
 from kerf.generators.registry import check_generator, known_generators, make_generator
-from kerf.generators.testing import AdversaryContract, GeneratorContract
+from kerf.generators.testing import AdversaryContract, ForgerContract, GeneratorContract
 from kerf.lab.errors import KerfError
 from kerf.lab.scenario import ScenarioError
 from kerf.lab.worlds import get_world
@@ -83,7 +83,7 @@ class TestNaturalAndMixed(GeneratorContract):
 class TestForgers(AdversaryContract):
     """Every kind that forges."""
 
-    @pytest.fixture(autouse=True, params=[(world, kind) for world in (*WORLDS, "dilemma") for kind in FORGERS])
+    @pytest.fixture(autouse=True, params=[(world, kind) for world in WORLDS for kind in FORGERS])
     def _one_of(self, request):
         self.world_name, self.kind = request.param
 
@@ -92,6 +92,20 @@ class TestForgers(AdversaryContract):
 
     def make_generator(self, strength):
         return build(self.world_name, self.kind, strength=strength)
+
+
+class TestForgersOfOtherFields(ForgerContract):
+    """The same, in a world of other forgeable fields, whose strength is that of cues, too."""
+
+    @pytest.fixture(autouse=True, params=FORGERS)
+    def _one_of(self, request):
+        self.kind = request.param
+
+    def make_world(self):
+        return get_world("dilemma")
+
+    def make_generator(self, strength):
+        return build("dilemma", self.kind, strength=strength)
 
 
 def rng(seed: int = 0) -> np.random.Generator:

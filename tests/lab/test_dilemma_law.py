@@ -188,4 +188,4 @@ def test_a_source_weighs_what_it_draws() -> None:
     elsewhere[0, RICH.space.column("cry")] = 1
     assert source.density(elsewhere)[0] == 0.0, "a field that is left out has its default"
     drawn = source.sample(4000, np.random.default_rng(0))
-    assert whole_scenarios_follow(RICH.space, drawn, rows, chances) > LEVEL
+    assert whole_scenarios_follow(drawn, rows, chances) > LEVEL
