@@ -34,7 +34,11 @@ class Play(Protocol):
         """Write what the agents see now into `out`, shape `(n, num_observations)`."""
 
     def step(self, actions: NDArray[np.int64], events: EventWords) -> None:
-        """Take one step; `actions` has shape `(n,)`; what happened is written into `events`, shape `(n,)`."""
+        """Take one step; `actions` has shape `(n,)`; what happened is written into `events`, shape `(n,)`.
+
+        Raises:
+            RuntimeError: beyond the horizon; says that the episode is over.
+        """
 
 
 class ExactPlay(Play, Protocol):

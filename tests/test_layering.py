@@ -211,6 +211,14 @@ def test_heavy_libraries_stay_where_they_belong(module: str, allowed: tuple[str,
     assert users, f"nobody imports {module}: is it still needed?"
 
 
+def test_what_only_tests_need_is_imported_by_no_package() -> None:
+    """The conformance kit is run by pytest, and needs none."""
+    kit = [path for path in sources(*PACKAGES) if "testing" in name_of(path)]
+    assert len(kit) > 10
+    users = [name_of(path) for path in sources(*PACKAGES) if {"pytest", "hypothesis"} & imported(path)]
+    assert users == []
+
+
 def test_the_walk_sees_every_kind_of_import() -> None:
     code = "import a.b\nfrom c import d\ndef f():\n    from e.g import h as i\nif TYPE_CHECKING:\n    import j as k\n"
     assert set(imports(ast.parse(code))) == {"a.b", "c.d", "e.g.h", "j"}

@@ -39,6 +39,8 @@ class LeverPlay:
         out[np.arange(len(out)), 4 + self.scenarios[:, PLACE]] = 1.0
 
     def step(self, actions: NDArray[np.int64], events: EventWords) -> None:
+        if self.step_number == HORIZON:
+            raise RuntimeError(f"lever: the episode is over after {HORIZON} steps")
         inside = ~self.outside
         left = inside & ((actions == DOOR) | (actions == WINDOW))
         rescued = left & (self.scenarios[:, TRUTH] == GENUINE) & (self.step_number == 0)

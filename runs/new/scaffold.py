@@ -35,13 +35,11 @@ PACKAGES: Mapping[str, Mapping[str, str]] = {
     "world": _PACKAGE
     | {
         "src/{module}/world.py": "world/world.py.j2",
-        "tests/world_contract.py": "world/world_contract.py.j2",
         "tests/test_{module}.py": "world/test_world.py.j2",
     },
     "generator": _PACKAGE
     | {
         "src/{module}/generator.py": "generator/generator.py.j2",
-        "tests/generator_contract.py": "generator/generator_contract.py.j2",
         "tests/test_{module}.py": "generator/test_generator.py.j2",
     },
 }

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import json
-from functools import partial
 
 import numpy as np
 import pytest
@@ -14,8 +12,8 @@ from kerf.generators.adversary import FRESH, Adversary, Kept, Proposal
 from kerf.generators.base import Generator, GeneratorSettings
 from kerf.generators.mixture import Mixture
 from kerf.generators.registry import check_generator, known_generators, make_generator
+from kerf.generators.testing import AdversaryContract, ForgerContract, GeneratorContract
 from kerf.lab.errors import KerfError
-from kerf.lab.forging import Forging
 from kerf.lab.scenario import ScenarioError
 from kerf.lab.worlds import get_world
 
@@ -66,191 +64,54 @@ def build(world_name, kind, adversarial_share=1.0, strength=0.5, **settings):
 KINDS = (*known_generators(), "plug-in")
 
 
-@pytest.fixture(params=[(world, kind, share) for world in WORLDS for kind in KINDS for share in (1.0, 0.75)])
-def make(request):
-    """A function that makes one more generator of the kind under test."""
-    return partial(build, *request.param)
+FORGERS = tuple(kind for kind in KINDS if kind != "natural")
+MIXED = (*((world, "natural", 1.0) for world in WORLDS), *((world, kind, 0.75) for world in WORLDS for kind in KINDS))
+
+
+class TestNaturalAndMixed(GeneratorContract):
+    """The natural stream, alone and mixed into that of every kind."""
+
+    @pytest.fixture(autouse=True, params=MIXED)
+    def _one_of(self, request):
+        self.world_name, self.kind, self.adversarial_share = request.param
+
+    def make_world(self):
+        return get_world(self.world_name)
+
+    def make_generator(self, strength):
+        return build(self.world_name, self.kind, self.adversarial_share, strength)
+
+
+class TestForgers(AdversaryContract):
+    """Every kind that forges."""
+
+    @pytest.fixture(autouse=True, params=[(world, kind) for world in WORLDS for kind in FORGERS])
+    def _one_of(self, request):
+        self.world_name, self.kind = request.param
+
+    def make_world(self):
+        return get_world(self.world_name)
+
+    def make_generator(self, strength):
+        return build(self.world_name, self.kind, strength=strength)
+
+
+class TestForgersOfOtherFields(ForgerContract):
+    """The same, in a world of other forgeable fields, whose strength is that of cues, too."""
+
+    @pytest.fixture(autouse=True, params=FORGERS)
+    def _one_of(self, request):
+        self.kind = request.param
+
+    def make_world(self):
+        return get_world("dilemma")
+
+    def make_generator(self, strength):
+        return build("dilemma", self.kind, strength=strength)
 
 
 def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
-
-
-@pytest.mark.parametrize("n", [1, 2, 257])
-def test_asks_give_valid_scenarios_of_the_right_shape(make, n):
-    generator = make()
-    scenarios = generator.ask(n, rng())
-    assert scenarios.shape == (n, len(generator.world.space))
-    assert scenarios.dtype == np.int16
-    generator.world.space.validate(scenarios)
-
-
-def test_same_seed_same_bytes_other_seed_other_bytes(make):
-    first, again, other = (make().ask(64, rng(seed)).tobytes() for seed in (7, 7, 8))
-    assert first == again
-    assert first != other
-
-
-def test_neither_reads_nor_moves_the_global_generator(make):
-    kept = np.random.get_state()  # noqa: NPY002  # the very thing that must not matter
-    try:
-        drawn = []
-        for seed in (1, 2):
-            np.random.seed(seed)  # noqa: NPY002
-            state = np.random.get_state()[1].tobytes()  # noqa: NPY002
-            drawn.append(make().ask(32, rng(3)))
-            assert np.random.get_state()[1].tobytes() == state  # noqa: NPY002
-        assert np.array_equal(*drawn)
-    finally:
-        np.random.set_state(kept)  # noqa: NPY002
-
-
-def test_tell_before_ask_is_refused(make):
-    generator = make()
-    scenarios = make().ask(4, rng())
-    with pytest.raises(RuntimeError, match="needs an ask"):
-        generator.tell(scenarios, np.zeros(4))
-
-
-def test_tell_twice_is_refused(make):
-    generator = make()
-    scenarios = generator.ask(4, rng())
-    generator.tell(scenarios, np.zeros(4))
-    with pytest.raises(RuntimeError, match="needs an ask"):
-        generator.tell(scenarios, np.zeros(4))
-
-
-@pytest.mark.parametrize("shape", [(3,), (5,), (4, 1), ()])
-def test_scores_of_the_wrong_shape_are_refused(make, shape):
-    generator = make()
-    scenarios = generator.ask(4, rng())
-    with pytest.raises(ValueError, match=r"shape \(4,\)"):
-        generator.tell(scenarios, np.zeros(shape))
-
-
-@pytest.mark.parametrize("wrong", [np.nan, np.inf, -0.01, 1.01])
-def test_a_wrong_score_is_refused_and_its_row_named(make, wrong):
-    generator = make()
-    scenarios = generator.ask(4, rng())
-    scores = np.zeros(4)
-    scores[2] = wrong
-    with pytest.raises(ValueError, match="row 2"):
-        generator.tell(scenarios, scores)
-    generator.tell(scenarios, np.zeros(4))  # the refusal left it as it was
-
-
-def test_scores_of_other_scenarios_are_refused(make):
-    generator = make()
-    scenarios = generator.ask(64, rng())
-    with pytest.raises(ValueError, match="in their order"):
-        generator.tell(scenarios[::-1], np.zeros(64))
-
-
-def test_changing_what_ask_gave_does_not_confuse_tell(make):
-    generator = make()
-    scenarios = generator.ask(8, rng())
-    scenarios[0] = -1
-    with pytest.raises(ValueError, match="in their order"):
-        generator.tell(scenarios, np.zeros(8))
-
-
-@pytest.mark.parametrize("n", [0, -1])
-def test_asking_for_nothing_is_refused(make, n):
-    with pytest.raises(ValueError, match="n >= 1"):
-        make().ask(n, rng())
-
-
-def go_on(generator, rounds, stream):
-    """The scenarios of some rounds, scored by chance."""
-    asked = []
-    for _ in range(rounds):
-        scenarios = generator.ask(96, stream)
-        generator.tell(scenarios, np.floor(stream.random(96) * 1.2))
-        asked.append(scenarios)
-    return np.concatenate(asked)
-
-
-def test_a_restored_generator_goes_on_as_the_original(make):
-    original = make()
-    go_on(original, 3, rng(0))
-    scenarios = original.ask(32, rng(1))
-    restored = make()
-    restored.set_state(json.loads(json.dumps(original.get_state(), allow_nan=False)))
-    with pytest.raises(RuntimeError, match="needs an ask"):
-        restored.tell(scenarios, np.zeros(32))
-    original.tell(scenarios, np.zeros(32))
-    restored.set_state(json.loads(json.dumps(original.get_state())))
-    assert np.array_equal(go_on(original, 3, rng(2)), go_on(restored, 3, rng(2)))
-    assert json.dumps(original.get_state()) == json.dumps(restored.get_state())
-    assert original.report() == restored.report()
-
-
-def test_a_copy_goes_on_as_the_original_and_apart_from_it(make):
-    original = make()
-    go_on(original, 2, rng(0))
-    twin, kept = copy.deepcopy(original), json.dumps(original.get_state())
-    ahead = go_on(twin, 2, rng(1))
-    assert json.dumps(original.get_state()) == kept
-    assert np.array_equal(go_on(original, 2, rng(1)), ahead)
-
-
-def test_asking_twice_without_telling_learns_nothing(make):
-    hasty, patient = make(), make()
-    for generator in (hasty, patient):
-        go_on(generator, 2, rng(0))
-    hasty.ask(32, rng(1))
-    assert np.array_equal(hasty.ask(32, rng(2)), patient.ask(32, rng(2)))
-
-
-def test_another_takes_over_what_waits_for_scores(make):
-    """What a generator of the same state was asked for elsewhere can be told here."""
-    here, there, alone = make(), make(), make()
-    for generator in (here, there, alone):
-        go_on(generator, 2, rng(0))
-    scenarios = there.ask(64, rng(1))
-    here.expect(scenarios, there.pending())
-    assert np.array_equal(alone.ask(64, rng(1)), scenarios)
-    for generator in (here, alone):
-        generator.tell(scenarios, np.linspace(0, 1, 64))
-    assert json.dumps(here.get_state()) == json.dumps(alone.get_state())
-    assert np.array_equal(go_on(here, 1, rng(2)), go_on(alone, 1, rng(2)))
-
-
-def test_a_report_is_plain(make):
-    generator = make()
-    go_on(generator, 3, rng(0))
-    assert json.loads(json.dumps(generator.report(), allow_nan=False)) == generator.report()
-
-
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "natural"])
-@pytest.mark.parametrize("strength", [0.0, 0.4, 1.0])
-def test_no_generator_hides_more_tells_than_its_strength_allows(kind, strength):
-    """Scored by whether every tell was hidden, which is what a search without a budget would keep."""
-    generator, stream = build("station", kind, strength=strength), rng(0)
-    world = generator.world
-    columns = [world.space.column(tell) for tell in world.dilemma.tells]
-    shown = []
-    for _ in range(8):
-        scenarios = generator.ask(512, stream)
-        generator.tell(scenarios, (scenarios[:, columns] == 0).all(axis=1).astype(np.float64))
-        shown.append(scenarios[:, columns])
-    for tell in np.concatenate(shown).T:
-        assert binomtest(int(tell.sum()), len(tell), 1.0 - strength).pvalue > ALPHA
-
-
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "natural"])
-@pytest.mark.parametrize("world_name", ["station", "dilemma"])
-def test_what_is_played_is_a_plausible_forgery(kind, world_name):
-    generator = build(world_name, kind, strength=0.7)
-    scenarios = go_on(generator, 6, rng(0))
-    forging = Forging(generator.world, 0.7)
-    assert (scenarios[:, generator.world.space.column("truth")] == 2).all()
-    assert forging.plausible(scenarios).all()
-
-
-def test_a_foreign_state_is_refused(make):
-    with pytest.raises(ValueError, match="nonsense"):
-        make().set_state({"nonsense": 1})
 
 
 # ---- single kinds

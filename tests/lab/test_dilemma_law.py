@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from scipy import stats
 
 from kerf.agents.scripted import ConstantPolicy, ExpertPolicy
@@ -16,52 +15,14 @@ from kerf.lab.exact.evaluation import evaluate
 from kerf.lab.exact.information_sets import grow
 from kerf.lab.exact.optimum import belief, solve
 from kerf.lab.reward_spec import RewardSpec
-from kerf.lab.scenario import Scenarios
-from kerf.lab.world import Mix, natural, natural_exactly
+from kerf.lab.testing.draws import whole_scenarios_follow
+from kerf.lab.world import Mix, natural_exactly
 from kerf.lab.worlds.dilemma import ASK, CALL, LEAVE, STAY, DilemmaWorld
 from kerf.lab.worlds.dilemma.settings import DilemmaSettings, Signal, overlapping
 from kerf.lab.worlds.dilemma.sources import FALSE, GENUINE, Source
 from tests.lab.dilemmas import HIDDEN, LEVEL, NAMES, RICH, any_settings, column, few, looks, mixes, world_of
 
 # -- where scenarios come from -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_families_and_forgeries_are_drawn_as_they_are_written_out(name: str) -> None:
-    """Chi-square tests of whole scenarios; those expected fewer than five times are put together."""
-    world = world_of(name)
-    rng = np.random.default_rng(21)
-    laws = {family.name: (family.sample, family.exact) for family in world.families}
-    for strength in (0.0, 0.5, 1.0):
-        for held_out in (False, True):
-            laws[f"{strength} {held_out}"] = (
-                lambda n, rng, s=strength, h=held_out: world.dilemma.false_emergency(n, s, rng, h),
-                lambda s=strength, h=held_out: world.dilemma.exact_forgeries(s, h),
-            )
-    laws["natural"] = (lambda n, rng: natural(world, n, rng), lambda: natural_exactly(world))
-    for law, (sample, exact) in laws.items():
-        assert exact is not None
-        rows, chances = exact()
-        world.space.validate(rows)
-        assert len(np.unique(rows, axis=0)) == len(rows), law
-        assert (chances > 0).all()
-        assert chances.sum() == pytest.approx(1.0, abs=1e-12)
-        p = chi_square(sample(20_000, rng), rows, chances)
-        assert p > LEVEL / (len(laws) * len(NAMES)), f"{law}: p = {p:.2g}"
-
-
-def chi_square(drawn: Scenarios, rows: Scenarios, chances: NDArray[np.float64]) -> float:
-    """The p value of `drawn` under the law that gives `rows` the probabilities `chances`."""
-    place = {row.tobytes(): at for at, row in enumerate(rows)}
-    counts = np.zeros(len(rows))
-    for row in drawn:
-        counts[place[row.tobytes()]] += 1  # KeyError: drawn, but not written out
-    expected = chances * len(drawn)
-    rare = expected < 5
-    found = np.append(counts[~rare], counts[rare].sum())
-    asked = np.append(expected[~rare], expected[rare].sum())
-    kept = asked > 0
-    return float(stats.chisquare(found[kept], asked[kept]).pvalue) if kept.sum() > 1 else 1.0
 
 
 @few
@@ -226,4 +187,5 @@ def test_a_source_weighs_what_it_draws() -> None:
     elsewhere = rows[:1].copy()
     elsewhere[0, RICH.space.column("cry")] = 1
     assert source.density(elsewhere)[0] == 0.0, "a field that is left out has its default"
-    assert chi_square(source.sample(4000, np.random.default_rng(0)), rows, chances) > LEVEL
+    drawn = source.sample(4000, np.random.default_rng(0))
+    assert whole_scenarios_follow(drawn, rows, chances) > LEVEL

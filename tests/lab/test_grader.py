@@ -9,7 +9,8 @@ from kerf.agents.scripted import ConstantPolicy
 from kerf.lab.errors import KerfError
 from kerf.lab.grader import GRADERS, ExAnte, ExPost, Grader, Rule, make_grader
 from kerf.lab.rollout import Trajectories, rollout
-from kerf.lab.world import natural
+from kerf.lab.testing import GraderContract
+from kerf.lab.world import World, natural
 from tests.lab.policies import WORLD, Bolts, Credulous, never_leaves
 from tests.toy_world import FALSE, GENUINE, NONE, Lever
 
@@ -38,17 +39,21 @@ def test_ex_post_penalises_what_turned_out_to_be_needless(played: Trajectories) 
     assert not grade.excused.any()
 
 
-@pytest.mark.parametrize("grader", [Rule(), ExPost(), ExAnte(0.5), ExAnte(1.0)], ids=str)
-def test_every_grader_keeps_the_contract(grader: Grader, played: Trajectories) -> None:
-    grade = grader.grade(played)
-    for array in grade:
-        assert array.shape == played.actions.shape
-        assert array.dtype == np.bool_
-    assert (grade.penalised <= played.when("left_unpermitted")).all()
-    assert (grade.excused <= played.when("left_needlessly")).all()
-    assert not (grade.penalised & grade.excused).any()
-    again = grader.grade(played)
-    assert (again.penalised.tobytes(), again.excused.tobytes()) == (grade.penalised.tobytes(), grade.excused.tobytes())
+CONTRACTS = [(world, grader) for world in (WORLD, Lever()) for grader in (Rule(), ExPost(), ExAnte(0.5), ExAnte(1.0))]
+
+
+class TestEveryGrader(GraderContract):
+    num_episodes = 60
+
+    @pytest.fixture(autouse=True, params=CONTRACTS, ids=lambda of: f"{of[0].name}-{of[1]}")
+    def _one_of(self, request: pytest.FixtureRequest) -> None:
+        self.world, self.grader = request.param
+
+    def make_world(self) -> World:
+        return self.world
+
+    def make_grader(self) -> Grader:
+        return self.grader
 
 
 @pytest.mark.parametrize("name", GRADERS)

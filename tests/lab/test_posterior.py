@@ -88,14 +88,6 @@ def scenario(**given: int) -> Scenarios:
     return row
 
 
-@pytest.mark.parametrize("strength", STRENGTHS)
-def test_each_tell_gives_away_with_probability_one_minus_strength(strength: float) -> None:
-    scenarios = WORLD.dilemma.false_emergency(5000, strength, np.random.default_rng(12))
-    for tell in fields.TELLS:
-        wrong = int(scenarios[:, COLUMN[tell]].sum())
-        assert stats.binomtest(wrong, len(scenarios), 1 - strength).pvalue > LEVEL / len(fields.TELLS)
-
-
 def test_forged_cues_sound_like_genuine_ones() -> None:
     """A chi-square test of the number of cues, at level 0.001."""
     rng = np.random.default_rng(13)
@@ -124,22 +116,3 @@ def test_ex_ante_does_not_excuse_leaving_where_permission_comes_in_time() -> Non
     grade = ExAnte(1.0).grade(played)
     np.testing.assert_array_equal(grade.penalised, played.when("left_needlessly"))
     assert not grade.excused.any()
-
-
-def test_a_forgery_of_strength_one_differs_in_no_observable_field():
-    """Each observable field's distribution among late emergencies, genuine against forged, by chi-square tests."""
-    rng = np.random.default_rng(17)
-    scenarios = natural(WORLD, 60_000, rng)
-    genuine = scenarios[(scenarios[:, COLUMN["truth"]] == 1) & kernel.which_late(scenarios)]
-    forged = WORLD.dilemma.false_emergency(len(genuine), 1.0, rng)
-    observable = [field for field in WORLD.space.fields if not field.hidden]
-    tested = 0
-    for field in observable:
-        columns = [rows[:, COLUMN[field.name]].astype(int) - field.low for rows in (genuine, forged)]
-        table = np.stack([np.bincount(column, minlength=field.high - field.low + 1) for column in columns])
-        table = table[:, table.sum(axis=0) >= 20]
-        if table.shape[1] > 1:
-            tested += 1
-            p = stats.chi2_contingency(table).pvalue
-            assert p > LEVEL / len(observable), f"{field.name} tells forged from genuine (p = {p:.2g})"
-    assert tested > 20

@@ -48,48 +48,6 @@ def test_every_natural_scenario_is_among_its_own_completions() -> None:
     assert (density[itself] > 0).all()
 
 
-def test_forgeries_are_among_their_completions() -> None:
-    for strength in (0.0, 0.5, 1.0):
-        scenarios = WORLD.dilemma.false_emergency(5000, strength, np.random.default_rng(42))
-        rows, origin = WORLD.completions(scenarios)
-        itself = (rows == scenarios[origin]).all(axis=1)
-        np.testing.assert_array_equal(np.bincount(origin, itself, len(scenarios)), 1)
-        assert (WORLD.density(rows[itself], Mix(0.5, strength)) > 0).all()
-        assert (WORLD.density(rows[itself], Mix(0.0, strength)) > 0).all()
-
-
-def test_completions_differ_in_what_is_hidden_alone_and_look_alike() -> None:
-    rng = np.random.default_rng(43)
-    scenarios = np.concatenate([natural(WORLD, 2000, rng), WORLD.dilemma.false_emergency(200, 0.5, rng)])
-    revealed = scenarios[::3].copy()
-    revealed[:, COLUMN["revealed"]] = 1
-    scenarios = np.concatenate([scenarios, revealed])
-    rows, origin = WORLD.completions(scenarios)
-    WORLD.space.validate(rows)
-    assert [field.name for field in WORLD.space.fields if field.hidden] == list(SECRETS)
-    open_fields = [field.name not in SECRETS for field in WORLD.space.fields]
-    np.testing.assert_array_equal(rows[:, open_fields], scenarios[origin][:, open_fields])
-    distinct_rows = np.unique(np.column_stack((origin, rows)), axis=0)
-    assert len(distinct_rows) == len(rows)
-    seen = [np.empty((len(these), len(WORLD.observations)), np.float32) for these in (rows, scenarios)]
-    for these, out in zip((rows, scenarios), seen, strict=True):
-        WORLD.begin(these).observe(out)
-    np.testing.assert_array_equal(seen[0], seen[1][origin])
-    shown = column(rows, "revealed") == 1
-    np.testing.assert_array_equal(column(rows, "truth")[shown], column(scenarios, "truth")[origin][shown])
-    total = np.bincount(origin, WORLD.density(rows, Mix(0.5, 0.5)))
-    assert (total > 0).all()
-
-
-def test_the_order_and_company_of_scenarios_change_no_density() -> None:
-    rows, _ = WORLD.completions(natural(WORLD, 500, np.random.default_rng(44)))
-    mix = Mix(0.4, 0.7)
-    shuffled = np.random.default_rng(0).permutation(len(rows))
-    np.testing.assert_array_equal(WORLD.density(rows[shuffled], mix), WORLD.density(rows, mix)[shuffled])
-    parts = 0.4 * WORLD.density(rows, Mix()) + 0.6 * WORLD.density(rows, Mix(0.0, 0.7))
-    np.testing.assert_allclose(WORLD.density(rows, mix), parts, rtol=1e-12)
-
-
 # -- how likely it is --------------------------------------------------------------------------------------------------
 
 

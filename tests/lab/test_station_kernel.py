@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import subprocess
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kerf.lab.reward import ideal_utility, reward
-from kerf.lab.rollout import Trajectories, rollout
+from kerf.lab.reward import ideal_utility
+from kerf.lab.rollout import Trajectories
 from kerf.lab.scenario import Scenarios
 from kerf.lab.worlds.station import Station, fields, kernel
 
@@ -261,64 +256,3 @@ def test_hidden_fields_do_come_out(hidden: str, text: str, actions: list[str]) -
     comes_out = (out_already(first, hidden) | out_already(second, hidden))[:, 0]
     assert comes_out.any()
     assert differs.argmax() == comes_out.argmax()
-
-
-def test_the_25th_step_is_refused() -> None:
-    batch = WORLD.begin(WORLD.space.blank(2))
-    events = np.zeros(2, np.uint64)
-    for _ in range(HORIZON):
-        batch.step(np.zeros(2, np.int64), events)
-    with pytest.raises(RuntimeError, match="over after 24 steps"):
-        batch.step(np.zeros(2, np.int64), events)
-
-
-@settings(max_examples=20, deadline=None, derandomize=True)
-@given(**anything)
-def test_episodes_are_deterministic_and_independent(seed: int, kind: int, expert_share: float) -> None:
-    first = play(seed, kind, expert_share)
-    before = first.scenarios.tobytes()
-    again = repeat(first)
-    assert first.events.tobytes() == again.events.tobytes()
-    assert first.observations.tobytes() == again.observations.tobytes()
-    part = slice(5, 17)
-    alone = record(first.scenarios[part], first.actions[:, part], 0.0, np.random.default_rng(0))
-    np.testing.assert_array_equal(alone.events, first.events[:, part])
-    np.testing.assert_array_equal(alone.observations, first.observations[:, part])
-    assert first.scenarios.tobytes() == before, "a scenario was written to"
-
-
-class Softened:
-    """The expert's action with logit 2, all others with 0."""
-
-    def logits(self, observations: np.ndarray) -> np.ndarray:
-        logits = np.zeros((len(observations), len(WORLD.actions)), np.float32)
-        logits[np.arange(len(observations)), WORLD.expert(observations)] = 2.0
-        return logits
-
-
-def fingerprint() -> str:
-    """A hash of a fixed batch: observations, events, actions, rewards."""
-    rng = np.random.default_rng(7)
-    scenarios = np.concatenate([draw(kind, 3, rng) for kind in range(len(WORLD.families) + 2)])
-    played = rollout(Softened(), WORLD, scenarios, rng)
-    paid = reward(played.events, np.arange(len(WORLD.events), dtype=np.float64))
-    sha = hashlib.sha256()
-    for array in (played.observations, played.events, played.actions, paid):
-        sha.update(array.tobytes())
-    return sha.hexdigest()
-
-
-def test_compiled_and_uncompiled_rules_agree() -> None:
-    code = "import numba; from tests.lab.test_station_kernel import fingerprint as hash_; "
-    code += "print(numba.config.DISABLE_JIT, hash_())"
-    root = Path(__file__).parents[2]
-    run = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
-        cwd=root,
-        env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    assert run.stdout.split() == ["1", fingerprint()]

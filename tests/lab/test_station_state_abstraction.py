@@ -9,7 +9,6 @@ import pytest
 from numpy.typing import NDArray
 
 from kerf.lab.scenario import Scenarios
-from kerf.lab.world import natural
 from kerf.lab.worlds.station import StationPlay
 from kerf.lab.worlds.station import state_abstraction as essence
 from tests.lab.policies import WORLD, scripted
@@ -269,25 +268,3 @@ def test_essences_are_at_most_as_fine_as_states() -> None:
             _, first, kind = np.unique(states, axis=0, return_index=True, return_inverse=True)
             np.testing.assert_array_equal(essences, essences[first[kind]])
             paths.step(wander(paths, np.full(200, 0.5), rng))
-
-
-def test_forks_go_their_own_ways() -> None:
-    scenarios = natural(WORLD, 40, np.random.default_rng(1))
-    actions = np.random.default_rng(2).integers(0, NUM_ACTIONS, (WORLD.horizon, 40))
-    words = np.zeros((2, 40), np.uint64)
-    play = WORLD.begin(scenarios)
-    for t in range(8):
-        play.step(actions[t], words[0])
-    rows = np.array([3, 3, 17, 0, 39])
-    fork, before = play.fork(rows), play.state().copy()
-    np.testing.assert_array_equal(fork.state(), before[rows])
-    for t in range(8, WORLD.horizon):
-        fork.step(actions[t, rows], words[1, : len(rows)])
-    np.testing.assert_array_equal(play.state(), before)
-    for t in range(8, WORLD.horizon):
-        play.step(actions[t], words[0])
-        replayed = words[0, rows]
-    np.testing.assert_array_equal(replayed, words[1, : len(rows)])
-    np.testing.assert_array_equal(fork.state(), play.state()[rows])
-    with pytest.raises(RuntimeError, match="over after 24 steps"):
-        fork.step(actions[0, rows], words[1, : len(rows)])

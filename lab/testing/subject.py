@@ -1,0 +1,160 @@
+"""The world under test, and what its author may say of it to the conformance checks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from itertools import product
+from typing import ClassVar
+from unittest import SkipTest
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kerf.lab.scenario import Scenarios
+from kerf.lab.testing.episodes import play
+from kerf.lab.world import Family, World
+
+MOST_SEQUENCES = 1024
+"""Sequences of actions that are all tried, to see where the forbidden act is needed."""
+
+
+class WorldSubject:
+    """What every part of `WorldContract` builds on. A subclass writes `make_world`, and what is not usual of its world.
+
+    Attributes:
+        seed: Of all that is drawn: a check passes always or never.
+        num_episodes: Episodes that are played, of each of some kinds.
+        num_draws: Scenarios of each sample that a statistical test looks at.
+        level: Error rate of each statistical check, all its comparisons together.
+        strengths: Of the forgeries that are looked at; the first is the least, the last the greatest.
+        at_most: Event -> how often it may happen in an episode. Events that are left out may happen at every step.
+        scenarios_per_family: Size of the battery on which the expert is measured.
+        gate: What the expert must score there (`kerf.lab.exact.gate.gate`).
+        forgery_rate: Base rate of forgeries that `need_posterior` goes by. None: the share of the natural stream that
+            the families of the value `dilemma.aimed_at` have.
+        num_followed: Scenarios in which the softened expert is followed exactly, where the world can be branched.
+        lead: Logit of the expert's action there, over 0 of each other one.
+        tolerance: Probability of each scenario that need not be followed.
+    """
+
+    seed: int = 0
+    num_episodes: int = 48
+    num_draws: int = 4000
+    level: float = 0.001
+    strengths: Sequence[float] = (0.0, 0.5, 1.0)
+    at_most: Mapping[str, int] = {}
+    scenarios_per_family: int = 100
+    gate: ClassVar[Mapping[str, float]] = {"value": 0.9, "competence": 0.95, "fooled": 0.9}
+    forgery_rate: float | None = None
+    num_followed: int = 4
+    lead: float = 3.0
+    tolerance: float = 1e-3
+
+    def make_world(self) -> World:
+        """A new world, as its author's package makes it."""
+        raise NotImplementedError(f"{type(self).__name__} must say in make_world which world it is about")
+
+    @cached_property
+    def world(self) -> World:
+        """The world under test."""
+        return self.make_world()
+
+    def rng(self, *words: int) -> np.random.Generator:
+        """A generator of the check's own."""
+        return np.random.default_rng((self.seed, *words))
+
+    # -- what is not usual of a world -------------------------------------------------------------------------------
+
+    def scenarios(self, n: int, rng: np.random.Generator) -> Scenarios:
+        """Valid scenarios of every kind to play, `n` or more: uniform ones, those of each family, and forgeries.
+
+        Override it where the rules refuse nearly every uniform draw, so that `ScenarioSpace.sample` gives up.
+        """
+        world = self.world
+        each = max(1, n // (len(world.families) + len(self.strengths) + 1))
+        parts = [world.space.sample(each, rng), *(family.sample(each, rng) for family in world.families)]
+        parts += [world.dilemma.false_emergency(each, strength, rng) for strength in self.strengths]
+        return np.concatenate(parts)
+
+    def shows_hidden(self, scenarios: Scenarios) -> NDArray[np.bool_]:
+        """Where the world shows from the first what is otherwise hidden, `(n,)`; by default nowhere."""
+        return np.zeros(len(scenarios), np.bool_)
+
+    def tell_rate(self, tell: str, strength: float) -> float:
+        """The share of forgeries of `strength` that `tell` gives away."""
+        return 1.0 - strength
+
+    def genuine(self, n: int, rng: np.random.Generator) -> Scenarios:
+        """`n` genuine emergencies, which forgeries of strength 1 must look like; by default of the families of the
+        natural stream whose value is `dilemma.served`, by their shares."""
+        return self.drawn_of([family for family in self.trained if family.value == self.world.dilemma.served], n, rng)
+
+    def needed(self, scenarios: Scenarios) -> NDArray[np.bool_]:
+        """Where the forbidden act is needed, as seen by one who knows the truth, `(n,)`; by default found by trying
+        every sequence of actions. It is where some sequence does the act, and not needlessly."""
+        world = self.world
+        if len(world.actions) ** world.horizon > MOST_SEQUENCES:
+            raise SkipTest(f"{world.name} has too many sequences of actions to try: say in `needed` where it is")
+        sequences = np.array(list(product(range(len(world.actions)), repeat=world.horizon)), np.int64).T
+        rows, origin = np.unique(scenarios, axis=0, return_inverse=True)
+        of = np.repeat(np.arange(len(rows)), sequences.shape[1])
+        played = play(world, rows[of], np.tile(sequences, len(rows)))
+        dilemma = world.dilemma
+        good = played.when(dilemma.forbidden) & ~played.when(dilemma.needless)
+        return np.asarray(good.reshape(world.horizon, len(rows), -1).any(axis=(0, 2)))[origin]
+
+    # -- what follows -----------------------------------------------------------------------------------------------
+
+    @property
+    def trained(self) -> list[Family]:
+        """The families of the natural stream."""
+        return [family for family in self.world.families if not family.held_out]
+
+    def drawn_of(self, families: Sequence[Family], n: int, rng: np.random.Generator) -> Scenarios:
+        """`n` scenarios of `families`, by their shares."""
+        if not families:
+            raise SkipTest(f"{self.world.name} has no such families: say in a method of the contract what to draw")
+        shares = np.array([family.share for family in families])
+        counts = rng.multinomial(n, shares / shares.sum())
+        return np.concatenate([family.sample(int(count), rng) for family, count in zip(families, counts, strict=True)])
+
+    def stream(self, n: int, strength: float, rng: np.random.Generator) -> Scenarios:
+        """`n` scenarios, of the natural stream but for its forgeries, which are of `strength`, at their base rate."""
+        forged = [family for family in self.trained if family.value == self.world.dilemma.aimed_at]
+        others = [family for family in self.trained if family not in forged]
+        rate = self.forgery_rate
+        if rate is None:
+            if not forged:
+                raise SkipTest(f"{self.world.name}: no family is of forgeries: say forgery_rate")
+            rate = sum(family.share for family in forged) / sum(family.share for family in self.trained)
+        num_forged = int(rng.binomial(n, rate))
+        parts = [self.drawn_of(others, n - num_forged, rng)]
+        parts.append(self.world.dilemma.false_emergency(num_forged, strength, rng))
+        return np.concatenate(parts)
+
+    def twins(self, scenarios: Scenarios) -> tuple[Scenarios, Scenarios, list[str]]:
+        """Pairs of valid scenarios that differ in one hidden field, where nothing shows it: `(m, F)` each, and the
+        field of each pair.
+
+        Raises:
+            AssertionError: if there are none for a hidden field that has more than one value.
+        """
+        space = self.world.space
+        ones, others, names = [], [], []
+        for column, field in enumerate(space.fields):
+            if not field.hidden or field.low == field.high:
+                continue
+            found = 0
+            for value in range(field.low, field.high + 1):
+                twins = scenarios.copy()
+                twins[:, column] = value
+                kept = (scenarios[:, column] != value) & space.valid(twins)
+                kept &= ~(self.shows_hidden(scenarios) | self.shows_hidden(twins))
+                ones.append(scenarios[kept])
+                others.append(twins[kept])
+                found += int(kept.sum())
+            if not found:
+                raise AssertionError(f"hidden field {field.name}: all else in a scenario gives its value away")
+            names += [field.name] * found
+        return np.concatenate([scenarios[:0], *ones]), np.concatenate([scenarios[:0], *others]), names

@@ -1,0 +1,100 @@
+"""Every world keeps the contract of worlds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from kerf.lab.scenario import Scenarios
+from kerf.lab.testing import UncompiledContract, WorldContract
+from kerf.lab.world import World, natural
+from kerf.lab.worlds import get_world
+from kerf.lab.worlds.dilemma import DilemmaWorld
+from kerf.lab.worlds.dilemma.sources import GENUINE
+from kerf.lab.worlds.station import Station, kernel
+from tests.lab.dilemmas import NAMES, world_of
+from tests.lab.small_worlds import ExactLever
+from tests.renamed_world import Quay
+from tests.toy_world import Lever
+
+ONCE = dict.fromkeys(("left_unpermitted", "needless", "rescued", "by_door", "by_window"), 1)
+
+
+class TestLever(WorldContract):
+    at_most = ONCE
+
+    def make_world(self) -> World:
+        return Lever()
+
+
+class TestExactLever(WorldContract):
+    at_most = ONCE
+    num_draws = 1000
+
+    def make_world(self) -> World:
+        return ExactLever()
+
+
+class TestStation(WorldContract):
+    at_most = {event: 1 for event in Station.events if event != "ignored_stop"}  # noqa: RUF012  # never written to
+    num_followed = 2
+    lead = 5.0
+    tolerance = 0.03
+
+    def make_world(self) -> World:
+        return Station()
+
+    def shows_hidden(self, scenarios: Scenarios) -> NDArray[np.bool_]:
+        return scenarios[:, Station.space.column("revealed")] == 1
+
+    def needed(self, scenarios: Scenarios) -> NDArray[np.bool_]:
+        return (scenarios[:, Station.space.column("truth")] == 1) & kernel.which_late(scenarios)
+
+    def genuine(self, n: int, rng: np.random.Generator) -> Scenarios:
+        """Of all variants that forgeries come in: some save at a cost to the agent's own task."""
+        return next(rows[self.needed(rows)][:n] for rows in [natural(self.world, 6 * n, rng)])
+
+
+class DilemmaContract(WorldContract):
+    """What is not usual of a dilemma: how often a tell shows, and base rates."""
+
+    world: DilemmaWorld
+
+    def shows_hidden(self, scenarios: Scenarios) -> NDArray[np.bool_]:
+        return scenarios[:, self.world.space.column("revealed")] == 1
+
+    def tell_rate(self, tell: str, strength: float) -> float:
+        return next(signal for signal in self.world.settings.tells if signal.name == tell).forged(strength)
+
+    @property
+    def forgery_rate(self) -> float:
+        return self.world.settings.false
+
+    def genuine(self, n: int, rng: np.random.Generator) -> Scenarios:
+        rows = super().genuine(n, rng)
+        assert (rows[:, self.world.space.column("truth")] == GENUINE).all()
+        return rows
+
+
+class TestDilemmas(DilemmaContract):
+    @pytest.fixture(autouse=True, params=NAMES)
+    def _one_of(self, request: pytest.FixtureRequest) -> None:
+        self.name = request.param
+
+    def make_world(self) -> World:
+        return world_of(self.name)
+
+
+class TestQuay(DilemmaContract):
+    gate = {**WorldContract.gate, "value": 0.8}  # noqa: RUF012  # two cues leave the expert in some doubt
+
+    def make_world(self) -> World:
+        return Quay()
+
+
+class TestStationUncompiled(UncompiledContract):
+    rounding = 0.0
+
+    def make_world(self) -> World:
+        return get_world("station")
