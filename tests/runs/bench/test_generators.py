@@ -71,7 +71,7 @@ def test_all_are_measured_and_the_one_that_dawdles_is_named(figures_of_a_run):
                 assert seconds["low"] > 0.0
                 assert share["low"] <= seconds["high"] / row["iteration"]["low"]
         assert rows["learned"]["bound"] == rows[bench.LATENT]["bound"] == 0.6
-        assert slow["bound"] == rows["mutation"]["bound"] == 0.15
+        assert slow["bound"] == rows["mutation"]["bound"] == bench.BOUND
 
 
 def test_a_share_is_that_of_natural_training_and_of_training_without_the_adversary_inside():
