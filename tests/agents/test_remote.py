@@ -38,6 +38,7 @@ class Killing(Natural):
         group = self.algorithm.env_runner_group
         victims = runner_pids(self.algorithm)[: self.when.get(self.told, 0)]
         if victims:
+            group.fetch_ready_async_reqs()  # or the group takes no more of them
             group.foreach_env_runner_async(lambda runner: time.sleep(1.0))  # the slices queue up behind this
         for pid in victims:
             threading.Timer(0.3, os.kill, (pid, signal.SIGKILL)).start()

@@ -409,7 +409,7 @@ def test_an_agent_of_a_study_is_attacked_in_the_study(out):
     for asked, sentence in (
         ((out, "--arm", "agian"), "did you mean 'again'"),
         ((out, "--reference", "x"), "--reference is for a policy outside of a study"),
-        ((out, "--set", "measures=[nope]"), "unknown measure of station 'nope'"),
+        ((out, "--set", "descriptors=[nope]"), "unknown descriptor of station 'nope'"),
         ((target, "--arm", "again"), "is one agent"),
         ((out / "cells" / "agian" / "seed-0",), "did you mean 'cells/again/seed-0'"),
         ((out / "cells" / "again" / "seed-7",), "did you mean 'cells/again/seed-0'"),
