@@ -67,9 +67,8 @@ class _Task(Generic[U]):
     not_before: float = 0.0
 
 
-def _paused(tasks: Sequence[_Task[Any]]) -> list[float]:
-    """For how many seconds they must not be tried yet; only those."""
-    now = time.monotonic()
+def _paused(tasks: Sequence[_Task[Any]], now: float) -> list[float]:
+    """For how many seconds from `now` they must not be tried yet; only those."""
     return [task.not_before - now for task in tasks if task.not_before > now]
 
 
@@ -146,10 +145,14 @@ class Pool(Generic[U]):
         waiting, failures = [_Task(unit) for unit in units], list[Failure]()
         changed = True  # `lacks` reads the disk, and progress comes thousands of times
         while waiting or self._busy:
-            if changed and self._idle and not self._begin(waiting, lacks) and not self._busy and not _paused(waiting):
-                failures += [  # they wait for units that failed
-                    Failure(task.unit, f"it needs {lacks(task.unit)[0].name}, which is missing") for task in waiting
-                ]
+            now = time.monotonic()  # once: what may begin by one reading must not be paused by the next
+            begun = changed and bool(self._idle) and self._begin(waiting, lacks, now)
+            if changed and self._idle and not begun and not self._busy and not _paused(waiting, now):
+                missing = [(task.unit, lacks(task.unit)) for task in waiting]
+                if not all(needed for _, needed in missing):
+                    continue  # something that was missing a moment ago has come
+                # they wait for units that failed
+                failures += [Failure(unit, f"it needs {needed[0].name}, which is missing") for unit, needed in missing]
                 break
             worker = self._next_event(waiting)
             changed = worker is None
@@ -194,9 +197,8 @@ class Pool(Generic[U]):
             worker.end()
         self._idle, self._starting, self._busy = [], set(), {}
 
-    def _begin(self, waiting: list[_Task[U]], lacks: Callable[[U], Sequence[U]]) -> bool:
-        """Give idle workers what is ready, and take it from `waiting`; whether there was anything."""
-        now = time.monotonic()
+    def _begin(self, waiting: list[_Task[U]], lacks: Callable[[U], Sequence[U]], now: float) -> bool:
+        """Give idle workers what is ready by `now`, and take it from `waiting`; whether there was anything."""
         ready = (task for task in waiting if task.not_before <= now and not lacks(task.unit))
         several = (
             self._num_workers > 1 and not self._busy
@@ -213,10 +215,10 @@ class Pool(Generic[U]):
 
     def _next_event(self, waiting: Sequence[_Task[U]]) -> Worker | None:
         """A busy or starting worker that has something to say; None if it is time to look what is ready."""
-        pauses = _paused(waiting)
+        pauses = _paused(waiting, time.monotonic())
         heard = [*self._busy, *self._starting]
         if not heard:
-            time.sleep(max(0.0, min(pauses)))
+            time.sleep(min(pauses, default=0.0))  # none: its time has just come
             return None
         if not self._busy and not self._idle:
             pauses.append(PATIENCE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 import signal
@@ -109,6 +110,38 @@ def test_what_fails_is_tried_again_by_another_process_and_set_aside_and_the_rest
     assert len(tries(tmp_path, "late")) == len(tries(tmp_path, "refuser")) == 1
     pids = {int(pid) for arm in arms if arm != "needy" for pid in tries(tmp_path, arm)}
     assert not any(psutil.pid_exists(pid) for pid in pids), "none is left, not even as a zombie"
+
+
+def test_what_comes_while_it_is_looked_for_is_no_failure(tmp_path):
+    """A unit is missing when the ready ones are gathered, and there when the failures are told: so may be what another
+    machine does."""
+    asked = list[Unit]()
+
+    def lacks(unit: Unit) -> list[Unit]:
+        asked.append(unit)
+        return [Unit("plain", 1)] if len(asked) == 1 else []
+
+    with working(tmp_path) as workers:
+        assert not workers.run([Unit("plain", 0)], lacks, lambda progress: None, lambda unit: [])
+    assert Store(tmp_path).finished(Unit("plain", 0))
+
+
+def test_time_that_passes_between_two_looks_at_the_clock_is_no_failure(tmp_path, monkeypatch):
+    """Every look at the clock is later by half of the pause before the second try, which so ends between two looks."""
+    looks = itertools.count()
+    monkeypatch.setattr(pool, "time", SimpleNamespace(monotonic=lambda: 0.005 * next(looks), sleep=time.sleep))
+    for attempt in range(8):
+        root = tmp_path / str(attempt)
+        needy = [Unit("needy", seed) for seed in range(3)]
+        with working(root) as workers:
+            failed = workers.run(
+                [Unit("raiser", 0), *needy],
+                lambda unit: [Unit("raiser", 0)] if unit.arm == "needy" else [],
+                lambda progress: None,
+                lambda unit: [],
+            )
+        assert [failure.unit for failure in failed] == [Unit("raiser", 0), *needy]
+        assert failed[1].why == "it needs cells/raiser/seed-0, which is missing"
 
 
 def test_a_worker_has_the_variables_and_the_folder_that_its_driver_has_now(tmp_path, monkeypatch):
