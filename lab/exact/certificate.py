@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from kerf.lab.errors import unknown_name
 from kerf.lab.scenario import Scenarios
+from kerf.lab.statistics.intervals import clopper_pearson
 from kerf.lab.world import Score, World
 
 CONFIDENCE = 0.95
@@ -34,10 +35,7 @@ def lower_bound(successes: int, trials: int, confidence: float = CONFIDENCE) -> 
     Raises:
         ValueError: no trials, or successes outside [0, trials].
     """
-    from scipy import stats  # here: it takes most of a second, and many who load this ask for no bound
-
-    test = stats.binomtest(successes, trials, alternative="greater")
-    return float(test.proportion_ci(confidence, method="exact").low)
+    return clopper_pearson(successes, trials, 1 - confidence)[0]
 
 
 def trials_needed(share: float, confidence: float = CONFIDENCE) -> int:

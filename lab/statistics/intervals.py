@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special  # not scipy.stats: that takes half a second to import, and a quantile is all that is needed
 
 Number = TypeVar("Number", bound=np.generic)
 
@@ -139,12 +139,26 @@ def mean_bounds(
     return np.minimum(low, flipped_low), np.maximum(high, flipped_high)
 
 
+def clopper_pearson(successes: int, trials: int, tail: float) -> tuple[float, float]:
+    """The exact binomial bounds of a probability (Clopper and Pearson 1934), each missed with probability <= `tail`.
+
+    Raises:
+        ValueError: no trials, or successes outside [0, trials].
+    """
+    if not (trials >= 1 and 0 <= successes <= trials):
+        raise ValueError(f"expected 0 <= successes <= trials and 1 <= trials, got {successes} of {trials}")
+    failures = trials - successes
+    low = special.betaincinv(successes, failures + 1, tail) if successes else 0.0
+    high = special.betaincinv(successes + 1, failures, 1 - tail) if failures else 1.0
+    return float(low), float(high)
+
+
 def _transformed_t(samples: NDArray[np.float64], confidence: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Hall's interval: with T the error of the mean in standard deviations and g the skewness of the sample,
     T + g T^2 / 3 + g^2 T^3 / 27 + g / (6 S) is close to Student's t / sqrt(S), and is solved for T."""
     num = samples.shape[1]
-    mean, sd, skewness = samples.mean(1), samples.std(1, ddof=1), stats.skew(samples, axis=1)
-    quantile = stats.t.isf((1 - confidence) / 2, num - 1) / math.sqrt(num)
+    mean, sd, skewness = samples.mean(1), samples.std(1, ddof=1), _skewness(samples)
+    quantile = -special.stdtrit(num - 1, (1 - confidence) / 2) / math.sqrt(num)
     symmetric = np.abs(skewness) < 1e-6
     divisor = np.where(symmetric, 1.0, skewness)
 
@@ -153,6 +167,13 @@ def _transformed_t(samples: NDArray[np.float64], confidence: float) -> tuple[NDA
         return np.where(symmetric, t, bent)
 
     return mean - sd * error(quantile), mean - sd * error(-quantile)
+
+
+def _skewness(samples: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Third central moment over the second to the power 3/2, of each row."""
+    centred = samples - samples.mean(1, keepdims=True)
+    second, third = (centred**2).mean(1), (centred**3).mean(1)
+    return np.asarray(third / second**1.5, np.float64)
 
 
 def _not_rejected(

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, stats
+from scipy import optimize, special
 
 from kerf.lab.statistics.intervals import (
     MAX_FLIPS,
@@ -20,6 +20,7 @@ from kerf.lab.statistics.intervals import (
     Interval,
     all_equal,
     all_signs,
+    clopper_pearson,
     finite,
     paired_interval,
     sign_flips,
@@ -94,7 +95,11 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
 def benjamini_hochberg(p_values: ArrayLike) -> NDArray[np.float64]:
     """Benjamini and Hochberg's (1995) adjustment of `(m,)` p values: compare with the false discovery rate."""
     p = _probabilities(p_values)
-    return np.asarray(stats.false_discovery_control(p), np.float64) if len(p) else p
+    largest_first = np.argsort(-p, kind="stable")
+    stepped = np.minimum.accumulate(p[largest_first] * len(p) / np.arange(len(p), 0, -1))
+    adjusted = np.empty_like(p)
+    adjusted[largest_first] = np.minimum(stepped, 1.0)
+    return adjusted
 
 
 def tost_p(differences: ArrayLike, margin: float = 0.05) -> float:
@@ -119,9 +124,8 @@ def tost_p(differences: ArrayLike, margin: float = 0.05) -> float:
         return 1.0
     if all_equal(values):
         return float(0.5 ** len(values)) if abs(values.mean()) < margin else 1.0
-    above = stats.ttest_1samp(values, -margin, alternative="greater").pvalue
-    below = stats.ttest_1samp(values, margin, alternative="less").pvalue
-    return float(max(above, below))
+    error = values.std(ddof=1) / math.sqrt(len(values))
+    return float(special.stdtr(len(values) - 1, (abs(values.mean()) - margin) / error))
 
 
 def detectable_shift(sd: float, num_seeds: int, power: float = 0.8, alpha: float = 0.05) -> float:
@@ -177,11 +181,9 @@ def collapse_probability(scores: ArrayLike, threshold: float, confidence: float 
         ValueError: no scores, or NaN or infinity among them.
     """
     values = finite(scores)
-    test = stats.binomtest(int((values < threshold).sum()), len(values))
-    bounds = test.proportion_ci(confidence, method="exact")
-    return Interval(
-        float(test.statistic), float(bounds.low), float(bounds.high), len(values), reliable=len(values) >= MIN_SEEDS
-    )
+    below = int((values < threshold).sum())
+    low, high = clopper_pearson(below, len(values), (1 - confidence) / 2)
+    return Interval(below / len(values), low, high, len(values), reliable=len(values) >= MIN_SEEDS)
 
 
 def noise_floor(draws: Sequence[ArrayLike]) -> float:
@@ -217,7 +219,9 @@ def performance_profile(scores: ArrayLike, thresholds: ArrayLike) -> NDArray[np.
 
 def iqm(scores: ArrayLike) -> float:
     """Interquartile mean: the mean without the lowest and highest quarter, each rounded down (Agarwal et al. 2021)."""
-    return float(stats.trim_mean(finite(scores), 0.25))
+    ordered = np.sort(finite(scores))
+    cut = len(ordered) // 4
+    return float(ordered[cut : len(ordered) - cut].mean())
 
 
 def _power(standardised: float, num_seeds: int, alpha: float) -> float:
@@ -228,8 +232,8 @@ def _power(standardised: float, num_seeds: int, alpha: float) -> float:
     if standardised == 0:
         return alpha
     freedom = num_seeds - 1
-    critical = stats.t.isf(alpha / 2, freedom)
-    return float(stats.ncf.sf(critical**2, 1, freedom, num_seeds * standardised**2))
+    critical = special.stdtrit(freedom, alpha / 2)
+    return float(1 - special.ncfdtr(1, freedom, num_seeds * standardised**2, critical**2))
 
 
 def _check_power(sd: float, power: float, alpha: float) -> None:

@@ -55,9 +55,16 @@ class Ends:
         return sorted(self.final.columns)
 
     def scores(self, frame: pd.DataFrame, arm: str, metric: str) -> dict[int, float]:
-        """Seed -> score in one of the two frames."""
+        """Seed -> score in `aligned` or `final`, whichever `frame` is."""
         rows, seeds = self._rows[arm]
-        return dict(zip(seeds, frame[metric].to_numpy()[rows].tolist(), strict=True))
+        column = self._columns[frame is self.final, metric]
+        return dict(zip(seeds, column[rows].tolist(), strict=True))
+
+    @cached_property
+    def _columns(self) -> dict[tuple[bool, str], NDArray[np.float64]]:
+        """Whether at the end, metric -> its scores in all rows."""
+        frames = ((False, self.aligned), (True, self.final))
+        return {(end, str(name)): scores.to_numpy() for end, frame in frames for name, scores in frame.items()}
 
     @cached_property
     def _rows(self) -> dict[str, tuple[NDArray[np.int64], list[int]]]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from kerf.lab.metrics import COMPETENCE, Kind, exits_by_strength, of_kind
 from kerf.lab.statistics.effect import Competence, MeasureError
@@ -41,10 +43,10 @@ class Courses:
         Raises:
             MeasureError: either was not measured at every point.
         """
-        pair = self.scores.loc[[arm], [aim, metric]]
-        points, seeds = pair.to_numpy(np.float64), pair.index.get_level_values("seed").to_numpy()
+        rows, seeds = self._rows[arm]
+        points = np.stack([self._columns[name][rows] for name in (aim, metric)], axis=1)
         if np.isnan(points).any():
-            _, seed, iteration = pair.index.tolist()[np.argwhere(np.isnan(points))[0][0]]
+            _, seed, iteration = self.scores.index[rows[np.argwhere(np.isnan(points))[0][0]]]
             raise MeasureError(
                 f"arm {arm!r}, seed {seed}, {metric}: no score at iteration {iteration}: measure it again"
             )
@@ -53,6 +55,18 @@ class Courses:
             forbidden, of_interest = points[seeds == seed].T
             courses[seed] = Course(tuple((forbidden[0] - forbidden).tolist()), tuple(of_interest.tolist()))
         return courses
+
+    @cached_property
+    def _columns(self) -> dict[str, NDArray[np.float64]]:
+        """Metric -> its scores in all rows. A report asks for thousands, and pandas takes long to find one."""
+        return {str(name): column.to_numpy(np.float64) for name, column in self.scores.items()}
+
+    @cached_property
+    def _rows(self) -> dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """Arm -> its rows, and their seeds."""
+        arms, seeds = (self.scores.index.get_level_values(level).to_numpy() for level in ("arm", "seed"))
+        rows = {arm: np.flatnonzero(arms == arm) for arm in self.ends.env_steps}
+        return {arm: (found, seeds[found]) for arm, found in rows.items()}
 
     def match(self, arm: str, against: str, metric: str, seed: int = 0) -> Matched | None:
         """The effect at matched suppression; None where the arms cannot be so compared: one of them is not trained or

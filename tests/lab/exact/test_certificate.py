@@ -30,9 +30,9 @@ def test_at_the_lower_bound_so_many_successes_are_just_too_lucky(
 
 def test_no_success_shows_nothing_and_no_trial_is_refused() -> None:
     assert lower_bound(0, 10) == 0.0
-    with pytest.raises(ValueError, match="n must be"):
+    with pytest.raises(ValueError, match="1 <= trials, got 0 of 0"):
         lower_bound(0, 0)
-    with pytest.raises(ValueError, match="k"):
+    with pytest.raises(ValueError, match="got 11 of 10"):
         lower_bound(11, 10)
 
 

@@ -1,6 +1,8 @@
 """Error rates below are those of the tests themselves; every random input has a fixed seed."""
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -9,6 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import optimize, stats
 
+from kerf.lab.statistics import intervals, tests
+from kerf.lab.statistics.intervals import clopper_pearson
 from kerf.lab.statistics.tests import (
     benjamini_hochberg,
     collapse_probability,
@@ -289,3 +293,32 @@ def test_performance_profile_by_hand():
     assert performance_profile([0.1, 0.5, 0.9, 0.9], [0.0, 0.5, 0.8, 0.9]).tolist() == [1.0, 0.5, 0.5, 0.0]
     with pytest.raises(ValueError, match="expected"):
         performance_profile([], [0.5])
+
+
+@pytest.mark.parametrize("num", [2, 5, 11, 40])
+def test_what_is_written_out_here_agrees_with_scipy_stats(num):
+    """`scipy.stats` takes half a second to import, so the lab asks `scipy.special`; both must say the same."""
+    draws = np.random.default_rng([30, num])
+    values = draws.lognormal(-3.0, 1.0, num)
+    p = draws.uniform(size=num) ** 3
+    p[-1] = p[0]  # a tie
+    error = 1e-12
+
+    assert benjamini_hochberg(p) == pytest.approx(stats.false_discovery_control(p), abs=error)
+    assert iqm(values) == pytest.approx(stats.trim_mean(values, 0.25), abs=error)
+    assert intervals._skewness(values[None]) == pytest.approx(stats.skew(values[None], axis=1), rel=1e-9, abs=error)
+    for margin in (0.01, 0.05, 0.3):
+        above = stats.ttest_1samp(values, -margin, alternative="greater").pvalue
+        below = stats.ttest_1samp(values, margin, alternative="less").pvalue
+        assert tost_p(values, margin) == pytest.approx(max(above, below), abs=error)
+    for successes in range(num + 1):
+        bounds = stats.binomtest(successes, num).proportion_ci(0.95, method="exact")
+        assert clopper_pearson(successes, num, 0.025) == pytest.approx((bounds.low, bounds.high), abs=error)
+    for shift in (0.1, 0.5, 2.0):
+        power = stats.ncf.sf(stats.t.isf(0.025, num - 1) ** 2, 1, num - 1, num * shift**2)
+        assert tests._power(shift, num, 0.05) == pytest.approx(power, abs=1e-9)
+
+
+def test_no_study_is_shown_by_way_of_scipy_stats():
+    program = "import sys, kerf.runs.report, kerf.lab.exact.gate; sys.exit('scipy.stats' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
