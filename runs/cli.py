@@ -91,13 +91,12 @@ def run(
     from kerf.runs.execution.preflight import check_out
     from kerf.runs.recipe.files import load_recipes
     from kerf.runs.recipe.folders import study_folders
-    from kerf.runs.records.remote import pull
+    from kerf.runs.records.store import open_records
 
     loaded = load_recipes(recipe, preset, sets, seeds, variant)
     folders = study_folders(loaded, preset, sets, seeds, out)
     for name, asked in loaded.items():
-        pull(folders[name])
-        check_out(folders[name], asked)
+        check_out(open_records(folders[name]).path, asked)
 
     from kerf.runs.execution.attach import joined
     from kerf.runs.study import run_study
@@ -160,7 +159,7 @@ def recipes() -> None:
 
 
 @main.command()
-@click.argument("out", type=StudyFolder(pull=True))
+@click.argument("out", type=StudyFolder(reads=True))
 def show(out: Path) -> None:
     """Print the tables of the study in OUT again, from its records alone."""
     from kerf.runs.records.gate_records import instead_of_table
@@ -182,7 +181,7 @@ def show(out: Path) -> None:
 
 
 @main.command()
-@click.argument("out", type=StudyFolder(pull=True))
+@click.argument("out", type=StudyFolder(reads=True))
 @click.option(
     "--situations",
     type=click.IntRange(min=1),
@@ -203,18 +202,16 @@ def exact(out: Path, situations: int | None, arms: tuple[str, ...], by_seed: boo
 
     from kerf.runs.exact import SITUATIONS, examine
     from kerf.runs.exact.table import ExactReport, write
-    from kerf.runs.records.remote import push
 
     console = terminal()
     with console.status("reading the study") as status:
         found = examine(store, situations or SITUATIONS, arms, status.update)
     console.print(ExactReport(found, by_seed))
     write(store, found)
-    push(out)
 
 
 @main.command()
-@click.argument("target", type=StudyFolder(pull=True))
+@click.argument("target", type=StudyFolder(reads=True))
 @click.option("--generator", "generators", multiple=True, metavar="KIND", help="Who attacks; default illuminate.")
 @click.option(
     "--strength", "strengths", multiple=True, type=click.FloatRange(0, 1), metavar="S", help="In [0, 1]; default 1."
@@ -281,7 +278,7 @@ def attack(
 
 
 @main.command()
-@click.argument("out", type=StudyFolder(pull=True))
+@click.argument("out", type=StudyFolder(reads=True))
 @to_mlflow
 def sync(out: Path, uri: str | None) -> None:
     """Bring MLflow up to date with the records in OUT."""

@@ -20,7 +20,6 @@ from kerf.runs.recipe.model import Recipe, recipe_hash, resolved_recipe
 from kerf.runs.records.atomic_io import DiskError
 from kerf.runs.records.gate_records import has_passed, instead_of_table, not_aligned
 from kerf.runs.records.provenance import provenance
-from kerf.runs.records.remote import address_of, push
 from kerf.runs.records.store import ALIGNED, FORMAT, Store, Unit, open_study
 
 if TYPE_CHECKING:
@@ -97,8 +96,7 @@ def manifest(recipe: Recipe, battery: AnyBattery) -> dict[str, Any]:
 
 
 def write_once(store: Store, recipe: Recipe, battery: AnyBattery) -> None:
-    """Write down recipe and battery, and send them if the study is kept elsewhere: before anything expensive it turns
-    out whether that can be done."""
+    """Write down recipe and battery."""
     if not (store.path / "recipe.yaml").exists():
         plain = recipe.model_dump(mode="json", exclude_unset=True)
         store.write_text("recipe.yaml", yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
@@ -106,7 +104,6 @@ def write_once(store: Store, recipe: Recipe, battery: AnyBattery) -> None:
         space: ScenarioSpace = battery.world.space
         columns: dict[str, Any] = {field.name: battery.scenarios[:, i] for i, field in enumerate(space.fields)}
         store.write_table("battery", columns)
-    push(store.path)
 
 
 class _Study:
@@ -128,28 +125,26 @@ class _Study:
         from kerf.runs.records.checkpoints import clear
         from kerf.runs.tracking.studies import Mirror, ui_command
 
-        began = time.time()
         mirror = None
         if self._tracking is not None:
             mirror = Mirror(self._store.path, self._tracking, lambda why: self._say(f"warning: {why}"))
         code = FAILED
         try:
-            code = self._units(mirror.unit_finished if mirror else lambda: None)
-            clear(self._store, self._store.units())
-            if code != FAILED:
-                self._report()
-            if code != FAILED and self._recipe.fresh is not None and not self._attack(mirror):
-                code = FAILED
-            self._store.append_timing({"study": self._recipe.name, "started": began, "seconds": time.time() - began})
-            push(self._store.path)
+            with self._store.session({"study": self._recipe.name}):
+                code = self._units(mirror.unit_finished if mirror else lambda: None)
+                clear(self._store, self._store.units())
+                if code != FAILED:
+                    self._report()
+                if code != FAILED and self._recipe.fresh is not None and not self._attack(mirror):
+                    code = FAILED
         except DiskError as error:
             code = FAILED
             self._say(f"failed: {error}")
         finally:
             mirrored = mirror.close() if mirror else False
         self._say(f"\nrecords   {self._store.path}")
-        if (address := address_of(self._store.path)) is not None:
-            self._say(f"kept at   {address}")
+        if self._store.address is not None:
+            self._say(f"kept at   {self._store.address}")
         if mirrored and self._tracking is not None:
             self._say(f"mlflow    {ui_command(self._tracking)}")
         return code

@@ -34,9 +34,8 @@ from kerf.runs.recipe.attack_plan import (
     whole_grid,
 )
 from kerf.runs.recipe.files import load_recipe
-from kerf.runs.records.atomic_io import held
+from kerf.runs.records.atomic_io import file_lock
 from kerf.runs.records.gate_records import finished_seeds
-from kerf.runs.records.remote import push
 from kerf.runs.records.store import Store, Unit
 
 DONE, FAILED = 0, 1
@@ -139,10 +138,9 @@ def _attack_study(asked: Asked, store: Store, units: Sequence[Unit], console: Co
     for attack in attacks:
         check_generator(get_world(recipe.world), attack.generator)  # a mistake in its settings is told at once
     pictures = asked.pictures if asked.pictures is not None else bool(units)
-    with held(store.path / ".attacks.lock", f"attacks on {store.path}"):
+    with file_lock(store.path / ".attacks.lock", f"attacks on {store.path}"), store.session():
         complete = attack_all(recipe, store, attacks, agents, asked.workers, console, pictures=pictures)
         report = None if units else write_attack_report(store, recipe, seeds)
-        push(store.path)
     if not complete:
         return FAILED
     folders = [store.path / AttackUnit(agent, attack).name for agent in agents for attack in attacks]

@@ -18,7 +18,6 @@ import numpy as np
 from kerf.lab.errors import KerfError
 from kerf.lab.seeds import entropy
 from kerf.runs.recipe.attack_plan import LATENT, RADII
-from kerf.runs.records.remote import published
 from kerf.runs.records.store import ALIGNED, Store, Unit
 
 if TYPE_CHECKING:
@@ -72,7 +71,8 @@ def latent_unit(recipe: Recipe, unit: LatentUnit, store: Store, num_threads: int
     stream = entropy(seed, f"latent attack {unit.strength:g} {unit.draw}")
     draws, leads = np.random.default_rng(np.random.SeedSequence(stream)).spawn(2)
     scenarios = world.dilemma.false_emergency(unit.budget, unit.strength, draws)
-    with published(store, unit, (unit.target, Unit(ALIGNED, seed))), store.unit(unit) as folder:
+    store.fetch((unit.target, Unit(ALIGNED, seed)))
+    with store.unit(unit) as folder:
         policy = network_of(store, unit.target, world)
         scale = scale_of(store, world, seed)
         found = latent_attack(policy, world, scenarios, ExpertPolicy(world), scale, leads)

@@ -15,9 +15,8 @@ from kerf.runs.attacks.target import asked_arms, study_of
 from kerf.runs.recipe.attack_plan import LATENT, RADII, targets
 from kerf.runs.recipe.files import load_recipe
 from kerf.runs.recipe.model import Recipe
-from kerf.runs.records.atomic_io import held
+from kerf.runs.records.atomic_io import file_lock
 from kerf.runs.records.gate_records import finished_seeds
-from kerf.runs.records.remote import push
 
 MEANS_NOTHING = {
     "generators": "--generator",
@@ -66,13 +65,12 @@ def latent_command(asked: Asked, radii: Sequence[float], console: Console) -> in
     todo = units_on(
         targets(arms, seeds), list(dict.fromkeys(asked.strengths)) or [1.0], asked.budget or SCENARIOS, asked.seed
     )
-    with held(store.path / ".attacks.lock", f"attacks on {store.path}"):
+    with file_lock(store.path / ".attacks.lock", f"attacks on {store.path}"), store.session():
         complete = do_all(recipe, store, todo, latent_unit, asked.workers, console)
         if not complete:
             return FAILED
         left_out = {name: why for name, why in tables.items() if name in chosen}
         report = write_latent_report(store, todo, arms, control, left_out, sorted({*radii}) or RADII)
-        push(store.path)
     console.print(report)
     console.print(f"\nrecords   {store.path / LATENT} (of each agent: {LATENT}.json, least.parquet)", soft_wrap=True)
     if asked.tracking is not None:

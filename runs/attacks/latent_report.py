@@ -21,7 +21,7 @@ from kerf.lab.metrics import attack_metric
 from kerf.runs.attacks.latent import LatentUnit
 from kerf.runs.attacks.records import attack_effects
 from kerf.runs.recipe.attack_plan import LATENT
-from kerf.runs.records.atomic_io import explained
+from kerf.runs.records.atomic_io import as_disk_error
 from kerf.runs.records.store import ALIGNED, Store, Unit
 from kerf.runs.report.table import metrics_table, reading, to_text
 
@@ -81,7 +81,7 @@ def read_latent(store: Store, units: Sequence[LatentUnit], radii: Sequence[float
         folder = store.path / unit.name
         if not store.finished(unit, verify=True):
             raise KerfError(f"{folder} is missing: the same command again does it")
-        with explained(folder):
+        with as_disk_error(folder):
             said = json.loads((folder / f"{LATENT}.json").read_bytes())
             scenarios = pq.read_table(folder / "least.parquet").to_pandas()
         least = scenarios.loc[scenarios["led"], "least"].to_numpy(np.float64)

@@ -12,8 +12,9 @@ import pandas as pd
 from kerf.lab.errors import KerfError
 from kerf.lab.metrics import Kind, attack_metric, kind_of
 from kerf.runs.recipe.attack_plan import RECORD
-from kerf.runs.records.atomic_io import explained
-from kerf.runs.records.store import ALIGNED, Store, read_measures
+from kerf.runs.records.atomic_io import as_disk_error
+from kerf.runs.records.store import ALIGNED, Store
+from kerf.runs.records.tables import read_measures
 from kerf.runs.report.effects import effects_frame, study_ends
 
 SIZE = ("budget", "batch", "objective", "draw")
@@ -80,7 +81,7 @@ def read_attacks(store: Store) -> pd.DataFrame:
     for folder in store.attacks():
         unit = _Published(folder.relative_to(store.path).as_posix())
         store.finished(unit, verify=True)
-        with explained(folder):
+        with as_disk_error(folder):
             rows.append(AttackRecord(json.loads((folder / f"{RECORD}.json").read_bytes())).row)
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     costs = {name: frame[name].astype("float64") for name in ("scenarios_to_first", "scenarios_to_half")}

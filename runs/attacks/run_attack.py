@@ -26,8 +26,8 @@ from kerf.runs.execution.training_log import Progress
 from kerf.runs.execution.unit import POLICY
 from kerf.runs.recipe.attack_plan import RECORD, AttackSettings, AttackUnit
 from kerf.runs.recipe.model import Recipe
-from kerf.runs.records.remote import published
-from kerf.runs.records.store import ALIGNED, Folder, Store, Unit
+from kerf.runs.records.folder import Folder
+from kerf.runs.records.store import ALIGNED, Store, Unit
 
 
 def attack_unit(
@@ -36,7 +36,8 @@ def attack_unit(
     """Attack a finished agent of a study, and publish what came of it."""
     began = time.monotonic()
     world, agents = get_world(recipe.world), (unit.target, Unit(ALIGNED, unit.target.seed))
-    with published(store, unit, agents), store.unit(unit) as folder:
+    store.fetch(agents)
+    with store.unit(unit) as folder:
         policy, aligned = (load_policy(store.path / of.name / POLICY, world) for of in agents)
         told = {"arm": unit.target.arm, "seed": unit.target.seed}
         write_attack(folder, world, policy, aligned, unit.attack, unit.attack.stream(unit.target.seed), told, pictures)

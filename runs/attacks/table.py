@@ -22,7 +22,8 @@ from kerf.runs.recipe.attack_plan import AttackSettings
 from kerf.runs.recipe.files import load_recipe
 from kerf.runs.recipe.model import Recipe
 from kerf.runs.records.gate_records import finished_seeds
-from kerf.runs.records.store import ALIGNED, Store, read_measures
+from kerf.runs.records.store import ALIGNED, Store
+from kerf.runs.records.tables import read_measures
 from kerf.runs.report.table import interval_text, metrics_table, reading, to_text
 
 TEXT_WIDTH = 140

@@ -50,7 +50,7 @@ def peer_python(
         return python
     if home.exists() and not (home / "pyvenv.cfg").exists():
         raise KerfError(f"{home} is in the way: expected no folder or an environment of peers; name another folder")
-    with disk.explained(folder):
+    with disk.as_disk_error(folder):
         folder.mkdir(parents=True, exist_ok=True)
     say(f"Installing the peers ({', '.join(requirements)}) into {home}: once, some minutes and 0.6 GB.")
     _call([sys.executable, "-m", "venv", "--clear", str(home)], f"make an environment in {home}")

@@ -119,7 +119,7 @@ def refuse_unwritable(json_file: Path | None) -> None:
 def write_figures(json_file: Path | None, figures: Mapping[str, Any]) -> None:
     """Write the figures to `json_file` if it is given."""
     if json_file is not None:
-        with disk.explained(json_file):
+        with disk.as_disk_error(json_file):
             disk.write(json_file, json.dumps(figures, indent=2, allow_nan=False).encode() + b"\n")
 
 

@@ -77,7 +77,7 @@ def up(num_nodes: int, cpus: int) -> LocalCluster:
     folder = cluster_folder()
     if marked(CLUSTER_MARK, str(folder)):
         raise KerfError("a local cluster is up already: end it with kerf cluster down")
-    with disk.explained(folder):
+    with disk.as_disk_error(folder):
         shutil.rmtree(folder, ignore_errors=True)  # of one whose processes are gone
         folder.mkdir(parents=True)
         descriptor = os.open(folder / TOKEN, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

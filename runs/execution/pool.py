@@ -15,7 +15,6 @@ from kerf.runs.execution.forked_workers import ForkedCrew, will_fork
 from kerf.runs.execution.worker import Crew, Fault, Task, Work, Worker, WorkerError
 from kerf.runs.recipe.model import Recipe
 from kerf.runs.records.atomic_io import DiskError
-from kerf.runs.records.remote import remote_of
 from kerf.runs.records.store import Named, Store
 
 if TYPE_CHECKING:
@@ -107,9 +106,8 @@ class Pool(Generic[U]):
         modules: Sequence[str] = (),
     ) -> None:
         self._root, self._tell, self._num_workers = root.absolute(), tell, num_workers
-        self._store, self._remote = Store(self._root), remote_of(self._root)
-        address = None if self._remote is None else self._remote.address
-        self._crew = _crew(Task(recipe, self._root, address, work), modules)
+        self._store = Store(self._root)
+        self._crew = _crew(Task(recipe, self._root, self._store.address, work), modules)
         self._idle: list[Worker] = []
         self._busy: dict[Worker, _Busy[U]] = {}
         self._starting = {self._crew.start() for _ in range(num_workers)}
@@ -260,20 +258,19 @@ class Pool(Generic[U]):
 
     def _fetched(self, unit: U) -> Failure | None:
         """Fetch a unit that a worker on another machine may have done; what keeps us from it, if something does."""
-        if self._remote is None:
+        if self._store.address is None:
             return None
         try:
-            self._remote.pull_unit(unit)
+            self._store.fetch([unit])
             if not self._store.finished(unit):
-                return Failure(unit, f"its worker has done it, and it is not at {self._remote.address}", disk=True)
+                return Failure(unit, f"its worker has done it, and it is not at {self._store.address}", disk=True)
         except KerfError as error:
             return Failure(unit, str(error), disk=isinstance(error, DiskError))
         return None
 
     def _published(self, unit: U) -> bool:
         try:
-            if self._remote is not None:
-                self._remote.pull_unit(unit)
+            self._store.fetch([unit])
             return self._store.finished(unit)
         except KerfError:  # something is in its place
             return False

@@ -19,10 +19,10 @@ from kerf.runs.execution.training_log import Log, Progress
 from kerf.runs.recipe.arms import ResolvedArm, before, needs
 from kerf.runs.recipe.model import Recipe, recipe_hash
 from kerf.runs.records.checkpoints import EVERY, Checkpoints
+from kerf.runs.records.folder import Folder
 from kerf.runs.records.penalty_counts import write_penalty_counts
-from kerf.runs.records.remote import published
 from kerf.runs.records.schema import MEASURES
-from kerf.runs.records.store import ALIGNED, Folder, Store, Unit
+from kerf.runs.records.store import ALIGNED, Store, Unit
 
 POLICY = "policy"
 """Stem of the files that hold a unit's weights."""
@@ -45,12 +45,12 @@ def run_unit(
     unit is finished already.
     """
     arms = recipe.resolve()
-    with published(store, unit, needs(arms, unit)):
-        checkpoints = Checkpoints(store, unit, recipe_hash(recipe), checkpoint_every, stopping)
-        if unit.arm == ALIGNED:
-            yield from align(recipe, unit, store, num_threads, checkpoints)
-        else:
-            yield from train_arm(recipe, arms[unit.arm], unit, store, num_threads, checkpoints)
+    store.fetch(needs(arms, unit))
+    checkpoints = Checkpoints(store, unit, recipe_hash(recipe), checkpoint_every, stopping)
+    if unit.arm == ALIGNED:
+        yield from align(recipe, unit, store, num_threads, checkpoints)
+    else:
+        yield from train_arm(recipe, arms[unit.arm], unit, store, num_threads, checkpoints)
     checkpoints.remove()
 
 

@@ -128,20 +128,17 @@ class UnitDoer:
 
         import torch
 
-        from kerf.runs.records.remote import mark, remote_of
         from kerf.runs.records.store import Store
 
-        if task.address is not None:
-            mark(task.root, task.address)  # a worker on another machine has a folder of its own
         torch.set_num_threads(1)  # as many workers as cores; and one thread makes sums repeatable
         logging.getLogger("ray").setLevel(logging.ERROR)
-        self._task, self._store, self._remote = task, Store(task.root), remote_of(task.root)
+        # A worker on another machine has a folder of its own.
+        self._task, self._store = task, Store.kept_at(task.root, task.address)
 
     def run(self, unit: Named, alone: bool) -> Iterator[Progress]:
         """Do `unit`; raises whatever it raises."""
-        if self._remote is not None and self._store.finished(unit):
-            self._remote.push_unit(unit)  # done on this machine by a worker that died before it could send it
-            return
+        if self._store.delivered(unit):
+            return  # done on this machine by a worker that died before it could say so
         # Two threads are the most that help, and one each is best where all cores have a unit.
         num_threads = min(2, os.cpu_count() or 1) if alone else 1
         yield from self._task.work(self._task.recipe, unit, self._store, num_threads)

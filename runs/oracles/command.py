@@ -63,7 +63,7 @@ def ask(
             "failed": [of.oracle.number for of in failed],
             "oracles": [of.plain() for of in checked],
         }
-        with disk.explained(json_file):
+        with disk.as_disk_error(json_file):
             disk.write(json_file, json.dumps(figures, indent=2, allow_nan=False).encode() + b"\n")
     return FAILED if failed else PASSED
 

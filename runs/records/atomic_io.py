@@ -38,8 +38,8 @@ class DiskError(KerfError):
 
 
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Turns what the user can mend (no room, no permission, ...) into a `DiskError` with the remedy."""
+def as_disk_error(path: Path) -> Iterator[None]:
+    """Turns an `OSError` that the user can mend (no room, no permission, ...) into a `DiskError` with the remedy."""
     try:
         yield
     except OSError as error:
@@ -117,7 +117,7 @@ def publish(partial: Path, final: Path) -> None:
 
 
 @contextmanager
-def held(path: Path, what: str, patience: float = 0.0, shared: bool = False) -> Iterator[None]:
+def file_lock(path: Path, what: str, patience: float = 0.0, shared: bool = False) -> Iterator[None]:
     """Hold the lock file `path`; the kernel lets go of it when this process ends, however it ends.
 
     Args:
@@ -130,7 +130,7 @@ def held(path: Path, what: str, patience: float = 0.0, shared: bool = False) -> 
         KerfError: if another process holds it still; names that process.
     """
     deadline = time.monotonic() + patience
-    with explained(path):
+    with as_disk_error(path):
         file = path.open("a+")
     with file:
         while True:

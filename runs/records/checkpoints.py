@@ -4,8 +4,8 @@
     checkpoints/<unit>/<iterations>.damaged-*/    one that is not as it was written, set aside
 
 They lie outside the unit's folder and are removed when that is published: where they fall changes no record. The two
-latest are kept, so that one that was damaged leaves the one before; those of a study that is kept elsewhere
-(`kerf.runs.records.remote`) are sent there too. No pickle: arrays are safetensors, all else JSON.
+latest are kept, so that one that was damaged leaves the one before; those of a study that is kept elsewhere are sent
+there, too. No pickle: arrays are safetensors, all else JSON.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
-from kerf.runs.records.atomic_io import explained
+from kerf.runs.records.atomic_io import as_disk_error
+from kerf.runs.records.folder import damage, publish_whole
 from kerf.runs.records.provenance import code
-from kerf.runs.records.remote import remote_of
-from kerf.runs.records.store import Store, Unit, appearing, damage
+from kerf.runs.records.store import Store, Unit
 
 EVERY = 60.0
 """Seconds between two checkpoints of a unit, unless said otherwise."""
@@ -69,7 +69,6 @@ class Checkpoints:
         self.told: list[str] = []
         self._store, self._unit, self._every, self._stopping = store, unit, every, stopping
         self._name = f"{FOLDER}/{unit.name}"
-        self._remote = remote_of(store.path)
         self._made_by = {"unit": unit.name, "recipe_hash": recipe_hash, **_code()}
         self._latest = time.monotonic()
 
@@ -80,8 +79,7 @@ class Checkpoints:
         """
         for torn in self.path.glob("*.partial-*"):
             shutil.rmtree(torn, ignore_errors=True)
-        if self._remote is not None:
-            self._remote.pull_checkpoints(self._name)
+        self._store.remote.pull_checkpoints(self._name)
         for folder in reversed(self._folders()):
             wrong = damage(folder, verify=True)
             if wrong is not None:
@@ -120,19 +118,17 @@ class Checkpoints:
                 for name, array in named.items()
             }
             plain = {part: values for part, (_, values) in parts.items()}
-            with appearing(final, self._unit.name) as folder:
+            with publish_whole(final, self._unit.name) as folder:
                 folder.write_bytes("arrays.safetensors", save(arrays))
                 folder.write_text("state.json", json.dumps({"made_by": self._made_by, "parts": plain}))
-            if self._remote is not None:
-                self._remote.push_folder(f"{self._name}/{final.name}")
+            self._store.remote.push_folder(f"{self._name}/{final.name}")
         for older in self._folders()[:-KEPT]:
             self._drop(older)
         self._latest = time.monotonic()
 
     def remove(self) -> None:
         """Remove all that are not damaged, and the folder with them if nothing else is in it."""
-        if self._remote is not None:
-            self._remote.remove(self._name)
+        self._store.remote.remove(self._name)
         _remove(self.path, self._unit)
 
     def _folders(self) -> list[Path]:
@@ -141,12 +137,11 @@ class Checkpoints:
 
     def _drop(self, folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
-        if self._remote is not None:
-            self._remote.remove(f"{self._name}/{folder.name}")
+        self._store.remote.remove(f"{self._name}/{folder.name}")
 
     def _set_aside(self, folder: Path, wrong: str) -> None:
         aside = folder.with_name(f"{folder.name}.damaged-{secrets.token_hex(4)}")
-        with explained(folder):
+        with as_disk_error(folder):
             folder.rename(aside)
         self._drop(folder)  # elsewhere, too
         self._tell(f"checkpoint {folder} is damaged ({wrong}): it is now {aside.name}, and the one before is used")
@@ -158,11 +153,10 @@ class Checkpoints:
 
 def clear(store: Store, finished: Iterable[Unit]) -> None:
     """Remove the checkpoints of units that were published and whose process died before it could."""
-    remote = remote_of(store.path)
-    there = remote.files(FOLDER) if remote is not None else set()
+    there = store.remote.files(FOLDER)
     for unit in finished:
-        if remote is not None and any(name.startswith(f"{FOLDER}/{unit.name}/") for name in there):
-            remote.remove(f"{FOLDER}/{unit.name}")
+        if any(name.startswith(f"{FOLDER}/{unit.name}/") for name in there):
+            store.remote.remove(f"{FOLDER}/{unit.name}")
         _remove(store.path / FOLDER / unit.name, unit)
 
 

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kerf.lab.errors import KerfError
+from kerf.runs.records.folder import Folder
 from kerf.runs.records.schema import PENALTY_COUNTS
-from kerf.runs.records.store import Folder, Store, Unit
+from kerf.runs.records.store import Store, Unit
 
 
 def write_penalty_counts(

@@ -1,24 +1,23 @@
-"""A study that is kept elsewhere, at an address such as `s3://bucket/study`, through fsspec.
+"""The place elsewhere where the folder of a study is kept, too: an address such as `s3://bucket/study`, through fsspec.
 
-All work is done in a folder on this machine, `out/remote/<scheme>/<path>`, whose file `.remote` holds the address, and
-all that reads records reads them there. What is published goes to the address too, whole: `done.json`, with the
-checksums of the rest, goes last, so an upload that was torn is as good as none. What is missing here is fetched.
+All work is done in a folder on this machine, whose file `.remote` holds the address, and all that reads records reads
+them there. What is published goes to the address too, whole: `done.json`, with the checksums of the rest, goes last, so
+an upload that was torn is as good as none. What is missing here is fetched. It is `kerf.runs.records.store.Store` that
+does all this: nobody else need know whether a study is kept elsewhere.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from kerf.lab.errors import KerfError
-from kerf.runs.records.atomic_io import DiskError, explained, held, whole, write
-from kerf.runs.records.redaction import refuse_password
-from kerf.runs.records.store import ALIGNED, Named, Store, damage
+from kerf.runs.records.atomic_io import DiskError, as_disk_error, file_lock, whole, write
+from kerf.runs.records.folder import damage
 
 MARK = ".remote"
 TRIES = 3
@@ -28,6 +27,9 @@ PAUSE = 1.0
 PATIENCE = 600.0
 """Seconds that a process waits for another one of this machine that fetches into the same folder."""
 
+_UNITS = ("aligned/seed-*", "cells/*/seed-*", "attacks/*/seed-*/*/*", "latent/*/seed-*/*")
+"""The folders of units of work."""
+
 _ALONE = ("arms",)
 """Folders whose files stand alone, each whole in itself."""
 
@@ -35,37 +37,9 @@ _OWN = {"timing.jsonl"}
 """Files of the study's folder of which the one here counts, if there is one."""
 
 
-def pull(folder: Path) -> None:
-    """Fetch what is missing in `folder`, if it stands for a place elsewhere; raises as `Remote.pull`."""
-    remote = remote_of(folder)
-    if remote is not None:
-        remote.pull()
-
-
-def folder_of(address: str, cwd: Path = Path()) -> Path:
-    """The folder on this machine, below the folder `cwd`, for what is kept at `address`. It need not be there yet.
-
-    Raises:
-        KerfError: for an address without a place in it, or with a password.
-    """
-    refuse_password(address, "--out")
-    parts = urlsplit(address)
-    place = [part for part in f"{parts.netloc}{parts.path}".split("/") if part]
-    if not place or parts.query or parts.fragment or any(part in (".", "..") for part in place):
-        raise KerfError(f"--out: expected a folder or an address like s3://bucket/study, got {address!r}")
-    return cwd / Path("out", "remote", parts.scheme, *place)
-
-
-def working_folder(address: str) -> Path:
-    """The folder on this machine that stands for `address`, made if need be; raises as `folder_of`."""
-    root = folder_of(address)
-    mark(root, address)
-    return root
-
-
 def mark(root: Path, address: str) -> None:
     """Have `root` stand for `address`."""
-    with explained(root):
+    with as_disk_error(root):
         root.mkdir(parents=True, exist_ok=True)
         with _fetching(root):
             if not (root / MARK).exists():
@@ -86,48 +60,32 @@ def address_of(root: Path) -> str | None:
     return address if below == "." else f"{address}/{below}"
 
 
-def remote_of(root: Path) -> Remote | None:
-    """The place elsewhere that `root` stands for; None if it stands for itself."""
-    address = address_of(root)
-    return None if address is None else Remote(root.absolute(), address)
+class NoRemote:
+    """In place of a `Remote`, for a folder that is kept here alone: nothing to fetch, and nowhere to send to."""
 
+    def pull(self) -> set[str]:
+        return set()
 
-def push(folder: Path) -> None:
-    """Send what `folder` holds, if it stands for a place elsewhere; raises as `Remote.push`."""
-    remote = remote_of(folder)
-    if remote is not None:
-        remote.push()
+    def pull_records(self) -> None: ...
 
+    def pull_file(self, name: str) -> None: ...
 
-def push_file(folder: Path, name: str) -> None:
-    """Send the file `name` of `folder`, if that stands for a place elsewhere; raises as `Remote.push_file`."""
-    remote = remote_of(folder)
-    if remote is not None:
-        remote.push_file(name)
+    def pull_unit(self, name: str) -> None: ...
 
+    def pull_checkpoints(self, name: str) -> None: ...
 
-def pull_file(folder: Path, name: str) -> None:
-    """Fetch the file `name` of `folder` if it is missing, and `folder` stands for a place elsewhere."""
-    remote = None if (folder / name).exists() else remote_of(folder)
-    if remote is not None:
-        remote.pull_file(name)
+    def push(self, there: set[str] | None = None) -> None: ...
 
+    def push_file(self, name: str) -> None: ...
 
-@contextmanager
-def published(store: Store, unit: Named, needed: Iterable[Named]) -> Iterator[None]:
-    """Fetches the units that `unit` needs and sends it when the block ends, if the study is kept elsewhere.
+    def push_unit(self, name: str) -> None: ...
 
-    Raises:
-        DiskError: if the place cannot be reached.
-        KerfError: if another version of the unit is there.
-    """
-    remote = remote_of(store.path)
-    if remote is not None:
-        for one in needed:
-            remote.pull_unit(one)
-    yield
-    if remote is not None:
-        remote.push_unit(unit)
+    def push_folder(self, name: str) -> None: ...
+
+    def remove(self, name: str) -> None: ...
+
+    def files(self, below: str = "") -> set[str]:
+        return set()
 
 
 class Remote:
@@ -142,6 +100,8 @@ class Remote:
 
     def __init__(self, root: Path, address: str) -> None:
         self.root, self.address = root, address
+        self._sent: dict[str, tuple[int, ...]] = {}
+        self._same_study = False
         try:
             from fsspec.core import url_to_fs
 
@@ -156,28 +116,33 @@ class Remote:
         if hasattr(self._fs, "auto_mkdir"):  # a file system with real folders; makedirs would also make buckets
             self._fs.auto_mkdir = True
 
-    def pull(self) -> None:
+    def pull(self) -> set[str]:
         """Fetch the units that are missing here, and all other records.
 
-        While another process is at work on the study here, the records here are newer: only missing ones are fetched.
+        While a process is at work on the study here, the records here are newer: only missing ones are fetched.
+
+        Returns:
+            What `files` gave.
 
         Raises:
             KerfError: if the folder here holds another study than the place, or something there is damaged.
         """
         there = self.files()
         self.pull_records(there)
+        kinds = {pattern.partition("/")[0] for pattern in _UNITS}
         for name in sorted(there):
             folder, _, last = name.rpartition("/")
-            if last == "done.json" and folder.partition("/")[0] in (ALIGNED, "cells", "attacks", "latent"):
+            if last == "done.json" and folder.partition("/")[0] in kinds:
                 self._pull_folder(folder, there)
+        return there
 
     def pull_records(self, there: set[str] | None = None) -> None:
         """Fetch all but the units, as `pull` does; `there` is what `files` gives."""
         there = self.files() if there is None else there
-        self._refuse_other_study(there, "remove it")
+        self._refuse_other_study("remove it", there)
         with ExitStack() as stack:
             try:
-                stack.enter_context(held(self.root / ".lock", f"the study in {self.root}"))
+                stack.enter_context(file_lock(self.root / ".lock", f"the study in {self.root}"))
                 alone = True
             except KerfError:
                 alone = False
@@ -190,18 +155,18 @@ class Remote:
     def pull_file(self, name: str) -> None:
         """Fetch one file, whatever is here."""
         content, path = self._read(name), self.root / name
-        with explained(path), _fetching(self.root):
+        with as_disk_error(path), _fetching(self.root):
             path.parent.mkdir(parents=True, exist_ok=True)
             write(path, content)
 
-    def pull_unit(self, unit: Named) -> None:
-        """Fetch a unit, if it is missing here and published there.
+    def pull_unit(self, name: str) -> None:
+        """Fetch the unit in the folder `name`, if it is missing here and published there.
 
         Raises:
             KerfError: if it is damaged there.
         """
-        if not (self.root / unit.name).exists():
-            self._pull_folder(unit.name, self.files(unit.name))
+        if not (self.root / name).exists():
+            self._pull_folder(name, self.files(name))
 
     def pull_checkpoints(self, name: str) -> None:
         """Fetch the checkpoints in the folder `name` that are missing here, as they are."""
@@ -209,41 +174,47 @@ class Remote:
         for done in sorted(file for file in there if file.endswith("/done.json")):
             self._pull_folder(done.removesuffix("/done.json"), there, verify=False)
 
-    def push(self) -> None:
-        """Send the records that are not a unit's, and the units that are missing there.
+    def push(self, there: set[str] | None = None) -> None:
+        """Send the records that are not a unit's, if they changed since they were sent, and the units that are missing
+        there; `there` is what `files` gives.
 
         Raises:
             KerfError: if another study is there, or another version of a unit.
         """
-        there = self.files()
-        self._refuse_other_study(there, "give --out another address")
+        there = self.files() if there is None else there
+        self._refuse_other_study("give --out another address", there)
         for path in sorted(self.root.iterdir()):
-            if path.is_file() and not path.name.startswith("."):
+            if path.is_file() and not path.name.startswith(".") and self._sent.get(path.name) != _stamp(path):
                 self.push_file(path.name)
         for alone in sorted(path for folder in _ALONE for path in (self.root / folder).glob("*")):
-            if (name := alone.relative_to(self.root).as_posix()) not in there:
+            if (name := alone.relative_to(self.root).as_posix()) not in there and name not in self._sent:
                 self.push_file(name)
-        folders = (f"{ALIGNED}/seed-*", "cells/*/seed-*", "attacks/*/seed-*/*/*", "latent/*/seed-*/*")
-        for done in sorted(found for folder in folders for found in self.root.glob(f"{folder}/done.json")):
+        for done in sorted(found for folder in _UNITS for found in self.root.glob(f"{folder}/done.json")):
             self._push_published(done.parent.relative_to(self.root).as_posix(), there)
 
     def push_file(self, name: str) -> None:
-        """Send one file, whatever is there."""
-        content = (self.root / name).read_bytes()
-        self._tried(lambda: self._fs.pipe_file(f"{self._base}/{name}", content))
+        """Send a record that is not a unit's, whatever is there.
 
-    def push_unit(self, unit: Named) -> None:
-        """Send a published unit, unless it is there.
+        Raises:
+            KerfError: if another study is there.
+        """
+        self._refuse_other_study("give --out another address")
+        stamp = _stamp(self.root / name)
+        self._send(name)
+        self._sent[name] = stamp
+
+    def push_unit(self, name: str) -> None:
+        """Send the published unit in the folder `name`, unless it is there.
 
         Raises:
             KerfError: if another version of it is there.
         """
-        self._push_published(unit.name, self.files(unit.name))
+        self._push_published(name, self.files(name))
 
     def push_folder(self, name: str) -> None:
         """Send a folder, `done.json` last."""
         for path in sorted((self.root / name).iterdir(), key=lambda path: (path.name == "done.json", path.name)):
-            self.push_file(f"{name}/{path.name}")
+            self._send(f"{name}/{path.name}")
 
     def remove(self, name: str) -> None:
         """Remove a folder there, if it is there; what says that it is whole goes first."""
@@ -261,7 +232,7 @@ class Remote:
         with _fetching(self.root):  # several workers of one machine may need it at once
             if final.exists() or f"{name}/done.json" not in there or not _is_json(self._read(f"{name}/done.json")):
                 return
-            with explained(final), whole(final) as partial:
+            with as_disk_error(final), whole(final) as partial:
                 for file in sorted(file for file in there if file.startswith(f"{name}/")):
                     write(partial / file.removeprefix(f"{name}/"), self._read(file))
                 wrong = damage(partial, verify=True) if verify else None
@@ -277,6 +248,10 @@ class Remote:
         content: bytes = self._tried(lambda: self._fs.cat_file(f"{self._base}/{name}"))
         return content
 
+    def _send(self, name: str) -> None:
+        content = (self.root / name).read_bytes()
+        self._tried(lambda: self._fs.pipe_file(f"{self._base}/{name}", content))
+
     def _push_published(self, name: str, there: set[str]) -> None:
         """Send a published folder, unless it is there; raises as `push_unit`."""
         if f"{name}/done.json" in there:
@@ -287,12 +262,25 @@ class Remote:
                 raise KerfError(f"{self.address}/{name} is not what is in {self.root}: move one of them away")
         self.push_folder(name)
 
-    def _refuse_other_study(self, there: set[str], remedy: str) -> None:
+    def _refuse_other_study(self, remedy: str, there: set[str] | None = None) -> None:
+        """See once that the study here is the one there, if both are; `there` is what `files` gave, if it was asked."""
         own = self.root / "study.json"
-        if "study.json" not in there or not own.exists():
+        if self._same_study:
             return
-        if _recipe_hash(own.read_bytes()) != _recipe_hash(self._read("study.json")):
-            raise KerfError(f"{self.root} is of another study than {self.address}, which it stands for: {remedy}")
+        if there is None or "study.json" in there:
+            if not own.exists():
+                return
+            found = self._tried(self._manifest)
+            if found is not None and _recipe_hash(own.read_bytes()) != _recipe_hash(found):
+                raise KerfError(f"{self.root} is of another study than {self.address}, which it stands for: {remedy}")
+        self._same_study = True
+
+    def _manifest(self) -> bytes | None:
+        try:
+            content: bytes = self._fs.cat_file(f"{self._base}/study.json")
+        except FileNotFoundError:
+            return None
+        return content
 
     def _tried(self, transfer: Callable[[], Any]) -> Any:
         """What `transfer` gives; tried again after pauses, for networks have their moments."""
@@ -311,7 +299,13 @@ class Remote:
 
 def _fetching(root: Path) -> AbstractContextManager[None]:
     """Held while something is fetched into `root`."""
-    return held(root / ".fetching", f"fetching into {root}", patience=PATIENCE)
+    return file_lock(root / ".fetching", f"fetching into {root}", patience=PATIENCE)
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """What changes whenever a file does."""
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _recipe_hash(manifest: bytes) -> Any:

@@ -15,6 +15,9 @@
 A unit (an aligned seed or a cell) is written into a `<unit>.partial-*` folder; `done.json`, with size and SHA-256 of
 each file, is written last, all is flushed to the disk, and the folder is renamed. So a unit is there complete or
 not there, whenever the process is killed. A finished unit is never overwritten.
+
+A study may be kept at an address, too. Then opening it fetches what is missing here, and what is written through its
+store is sent there. What reads and writes records need not know.
 """
 
 from __future__ import annotations
@@ -23,17 +26,17 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol, Self
 
 from kerf.lab.errors import KerfError
 from kerf.runs.records import atomic_io as disk
-
-if TYPE_CHECKING:
-    import pandas as pd
+from kerf.runs.records.folder import NAME, Folder, damage, publish_whole
+from kerf.runs.records.remote import NoRemote, Remote, address_of, mark
 
 ALIGNED = "aligned"
 """What stands in for an arm's name in the records of the aligned agents; no arm may be called so."""
@@ -48,8 +51,6 @@ FORMAT = 2
 """What the records are called and mean, as the manifest's `records_format`. 1, which had no such entry, called penalty
 counts doses, and its arms had `replay` where they have `adversarial_share` now."""
 
-_NAME = re.compile(r"[a-z0-9_@][a-z0-9_.@-]*")
-
 
 @dataclass(frozen=True, order=True)
 class Unit:
@@ -59,7 +60,7 @@ class Unit:
     seed: int
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.arm) or self.seed < 0:
+        if not NAME.fullmatch(self.arm) or self.seed < 0:
             raise ValueError(f"no unit: arm {self.arm!r}, seed {self.seed}")
 
     @property
@@ -76,56 +77,61 @@ class Named(Protocol):
         """The folder, relative to the study's."""
 
 
-class Folder:
-    """A folder whose files each appear whole: written beside, flushed to the disk, renamed.
-
-    Args:
-        path: The folder.
-        flushed: Whether each file is flushed by itself; not where the folder is flushed as a whole in the end.
-    """
-
-    def __init__(self, path: Path, flushed: bool = True) -> None:
-        self.path, self._flushed = path, flushed
-
-    def write_bytes(self, name: str, data: bytes) -> None:
-        """Write the file `name` (lower case, with its ending); raises `KerfError` if the disk does not let us."""
-        if not _NAME.fullmatch(name):
-            raise ValueError(f"file names use a-z 0-9 _ . @ -, got {name!r}")
-        with disk.explained(self.path):
-            disk.write(self.path / name, data, self._flushed)
-
-    def write_text(self, name: str, text: str) -> None:
-        """Write the file `name` in UTF-8."""
-        self.write_bytes(name, text.encode())
-
-    def write_json(self, name: str, value: Any) -> None:
-        """Write `<name>.json` with sorted keys; raises `ValueError` on NaN and infinity."""
-        text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
-        self.write_text(f"{name}.json", text + "\n")
-
-    def write_table(self, name: str, columns: Mapping[str, Any] | pd.DataFrame) -> None:
-        """Write `<name>.parquet`; see `kerf.runs.records.schema.table_bytes` for what is refused."""
-        from kerf.runs.records.schema import table_bytes  # here: most commands need no pyarrow
-
-        self.write_bytes(f"{name}.parquet", table_bytes(name, columns))
-
-
 class Store(Folder):
     """The folder of a study. Many processes may each write units of their own; one at a time drives the study.
 
+    Its records are written as those of a `Folder`, and may lie in a folder of the study's (`arms/...`). What is said of
+    sending and fetching is nothing for a study that is kept here alone; else it raises `DiskError` if the place cannot
+    be reached, and `KerfError` if another study, or another version of a unit, is there.
+
     Args:
-        root: The folder. Nothing is read or written until asked for.
+        root: The folder. Nothing is read, written or fetched until asked for.
     """
+
+    names = re.compile(f"({NAME.pattern}/)?{NAME.pattern}")
 
     def __init__(self, root: str | Path) -> None:
         super().__init__(Path(root))
+
+    @classmethod
+    def kept_at(cls, root: str | Path, address: str | None) -> Self:
+        """The store in `root`, which is made and kept at `address`, too, from now on; None: as it is kept already."""
+        if address is not None:
+            mark(Path(root), address)
+        return cls(root)
+
+    @cached_property
+    def address(self) -> str | None:
+        """Where else the study is kept; None if nowhere."""
+        return address_of(self.path)
+
+    @cached_property
+    def remote(self) -> Remote | NoRemote:
+        """That place, for what keeps files in the study's folder; see there for what is raised."""
+        return NoRemote() if self.address is None else Remote(self.path.absolute(), self.address)
+
+    def write_bytes(self, name: str, data: bytes) -> None:
+        """Write the record `name` and send it."""
+        super().write_bytes(name, data)
+        self.remote.push_file(name)
+
+    def wrote(self, name: str) -> None:
+        """Say that the record `name` may have changed by other hands than this store's, so that it is sent."""
+        if (self.path / name).exists():
+            self.remote.push_file(name)
+
+    def read_bytes(self, name: str) -> bytes:
+        """What the record `name` holds, fetched if it is missing here."""
+        if not (self.path / name).exists():
+            self.remote.pull_file(name)
+        return (self.path / name).read_bytes()
 
     def manifest(self) -> dict[str, Any]:
         """What `study.json` holds; raises `KerfError` if this is no study's folder."""
         path = self.path / "study.json"
         if not path.is_file():
             raise KerfError(f"{self.path} holds no study: expected {path}, written by `kerf run --out`")
-        with disk.explained(path):
+        with disk.as_disk_error(path):
             data = path.read_bytes()
         try:
             manifest = json.loads(data)
@@ -143,7 +149,7 @@ class Store(Folder):
 
     @contextmanager
     def unit(self, unit: Named) -> Iterator[Folder]:
-        """A fresh folder to write `unit` into; published when the block ends, gone if the block raises.
+        """A fresh folder to write `unit` into; published and sent when the block ends, gone if the block raises.
 
         Adds a line `{"unit", "started", "seconds", "cpu_seconds"}` to `timing.jsonl`: seconds since the epoch, then
         what passed, and what this process spent on all cores, between entering and publication.
@@ -155,12 +161,38 @@ class Store(Folder):
         if final.exists():
             raise KerfError(f"{final} exists already: finished units are never overwritten")
         started, cpu_before = time.time(), time.process_time()
-        with appearing(final, unit.name) as folder:
+        with publish_whole(final, unit.name) as folder:
             yield folder
         cpu_seconds = time.process_time() - cpu_before
         self.append_timing(
             {"unit": unit.name, "started": started, "seconds": time.time() - started, "cpu_seconds": cpu_seconds}
         )
+        self.remote.push_unit(unit.name)
+
+    def fetch(self, units: Iterable[Named]) -> None:
+        """Have those of `units` here that are finished somewhere."""
+        for unit in units:
+            self.remote.pull_unit(unit.name)
+
+    def delivered(self, unit: Named, verify: bool = False) -> bool:
+        """Whether `unit` is finished, as `finished`; if the process that did it died before it could send it, it is
+        sent now."""
+        if not self.finished(unit, verify):
+            return False
+        self.remote.push_unit(unit.name)
+        return True
+
+    @contextmanager
+    def session(self, entry: Mapping[str, Any] | None = None) -> Iterator[None]:
+        """Work on the study as a whole: when the block ends, whatever was not sent is.
+
+        `entry`, if there is one, goes to `timing.jsonl` before that, with `started` and `seconds` of the block.
+        """
+        started = time.time()
+        yield
+        if entry is not None:
+            self.append_timing({**entry, "started": started, "seconds": time.time() - started})
+        self.remote.push()
 
     def finished(self, unit: Named, verify: bool = False) -> bool:
         """Whether `unit` is finished. `verify` also compares the SHA-256 of every file.
@@ -199,7 +231,7 @@ class Store(Folder):
 
     def append_timing(self, entry: Mapping[str, Any]) -> None:
         """Add one line to `timing.jsonl`; whole lines stay whole when several processes write."""
-        with disk.explained(self.path):
+        with disk.as_disk_error(self.path):
             disk.append_line(self.path / "timing.jsonl", json.dumps(entry, sort_keys=True).encode())
 
     def timing(self) -> list[dict[str, Any]]:
@@ -214,25 +246,29 @@ class Store(Folder):
         return entries
 
 
-@contextmanager
-def appearing(final: Path, unit: str) -> Iterator[Folder]:
-    """A fresh folder to write into, which appears as `final` when the block ends; gone if the block raises.
+def open_records(root: str | Path, units: bool = True) -> Store:
+    """Open a study to read it: what is missing here is fetched, if it is kept elsewhere, too.
 
-    `done.json`, written last, names the `unit` that the folder belongs to, and size and SHA-256 of each file.
+    Args:
+        root: The folder, which need not exist.
+        units: Whether all finished units are fetched, and not only the records beside them.
 
     Raises:
-        KerfError: if `final` was made meanwhile, or the disk does not let us write.
+        KerfError: if the place is of another study than the folder, or something there is damaged.
     """
-    with disk.explained(final), disk.whole(final) as partial:
-        folder = Folder(partial, flushed=False)
-        yield folder
-        files = {path.name: _fingerprint(path) for path in sorted(partial.iterdir())}
-        folder.write_json("done", {"unit": unit, "files": files})
+    store = Store(root)
+    if units:
+        store.remote.pull()
+    else:
+        store.remote.pull_records()
+    return store
 
 
 @contextmanager
 def open_study(root: str | Path, manifest: Mapping[str, Any]) -> Iterator[Store]:
     """Create or continue the study in `root`, and hold it: no other process can open it meanwhile.
+
+    What is missing here is fetched, and what is missing elsewhere is sent, before the block begins.
 
     An existing `study.json` is kept as it is. Where other entries than the hashes differ from `manifest` (versions,
     revision of the code), a line `{"continued_with": {...}}` in `timing.jsonl` tells so.
@@ -248,13 +284,14 @@ def open_study(root: str | Path, manifest: Mapping[str, Any]) -> Iterator[Store]
     if missing := set(REQUIRED) - set(wanted):
         raise ValueError(f"the manifest lacks {sorted(missing)}")
     for arm in wanted["arms"]:
-        if arm == ALIGNED or not _NAME.fullmatch(arm):
+        if arm == ALIGNED or not NAME.fullmatch(arm):
             raise KerfError(f"an arm's name uses a-z 0-9 _ . @ - and is not {ALIGNED!r}, got {arm!r} (arms)")
     store = Store(root)
     refuse_other_study(store, wanted)
-    with disk.explained(store.path):
+    with disk.as_disk_error(store.path):
         store.path.mkdir(parents=True, exist_ok=True)
-    with disk.held(store.path / ".lock", f"the study in {store.path}"):
+    with disk.file_lock(store.path / ".lock", f"the study in {store.path}"):
+        there = store.remote.pull()
         refuse_other_study(store, wanted)
         if (store.path / "study.json").exists():
             found = store.manifest()
@@ -263,6 +300,7 @@ def open_study(root: str | Path, manifest: Mapping[str, Any]) -> Iterator[Store]
                 store.append_timing({"continued_with": changed, "at": time.time()})
         else:
             store.write_json("study", wanted)
+        store.remote.push(there)
         yield store
 
 
@@ -277,7 +315,7 @@ def refuse_other_study(store: Store, wanted: Mapping[str, Any]) -> None:
         KerfError: with what is there and what to do.
     """
     if not (store.path / "study.json").exists():
-        with disk.explained(store.path):
+        with disk.as_disk_error(store.path):
             other = [path.name for path in store.path.iterdir()] if store.path.exists() else []
         if any(not name.startswith(".") for name in other):
             raise KerfError(f"{store.path} holds files but no study ({sorted(other)[0]}, ...): give --out a new folder")
@@ -289,77 +327,3 @@ def refuse_other_study(store: Store, wanted: Mapping[str, Any]) -> None:
                 f"{store.path} holds another study: {key} is {found[key]} there ({found['name']}) and {wanted[key]} "
                 f"in what was asked for ({wanted['name']}); give --out another folder"
             )
-
-
-def read_measures(root: str | Path, aligned: bool = False) -> pd.DataFrame:
-    """The measures of all finished cells of a study, sorted by arm, seed, iteration and metric.
-
-    Columns and dtypes are those of `kerf.runs.records.schema.MEASURES`. `aligned` adds those of the aligned agents' own
-    way to alignment, under arm `aligned`.
-
-    Raises:
-        KerfError: if there is no study, or a file is not what its unit's `done.json` says.
-    """
-    return _read("measures", root, aligned)
-
-
-def read_training(root: str | Path, aligned: bool = False) -> pd.DataFrame:
-    """The training curves of all finished cells of a study, as `read_measures`; schema
-    `kerf.runs.records.schema.TRAINING`."""
-    return _read("training", root, aligned)
-
-
-def read_together(roots: list[str | Path]) -> pd.DataFrame:
-    """The measures of several studies under each other, with a first column `study` (the folder).
-
-    Raises:
-        KerfError: if they were not measured with one battery: their scores cannot be compared.
-    """
-    import pandas as pd
-
-    hashes = {str(root): Store(root).manifest()["battery_hash"] for root in roots}
-    if len(set(hashes.values())) > 1:
-        listed = ", ".join(f"{root}: {battery}" for root, battery in hashes.items())
-        raise KerfError(f"these studies were measured with different batteries and cannot be compared ({listed})")
-    frames = [read_measures(root) for root in roots]
-    for root, frame in zip(roots, frames, strict=True):
-        frame.insert(0, "study", str(root))
-    return pd.concat(frames, ignore_index=True)
-
-
-def _read(name: str, root: str | Path, aligned: bool) -> pd.DataFrame:
-    from kerf.runs.records.schema import read_tables
-
-    store = Store(root)
-    store.manifest()
-    units = [unit for unit in store.units(verify=True) if aligned or unit.arm != ALIGNED]
-    paths = [store.path / unit.name / f"{name}.parquet" for unit in units]
-    return read_tables(name, [path for path in paths if path.exists()])
-
-
-def _fingerprint(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise ValueError(f"a unit holds plain files only, got {path}")
-    data = path.read_bytes()
-    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-
-
-def damage(folder: Path, verify: bool) -> str | None:
-    """What is wrong with a folder that `appearing` made, in words; None if nothing is.
-
-    `verify` also compares the SHA-256 of every file.
-    """
-    try:
-        files = json.loads((folder / "done.json").read_text())["files"]
-        sizes = {name: int(expected["bytes"]) for name, expected in files.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        return f"done.json cannot be read ({error})"
-    for name, expected in files.items():
-        path = folder / name
-        if not path.is_file():
-            return f"{name} is missing"
-        if path.stat().st_size != sizes[name]:
-            return f"{name} has {path.stat().st_size} bytes, expected {sizes[name]}"
-        if verify and _fingerprint(path) != expected:
-            return f"the SHA-256 of {name} is not the one in done.json"
-    return None

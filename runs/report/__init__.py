@@ -18,7 +18,8 @@ from kerf.lab.prediction import Prediction
 from kerf.lab.world import Words
 from kerf.lab.worlds import get_world
 from kerf.runs.records.gate_records import least_certain
-from kerf.runs.records.store import ALIGNED, Store, Unit, read_measures, read_training
+from kerf.runs.records.store import ALIGNED, Store, Unit
+from kerf.runs.records.tables import read_measures, read_training
 from kerf.runs.report.effects import effects_frame, judge_primaries
 from kerf.runs.report.matched import match_primaries, matched_frame, study_courses
 from kerf.runs.report.table import Report

@@ -66,7 +66,7 @@ def submit(
 
     The records are those of kerf run, and so is the folder. The job's id depends on what is asked for alone.
     """
-    from kerf.runs.records.remote import address_of
+    from kerf.runs.records.store import Store
     from kerf.runs.submit.backend import backend
     from kerf.runs.submit.submissions import Desk
     from kerf.runs.submit.work import Asked, is_sweep
@@ -86,7 +86,7 @@ def submit(
         variant=variant,
         seeds=seeds,
         sets=sets,
-        out=None if out is None else address_of(out) or str(out.absolute()),
+        out=None if out is None else Store(out).address or str(out.absolute()),
         workers=workers,
         mlflow=None if no_mlflow else uri or "",
     )

@@ -130,6 +130,6 @@ class Jobs:
         """Remember a job."""
         plain = {key: value for key, value in asdict(replace(job, folder=Path())).items() if key != "folder"}
         folder = self.folder(job.id)
-        with disk.explained(folder):
+        with disk.as_disk_error(folder):
             folder.mkdir(parents=True, exist_ok=True)
             disk.write(folder / "job.json", (json.dumps(plain, indent=2, sort_keys=True) + "\n").encode())

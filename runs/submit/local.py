@@ -37,7 +37,7 @@ class Local:
 
     def send(self, job: Job, work: Work) -> Mapping[str, str]:
         del work
-        with disk.explained(job.folder), (job.folder / "log").open("ab") as log:
+        with disk.as_disk_error(job.folder), (job.folder / "log").open("ab") as log:
             process = subprocess.Popen(
                 ["/bin/sh", str(job.next / SCRIPT)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,

@@ -14,8 +14,7 @@ from pathlib import Path
 from kerf.lab.errors import KerfError
 from kerf.runs.recipe.arms import ResolvedArm
 from kerf.runs.records.gate_records import has_passed
-from kerf.runs.records.remote import pull
-from kerf.runs.records.store import ALIGNED, Store, Unit
+from kerf.runs.records.store import ALIGNED, Unit, open_records
 from kerf.runs.submit.backend import STOPPED, State, Texts, exit_state
 from kerf.runs.submit.job import Job
 from kerf.runs.submit.local import EXIT, kerf_words
@@ -64,8 +63,6 @@ class Slurm:
             )  # fmt: skip
             return {f"{REPORT}.sbatch": script, SUBMIT: render("submit.sh.j2", folder=job.next, parts=[REPORT])}
         texts = {}
-        for folder in work.studies:
-            pull(folder)
         parts = _parts(work)
         for part, rows in parts.items():
             manifest = job.next / f"{part}.tsv"
@@ -119,7 +116,7 @@ def _parts(work: Work) -> dict[str, list[tuple[Path, Unit]]]:
     """What is not done yet, in arrays of which each needs nothing but those before it."""
     parts: dict[int, list[tuple[Path, Unit]]] = {}  # by stage
     for folder, recipe in work.studies.items():
-        store = Store(folder)
+        store = open_records(folder)
         arms = recipe.resolve()
         for seed in recipe.seed_numbers:
             aligned = Unit(ALIGNED, seed)

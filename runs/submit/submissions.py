@@ -11,8 +11,7 @@ from typing import Any, cast
 from kerf.lab.errors import KerfError
 from kerf.runs.paths import is_address
 from kerf.runs.records import atomic_io as disk
-from kerf.runs.records.remote import mark, pull
-from kerf.runs.records.store import Store
+from kerf.runs.records.store import Store, open_records
 from kerf.runs.submit.backend import State, Word, backend
 from kerf.runs.submit.job import Attempt, Job, Jobs
 from kerf.runs.submit.work import Asked, Work, forwarded_tracking, work_of
@@ -123,7 +122,7 @@ class Desk:
             total = len(recipe.seed_numbers) * (1 + len(recipe.arms))
             try:
                 _stand(folder, place)
-                pull(folder)
+                store = open_records(folder)
             except KerfError as error:
                 yield f"{place}: {error}"
                 continue
@@ -131,14 +130,14 @@ class Desk:
                 yield f"{place}: not begun, or not to be seen from here"
                 continue
             report = ", report written" if (folder / "table.txt").exists() else ""
-            yield f"{place}: {len(Store(folder).units())} of {total} units{report}"
+            yield f"{place}: {len(store.units())} of {total} units{report}"
 
     def _send(self, job: Job, work: Work) -> Job:
         there = backend(job.to)
         for folder, place in work.places(Path(job.cwd)).items():
             _stand(folder, place)
         texts = there.texts(job, work)
-        with disk.explained(job.folder):
+        with disk.as_disk_error(job.folder):
             if work.content is not None:
                 (job.folder / "files").mkdir(parents=True, exist_ok=True)
                 disk.write(job.folder / "files" / work.file_name, work.content.encode())
@@ -153,8 +152,7 @@ class Desk:
 
 def _stand(folder: Path, place: str) -> None:
     """Have a study's folder stand for where it is kept, if that is elsewhere."""
-    if is_address(place):
-        mark(folder, place)
+    Store.kept_at(folder, place if is_address(place) else None)
 
 
 def _plain(asked: Asked) -> dict[str, Any]:

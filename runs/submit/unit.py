@@ -25,8 +25,7 @@ from kerf.runs.recipe.files import load_recipe
 from kerf.runs.recipe.model import Recipe, recipe_hash
 from kerf.runs.records import atomic_io as disk
 from kerf.runs.records.gate_records import has_passed
-from kerf.runs.records.remote import remote_of
-from kerf.runs.records.store import ALIGNED, Store, Unit
+from kerf.runs.records.store import ALIGNED, Store, Unit, open_records
 from kerf.runs.submit.backend import STOPPED
 
 DONE = 0
@@ -55,28 +54,22 @@ def do_unit(root: Path, name: str, num_cpus: int, say: Callable[[str], None]) ->
     Raises:
         KerfError: if there is no such unit, what it needs is missing, or another process is at it or at the study.
     """
-    store, remote = Store(root), remote_of(root)
-    if remote is not None:
-        remote.pull_records()
+    store = open_records(root, units=False)
     found = store.manifest()
     recipe = load_recipe(str(store.path / "recipe.yaml"))
     if recipe_hash(recipe) != found["recipe_hash"]:
         raise KerfError(f"{store.path / 'recipe.yaml'} is not the recipe of {store.path / 'study.json'}: put it back")
     unit = _unit(recipe, name)
     check_gpus(recipe)
-    if remote is not None:
-        for one in (unit, *needs(recipe.resolve(), unit)):
-            remote.pull_unit(one)
+    store.fetch((unit, *needs(recipe.resolve(), unit)))
     locks = store.path / LOCKS
-    with disk.explained(store.path):
+    with disk.as_disk_error(store.path):
         locks.mkdir(exist_ok=True)
     with (
-        disk.held(store.path / ".lock", f"the study in {store.path}", shared=True),
-        disk.held(locks / unit.name.replace("/", "-"), f"{unit.name} in {store.path}"),
+        disk.file_lock(store.path / ".lock", f"the study in {store.path}", shared=True),
+        disk.file_lock(locks / unit.name.replace("/", "-"), f"{unit.name} in {store.path}"),
     ):
-        if store.finished(unit, verify=True):
-            if remote is not None:
-                remote.push_unit(unit)  # by a process of this machine that could not
+        if store.delivered(unit, verify=True):
             say(f"{unit.name} is done already")
             return DONE
         if unit.arm != ALIGNED and store.finished(Unit(ALIGNED, unit.seed)) and not has_passed(store, unit.seed):

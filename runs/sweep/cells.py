@@ -12,8 +12,7 @@ from kerf.generators.registry import make_generator
 from kerf.lab.errors import KerfError
 from kerf.lab.worlds import get_world
 from kerf.runs.recipe.model import Recipe
-from kerf.runs.records.remote import pull_file, push_file
-from kerf.runs.records.store import Folder, Store
+from kerf.runs.records.store import Store
 from kerf.runs.sweep.over import PENALTY, STRENGTH
 from kerf.runs.sweep.spec import SweepSpec, with_settings
 
@@ -106,16 +105,12 @@ def record(store: Store, arm: SweptArm) -> None:
         if json.loads(path.read_bytes())["facts"] != arm.facts:
             raise KerfError(f"{path} is about other settings than were asked for now; give --out another folder")
         return
-    path.parent.mkdir(exist_ok=True)
-    Folder(path.parent).write_json(arm.name, plain)
-    push_file(store.path, f"{FOLDER}/{arm.name}.json")
+    store.write_json(f"{FOLDER}/{arm.name}", plain)
 
 
 def cell_recipe(recipe: Recipe, store: Store, name: str) -> Recipe:
     """The base recipe with the one arm `name`, as `record` wrote it down."""
-    file = f"{FOLDER}/{name}.json"
-    pull_file(store.path, file)  # the driver may be on another machine
-    plain = json.loads((store.path / file).read_bytes())
+    plain = json.loads(store.read_bytes(f"{FOLDER}/{name}.json"))
     changed = with_settings(recipe, plain["settings"])
     arm = changed.arms[plain["arm"]]
     kind = arm.kind or plain["arm"]

@@ -168,7 +168,7 @@ def _go(
     from kerf.runs.execution.attach import joined
     from kerf.runs.execution.preflight import check_room
     from kerf.runs.execution.study_units import prepare
-    from kerf.runs.records.remote import pull
+    from kerf.runs.records.store import open_records
     from kerf.runs.sweep.driver import refuse_other_sweep, run_sweep, study_name
     from kerf.runs.sweep.storage import check_url
     from kerf.runs.tracking.studies import default_uri
@@ -180,7 +180,7 @@ def _go(
     if ray_address is None:
         prepare(recipe)
     folder = out or Path("out") / "-".join(["sweep", study_name(recipe, spec), *([preset] if preset else [])])
-    pull(folder)
+    open_records(folder)
     check_room(folder)
     refuse_other_sweep(folder, recipe, spec)
     tracking = None if no_mlflow else uri or default_uri()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
@@ -23,7 +22,6 @@ from kerf.runs.recipe.model import Recipe
 from kerf.runs.recipe.validation_errors import shown
 from kerf.runs.records.atomic_io import DiskError
 from kerf.runs.records.gate_records import has_passed, not_aligned
-from kerf.runs.records.remote import address_of, push, push_file
 from kerf.runs.records.store import ALIGNED, Store, Unit, open_study, refuse_other_study
 from kerf.runs.study import DONE, FAILED, NOT_ALIGNED, manifest, write_once
 from kerf.runs.sweep.cells import SweptArm, TrialArms, cell_recipe, record
@@ -188,18 +186,16 @@ class _Sweep:
     def run(self, tracking: str | None) -> int:
         from kerf.runs.records.checkpoints import clear
 
-        began = time.time()
         try:
-            again: list[Outcome] = []
-            code = FAILED if self._failed() else self._gate_code()
-            if code != FAILED and self._passed(self._seeds):
-                if self._spec.mode == "pareto" and self._spec.held_out:
-                    again, code = self._on_held_out(code)
-                if code != FAILED:
-                    self._console.print(write_report(self._store, self._spec, self._found(), again))
-            clear(self._store, self._store.units())
-            self._store.append_timing({"sweep": self._recipe.name, "started": began, "seconds": time.time() - began})
-            push(self._store.path)
+            with self._store.session({"sweep": self._recipe.name}):
+                again: list[Outcome] = []
+                code = FAILED if self._failed() else self._gate_code()
+                if code != FAILED and self._passed(self._seeds):
+                    if self._spec.mode == "pareto" and self._spec.held_out:
+                        again, code = self._on_held_out(code)
+                    if code != FAILED:
+                        self._console.print(write_report(self._store, self._spec, self._found(), again))
+                clear(self._store, self._store.units())
         except DiskError as error:
             code = FAILED
             self._say(f"failed: {error}")
@@ -209,8 +205,8 @@ class _Sweep:
         if code != FAILED and tracking is not None:
             self._mirror(tracking)
         self._say(f"\nrecords   {self._store.path}")
-        if (address := address_of(self._store.path)) is not None:
-            self._say(f"kept at   {address}")
+        if self._store.address is not None:
+            self._say(f"kept at   {self._store.address}")
         return code
 
     @property
@@ -280,8 +276,7 @@ class _Sweep:
                             raise
                         overdue.add(number)  # cells go on meanwhile; it is told with one of the next, or at the end
                         return
-                    if (self._store.path / JOURNAL).exists():
-                        push_file(self._store.path, JOURNAL)
+                    self._store.wrote(JOURNAL)
                     self._say(_trial_line(outcome, self._spec))
                 del open_trials[number]
                 self._done[number] = outcome

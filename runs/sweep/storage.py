@@ -113,7 +113,7 @@ class Storage:
         from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
         try:
-            with disk.explained(self._journal):
+            with disk.as_disk_error(self._journal):
                 yield
         except (OSError, SQLAlchemyError, StorageInternalError, *others) as error:
             cause = _complaint(error)

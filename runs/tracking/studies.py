@@ -84,7 +84,10 @@ def sync(root: str | Path, uri: str, running: bool = False) -> int:
     """
     store = Store(root)
     manifest = store.manifest()
-    with disk.held(store.path / ".mirror.lock", f"mirroring {store.path}", patience=60.0), explained(store.path, uri):
+    with (
+        disk.file_lock(store.path / ".mirror.lock", f"mirroring {store.path}", patience=60.0),
+        explained(store.path, uri),
+    ):
         writer = _Writer(store, manifest, uri)
         written = writer.write_study(running)
         for unit in store.units():

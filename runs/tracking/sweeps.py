@@ -41,7 +41,10 @@ def sync_sweep(root: str | Path, uri: str) -> int:
     if not (store.path / "table.txt").exists():
         raise KerfError(f"{store.path}: the sweep is not finished; the command that began it completes it")
     rows = pq.read_table(store.path / "trials.parquet").to_pylist()
-    with disk.held(store.path / ".mirror.lock", f"mirroring {store.path}", patience=60.0), explained(store.path, uri):
+    with (
+        disk.file_lock(store.path / ".mirror.lock", f"mirroring {store.path}", patience=60.0),
+        explained(store.path, uri),
+    ):
         writer = _Writer(store, manifest, uri)
         written = writer.parent_run()
         trials: dict[tuple[int, bool], list[dict[str, Any]]] = {}

@@ -23,7 +23,8 @@ from kerf.lab.worlds import get_world
 from kerf.runs.recipe.files import load_recipe, merge
 from kerf.runs.recipe.model import Recipe, recipe_hash, resolved_recipe
 from kerf.runs.recipe.text import recipe_text
-from kerf.runs.records.store import ALIGNED, Store, Unit, read_measures, read_training
+from kerf.runs.records.store import ALIGNED, Store, Unit
+from kerf.runs.records.tables import read_measures, read_training
 from kerf.runs.report import make_report
 from kerf.runs.study import DONE, NOT_ALIGNED, run_study
 from tests.runs.test_study import records

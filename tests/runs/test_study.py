@@ -22,7 +22,8 @@ from rich.console import Console
 from kerf.lab.errors import KerfError
 from kerf.runs.execution.fork_server import WORKER
 from kerf.runs.recipe.files import load_recipe
-from kerf.runs.records.store import ALIGNED, Store, Unit, read_measures
+from kerf.runs.records.store import ALIGNED, Store, Unit
+from kerf.runs.records.tables import read_measures
 from kerf.runs.report import make_report
 from kerf.runs.study import DONE, NOT_ALIGNED, run_study
 

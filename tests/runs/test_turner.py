@@ -15,7 +15,8 @@ from kerf.lab.battery import Battery
 from kerf.lab.worlds import get_world
 from kerf.runs.exact import examine
 from kerf.runs.recipe.files import load_recipe
-from kerf.runs.records.store import ALIGNED, Store, Unit, read_measures
+from kerf.runs.records.store import ALIGNED, Store, Unit
+from kerf.runs.records.tables import read_measures
 from kerf.runs.study import DONE, run_study
 
 SEEDS = range(5)

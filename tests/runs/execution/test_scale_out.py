@@ -13,7 +13,8 @@ import pytest
 
 from kerf.runs.execution.study_units import cpus_needed
 from kerf.runs.recipe.files import load_recipe
-from kerf.runs.records.store import ALIGNED, Store, Unit, read_measures
+from kerf.runs.records.store import ALIGNED, Store, Unit
+from kerf.runs.records.tables import read_measures
 from kerf.runs.study import DONE
 from tests.runs.execution.test_forked_workers import TOY
 from tests.runs.test_study import records

@@ -25,7 +25,7 @@ from kerf.runs.execution.study_units import train
 from kerf.runs.execution.training_log import Progress
 from kerf.runs.recipe.files import load_recipe
 from kerf.runs.recipe.model import Recipe
-from kerf.runs.records.remote import mark
+from kerf.runs.records.folder import publish_whole
 from kerf.runs.records.store import ALIGNED, Store, Unit
 from kerf.runs.study import DONE, prepare_study, run_study
 from kerf.runs.sweep.driver import run_sweep
@@ -129,7 +129,7 @@ def test_what_one_machine_aligned_the_other_one_trains_and_attacks(
     with forking():
         assert run_study(study, tmp_path / "here", None, 1, console()) == DONE
     here, second = machines.disk / "study", machines.second / "study"
-    mark(here, f"{s3}/study")
+    Store.kept_at(here, f"{s3}/study")
     aligned = [Unit(ALIGNED, 0)]
     prepare_study(study, here)
     with busy(other_node()):
@@ -152,7 +152,7 @@ def test_cells_of_a_sweep_on_another_machine_than_its_driver(machines: Machines,
     with forking():
         assert run_sweep(base, spec, tmp_path / "here", None, 1, console()) == DONE
     here, second = machines.disk / "sweep", machines.second / "sweep"
-    mark(here, f"{s3}/sweep")
+    Store.kept_at(here, f"{s3}/sweep")
     said = console()
     with busy(this_node()):
         assert run_sweep(base, spec, here, None, 1, said) == DONE, said.file.getvalue()
@@ -163,7 +163,7 @@ def test_cells_of_a_sweep_on_another_machine_than_its_driver(machines: Machines,
 
 
 def dies_unsent(recipe: Recipe, unit: Unit, store: Store, num_threads: int) -> Iterator[Progress]:
-    with store.unit(unit) as folder:
+    with publish_whole(store.path / unit.name, unit.name) as folder:
         folder.write_text("a.txt", unit.name)
     yield Progress(unit, 1, 1, 1, 1.0)
     os._exit(1)
@@ -171,7 +171,7 @@ def dies_unsent(recipe: Recipe, unit: Unit, store: Store, num_threads: int) -> I
 
 def test_what_a_dead_worker_had_published_and_not_sent_is_sent_by_the_next_one(machines: Machines, s3: str) -> None:
     here, unit, told = machines.disk / "unsent", Unit(ALIGNED, 0), list[str]()
-    mark(here, f"{s3}/unsent")
+    Store.kept_at(here, f"{s3}/unsent")
     with busy(this_node()):
         assert pool_run(load_recipe("smoke"), here, dies_unsent, [unit], told.append) == []
     assert [line.partition(":")[0] for line in told] == [unit.name], "it died once, and was not done again"
@@ -180,14 +180,14 @@ def test_what_a_dead_worker_had_published_and_not_sent_is_sent_by_the_next_one(m
 
 
 def sends_nothing(recipe: Recipe, unit: Unit, store: Store, num_threads: int) -> Iterator[Progress]:
-    with store.unit(unit) as folder:
+    with publish_whole(store.path / unit.name, unit.name) as folder:
         folder.write_text("a.txt", unit.name)
     yield Progress(unit, 1, 1, 1, 1.0)
 
 
 def test_what_is_done_and_cannot_be_fetched_is_a_failure_that_says_so(machines: Machines, s3: str) -> None:
     here, unit = machines.disk / "nowhere", Unit(ALIGNED, 0)
-    mark(here, f"{s3}/nowhere")
+    Store.kept_at(here, f"{s3}/nowhere")
     with busy(this_node()):
         (failure,) = pool_run(load_recipe("smoke"), here, sends_nothing, [unit])
     assert failure.unit == unit

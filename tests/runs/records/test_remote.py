@@ -17,12 +17,13 @@ from rich.console import Console
 
 from kerf.lab.errors import KerfError
 from kerf.runs.execution.processes import JOB_MARK, end_marked
+from kerf.runs.paths import folder_of
 from kerf.runs.recipe.files import load_recipe
 from kerf.runs.recipe.model import recipe_hash
 from kerf.runs.records import atomic_io as disk
 from kerf.runs.records.atomic_io import DiskError
 from kerf.runs.records.checkpoints import Checkpoints
-from kerf.runs.records.remote import Remote, mark, remote_of, working_folder
+from kerf.runs.records.remote import Remote
 from kerf.runs.records.store import ALIGNED, Store, Unit
 from kerf.runs.study import DONE, run_study
 from tests.runs.submit.calls import refused
@@ -47,9 +48,8 @@ def here(tmp_path: Path) -> Path:
 
 def elsewhere(tmp_path: Path, name: str = "here") -> Remote:
     """The place that a folder stands for."""
-    mark(tmp_path / name, f"file://{tmp_path}/there/")
-    remote = remote_of(tmp_path / name)
-    assert remote is not None
+    remote = Store.kept_at(tmp_path / name, f"file://{tmp_path}/there/").remote
+    assert isinstance(remote, Remote)
     return remote
 
 
@@ -59,7 +59,7 @@ def test_what_was_sent_comes_back_and_only_what_is_missing_is_sent(here, tmp_pat
     assert records(tmp_path / "there") == records(here)
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "there" / UNIT.name).iterdir()}
     remote.push()
-    remote.push_unit(UNIT)
+    remote.push_unit(UNIT.name)
     assert stamps == {path: path.stat().st_mtime_ns for path in (tmp_path / "there" / UNIT.name).iterdir()}
     elsewhere(tmp_path, "other").pull()
     assert records(tmp_path / "other") == records(here)
@@ -75,12 +75,12 @@ def test_a_torn_upload_is_as_good_as_none_and_a_damaged_one_is_named(here, tmp_p
         other = elsewhere(tmp_path, f"other-{torn is None}")
         other.pull()
         assert Store(other.root).units() == [Unit(ALIGNED, 0)]
-        remote.push_unit(UNIT)
+        remote.push_unit(UNIT.name)
         assert (there / "done.json").read_bytes() == done
     (there / "b.bin").write_bytes(b"\1" + bytes(999))
     other = elsewhere(tmp_path, "third")
     with pytest.raises(KerfError, match=r"there/cells/penalised/seed-0 is damaged: the SHA-256 of b.bin .* remove it"):
-        other.pull_unit(UNIT)
+        other.pull_unit(UNIT.name)
     assert not (other.root / UNIT.name).exists()
 
 
@@ -93,7 +93,7 @@ def test_other_records_and_other_studies_are_refused(here, tmp_path):
     with Store(tmp_path / "third").unit(UNIT) as folder:
         folder.write_text("a.txt", "something else")
     with pytest.raises(KerfError, match="is not what is in"):
-        elsewhere(tmp_path, "third").push_unit(UNIT)
+        elsewhere(tmp_path, "third").push_unit(UNIT.name)
 
 
 def test_other_versions_and_other_studies_are_not_overwritten_there(here, tmp_path):
@@ -113,9 +113,9 @@ def test_many_processes_of_one_machine_fetch_the_same_at_once(here, tmp_path):
     elsewhere(tmp_path).push()
     script = (
         "import sys; from pathlib import Path\n"
-        "from kerf.runs.records.remote import mark, remote_of; from kerf.runs.records.store import Unit\n"
-        "root = Path(sys.argv[1]); print('here', flush=True); sys.stdin.readline(); mark(root, sys.argv[2])\n"
-        "remote = remote_of(root); remote.pull_unit(Unit('penalised', 0)); remote.pull()\n"
+        "from kerf.runs.records.store import Store, Unit, open_records\n"
+        "root = Path(sys.argv[1]); print('here', flush=True); sys.stdin.readline()\n"
+        "Store.kept_at(root, sys.argv[2]).fetch([Unit('penalised', 0)]); open_records(root)\n"
     )
     for number in range(4):
         root = tmp_path / f"other-{number}"
@@ -145,7 +145,7 @@ def test_records_that_a_process_is_at_work_on_are_not_overwritten(here, tmp_path
     (here / "trials.journal").write_text("newer")
     (tmp_path / "there" / "trials.journal").write_text("older")
     (tmp_path / "there" / "table.txt").write_text("a table")
-    with disk.held(here / ".lock", "the study"):
+    with disk.file_lock(here / ".lock", "the study"):
         remote.pull()
         assert (here / "trials.journal").read_text() == "newer"
     assert (here / "table.txt").read_text() == "a table", "what is missing is fetched"
@@ -154,11 +154,12 @@ def test_records_that_a_process_is_at_work_on_are_not_overwritten(here, tmp_path
 
 
 def test_a_variant_is_kept_below_the_address(tmp_path):
-    mark(tmp_path / "many", "memory://kept/here/")
-    remote = remote_of(tmp_path / "many" / "one")
-    assert remote is not None
-    assert (remote.address, remote.root) == ("memory://kept/here/one", tmp_path / "many" / "one")
-    assert remote_of(tmp_path) is None
+    Store.kept_at(tmp_path / "many", "memory://kept/here/")
+    one = Store(tmp_path / "many" / "one")
+    assert isinstance(one.remote, Remote)
+    assert one.address == one.remote.address == "memory://kept/here/one"
+    assert one.remote.root == tmp_path / "many" / "one"
+    assert Store(tmp_path).address is None
 
 
 def test_a_password_in_an_address_is_refused_and_not_shown(tmp_path, monkeypatch):
@@ -174,7 +175,7 @@ def test_a_password_in_an_address_is_refused_and_not_shown(tmp_path, monkeypatch
 def test_an_address_without_a_place_is_refused(address, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(KerfError, match="expected a folder or an address like s3://bucket/study, got"):
-        working_folder(address)
+        folder_of(address)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -200,12 +201,10 @@ def test_a_bucket_that_is_not_there_and_a_package_that_is_not_installed_are_expl
 
 
 def test_checkpoints_are_sent_fetched_elsewhere_and_removed(s3, here, tmp_path):
-    mark(here, f"{s3}/x")
-    first = Checkpoints(Store(here), UNIT, recipe_hash(load_recipe("smoke")), every=0.0)
+    first = Checkpoints(Store.kept_at(here, f"{s3}/x"), UNIT, recipe_hash(load_recipe("smoke")), every=0.0)
     for iteration in (1, 2, 3):
         first.keep(iteration, {"part": ({"a": np.arange(3)}, {"iteration": iteration})})
-    mark(tmp_path / "other", f"{s3}/x")
-    other = Checkpoints(Store(tmp_path / "other"), UNIT, recipe_hash(load_recipe("smoke")))
+    other = Checkpoints(Store.kept_at(tmp_path / "other", f"{s3}/x"), UNIT, recipe_hash(load_recipe("smoke")))
     found = other.newest()
     assert found is not None
     assert found["part"][1] == {"iteration": 3}

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from kerf.lab.errors import KerfError
-from kerf.runs.records.store import FORMAT, Store, Unit, open_study, read_measures, read_together, read_training
+from kerf.runs.records.store import FORMAT, Store, Unit, open_study
+from kerf.runs.records.tables import read_measures, read_together, read_training
 
 MANIFEST = {
     "records_format": FORMAT,

@@ -13,8 +13,8 @@ from fsspec.core import url_to_fs
 
 from kerf.runs.execution.fork_server import WORKER
 from kerf.runs.execution.processes import JOB_MARK, end_marked, marked
+from kerf.runs.paths import folder_of
 from kerf.runs.recipe.files import load_recipe
-from kerf.runs.records.remote import working_folder
 from kerf.runs.records.store import Store
 from kerf.runs.study import prepare_study
 from kerf.runs.submit.backend import BACKENDS
@@ -191,7 +191,7 @@ def test_a_job_whose_records_are_elsewhere_is_seen_from_everywhere(workplace, s3
 def test_units_of_a_study_elsewhere_are_done_one_by_one_on_machines_that_share_nothing(workplace, s3, monkeypatch):
     recipe = load_recipe("smoke", seeds=1, sets=["iterations=2"])
     names = ["aligned/seed-0", "cells/penalised/seed-0"]
-    prepare_study(recipe, working_folder(f"{s3}/x"))
+    prepare_study(recipe, Store.kept_at(folder_of(f"{s3}/x"), f"{s3}/x").path)
     for name in names:
         (workplace / name).mkdir(parents=True)
         monkeypatch.chdir(workplace / name)

@@ -48,11 +48,11 @@ def test_a_folder_without_a_study_or_with_another_recipe_is_refused(study):
 
 
 def test_it_does_not_work_beside_kerf_run_or_another_of_the_same_unit(study):
-    with disk.held(study / ".lock", "the study"):
+    with disk.file_lock(study / ".lock", "the study"):
         assert "another process is at work on the study" in refused("unit", study, "aligned/seed-0")
-    with disk.held(study / ".locks" / "aligned-seed-0", "it"):
+    with disk.file_lock(study / ".locks" / "aligned-seed-0", "it"):
         assert "another process is at work on aligned/seed-0" in refused("unit", study, "aligned/seed-0")
-    with disk.held(study / ".lock", "the study", shared=True):  # as other units do
+    with disk.file_lock(study / ".lock", "the study", shared=True):  # as other units do
         assert "needs aligned/seed-0" in refused("unit", study, "penalised/seed-0")
         assert "another process is at work on the study" in refused(
             "run", "smoke", *SMALL, "--out", study, "--no-mlflow"

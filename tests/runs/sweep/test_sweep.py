@@ -22,7 +22,6 @@ from rich.console import Console
 
 from kerf.lab.errors import KerfError
 from kerf.runs.recipe.model import Recipe
-from kerf.runs.records.remote import mark, pull
 from kerf.runs.records.store import ALIGNED, Store, Unit
 from kerf.runs.study import DONE, NOT_ALIGNED
 from kerf.runs.sweep.driver import run_sweep, sweep_unit
@@ -144,7 +143,7 @@ def test_killed_on_one_machine_it_goes_on_on_another(tmp_path, told):
     base, spec = make("pareto", tmp_path)
     assert sweep(base, spec, tmp_path / "whole")[0] == DONE
     address, there = f"file://{tmp_path}/there", tmp_path / "there"
-    mark(tmp_path / "first", address)
+    Store.kept_at(tmp_path / "first", address)
     child = os.fork()
     if child == 0:
         try:
@@ -159,8 +158,7 @@ def test_killed_on_one_machine_it_goes_on_on_another(tmp_path, told):
     os.waitpid(child, 0)
     shutil.rmtree(tmp_path / "first")
     sent = stamps(there)
-    mark(tmp_path / "second", address)
-    pull(tmp_path / "second")
+    Store.kept_at(tmp_path / "second", address)
     code, printed = sweep(base, spec, tmp_path / "second")
     assert code == DONE, printed
     assert printed.endswith(f"kept at   {address}\n")
