@@ -211,6 +211,33 @@ def test_heavy_libraries_stay_where_they_belong(module: str, allowed: tuple[str,
     assert users, f"nobody imports {module}: is it still needed?"
 
 
+REMOTE = "runs.records.remote"
+
+
+def test_only_records_know_of_places_elsewhere() -> None:
+    """Whoever has a store reads and writes through it; it alone fetches and sends."""
+    users = {name for name, targets in arrows().items() if REMOTE in targets}
+    assert users == {"runs.records.store"}
+    remote = next(
+        node
+        for node in ast.parse(modules()[REMOTE].read_text()).body
+        if isinstance(node, ast.ClassDef) and node.name == "Remote"
+    )
+    transfers = {
+        node.name
+        for node in remote.body
+        if isinstance(node, ast.FunctionDef) and node.name.startswith(("pull", "push"))
+    }
+    assert len(transfers) > 5
+    callers = {
+        name
+        for name, path in modules().items()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr in transfers
+    }
+    assert callers == {REMOTE, "runs.records.store", "runs.records.checkpoints"}
+
+
 def test_what_only_tests_need_is_imported_by_no_package() -> None:
     """The conformance kit is run by pytest, and needs none."""
     kit = [path for path in sources(*PACKAGES) if "testing" in name_of(path)]

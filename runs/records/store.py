@@ -316,14 +316,15 @@ def refuse_other_study(store: Store, wanted: Mapping[str, Any]) -> None:
     """
     if not (store.path / "study.json").exists():
         with disk.as_disk_error(store.path):
-            other = [path.name for path in store.path.iterdir()] if store.path.exists() else []
-        if any(not name.startswith(".") for name in other):
-            raise KerfError(f"{store.path} holds files but no study ({sorted(other)[0]}, ...): give --out a new folder")
+            found = [path.name for path in store.path.iterdir()] if store.path.exists() else []
+        other = sorted(name for name in found if not name.startswith("."))
+        if other:
+            raise KerfError(f"{store.path} holds files but no study ({other[0]}, ...): give --out a new folder")
         return
-    found = store.manifest()
+    manifest = store.manifest()
     for key in IDENTITY:
-        if key in wanted and found[key] != wanted[key]:
+        if key in wanted and manifest[key] != wanted[key]:
             raise KerfError(
-                f"{store.path} holds another study: {key} is {found[key]} there ({found['name']}) and {wanted[key]} "
-                f"in what was asked for ({wanted['name']}); give --out another folder"
+                f"{store.path} holds another study: {key} is {manifest[key]} there ({manifest['name']}) and "
+                f"{wanted[key]} in what was asked for ({wanted['name']}); give --out another folder"
             )
