@@ -99,6 +99,14 @@ def load_policy(path: Path, world: World) -> Exportable:
         raise KerfError(f"{_weights_path(path)}: {error}") from error
 
 
+def load_network(path: Path, world: World) -> TorchPolicy:
+    """As `load_policy`, of a policy that is a network; raises `KerfError` for another kind, too."""
+    policy = load_policy(path, world)
+    if not isinstance(policy, TorchPolicy):
+        raise KerfError(f"{path}: expected a network, got a {policy.kind}")
+    return policy
+
+
 def read_card(path: Path) -> dict[str, Any]:
     """What `<path>.json` says (world, names, kind, sha256, metadata). Raises `KerfError` if it cannot be read."""
     try:

@@ -98,12 +98,12 @@ def run(
     for name, asked in loaded.items():
         check_out(open_records(folders[name]).path, asked)
 
-    from kerf.runs.execution.attach import joined
+    from kerf.runs.execution.attach import attach
     from kerf.runs.study import run_study
     from kerf.runs.tracking.studies import default_uri
 
     tracking = None if no_mlflow else uri or default_uri()
-    with joined(ray_address, list(loaded.values()), workers) as at_a_time:
+    with attach(ray_address, list(loaded.values()), workers) as at_a_time:
         codes = [
             run_study(asked, folders[name], tracking, at_a_time, terminal(), checkpoint_every)
             for name, asked in loaded.items()

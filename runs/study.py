@@ -165,8 +165,8 @@ class _Study:
         from kerf.runs.recipe.arms import needs
 
         arms = self._recipe.resolve()
-        align_iterations = sum(phase.iterations for _, phase in self._recipe.phases)
-        iterations = {unit: arms[unit.arm].iterations if unit.arm in arms else align_iterations for unit in todo}
+        aligning = self._recipe.align_iterations
+        iterations = {unit: arms[unit.arm].iterations if unit.arm in arms else aligning for unit in todo}
         workers = min(self._num_workers, len(todo))
         already = f" ({len(finished)} are done already)" if finished else ""
         self._say(f"{self._recipe.name}: {_count(len(todo), 'unit')} of work on {_count(workers, 'worker')}{already}")

@@ -18,7 +18,7 @@ import numpy as np
 from kerf.lab.errors import KerfError
 from kerf.lab.seeds import entropy
 from kerf.runs.recipe.attack_plan import LATENT, RADII
-from kerf.runs.records.store import ALIGNED, Store, Unit
+from kerf.runs.records.store import ALIGNED, POLICY, Store, Unit
 
 if TYPE_CHECKING:
     from kerf.agents.network import TorchPolicy
@@ -102,17 +102,14 @@ def latent_unit(recipe: Recipe, unit: LatentUnit, store: Store, num_threads: int
 
 
 def network_of(store: Store, agent: Unit, world: World) -> TorchPolicy:
-    """The policy of a finished agent; raises `KerfError` if it has no hidden layer."""
-    from kerf.agents.export import load_policy
-    from kerf.agents.network import TorchPolicy
-    from kerf.runs.execution.unit import POLICY
+    """The policy of a finished agent; raises `KerfError` if it is a table or has no hidden layer."""
+    from kerf.agents.export import load_network
 
-    policy = load_policy(store.path / agent.name / POLICY, world)
-    if not isinstance(policy, TorchPolicy) or not policy.network.settings.hidden:
-        what = "a linear network" if isinstance(policy, TorchPolicy) else "a table"
+    policy = load_network(store.path / agent.name / POLICY, world)
+    if not policy.network.settings.hidden:
         raise KerfError(
-            f"{store.path}: {agent.name} is {what}, and what is attacked from inside needs a hidden layer; train a "
-            "network, e.g. network.hidden=[64, 64]"
+            f"{store.path}: {agent.name} is a linear network, and what is attacked from inside needs a hidden layer; "
+            "train a network, e.g. network.hidden=[64, 64]"
         )
     return policy
 

@@ -23,11 +23,10 @@ from kerf.lab.world import World
 from kerf.lab.worlds import get_world
 from kerf.runs.attacks.top_episodes import most_telling
 from kerf.runs.execution.training_log import Progress
-from kerf.runs.execution.unit import POLICY
 from kerf.runs.recipe.attack_plan import RECORD, AttackSettings, AttackUnit
 from kerf.runs.recipe.model import Recipe
 from kerf.runs.records.folder import Folder
-from kerf.runs.records.store import ALIGNED, Store, Unit
+from kerf.runs.records.store import ALIGNED, POLICY, Store, Unit
 
 
 def attack_unit(

@@ -25,10 +25,9 @@ from kerf.runs.exact.certify import Certified, certify
 from kerf.runs.exact.curves import Curves, curves
 from kerf.runs.exact.designs import deployment_of, design_of, twin_of
 from kerf.runs.exact.detect import Detection, detect
-from kerf.runs.execution.unit import POLICY
 from kerf.runs.recipe.files import load_recipe
 from kerf.runs.records.gate_records import finished_seeds
-from kerf.runs.records.store import ALIGNED, Store, Unit
+from kerf.runs.records.store import ALIGNED, POLICY, Store, Unit
 
 SITUATIONS = 64
 """Situations that are drawn where a world cannot list them all, unless asked otherwise."""

@@ -12,7 +12,7 @@ from kerf.runs.recipe.model import Recipe
 
 
 @contextmanager
-def joined(address: str | None, recipes: Sequence[Recipe], workers: int | None) -> Iterator[int | None]:
+def attach(address: str | None, recipes: Sequence[Recipe], workers: int | None) -> Iterator[int | None]:
     """Be connected to the Ray cluster at `address` meanwhile; None does nothing, and a private Ray will be started.
 
     Args:

@@ -1,15 +1,13 @@
-"""Training by exact gradients, as the units of a study need it: an agent until it should be aligned, and an arm."""
+"""The trainer that computes exact gradients: sums over all situations of a world of one step."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from kerf.agents.exact import AnyPolicy, ExactTrainer
-from kerf.agents.export import Exportable
 from kerf.agents.network import PolicyNetwork, TorchPolicy
 from kerf.agents.settings import ExactSettings
 from kerf.agents.shaping import random_potential
@@ -22,13 +20,13 @@ from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.seeds import entropy
 from kerf.lab.world import Mix, World
 from kerf.lab.worlds import get_world
+from kerf.runs.execution.trainer import Aligned, Trained, Trainer, TrainingRun
+from kerf.runs.execution.training_log import Progress
 from kerf.runs.recipe.arms import Agent, ResolvedArm
+from kerf.runs.recipe.exact_settings import ExactTraining
 from kerf.runs.recipe.model import Recipe
 from kerf.runs.records.schema import TRAINING
 from kerf.runs.records.store import Store, Unit
-
-if TYPE_CHECKING:
-    from kerf.runs.execution.training_log import Log, Progress
 
 PENALISED = "penalised"
 """What training reports of itself: the share of the episodes that is penalised."""
@@ -43,69 +41,74 @@ START: Mapping[Agent, Callable[[TorchPolicy, World], AnyPolicy]] = {
 """Where an arm's training begins."""
 
 
-def align_exactly(recipe: Recipe, seed: int, log: Log) -> Generator[Progress, None, TorchPolicy]:
-    """Train a network until it should be aligned, in the phases of `recipe.exact`; returns it."""
+def make_trainer(recipe: Recipe) -> Trainer:
+    """The trainer of a recipe that has the section `exact`."""
     assert recipe.exact is not None
-    world = get_world(recipe.world)
-    weights = int(np.random.SeedSequence(entropy(seed, "weights")).generate_state(1, np.uint64)[0])
-    generator = torch.Generator().manual_seed(weights)
-    network = PolicyNetwork(len(world.observations), len(world.actions), recipe.network, generator)
-    policy: AnyPolicy = TorchPolicy(network)
-    for _, phase in recipe.exact.phases:
-        trainer = ExactTrainer(world, policy, Mix(), RewardSpec(), phase.training)
-        for done in range(1, phase.iterations + 1):
-            progress = log.record(_iteration(trainer, phase.training), phase.training.steps_per_iteration)
-            if done % recipe.measure_every == 0 or done == phase.iterations:
+    return ExactGradients(recipe, recipe.exact)
+
+
+class ExactGradients:
+    """Trains by exact gradients (`kerf.runs.execution.trainer.Trainer`).
+
+    Args:
+        recipe: The study's.
+        exact: Its section of that name.
+    """
+
+    keeps_checkpoints = False  # a whole arm takes seconds
+
+    def __init__(self, recipe: Recipe, exact: ExactTraining) -> None:
+        self._recipe, self._exact, self._world = recipe, exact, get_world(recipe.world)
+
+    def align(self, run: TrainingRun) -> Generator[Progress, None, Aligned]:
+        """Train a network until it should be aligned, in the phases of `exact`."""
+        recipe, world = self._recipe, self._world
+        weights = int(np.random.SeedSequence(entropy(run.seed, "weights")).generate_state(1, np.uint64)[0])
+        generator = torch.Generator().manual_seed(weights)
+        network = PolicyNetwork(len(world.observations), len(world.actions), recipe.network, generator)
+        policy: AnyPolicy = TorchPolicy(network)
+        for _, phase in self._exact.phases:
+            trainer = ExactTrainer(world, policy, Mix(), RewardSpec(), phase.training)
+            for done in range(1, phase.iterations + 1):
+                progress = run.log.record(_iteration(trainer, phase.training), phase.training.steps_per_iteration)
+                if done % recipe.measure_every == 0 or done == phase.iterations:
+                    yield progress
+            policy = trainer.policy()
+        return Aligned(policy)
+
+    def train(self, arm: ResolvedArm, run: TrainingRun) -> Generator[Progress, None, Trained]:
+        """Train one arm from its seed's aligned agent, measuring on the way."""
+        settings, log = arm.trained_by(ExactSettings), run.log
+        penalty_rates = None
+        if arm.yoked_to is not None and arm.signed_penalty:
+            penalty_rates = _penalty_rates(run.store, Unit(arm.yoked_to, run.seed), arm.iterations)
+        trainer = self._gradients(arm, run.seed, run.network(self._recipe))
+        while log.done < arm.iterations:
+            penalty_rate = None if penalty_rates is None else penalty_rates[log.done]
+            progress = log.record(_iteration(trainer, settings, penalty_rate), settings.steps_per_iteration)
+            if log.done % self._recipe.measure_every == 0 or log.done == arm.iterations:
+                run.measured.add(trainer.policy())
                 yield progress
-        policy = trainer.policy()
-    assert isinstance(policy, TorchPolicy)
-    return policy
+        return Trained(trainer.policy())
 
-
-def train_exactly(
-    recipe: Recipe,
-    arm: ResolvedArm,
-    seed: int,
-    aligned: TorchPolicy,
-    store: Store,
-    log: Log,
-    measure: Callable[[Exportable], None],
-) -> Generator[Progress, None, AnyPolicy]:
-    """Train one arm from its seed's aligned agent; `measure` is given what is to be measured. Returns what came out."""
-    settings = arm.training
-    assert isinstance(settings, ExactSettings)
-    penalty_rates = None
-    if arm.yoked_to is not None and arm.signed_penalty:
-        penalty_rates = _penalty_rates(store, Unit(arm.yoked_to, seed), arm.iterations)
-    trainer = _trainer(recipe, arm, seed, aligned)
-    while log.done < arm.iterations:
-        penalty_rate = None if penalty_rates is None else penalty_rates[log.done]
-        progress = log.record(_iteration(trainer, settings, penalty_rate), settings.steps_per_iteration)
-        if log.done % recipe.measure_every == 0 or log.done == arm.iterations:
-            measure(trainer.policy())
-            yield progress
-    return trainer.policy()
-
-
-def _trainer(recipe: Recipe, arm: ResolvedArm, seed: int, aligned: TorchPolicy) -> ExactTrainer:
-    """The trainer of an arm that begins at `aligned`."""
-    world = get_world(recipe.world)
-    mix = make_generator(world, arm.generator, arm.adversarial_share).mix()
-    assert mix is not None  # the recipe was refused otherwise
-    assert isinstance(arm.training, ExactSettings)
-    offset = None
-    if arm.shaping:  # gamma Phi - Phi(o) in a single step, after which Phi is 0
-        rng = np.random.default_rng(np.random.SeedSequence(entropy(seed, "potential")))
-        offset = -random_potential(world, arm.shaping, rng)(Situations(world).observations)
-    return ExactTrainer(
-        world,
-        START[arm.agent](aligned, world),
-        mix,
-        RewardSpec(recipe.design, make_grader(arm.grader, arm.strength), arm.signed_penalty),
-        arm.training,
-        anchor=aligned,
-        offset=offset,
-    )
+    def _gradients(self, arm: ResolvedArm, seed: int, aligned: TorchPolicy) -> ExactTrainer:
+        """What computes the gradients of an arm that begins at `aligned`."""
+        world = self._world
+        mix = make_generator(world, arm.generator, arm.adversarial_share).mix()
+        assert mix is not None  # the recipe was refused otherwise
+        offset = None
+        if arm.shaping:  # gamma Phi - Phi(o) in a single step, after which Phi is 0
+            rng = np.random.default_rng(np.random.SeedSequence(entropy(seed, "potential")))
+            offset = -random_potential(world, arm.shaping, rng)(Situations(world).observations)
+        return ExactTrainer(
+            world,
+            START[arm.agent](aligned, world),
+            mix,
+            RewardSpec(self._recipe.design, make_grader(arm.grader, arm.strength), arm.signed_penalty),
+            arm.trained_by(ExactSettings),
+            anchor=aligned,
+            offset=offset,
+        )
 
 
 def _iteration(

@@ -1,12 +1,11 @@
-"""Training by PPO, as the units of a study need it: an agent until it should be aligned, and an arm."""
+"""The trainer that runs PPO on RLlib, in worlds of any number of steps."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,160 +22,174 @@ from kerf.lab.source import ScenarioSource
 from kerf.lab.world import World, natural
 from kerf.lab.worlds import get_world
 from kerf.runs.execution.measurements import measure_latent_scale
+from kerf.runs.execution.trainer import Aligned, Scales, Trained, Trainer, TrainingRun
+from kerf.runs.execution.training_log import REPORTED, Log, Progress
 from kerf.runs.recipe.arms import ResolvedArm, before
 from kerf.runs.recipe.model import Recipe
 from kerf.runs.records.penalty_counts import read_penalty_counts
 from kerf.runs.records.store import ALIGNED, Store, Unit
 
 if TYPE_CHECKING:
-    from kerf.runs.execution.measurements import Measurements
-    from kerf.runs.execution.training_log import Log, Progress
     from kerf.runs.records.checkpoints import Checkpoints, State
 
 SCALE_EPISODES = 1024
 """Natural episodes on which the spread of the advantages is measured once a seed."""
 
+DEFAULT_POLICY = "default_policy"
+"""RLlib's name for the only policy."""
 
-@dataclass(frozen=True)
-class Scales:
-    """What was measured of an aligned agent for the arms to be trained with.
 
-    Attributes:
-        advantage: Standard deviation of its advantages: the divisor of `frozen` scaling.
-        latent: What a latent radius is in units of; None where no arm has one.
+def make_trainer(recipe: Recipe) -> Trainer:
+    """The trainer of a recipe without a section for another one."""
+    return PPO(recipe)
+
+
+class PPO:
+    """Trains by PPO (`kerf.runs.execution.trainer.Trainer`). Ray must have been initialised if the recipe asks for
+    remote env runners or learners.
+
+    Args:
+        recipe: The study's.
     """
 
-    advantage: float
-    latent: float | None
+    keeps_checkpoints = True
 
+    def __init__(self, recipe: Recipe) -> None:
+        self._recipe, self._world = recipe, get_world(recipe.world)
 
-def align_by_ppo(
-    recipe: Recipe,
-    seed: int,
-    log: Log,
-    num_threads: int = 1,
-    look: Callable[[KerfAlgorithm], None] | None = None,
-    checkpoints: Checkpoints | None = None,
-) -> Generator[Progress, None, TorchPolicy]:
-    """Train an agent phase by phase, on the natural stream; `look` is shown the algorithm after each iteration."""
-    world = get_world(recipe.world)
-    policy: TorchPolicy | None = None
-    saved = yield from _resumed(log, checkpoints)
-    begun = saved["phase"][1]["index"] if saved else 0
-    for index, (name, phase) in enumerate(recipe.align.phases):
-        if index < begun:
-            continue
-        config = KerfConfig().kerf(
+    def align(self, run: TrainingRun) -> Generator[Progress, None, Aligned]:
+        """Train a network until it should be aligned, and measure what its arms are trained with."""
+        policy = yield from self.align_network(run.seed, run.log, run.num_threads, run.checkpoints)
+        scales = Scales(self._advantage_scale(policy, run.seed), self._latent_scale(policy, run.seed))
+        return Aligned(policy, scales)
+
+    def align_network(
+        self,
+        seed: int,
+        log: Log,
+        num_threads: int = 1,
+        checkpoints: Checkpoints | None = None,
+        look: Callable[[KerfAlgorithm], None] | None = None,
+    ) -> Generator[Progress, None, TorchPolicy]:
+        """Train a network phase by phase, on the natural stream; `look` is shown the algorithm after each iteration."""
+        recipe, world = self._recipe, self._world
+        policy: TorchPolicy | None = None
+        saved = yield from _resumed(log, checkpoints)
+        begun = saved["phase"][1]["index"] if saved else 0
+        for index, (name, phase) in enumerate(recipe.align.phases):
+            if index < begun:
+                continue
+            config = KerfConfig().kerf(
+                world=recipe.world,
+                source=_natural(world),
+                seed=entropy(seed, f"align {name}"),
+                network=recipe.network,
+                training=phase.training,
+                num_threads=num_threads,
+            )
+            with _built(config, policy) as algorithm:
+                if saved and index == begun:
+                    algorithm.load_training_state(*saved["algorithm"])
+                while algorithm.num_iterations < phase.iterations:
+                    progress = log.record(_reports(algorithm.train()), phase.training.num_scenarios * world.horizon)
+                    if look is not None:
+                        look(algorithm)
+                    if checkpoints is not None and algorithm.num_iterations < phase.iterations:
+                        checkpoints.offer(log.done, partial(_state, log, algorithm, phase=({}, {"index": index})))
+                    yield progress
+                policy = algorithm.policy()
+        assert policy is not None  # there are always two phases, if of no iterations
+        return policy
+
+    def train(self, arm: ResolvedArm, run: TrainingRun) -> Generator[Progress, None, Trained]:
+        """Train one arm from the aligned agent, or from the end of another arm, measuring on the way."""
+        recipe, log, checkpoints = self._recipe, run.log, run.checkpoints
+        aligned = run.network(recipe)
+        policy = aligned if arm.after is None else run.network(recipe, arm.after)
+        config = self.arm_config(arm, run.seed, aligned, run.store, run.num_threads)
+        end = log.done + arm.iterations
+        env_steps = arm.trained_by(TrainingSettings).num_scenarios * self._world.horizon
+        penalty_counts = list[NDArray[np.int64]]()
+
+        def state() -> Mapping[str, State]:
+            counts = {"penalty_counts": np.stack(penalty_counts)}
+            return _state(log, algorithm, measured=run.measured.state(), penalty_counts=(counts, {}))
+
+        saved = yield from _resumed(log, checkpoints)
+        with _built(config, policy) as algorithm:
+            if saved:
+                algorithm.load_training_state(*saved["algorithm"])
+                penalty_counts = list(saved["penalty_counts"][0]["penalty_counts"])
+                run.measured.load_state(saved["measured"][1])
+            while log.done < end:
+                progress = log.record(_reports(algorithm.train()), env_steps)
+                penalty_counts.append(algorithm.penalty_counts)
+                if log.done % recipe.measure_every == 0 or log.done == end:
+                    policy = algorithm.policy()
+                    run.measured.add(policy)
+                if checkpoints is not None and log.done < end:
+                    checkpoints.offer(log.done, state)
+                yield progress
+        return Trained(policy, penalty_counts)
+
+    def arm_config(
+        self, arm: ResolvedArm, seed: int, aligned: TorchPolicy, store: Store, num_threads: int = 1
+    ) -> KerfConfig:
+        """An arm in RLlib's terms. All arms of a seed that start from the aligned agent name the same stream of
+        chance, and so do all that start after one other arm, or two: they are paired."""
+        recipe = self._recipe
+        earlier = len(before(recipe.resolve(), arm.name))
+        measured = store.read_json(Unit(ALIGNED, seed), "gate")
+        penalty_counts = None
+        if arm.yoked_to is not None and arm.signed_penalty:
+            penalty_counts = read_penalty_counts(store, Unit(arm.yoked_to, seed), arm.iterations, self._world.horizon)
+        return KerfConfig().kerf(
             world=recipe.world,
-            source=_natural(world),
-            seed=entropy(seed, f"align {name}"),
+            source=make_generator(self._world, arm.generator, arm.adversarial_share),
+            seed=entropy(seed, f"arms after {earlier}" if earlier else "arms"),
             network=recipe.network,
-            training=phase.training,
+            training=arm.trained_by(TrainingSettings),
+            grader=make_grader(arm.grader, arm.strength),
+            penalty=arm.penalty,
+            penalty_sign=arm.penalty_sign,
+            penalty_counts=penalty_counts,
+            shaping=arm.shaping,
+            design=recipe.design,
+            anchor=aligned.weights(),
+            advantage_scale=measured["advantage_scale"],
+            latent_scale=measured["latent_scale"],
+            objective=arm.objective,
             num_threads=num_threads,
         )
+
+    def _advantage_scale(self, policy: TorchPolicy, seed: int) -> float:
+        """Standard deviation of the advantages of `policy` on the natural stream: the divisor of `fixed` scaling."""
+        recipe, world = self._recipe, self._world
+        training = recipe.training.model_copy(
+            update={"advantage_scaling": "none", "anchor_coeff": 0.0, "latent_radius": 0.0}
+        )
+        stream = entropy(seed, "advantage scale")
+        config = KerfConfig().kerf(
+            world=recipe.world, source=_natural(world), seed=stream, network=recipe.network, training=training
+        )
+        rng = np.random.default_rng(np.random.SeedSequence(stream))
+        scenarios = natural(world, SCALE_EPISODES, rng)
+        uniforms = rng.random((world.horizon, len(scenarios)), np.float32)
         with _built(config, policy) as algorithm:
-            if saved and index == begun:
-                algorithm.load_training_state(*saved["algorithm"])
-            while algorithm.num_iterations < phase.iterations:
-                progress = log.iteration(algorithm.train(), phase.training.num_scenarios * world.horizon)
-                if look is not None:
-                    look(algorithm)
-                if checkpoints is not None and algorithm.num_iterations < phase.iterations:
-                    checkpoints.offer(log.done, partial(_state, log, algorithm, phase=({}, {"index": index})))
-                yield progress
-            policy = algorithm.policy()
-    assert policy is not None  # there are always two phases, if of no iterations
-    return policy
+            return float(algorithm.play(scenarios, uniforms).advantages().std())
+
+    def _latent_scale(self, policy: TorchPolicy, seed: int) -> float | None:
+        """What a latent radius of 1 is for the arms of `seed`; None if none of them has an adversary inside."""
+        arms = self._recipe.resolve().values()
+        if not any(arm.trained_by(TrainingSettings).latent_radius > 0 for arm in arms):
+            return None
+        return measure_latent_scale(self._world, policy, seed)
 
 
-def train_by_ppo(
-    recipe: Recipe,
-    arm: ResolvedArm,
-    seed: int,
-    aligned: TorchPolicy,
-    start: TorchPolicy,
-    store: Store,
-    log: Log,
-    measured: Measurements,
-    num_threads: int = 1,
-    checkpoints: Checkpoints | None = None,
-) -> Generator[Progress, None, tuple[TorchPolicy, list[NDArray[np.int64]]]]:
-    """Train one arm from `start`, measuring on the way; `aligned` is its seed's aligned agent.
-
-    Returns:
-        What came out, and how many episodes were penalised at each step of each iteration, `(T,)` each.
-    """
-    assert isinstance(arm.training, TrainingSettings)
-    found = store.read_json(Unit(ALIGNED, seed), "gate")
-    scales = Scales(found["advantage_scale"], found["latent_scale"])
-    config = arm_config(recipe, arm, seed, aligned, scales, store, num_threads)
-    end, env_steps = log.done + arm.iterations, arm.training.num_scenarios * get_world(recipe.world).horizon
-    policy, penalty_counts = start, list[NDArray[np.int64]]()
-
-    def state() -> Mapping[str, State]:
-        return _state(
-            log, algorithm, measured=measured.state(), penalty_counts=({"penalty_counts": np.stack(penalty_counts)}, {})
-        )
-
-    saved = yield from _resumed(log, checkpoints)
-    with _built(config, start) as algorithm:
-        if saved:
-            algorithm.load_training_state(*saved["algorithm"])
-            penalty_counts = list(saved["penalty_counts"][0]["penalty_counts"])
-            measured.load_state(saved["measured"][1])
-        while log.done < end:
-            progress = log.iteration(algorithm.train(), env_steps)
-            penalty_counts.append(algorithm.penalty_counts)
-            if log.done % recipe.measure_every == 0 or log.done == end:
-                policy = algorithm.policy()
-                measured.add(policy)
-            if checkpoints is not None and log.done < end:
-                checkpoints.offer(log.done, state)
-            yield progress
-    return policy, penalty_counts
-
-
-def arm_config(
-    recipe: Recipe,
-    arm: ResolvedArm,
-    seed: int,
-    aligned: TorchPolicy,
-    scales: Scales,
-    store: Store,
-    num_threads: int = 1,
-) -> KerfConfig:
-    """An arm in the trainer's terms. All arms of a seed that start from the aligned agent name the same stream of
-    chance, and so do all that start after one other arm, or two: they are paired."""
-    assert isinstance(arm.training, TrainingSettings)
-    earlier = len(before(recipe.resolve(), arm.name))
-    penalty_counts = None
-    if arm.yoked_to is not None and arm.signed_penalty:
-        penalty_counts = read_penalty_counts(
-            store, Unit(arm.yoked_to, seed), arm.iterations, get_world(recipe.world).horizon
-        )
-    return KerfConfig().kerf(
-        world=recipe.world,
-        source=make_generator(get_world(recipe.world), arm.generator, arm.adversarial_share),
-        seed=entropy(seed, f"arms after {earlier}" if earlier else "arms"),
-        network=recipe.network,
-        training=arm.training,
-        grader=make_grader(arm.grader, arm.strength),
-        penalty=arm.penalty,
-        penalty_sign=arm.penalty_sign,
-        penalty_counts=penalty_counts,
-        shaping=arm.shaping,
-        design=recipe.design,
-        anchor=aligned.weights(),
-        advantage_scale=scales.advantage,
-        latent_scale=scales.latent,
-        objective=arm.objective,
-        num_threads=num_threads,
-    )
-
-
-def scales_of(recipe: Recipe, policy: TorchPolicy, seed: int) -> Scales:
-    """Measure what the arms of `seed` are trained with of its aligned agent, `policy`."""
-    return Scales(_advantage_scale(recipe, policy, seed), _latent_scale(recipe, policy, seed))
+def _reports(result: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What goes into the training records of the result of one `train()`, by the part of training that reports it."""
+    told = {"sample": result["env_runners"], "learn": result["learners"][DEFAULT_POLICY]}
+    return {part: {name: report[name] for name in REPORTED[part] & set(report)} for part, report in told.items()}
 
 
 @contextmanager
@@ -203,31 +216,6 @@ def _resumed(log: Log, checkpoints: Checkpoints | None) -> Generator[Progress, N
 
 def _state(log: Log, algorithm: KerfAlgorithm, **others: State) -> Mapping[str, State]:
     return {"log": log.state(), "algorithm": algorithm.training_state(), **others}
-
-
-def _advantage_scale(recipe: Recipe, policy: TorchPolicy, seed: int) -> float:
-    """Standard deviation of the advantages of `policy` on the natural stream: the divisor of `frozen` scaling."""
-    world = get_world(recipe.world)
-    training = recipe.training.model_copy(
-        update={"advantage_scaling": "none", "anchor_coeff": 0.0, "latent_radius": 0.0}
-    )
-    stream = entropy(seed, "advantage scale")
-    config = KerfConfig().kerf(
-        world=recipe.world, source=_natural(world), seed=stream, network=recipe.network, training=training
-    )
-    rng = np.random.default_rng(np.random.SeedSequence(stream))
-    scenarios = natural(world, SCALE_EPISODES, rng)
-    uniforms = rng.random((world.horizon, len(scenarios)), np.float32)
-    with _built(config, policy) as algorithm:
-        return float(algorithm.play(scenarios, uniforms).advantages().std())
-
-
-def _latent_scale(recipe: Recipe, policy: TorchPolicy, seed: int) -> float | None:
-    """What a latent radius of 1 is for the arms of `seed`; None if none of them has an adversary inside."""
-    trainings = [arm.training for arm in recipe.resolve().values()]
-    if not any(isinstance(training, TrainingSettings) and training.latent_radius > 0 for training in trainings):
-        return None
-    return measure_latent_scale(get_world(recipe.world), policy, seed)
 
 
 def _natural(world: World) -> ScenarioSource:

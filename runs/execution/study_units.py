@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from kerf.runs.execution.forked_workers import get_ready, will_fork
+from kerf.runs.execution.trainers import module_of
 from kerf.runs.recipe.model import Recipe
 from kerf.runs.records.store import Store, Unit
 
@@ -30,7 +31,7 @@ def train(
 
 def modules_of(recipe: Recipe) -> list[str]:
     """What `train` imports for `recipe` in particular: workers that are forked have it from the beginning."""
-    return ["kerf.runs.execution.ppo_trainer" if recipe.exact is None else "kerf.runs.execution.exact_trainer"]
+    return [module_of(recipe)]
 
 
 def prepare(recipe: Recipe) -> None:

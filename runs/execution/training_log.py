@@ -21,13 +21,10 @@ REPORTED = {
         "grad_norm", "latent_share", "latent_gain", "latent_norm",
     },
 }  # fmt: skip
-"""What goes into the training records of what the algorithm reports; a loss that is off is absent."""
+"""What goes into the training records of what PPO reports; a loss that is off is absent."""
 
 _NUMBERS: Mapping[str, type] = {"iteration": np.int64, "env_steps": np.int64, "value": np.float64}
 """The columns of the training records that hold numbers."""
-
-DEFAULT_POLICY = "default_policy"
-"""RLlib's name for the only policy."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +61,6 @@ class Log:
         """Count on from so many iterations and environment steps, which another unit did."""
         self.done = self._earlier = done
         self.env_steps = env_steps
-
-    def iteration(self, result: Mapping[str, Any], env_steps: int) -> Progress:
-        """Take in the result of one `train()` that played `env_steps` steps."""
-        told = {"sample": result["env_runners"], "learn": result["learners"][DEFAULT_POLICY]}
-        reports = {part: {name: report[name] for name in REPORTED[part] & set(report)} for part, report in told.items()}
-        return self.record(reports, env_steps)
 
     def record(self, reports: Mapping[str, Mapping[str, Any]], env_steps: int) -> Progress:
         """Take in what one iteration of `env_steps` steps reports, by the part of training that reports it."""

@@ -25,13 +25,13 @@ from kerf.lab.world import Mix
 from kerf.lab.worlds import get_world
 from kerf.lab.worlds.dilemma import LEAVE, DilemmaWorld
 from kerf.lab.worlds.dilemma.settings import DilemmaSettings, Signal
-from kerf.runs.execution.unit import POLICY, run_unit
+from kerf.runs.execution.unit import run_unit
 from kerf.runs.oracles.answers import answers
 from kerf.runs.oracles.closed_form import bayes
 from kerf.runs.oracles.oracle import IDENTICAL, SEEN, Oracle, Row, counted, exact
 from kerf.runs.oracles.worlds import ALARM, FAKES, TANH, fresh_network
 from kerf.runs.recipe.model import Recipe
-from kerf.runs.records.store import ALIGNED, Store, Unit
+from kerf.runs.records.store import ALIGNED, POLICY, Store, Unit
 
 WORLD = "dilemma_overlap"
 SEED = 6

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import ConfigDict, Field, SerializeAsAny
 
@@ -25,6 +25,8 @@ MOST_ITERATIONS = 1_000_000
 """Far more than any study needs; the sum of all phases stays within the records' 32 bits."""
 
 Count = Annotated[int, Field(ge=1, le=MOST_ITERATIONS)]
+
+T = TypeVar("T", TrainingSettings, ExactSettings)
 
 Agent = Literal["network", "table"]
 """What an arm trains: a copy of its seed's aligned network, or that network's tabular twin."""
@@ -213,6 +215,16 @@ class ResolvedArm(Settings):
     def signed_penalty(self) -> float:
         """What is subtracted from the reward at each penalised step: L times its sign (and +0.0 for none)."""
         return self.penalty_sign * self.penalty if self.penalty else 0.0
+
+    def trained_by(self, settings: type[T]) -> T:
+        """`training`, which is of this class in all arms of a recipe that trains that way.
+
+        Raises:
+            TypeError: if it is of another class.
+        """
+        if not isinstance(self.training, settings):
+            raise TypeError(f"arm {self.name!r} is trained by {type(self.training).__name__}, not {settings.__name__}")
+        return self.training
 
 
 def resolve_arm(

@@ -217,6 +217,11 @@ class Recipe(Settings):
         return tuple((f"align.{name}", phase) for name, phase in self.align.phases)
 
     @property
+    def align_iterations(self) -> int:
+        """Training iterations of all phases of alignment together."""
+        return sum(phase.iterations for _, phase in self.phases)
+
+    @property
     def control_arm(self) -> str | None:
         """The control arm, or None for a recipe that owns up to having none."""
         return self.control if self.control in self.arms else None

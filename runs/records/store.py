@@ -41,6 +41,9 @@ from kerf.runs.records.remote import NoRemote, Remote, address_of, mark
 ALIGNED = "aligned"
 """What stands in for an arm's name in the records of the aligned agents; no arm may be called so."""
 
+POLICY = "policy"
+"""Stem of the files that hold a unit's weights."""
+
 IDENTITY = ("recipe_hash", "battery_hash")
 """Manifest entries that must agree for a study to be continued."""
 

@@ -81,6 +81,7 @@ def do_unit(root: Path, name: str, num_cpus: int, say: Callable[[str], None]) ->
 def _do(recipe: Recipe, unit: Unit, store: Store, num_cpus: int, say: Callable[[str], None]) -> int:
     import torch
 
+    from kerf.runs.execution.trainers import trainer_of
     from kerf.runs.execution.training_log import Progress
     from kerf.runs.execution.unit import run_unit
 
@@ -89,6 +90,7 @@ def _do(recipe: Recipe, unit: Unit, store: Store, num_cpus: int, say: Callable[[
         if not store.finished(needed):
             raise KerfError(f"{unit.name} needs {needed.name}, which is missing: do that first")
     told = kept = False
+    resumable = trainer_of(recipe).keeps_checkpoints  # what is not has no checkpoint to wait for
 
     def stop(number: int, frame: FrameType | None) -> None:
         nonlocal told
@@ -105,8 +107,7 @@ def _do(recipe: Recipe, unit: Unit, store: Store, num_cpus: int, say: Callable[[
             progress = cast("Generator[Progress]", run_unit(recipe, unit, store, min(2, num_cpus), stopping=stopping))
             last = None
             for last in progress:
-                # What trains by exact gradients has no checkpoints to wait for.
-                if (kept or (told and recipe.exact is not None)) and last.iteration < last.iterations:
+                if (kept or (told and not resumable)) and last.iteration < last.iterations:
                     progress.close()
                     say(f"{unit.name} stopped after iteration {last.iteration} of {last.iterations}")
                     return STOPPED

@@ -165,7 +165,7 @@ def _go(
     ray_address: str | None,
 ) -> None:
     from kerf.runs.console import terminal
-    from kerf.runs.execution.attach import joined
+    from kerf.runs.execution.attach import attach
     from kerf.runs.execution.preflight import check_room
     from kerf.runs.execution.study_units import prepare
     from kerf.runs.records.store import open_records
@@ -184,6 +184,6 @@ def _go(
     check_room(folder)
     refuse_other_sweep(folder, recipe, spec)
     tracking = None if no_mlflow else uri or default_uri()
-    with joined(ray_address, [recipe], workers) as at_a_time:
+    with attach(ray_address, [recipe], workers) as at_a_time:
         code = run_sweep(recipe, spec, folder, tracking, at_a_time, terminal(), storage)
     raise SystemExit(code)

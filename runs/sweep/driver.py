@@ -294,8 +294,8 @@ class _Sweep:
         todo = [unit for unit in (*aligned, *cells) if unit.seed not in barred and not self._finished(unit)]
         if not todo:
             return False
-        align_iterations = sum(phase.iterations for _, phase in self._recipe.phases)
-        iterations = {unit: align_iterations if unit.arm == ALIGNED else self._recipe.iterations for unit in todo}
+        recipe = self._recipe
+        iterations = {unit: recipe.align_iterations if unit.arm == ALIGNED else recipe.iterations for unit in todo}
         with Display(self._console, iterations, self._title) as display:
 
             def on_done(unit: Unit) -> list[Unit]:
