@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
 import tempfile
 import time
@@ -294,8 +293,8 @@ def _studies(sizes: Sizes) -> Iterator[list[Axis]]:
     """Tiny studies by one worker of one pool, after a first one that pays for imports and compiling."""
     most = max(sizes.arms)
     further = {f"penalised-{i}": {"kind": "penalised", "penalty": i} for i in range(1, most)}
-    small = ("align.imitation.iterations=1", "align.ppo.iterations=1", "iterations=1", "measure_every=1")
-    recipe = load_recipe("smoke", sets=(f"arms={json.dumps({'frozen': None} | further)}", *small))
+    once = dict.fromkeys(("align.imitation.iterations", "align.ppo.iterations", "iterations", "measure_every"), 1)
+    recipe = load_recipe("smoke", fields={"arms": {"frozen": None} | further} | once)
     settings, seeds = recipe.resolve(), count()
     with tempfile.TemporaryDirectory() as folder:
         store = Store(folder)

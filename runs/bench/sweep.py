@@ -103,7 +103,7 @@ def driver_seconds(num_trials: int, num_seeds: int, sampler: Sampler, batch: int
     recipe = load_recipe("turner", seeds=num_seeds)
     overs = [parse_over(text, "penalised") for text in OVERS]
     spec = resolve_spec(
-        recipe, "pareto", overs, "penalised", floors=("care=-0.2",), sampler=sampler, trials=num_trials, batch=batch,
+        recipe, "pareto", overs, "penalised", floors=[("care", -0.2)], sampler=sampler, trials=num_trials, batch=batch,
         held_out=0,
     )  # fmt: skip
     writers = []

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
@@ -20,14 +21,19 @@ Plain = dict[str, Any]
 
 
 def load_recipe(
-    path_or_name: str, preset: str | None = None, sets: Sequence[str] = (), seeds: int | None = None
+    path_or_name: str,
+    preset: str | None = None,
+    sets: Sequence[str] = (),
+    seeds: int | None = None,
+    *,
+    fields: Mapping[str, Any] = MappingProxyType({}),
 ) -> Recipe:
     """The recipe of a file without variants; otherwise as `load_recipes`.
 
     Raises:
         KerfError: for whatever is wrong, also in a preset that was not asked for; and if the recipe has variants.
     """
-    loaded = load_recipes(path_or_name, preset, sets, seeds)
+    loaded = load_recipes(path_or_name, preset, sets, seeds, fields=fields)
     if len(loaded) > 1:
         raise KerfError(f"{path_or_name} has several variants ({', '.join(loaded)}): name one of them")
     return next(iter(loaded.values()))
@@ -39,6 +45,8 @@ def load_recipes(
     sets: Sequence[str] = (),
     seeds: int | None = None,
     variant: str | None = None,
+    *,
+    fields: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Recipe]:
     """The recipes of a file, checked to the last field, their worlds' included: one for each of its variants.
 
@@ -46,9 +54,10 @@ def load_recipes(
         path_or_name: A built-in recipe's name, or a YAML file.
         preset: One of the recipe's `presets`: a merge patch (RFC 7396) over the rest of the file, in which `null`
             takes a key out.
-        sets: `a.b=value` each, the value in YAML; merge patches over the preset, in order.
+        sets: `a.b=value` each as it was typed, the value in YAML; merge patches over the preset, in order.
         seeds: Number of seeds, over all of those.
         variant: One of the recipe's `variants`, merge patches too, below the preset; None takes all of them.
+        fields: Plain JSON values by path (`a.b`); merge patches over `sets`.
 
     Returns:
         By variant, in the order of the file; a variant's recipe is named `<recipe>-<variant>`. A recipe without
@@ -81,8 +90,8 @@ def load_recipes(
         if variant is not None and key != variant:
             continue
         asked = base if preset is None else merge(base, presets[preset])
-        for text in sets:
-            asked = merge(asked, set_patch(asked, text))
+        for path, value in (*map(parse_set, sets), *fields.items()):
+            asked = merge(asked, field_patch(asked, path, value))
         if seeds is not None:
             asked = merge(asked, {"seeds": seeds})
         loaded[key] = checked(asked, where)
@@ -153,14 +162,26 @@ def merge(base: Mapping[str, Any], patch: Mapping[str, Any]) -> Plain:
     return merged
 
 
-def set_patch(plain: Plain, text: str) -> Plain:
-    """The merge patch that `a.b=value` means; a key that holds dots is found if it is there already."""
+def parse_set(text: str) -> tuple[str, Any]:
+    """Path and value that `a.b=value` means; raises `KerfError` if it means none."""
     path, equals, value = text.partition("=")
-    parts = path.strip().split(".")
-    if not equals or not value.strip() or not all(parts):
+    path = path.strip()
+    if not equals or not value.strip() or not all(path.split(".")):
         raise KerfError(f"--set {text}: expected FIELD=VALUE, e.g. --set arms.penalised.penalty=5")
+    return path, parse(value, f"--set {path}")
+
+
+def field_patch(plain: Plain, path: str, value: Any) -> Plain:
+    """The merge patch that sets the field at `path`, as `a.b`; a key that holds dots is found if it is there already.
+
+    Raises:
+        KerfError: for a path that is none.
+    """
+    parts = path.split(".")
+    if not all(parts):
+        raise KerfError(f"{path!r} is no field of a recipe, expected a path as arms.penalised.penalty")
     if parts[0] in ("presets", "variants"):
-        raise KerfError(f"--set {text}: {parts[0]} are merged already; set the field itself")
+        raise KerfError(f"{path}: {parts[0]} are merged already; set the field itself")
     keys: list[str] = []
     here: Any = plain
     while parts:
@@ -171,7 +192,7 @@ def set_patch(plain: Plain, text: str) -> Plain:
         parts = parts[key.count(".") + 1 :]
         here = known.get(key)
     *above, last = keys
-    patch: Plain = {last: parse(value, f"--set {path.strip()}")}
+    patch: Plain = {last: value}
     for key in reversed(above):
         patch = {key: patch}
     return patch

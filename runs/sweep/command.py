@@ -15,7 +15,7 @@ from kerf.runs.sweep import ARM
 
 if TYPE_CHECKING:
     from kerf.runs.recipe.model import Recipe
-    from kerf.runs.sweep.spec import SweepSpec
+    from kerf.runs.sweep.spec import Mode, SweepSpec
 
 STORAGE = "KERF_STORAGE"
 """Environment variable for `--storage`: what is typed ends in a shell's history, and a URL may hold a password."""
@@ -82,7 +82,7 @@ def dose(limit: str | None, **asked: Any) -> None:
 
     Strength 0 and penalty 0 are always part of it.
     """
-    _run("dose", asked, limit=limit)
+    _run("dose", asked, limit)
 
 
 @sweep.command()
@@ -124,7 +124,7 @@ def pareto(
 @click.option("--refine", type=click.IntRange(min=0), metavar="N", help="Rounds of bisection after them; default 3.")
 def threshold(limit: str, points: int | None, refine: int | None, **asked: Any) -> None:
     """Find the dose at which a metric of RECIPE's arm has come to a limit, with an interval."""
-    _run("threshold", asked, limit=limit, points=points, refine=refine)
+    _run("threshold", asked, limit, points=points, refine=refine)
 
 
 @sweep.command("run")
@@ -138,18 +138,27 @@ def run_file(file: str, **asked: Any) -> None:
     _go(given.recipe, given.spec, given.preset, **asked)
 
 
-def _run(mode: str, asked: dict[str, Any], **settings: Any) -> None:
+def _run(
+    mode: Mode, asked: dict[str, Any], limit: str | None = None, floors: Sequence[str] = (), **settings: Any
+) -> None:
     """Check what was asked on the command line, and do it."""
     from kerf.runs.sweep.file import one_recipe
     from kerf.runs.sweep.over import parse_over
-    from kerf.runs.sweep.spec import resolve_spec
+    from kerf.runs.sweep.spec import parse_change, resolve_spec
 
-    recipe = one_recipe(
-        asked.pop("recipe"), asked["preset"], asked.pop("sets"), asked.pop("seeds"), asked.pop("variant")
-    )
+    name, preset, seeds, variant = asked.pop("recipe"), asked["preset"], asked.pop("seeds"), asked.pop("variant")
+    recipe = one_recipe(name, preset, seeds, variant, sets=asked.pop("sets"))
     arm: str = asked.pop("arm")
     overs: Sequence[str] = asked.pop("overs")
-    spec = resolve_spec(recipe, mode, [parse_over(text, arm) for text in overs], arm, **settings)  # type: ignore[arg-type]
+    spec = resolve_spec(
+        recipe,
+        mode,
+        [parse_over(text, arm) for text in overs],
+        arm,
+        None if limit is None else parse_change(limit, "--limit"),
+        [parse_change(floor, "--floor") for floor in floors],
+        **settings,
+    )
     _go(recipe, spec, **asked)
 
 

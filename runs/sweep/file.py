@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import Field, ValidationError
@@ -92,13 +92,21 @@ class AskedSweep:
     preset: str | None
 
 
-def one_recipe(name: str, preset: str | None, sets: Sequence[str], seeds: int | None, variant: str | None) -> Recipe:
-    """The one recipe that a sweep is of.
+def one_recipe(
+    name: str,
+    preset: str | None,
+    seeds: int | None,
+    variant: str | None,
+    *,
+    sets: Sequence[str] = (),
+    fields: Mapping[str, Any] = MappingProxyType({}),
+) -> Recipe:
+    """The one recipe that a sweep is of; the arguments are those of `load_recipes`.
 
     Raises:
         KerfError: also if the recipe has variants, and none is named.
     """
-    loaded = load_recipes(name, preset, sets, seeds, variant)
+    loaded = load_recipes(name, preset, sets, seeds, variant, fields=fields)
     if len(loaded) > 1:
         raise KerfError(f"{name} has several variants ({', '.join(loaded)}), and a sweep is of one: name it, --variant")
     return next(iter(loaded.values()))
@@ -122,19 +130,18 @@ def read_sweep(path: str) -> AskedSweep:
             if name in plain and name not in OF_MODE[file.sweep]:
                 raise KerfError(f"{path}: {name} means nothing in a {file.sweep} sweep, it is a field of {mode}")
     beside = Path(path).parent / file.recipe
-    sets = [f"{field}={json.dumps(value)}" for field, value in file.set.items()]
-    recipe = one_recipe(str(beside) if beside.is_file() else file.recipe, file.preset, sets, file.seeds, file.variant)
+    name = str(beside) if beside.is_file() else file.recipe
+    recipe = one_recipe(name, file.preset, file.seeds, file.variant, fields=file.set)
     if file.limit is not None and len(file.limit) != 1:
         raise KerfError(f"{path}: limit must be one metric and its change, got {len(file.limit)}")
-    limits = [f"{metric}={change}" for metric, change in (file.limit or {}).items()]
     try:
         spec = resolve_spec(
             recipe,
             file.sweep,
             [axis(name, form, file.arm) for name, form in file.over.items()],
             file.arm,
-            limits[0] if limits else None,
-            [f"{metric}={change}" for metric, change in file.floor.items()],
+            next(iter(file.limit.items())) if file.limit else None,
+            list(file.floor.items()),
             sampler=file.sampler,
             trials=file.trials,
             sampler_seed=file.sampler_seed,

@@ -14,7 +14,7 @@ from kerf.lab.metrics import COLLATERAL, COMPETENCE, ROBUSTNESS, UTILITY, in_ful
 from kerf.lab.settings import Settings
 from kerf.lab.world import Words
 from kerf.lab.worlds import get_world
-from kerf.runs.recipe.files import merge, set_patch
+from kerf.runs.recipe.files import field_patch, merge
 from kerf.runs.recipe.model import Recipe, known_metrics, recipe_hash
 from kerf.runs.recipe.validation_errors import refusal
 from kerf.runs.sweep.over import PENALTY, STRENGTH, Axis
@@ -22,6 +22,9 @@ from kerf.runs.sweep.over import PENALTY, STRENGTH, Axis
 Mode = Literal["dose", "pareto", "threshold"]
 Sampler = Literal["gp", "tpe", "nsga2", "random"]
 Count = Annotated[int, Field(ge=1, le=100_000)]
+
+Change = tuple[str, float]
+"""A metric, in full or a value by its name, and a change of it."""
 
 
 class Bound(Settings):
@@ -106,8 +109,8 @@ def resolve_spec(
     mode: Mode,
     axes: Sequence[Axis],
     arm: str,
-    limit: str | None = None,
-    floors: Sequence[str] = (),
+    limit: Change | None = None,
+    floors: Sequence[Change] = (),
     **settings: Any,
 ) -> SweepSpec:
     """The sweep of `recipe` that was asked for.
@@ -117,7 +120,7 @@ def resolve_spec(
         mode: Which kind of sweep.
         axes: What is swept.
         arm: The swept arm.
-        limit: `METRIC=CHANGE`, the metric in full or a value's name.
+        limit: A metric, in full or a value by its name, and the change of it that is asked for.
         floors: The same.
         settings: Fields of `SweepSpec` that were said.
 
@@ -146,9 +149,8 @@ def resolve_spec(
     over = tuple(_grid_with_zero(axis) for axis in axes) if mode == "dose" else tuple(axes)
     given = {name: value for name, value in settings.items() if value is not None}
     world = get_world(recipe.world)
-    example = f"{world.dilemma.served or COLLATERAL}=-0.1"
     if mode == "threshold" and limit is None:
-        raise KerfError(f"a threshold sweep needs a limit, e.g. --limit {example}")
+        raise KerfError(f"a threshold sweep needs a limit, e.g. --limit {world.dilemma.served or COLLATERAL}=-0.1")
     metrics = [*known_metrics(world, recipe.battery), COMPETENCE, ROBUSTNESS, COLLATERAL]
     swept = [axis.ends[1] for axis in over if axis.path == STRENGTH]
     given.setdefault("yardstick", swept[0] if swept else resolved[arm].generator.strength)
@@ -160,8 +162,8 @@ def resolve_spec(
             arm=arm,
             control=control,
             over=over,
-            limit=None if limit is None else _bound(limit, "--limit", metrics, example),
-            floors=tuple(_bound(floor, "--floor", metrics, example) for floor in floors),
+            limit=None if limit is None else _bound(limit, "--limit", metrics),
+            floors=tuple(_bound(floor, "--floor", metrics) for floor in floors),
             focus=world.dilemma.focus,
             words=world.dilemma.words,
             untouched=tuple(
@@ -186,8 +188,8 @@ def with_settings(recipe: Recipe, settings: Mapping[str, float]) -> Recipe:
     """
     plain: dict[str, Any] = recipe.model_dump(mode="json", exclude_unset=True)
     for path, value in settings.items():
-        number = int(value) if float(value).is_integer() else value
-        plain = merge(plain, set_patch(plain, f"{path}={json.dumps(number)}"))
+        number = int(value) if float(value).is_integer() else value  # a whole number may count something
+        plain = merge(plain, field_patch(plain, path, number))
     try:
         return Recipe.model_validate_json(json.dumps(plain), strict=True)
     except ValidationError as error:
@@ -248,16 +250,24 @@ def _grid_with_zero(axis: Axis) -> Axis:
     return axis.with_zero() if axis.path in (STRENGTH, PENALTY) else axis
 
 
-def _bound(text: str, option: str, metrics: Sequence[str], example: str) -> Bound:
-    """`METRIC=CHANGE`; a value may go by its name alone."""
-    name, equals, change = (part.strip() for part in text.partition("="))
-    if not equals:
-        raise KerfError(f"{option} {text}: expected METRIC=CHANGE, e.g. {option} {example}")
+def _bound(asked: Change, option: str, metrics: Sequence[str]) -> Bound:
+    name, change = asked
     try:
-        number = float(change)
-    except ValueError:
-        raise KerfError(f"{option} {text}: expected a number after {name!r}, got {change!r}") from None
-    try:
-        return Bound(metric=in_full(name, metrics, (ROBUSTNESS, COLLATERAL, UTILITY)), change=number)
+        return Bound(metric=in_full(name, metrics, (ROBUSTNESS, COLLATERAL, UTILITY)), change=change)
     except KerfError as error:
         raise KerfError(f"{option}: {error}") from error
+
+
+def parse_change(text: str, option: str) -> Change:
+    """What `METRIC=CHANGE` means, which `option` was given.
+
+    Raises:
+        KerfError: if it means nothing.
+    """
+    name, equals, change = (part.strip() for part in text.partition("="))
+    if not equals:
+        raise KerfError(f"{option} {text}: expected METRIC=CHANGE, e.g. {option} {COLLATERAL}=-0.1")
+    try:
+        return name, float(change)
+    except ValueError:
+        raise KerfError(f"{option} {text}: expected a number after {name!r}, got {change!r}") from None

@@ -193,7 +193,7 @@ MISTAKES = {
     "penalty=[1": "--set penalty, line 1, column 3:",
     "penalty=*x": "--set penalty, line 1, column 1: aliases (*x) are not allowed",
     "penalty=!!python/name:os.system": "--set penalty, line 1, column 1: tags (!!python/name:os.system) are not",
-    "presets.full.seeds=1": "--set presets.full.seeds=1: presets are merged already",
+    "presets.full.seeds=1": "presets.full.seeds: presets are merged already",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
@@ -9,7 +10,7 @@ import yaml
 from kerf.runs.recipe.files import load_recipe, merge
 from kerf.runs.recipe.model import Recipe
 from kerf.runs.sweep.over import parse_over
-from kerf.runs.sweep.spec import SweepSpec, resolve_spec
+from kerf.runs.sweep.spec import SweepSpec, parse_change, resolve_spec
 
 RECIPE: dict[str, Any] = {
     "name": "toy-sweep",
@@ -46,5 +47,22 @@ def recipe(tmp_path: Any, patch: dict[str, Any] | None = None) -> Recipe:
     return load_recipe(str(path))
 
 
-def asked(base: Recipe, mode: Any, *overs: str, arm: str = "penalised", **settings: Any) -> SweepSpec:
-    return resolve_spec(base, mode, [parse_over(text, arm) for text in overs], arm, **settings)
+def asked(
+    base: Recipe,
+    mode: Any,
+    *overs: str,
+    arm: str = "penalised",
+    limit: str | None = None,
+    floors: Sequence[str] = (),
+    **settings: Any,
+) -> SweepSpec:
+    """The sweep that the command line's words ask for."""
+    return resolve_spec(
+        base,
+        mode,
+        [parse_over(text, arm) for text in overs],
+        arm,
+        None if limit is None else parse_change(limit, "--limit"),
+        [parse_change(floor, "--floor") for floor in floors],
+        **settings,
+    )

@@ -92,6 +92,32 @@ def test_a_file_asks_for_what_the_command_line_does(tmp_path):
     assert found.spec.digest(found.recipe) == spec.digest(base)
 
 
+def test_what_a_file_sets_has_the_type_that_it_has_there(tmp_path):
+    """Text stays text, whatever it looks like, and a key with a dot is found."""
+    arms = {"penalised-0.5": {"kind": "penalised"}}
+    (tmp_path / "toy-sweep.yaml").write_text(yaml.safe_dump(RECIPE | {"arms": RECIPE["arms"] | arms}))
+    changes = {
+        "about": "12",
+        "network.hidden": [4, 2],
+        "network.activation": "relu",
+        "network.shared_trunk": False,
+        "exact.training.learning_rate": 1e-3,
+        "arms.penalised-0.5.adversarial_share": 0.25,
+        "arms.yoked": None,
+        "uncontrolled": True,
+    }
+    over = {"penalty": [0, 1]}
+    found = read_sweep(write(tmp_path / "s.yaml", sweep="dose", recipe="toy-sweep.yaml", set=changes, over=over)).recipe
+    assert (found.about, found.network.hidden, found.network.shared_trunk) == ("12", (4, 2), False)
+    assert (found.network.activation, found.uncontrolled) == ("relu", True)
+    assert found.exact is not None
+    assert found.exact.training.learning_rate == 1e-3
+    assert found.arms["penalised-0.5"].adversarial_share == 0.25
+    assert "yoked" not in found.arms
+    with pytest.raises(KerfError, match='got "3"'):
+        read_sweep(write(tmp_path / "s.yaml", sweep="dose", recipe="toy-sweep.yaml", set={"seeds": "3"}, over=over))
+
+
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
