@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,17 +16,18 @@ from kerf.lab.exact.exact_battery import AnyBattery
 from kerf.lab.scenario import ScenarioSpace
 from kerf.runs.console import say
 from kerf.runs.execution.preflight import check_gpus
+from kerf.runs.execution.scheduler import DONE, FAILED, NOT_ALIGNED, Plan, Scheduler, start_workers
 from kerf.runs.recipe.model import Recipe, recipe_hash, resolved_recipe
 from kerf.runs.records.atomic_io import DiskError
-from kerf.runs.records.gate_records import has_passed, instead_of_table, not_aligned
+from kerf.runs.records.gate_records import all_aligned, has_passed, instead_of_table, ruled_out
 from kerf.runs.records.provenance import provenance
 from kerf.runs.records.store import ALIGNED, FORMAT, Store, Unit, open_study
 
 if TYPE_CHECKING:
+    from kerf.runs.execution.pool import Runner
+    from kerf.runs.execution.progress import Display
+    from kerf.runs.recipe.attack_plan import Fresh
     from kerf.runs.tracking.studies import Mirror
-
-DONE, FAILED, NOT_ALIGNED = 0, 1, 3
-"""Exit codes: everything done; a unit could not be done; an agent did not pass the gate."""
 
 
 def run_study(
@@ -61,7 +62,7 @@ def run_study(
     battery = make_battery(recipe)
     with open_study(out, manifest(recipe, battery)) as store:
         write_once(store, recipe, battery)
-        return _Study(recipe, store, tracking, workers or os.cpu_count() or 1, console, checkpoint_every).run()
+        return _Study(recipe, store, tracking, workers, console, checkpoint_every).run()
 
 
 def prepare_study(recipe: Recipe, out: Path) -> None:
@@ -114,7 +115,7 @@ class _Study:
         recipe: Recipe,
         store: Store,
         tracking: str | None,
-        workers: int,
+        workers: int | None,
         console: Console,
         checkpoint_every: float | None,
     ) -> None:
@@ -135,7 +136,7 @@ class _Study:
                 clear(self._store, self._store.units())
                 if code != FAILED:
                     self._report()
-                if code != FAILED and self._recipe.fresh is not None and not self._attack(mirror):
+                if code != FAILED and self._recipe.fresh is not None and not self._attack(self._recipe.fresh, mirror):
                     code = FAILED
         except DiskError as error:
             code = FAILED
@@ -151,76 +152,60 @@ class _Study:
 
     def _units(self, mirror: Callable[[], None]) -> int:
         """Do whatever is not done yet; `mirror` hears of every unit that is published."""
-        aligned = [Unit(ALIGNED, seed) for seed in self._recipe.seed_numbers]
-        cells = [Unit(arm, seed) for seed in self._recipe.seed_numbers for arm in self._recipe.arms]
-        finished = {unit for unit in (*aligned, *cells) if self._store.finished(unit, verify=True)}
-        barred = {unit.seed for unit in aligned if unit in finished and not has_passed(self._store, unit.seed)}
-        todo = [unit for unit in (*aligned, *cells) if unit not in finished and unit.seed not in barred]
-        if not todo:
-            return self._gate_code()
-        from kerf.runs.execution.local_ray import ray_for
-        from kerf.runs.execution.pool import Pool
-        from kerf.runs.execution.progress import Display
         from kerf.runs.execution.study_units import cpus_needed, modules_of, needs_ray, train
         from kerf.runs.recipe.arms import needs
 
-        arms = self._recipe.resolve()
-        aligning = self._recipe.align_iterations
+        recipe, store, arms = self._recipe, self._store, self._recipe.resolve()
+        units = [Unit(ALIGNED, seed) for seed in recipe.seed_numbers]
+        units += [Unit(arm, seed) for seed in recipe.seed_numbers for arm in recipe.arms]
+
+        def start(num_workers: int) -> AbstractContextManager[Runner[Unit]]:
+            return start_workers(
+                recipe,
+                store,
+                num_workers,
+                partial(train, checkpoint_every=self._checkpoint_every),
+                self._warn,
+                modules_of(recipe),
+                on_ray=needs_ray(recipe),
+                cpus_each=cpus_needed(recipe, 1),
+            )
+
+        def announce(plan: Plan[Unit]) -> str:
+            on = f"{_count(len(plan.todo), 'unit')} of work on {_count(plan.workers, 'worker')}"
+            return f"{recipe.name}: {on}{plan.already}"
+
+        with Scheduler(store, self._num_workers, self._console, start, announce) as scheduler:
+            complete = scheduler.do(
+                units,
+                self._monitor,
+                needs=partial(needs, arms),
+                rules_out=partial(ruled_out, store),
+                heard=lambda unit: mirror(),
+            )
+        return self._gate_code() if complete else FAILED
+
+    def _monitor(self, todo: Sequence[Unit]) -> Display:
+        import kerf.runs.report  # noqa: F401  # which the end needs: now, while the workers start
+        from kerf.runs.execution.progress import Display
+
+        arms, aligning = self._recipe.resolve(), self._recipe.align_iterations
         iterations = {unit: arms[unit.arm].iterations if unit.arm in arms else aligning for unit in todo}
-        workers = min(self._num_workers, len(todo))
-        already = f" ({len(finished)} are done already)" if finished else ""
-        self._say(f"{self._recipe.name}: {_count(len(todo), 'unit')} of work on {_count(workers, 'worker')}{already}")
-        work = partial(train, checkpoint_every=self._checkpoint_every)
-        with (
-            ray_for(needs_ray(self._recipe), cpus_needed(self._recipe, workers)),
-            Pool(self._recipe, self._store.path, workers, work, self._warn, modules_of(self._recipe)) as pool,
-            Display(self._console, iterations) as display,
-        ):
+        return Display(self._console, iterations, note=self._note)
 
-            def on_done(unit: Unit) -> list[Unit]:
-                mirror()
-                if unit.arm != ALIGNED:
-                    display.finished(unit)
-                    return []
-                passed = has_passed(self._store, unit.seed)
-                display.finished(unit, "  gate passed" if passed else "  GATE NOT PASSED")
-                dropped = [] if passed else [cell for cell in todo if cell.seed == unit.seed and cell != unit]
-                display.dropped(dropped)
-                return dropped
-
-            import kerf.runs.report  # noqa: F401  # which the end needs: now, while the workers start
-
-            failures = pool.run(
-                todo,
-                lambda unit: [needed for needed in needs(arms, unit) if not self._store.finished(needed)],
-                display.progress,
-                on_done,
-            )
-        for failure in sorted(failures, key=lambda failure: failure.disk):
-            if failure.disk:  # the last, so that all others are told; and no line of it could be written
-                raise DiskError(f"{failure.unit.name}: {failure.why}")
-            self._say(f"failed: {failure.unit.name}: {failure.why}")
-            self._store.append_timing({"failed": failure.unit.name, "why": failure.why, "traceback": failure.traceback})
-        if failures:
-            self._say(
-                "The records so far are kept (tracebacks: timing.jsonl); the same command tries again what is missing."
-            )
-            return FAILED
-        return self._gate_code()
+    def _note(self, unit: Unit) -> str:
+        """What is said of a finished unit."""
+        if unit.arm != ALIGNED:
+            return ""
+        return "  gate passed" if has_passed(self._store, unit.seed) else "  GATE NOT PASSED"
 
     def _gate_code(self) -> int:
         """Say which agents are not aligned; they are not studied."""
-        code = DONE
-        for seed in self._recipe.seed_numbers:
-            if not has_passed(self._store, seed):
-                code = NOT_ALIGNED
-                self._say(not_aligned(self._store, seed))
-        if code == NOT_ALIGNED:
-            more = ", ".join(f"--set {path}.iterations=..." for path, _ in reversed(self._recipe.phases))
-            self._say(
-                f"Its records are kept. To go on: more alignment ({more}), or other seeds (--set first_seed=...)."
-            )
-        return code
+        if all_aligned(self._store, self._recipe.seed_numbers, self._say):
+            return DONE
+        more = ", ".join(f"--set {path}.iterations=..." for path, _ in reversed(self._recipe.phases))
+        self._say(f"Its records are kept. To go on: more alignment ({more}), or other seeds (--set first_seed=...).")
+        return NOT_ALIGNED
 
     def _report(self) -> None:
         from kerf.runs.report import write_report
@@ -232,18 +217,17 @@ class _Study:
         self._console.print()
         self._console.print(write_report(self._store))
 
-    def _attack(self, mirror: Mirror | None) -> bool:
+    def _attack(self, fresh: Fresh, mirror: Mirror | None) -> bool:
         """Let the recipe's fresh generators attack every finished agent; whether all did."""
         from kerf.runs.attacks.run_attacks import attack_all
         from kerf.runs.attacks.table import write_attack_report
         from kerf.runs.recipe.attack_plan import targets
 
-        assert self._recipe.fresh is not None
         seeds = [seed for seed in self._recipe.seed_numbers if has_passed(self._store, seed)]
         if not seeds:
             return True
         on_done = mirror.unit_finished if mirror else lambda: None
-        attacks, agents = self._recipe.fresh.attacks, targets(self._recipe.arms, seeds)
+        attacks, agents = fresh.attacks, targets(self._recipe.arms, seeds)
         if not attack_all(self._recipe, self._store, attacks, agents, self._num_workers, self._console, on_done):
             return False
         self._console.print()

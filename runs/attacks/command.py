@@ -22,6 +22,7 @@ from kerf.runs.attacks.show import show_attack
 from kerf.runs.attacks.table import write_attack_report
 from kerf.runs.attacks.target import asked_arms, policy_stem, study_of
 from kerf.runs.execution.local_ray import local_ray
+from kerf.runs.execution.scheduler import DONE, FAILED
 from kerf.runs.recipe.attack_plan import (
     BATCH,
     BUDGET,
@@ -37,8 +38,6 @@ from kerf.runs.recipe.files import load_recipe
 from kerf.runs.records.atomic_io import file_lock
 from kerf.runs.records.gate_records import finished_seeds
 from kerf.runs.records.store import Store, Unit
-
-DONE, FAILED = 0, 1
 
 
 @dataclass(frozen=True)

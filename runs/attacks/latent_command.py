@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from kerf.lab.errors import KerfError
-from kerf.runs.attacks.command import DONE, FAILED, Asked
+from kerf.runs.attacks.command import Asked
 from kerf.runs.attacks.latent import SCENARIOS, latent_unit
 from kerf.runs.attacks.latent_report import units_on, write_latent_report
 from kerf.runs.attacks.run_attacks import do_all
 from kerf.runs.attacks.target import asked_arms, study_of
+from kerf.runs.execution.scheduler import DONE, FAILED
 from kerf.runs.recipe.attack_plan import LATENT, RADII, targets
 from kerf.runs.recipe.files import load_recipe
 from kerf.runs.recipe.model import Recipe

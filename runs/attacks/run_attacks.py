@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from rich.console import Console
 
 from kerf.runs.console import say
+from kerf.runs.execution.progress import title
+from kerf.runs.execution.scheduler import Plan, Scheduler, start_workers
 from kerf.runs.recipe.attack_plan import AttackSettings, AttackUnit
 from kerf.runs.recipe.model import Recipe
-from kerf.runs.records.atomic_io import DiskError
 from kerf.runs.records.store import Named, Store, Unit
 
 if TYPE_CHECKING:
+    from kerf.runs.execution.pool import Runner
+    from kerf.runs.execution.training_log import Progress
     from kerf.runs.execution.worker import Work
-
 
 MODULES = ("kerf.runs.attacks.run_attack", "kerf.runs.attacks.latent")
 """What attacks import, so that workers that are forked have it from the beginning."""
@@ -82,35 +85,53 @@ def do_all(
     on_ray: bool = False,
 ) -> bool:
     """Do those of `units` that are not done yet by `work`, which may need Ray; all else as in `attack_all`."""
-    todo = [unit for unit in units if not store.finished(unit, verify=True)]
-    if not todo:
-        return True
-    from kerf.runs.execution.local_ray import ray_for
-    from kerf.runs.execution.pool import Pool
-
-    num_workers = min(workers or os.cpu_count() or 1, len(todo))
-
-    already = f" ({len(units) - len(todo)} are done already)" if len(todo) < len(units) else ""
-    agents = len({unit.target for unit in todo})
-    say(console, f"attacks: {len(todo)} on {agents} agent{'s' if agents > 1 else ''}, {num_workers} at a time{already}")
-    left = Counter(unit.target for unit in todo)
-
-    def published(unit: U) -> list[U]:
-        on_done()
-        left[unit.target] -= 1
-        if not left[unit.target]:
-            del left[unit.target]
-            say(console, f"[{agents - len(left):>3}/{agents}] {unit.target.arm} seed {unit.target.seed}")
-        return []
 
     def tell(why: str) -> None:
         say(console, f"warning: {why}")
 
-    with ray_for(on_ray, num_workers), Pool(recipe, store.path, num_workers, work, tell, MODULES) as pool:
-        failures = pool.run(todo, lambda unit: (), lambda progress: None, published)
-    for failure in failures:
-        if failure.disk:
-            raise DiskError(f"{failure.unit.name}: {failure.why}")
-        say(console, f"failed: {failure.unit.name}: {failure.why}")
-        store.append_timing({"failed": failure.unit.name, "why": failure.why, "traceback": failure.traceback})
-    return not failures
+    def start(num_workers: int) -> AbstractContextManager[Runner[U]]:
+        return start_workers(recipe, store, num_workers, work, tell, MODULES, on_ray=on_ray)
+
+    with Scheduler(store, workers, console, start, _announcement) as scheduler:
+        return scheduler.do(units, lambda todo: _AgentCount(console, todo), heard=lambda unit: on_done())
+
+
+def _announcement(plan: Plan[Any]) -> str:
+    agents = len({unit.target for unit in plan.todo})
+    on = f"{agents} agent{'s' if agents > 1 else ''}, {plan.workers} at a time"
+    return f"attacks: {len(plan.todo)} on {on}{plan.already}"
+
+
+class _AgentCount:
+    """Says a line whenever nothing more is to be done to an agent.
+
+    Args:
+        console: Where.
+        todo: What is to be done.
+    """
+
+    def __init__(self, console: Console, todo: Sequence[OnAgent]) -> None:
+        self._console, self._left = console, Counter(unit.target for unit in todo)
+        self._agents = len(self._left)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Nothing is to be ended."""
+
+    def progress(self, progress: Progress) -> None:
+        """An attack says nothing on the way."""
+
+    def dropped(self, units: Sequence[OnAgent]) -> None:
+        """No attack rules another out."""
+
+    def finished(self, unit: OnAgent) -> None:
+        """One more attack on its agent is published."""
+        target = unit.target
+        self._left[target] -= 1
+        if not self._left[target]:
+            del self._left[target]
+            say(self._console, f"[{self._agents - len(self._left):>3}/{self._agents}] {title(target)}")

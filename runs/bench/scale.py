@@ -36,7 +36,7 @@ from kerf.runs.execution.pool import Pool
 from kerf.runs.execution.unit import run_unit
 from kerf.runs.recipe.arms import needs
 from kerf.runs.recipe.files import load_recipe
-from kerf.runs.records.store import ALIGNED, Store, Unit
+from kerf.runs.records.store import ALIGNED, Unit
 
 LEAST_SECONDS = 0.03
 """What takes less is done several times for one timing."""
@@ -297,19 +297,13 @@ def _studies(sizes: Sizes) -> Iterator[list[Axis]]:
     recipe = load_recipe("smoke", fields={"arms": {"frozen": None} | further} | once)
     settings, seeds = recipe.resolve(), count()
     with tempfile.TemporaryDirectory() as folder:
-        store = Store(folder)
         pool: Pool[Unit] = Pool(recipe, Path(folder), 1, run_unit)
 
         def study(num_arms: int, num_seeds: int) -> None:
             drawn = [next(seeds) for _ in range(num_seeds)]
             units = [Unit(ALIGNED, seed) for seed in drawn]
             units += [Unit(arm, seed) for seed in drawn for arm in list(settings)[:num_arms]]
-            failures = pool.run(
-                units,
-                lambda unit: [needed for needed in needs(settings, unit) if not store.finished(needed)],
-                lambda progress: None,
-                lambda unit: [],
-            )
+            failures = pool.run(units, lambda unit: needs(settings, unit), lambda progress: None, lambda unit: [])
             if failures:
                 raise RuntimeError(f"{failures[0].unit.name}: {failures[0].why}\n{failures[0].traceback}")
 

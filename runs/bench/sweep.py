@@ -19,11 +19,11 @@ from rich.table import Table
 
 from kerf.lab.metrics import Kind, kind_of
 from kerf.lab.seeds import entropy
+from kerf.runs.execution.scheduler import DONE
 from kerf.runs.recipe.files import load_recipe
 from kerf.runs.recipe.model import Recipe, known_metrics
 from kerf.runs.records.schema import MEASURES
 from kerf.runs.records.store import ALIGNED, Store, Unit
-from kerf.runs.study import DONE
 from kerf.runs.sweep.driver import run_sweep
 from kerf.runs.sweep.over import parse_over
 from kerf.runs.sweep.spec import Sampler, resolve_spec
@@ -56,13 +56,13 @@ class MadeUp:
     def run(
         self,
         units: Sequence[Unit],
-        lacks: Callable[[Unit], Sequence[Unit]],
+        needs: Callable[[Unit], Sequence[Unit]],
         on_progress: Callable[[Any], None],
         on_done: Callable[[Unit], Sequence[Unit]],
     ) -> list[Any]:
         """As a pool's `run`; `seconds` and `cpu_seconds` are what writing took."""
         for unit in sorted(units, key=lambda unit: unit.arm != ALIGNED):
-            assert not lacks(unit)
+            assert all(map(self._store.finished, needs(unit)))
             began, cpu_before = time.perf_counter(), time.process_time()
             self._write(unit)
             self.seconds += time.perf_counter() - began

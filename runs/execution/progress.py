@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -29,13 +29,18 @@ class Display:
         console: Where.
         iterations: Training iterations of each unit that is to be done.
         name: What a unit is called.
+        note: What is appended to the line of a finished unit.
     """
 
     def __init__(
-        self, console: Console, iterations: dict[Unit, int], name: Callable[[Unit], str] | None = None
+        self,
+        console: Console,
+        iterations: dict[Unit, int],
+        name: Callable[[Unit], str] = title,
+        note: Callable[[Unit], str] = lambda unit: "",
     ) -> None:
         self._console = console
-        self._title = name or title
+        self._title, self._note = name, note
         self._width = max((len(self._title(unit)) for unit in iterations), default=0)
         self._iterations = iterations
         self._total = sum(iterations.values())
@@ -78,8 +83,8 @@ class Display:
         self._bars.update(self._tasks[unit], completed=progress.iteration, speed=speed)
         self._bars.update(self._whole, completed=self._completed())
 
-    def finished(self, unit: Unit, note: str = "") -> None:
-        """A unit is published; `note` is appended to its line."""
+    def finished(self, unit: Unit) -> None:
+        """A unit is published."""
         self._finished += 1
         latest = self._latest.pop(unit, None)
         self._done_before[unit] = self._iterations[unit]
@@ -90,9 +95,12 @@ class Display:
         if latest is not None:
             trained = f"  {latest.env_steps:>9,} steps  {latest.env_steps / latest.seconds:>7,.0f} steps/s"
         place = f"[{self._finished:>3}/{len(self._iterations)}]"
-        say(self._console, f"{place} {self._title(unit):<{max(24, self._width)}}{trained:<36}{self._left()}{note}")
+        say(
+            self._console,
+            f"{place} {self._title(unit):<{max(24, self._width)}}{trained:<36}{self._left()}{self._note(unit)}",
+        )
 
-    def dropped(self, units: list[Unit]) -> None:
+    def dropped(self, units: Sequence[Unit]) -> None:
         """These units are not to be done after all."""
         for unit in units:
             self._total -= self._iterations.pop(unit, 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from kerf.lab.errors import KerfError
@@ -13,6 +13,21 @@ from kerf.runs.records.store import ALIGNED, Store, Unit
 def has_passed(store: Store, seed: int) -> bool:
     """Whether the finished aligned agent of `seed` passed the gate."""
     return bool(store.read_json(Unit(ALIGNED, seed), "gate")["passed"])
+
+
+def ruled_out(store: Store, unit: Unit, units: Sequence[Unit]) -> list[Unit]:
+    """Of `units`, those that are not studied now that `unit` is finished: the cells of an agent that is not aligned."""
+    if unit.arm != ALIGNED or has_passed(store, unit.seed):
+        return []
+    return [cell for cell in units if cell.seed == unit.seed and cell != unit]
+
+
+def all_aligned(store: Store, seeds: Iterable[int], say: Callable[[str], None]) -> bool:
+    """Whether the agents of all `seeds` passed the gate; a sentence is said of each that did not."""
+    missed = [seed for seed in seeds if not has_passed(store, seed)]
+    for seed in missed:
+        say(not_aligned(store, seed))
+    return not missed
 
 
 def finished_seeds(store: Store, seeds: Iterable[int], arms: Iterable[str]) -> list[int]:

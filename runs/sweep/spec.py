@@ -127,18 +127,7 @@ def resolve_spec(
     Raises:
         KerfError: for whatever cannot be swept, or makes no sense in this mode.
     """
-    if arm not in recipe.arms:
-        raise KerfError(f"--arm: {unknown_name('arm', arm, recipe.arms)}")
-    resolved = recipe.resolve()
-    if not resolved[arm].train or resolved[arm].yoked_to is not None:
-        why = "does not train" if not resolved[arm].train else f"is yoked to {resolved[arm].yoked_to!r}"
-        raise KerfError(f"--arm: expected an arm that can be swept by itself, got {arm!r}, which {why}")
-    control = recipe.control_arm
-    if control is None or control == arm or resolved[control].yoked_to is not None:
-        raise KerfError(
-            f"a sweep needs a control arm besides {arm!r}, and recipe {recipe.name!r} has {control!r}: set `control` "
-            "to an arm that just trains on"
-        )
+    control = _control_of(recipe, arm)
     if len({axis.path for axis in axes}) < len(axes):
         raise KerfError("--over: expected each setting once")
     most = {"dose": 2, "threshold": 1, "pareto": 20}[mode]
@@ -153,7 +142,7 @@ def resolve_spec(
         raise KerfError(f"a threshold sweep needs a limit, e.g. --limit {world.dilemma.served or COLLATERAL}=-0.1")
     metrics = [*known_metrics(world, recipe.battery), COMPETENCE, ROBUSTNESS, COLLATERAL]
     swept = [axis.ends[1] for axis in over if axis.path == STRENGTH]
-    given.setdefault("yardstick", swept[0] if swept else resolved[arm].generator.strength)
+    given.setdefault("yardstick", swept[0] if swept else recipe.resolve()[arm].generator.strength)
     if mode == "pareto":
         given.setdefault("held_out", recipe.seeds)
     try:
@@ -178,6 +167,23 @@ def resolve_spec(
     for axis in over:
         _check_axis(recipe, arm, axis)
     return spec
+
+
+def _control_of(recipe: Recipe, arm: str) -> str:
+    """The control of a sweep of `arm`; raises `KerfError` if that cannot be swept, or there is none."""
+    if arm not in recipe.arms:
+        raise KerfError(f"--arm: {unknown_name('arm', arm, recipe.arms)}")
+    resolved = recipe.resolve()
+    if not resolved[arm].train or resolved[arm].yoked_to is not None:
+        why = "does not train" if not resolved[arm].train else f"is yoked to {resolved[arm].yoked_to!r}"
+        raise KerfError(f"--arm: expected an arm that can be swept by itself, got {arm!r}, which {why}")
+    control = recipe.control_arm
+    if control is None or control == arm or resolved[control].yoked_to is not None:
+        raise KerfError(
+            f"a sweep needs a control arm besides {arm!r}, and recipe {recipe.name!r} has {control!r}: set `control` "
+            "to an arm that just trains on"
+        )
+    return control
 
 
 def with_settings(recipe: Recipe, settings: Mapping[str, float]) -> Recipe:

@@ -34,7 +34,8 @@ from kerf.runs.records.store import ALIGNED, Store, Unit
 from kerf.runs.report import write_report
 from kerf.runs.report.table import to_text
 from kerf.runs.study import DONE, prepare_study
-from kerf.runs.sweep.driver import run_sweep, sweep_unit
+from kerf.runs.sweep.driver import run_sweep
+from kerf.runs.sweep.units import sweep_unit
 from tests.renamed_world import NAMES
 from tests.runs.sweep.asking import asked
 from tests.test_layering import PACKAGES, name_of, sources
@@ -81,9 +82,9 @@ class InProcess:
     def __init__(self, recipe: Recipe, store: Store) -> None:
         self.recipe, self.store = recipe, store
 
-    def run(self, units, lacks, on_progress, on_done):
+    def run(self, units, needs, on_progress, on_done):
         for unit in sorted(units, key=lambda unit: unit.arm != ALIGNED):
-            assert not lacks(unit)
+            assert all(map(self.store.finished, needs(unit)))
             assert list(sweep_unit(self.recipe, unit, self.store, 1))
             on_done(unit)
         return []

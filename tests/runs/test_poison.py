@@ -15,9 +15,10 @@ import psutil
 import pytest
 from rich.console import Console
 
-from kerf.runs.execution import pool
+from kerf.runs.execution import schedule
 from kerf.runs.execution.fork_server import WORKER
-from kerf.runs.execution.pool import MAX_TRIES, Pool
+from kerf.runs.execution.pool import Pool
+from kerf.runs.execution.schedule import MAX_TRIES
 from kerf.runs.recipe.files import load_recipe
 from kerf.runs.recipe.model import Recipe
 from kerf.runs.records.store import Store, Unit
@@ -67,7 +68,7 @@ def kill_whoever_trains(root: Path, unit: Unit, times: int, killed: list[int]) -
 def test_a_study_with_a_poison_cell_finishes_the_rest_says_so_and_tries_it_again_when_asked(
     write, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(pool, "BACKOFF", 0.01)
+    monkeypatch.setattr(schedule, "BACKOFF", 0.01)
     recipe = load_recipe(write(TOY | {"arms": {"half": None}}), seeds=1)
 
     def study() -> tuple[int, str]:

@@ -19,8 +19,9 @@ import pytest
 from rich.console import Console
 
 from kerf.lab.errors import KerfError
-from kerf.runs.execution import forked_workers, pool
-from kerf.runs.execution.pool import MAX_TRIES, Pool
+from kerf.runs.execution import forked_workers, pool, schedule
+from kerf.runs.execution.pool import Pool
+from kerf.runs.execution.schedule import MAX_TRIES
 from kerf.runs.execution.study_units import modules_of, needs_ray
 from kerf.runs.execution.worker import Fault, WorkerError
 from kerf.runs.recipe.files import load_recipe
@@ -37,7 +38,7 @@ ENOUGH = 120.0
 def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forked workers, though other tests of this process may have a Ray; and no long pauses between two tries."""
     monkeypatch.setattr(pool, "will_fork", lambda: True)
-    monkeypatch.setattr(pool, "BACKOFF", 0.01)
+    monkeypatch.setattr(schedule, "BACKOFF", 0.01)
 
 
 def work(recipe: Recipe, unit: Unit, store: Store, num_threads: int) -> Iterator[object]:
@@ -86,11 +87,11 @@ def test_what_fails_is_tried_again_by_another_process_and_set_aside_and_the_rest
         done.append(unit.arm)
         return []
 
-    def lacks(unit: Unit) -> list[Unit]:
+    def needs(unit: Unit) -> list[Unit]:
         return [Unit("raiser", 0)] if unit.arm == "needy" else []
 
     with Pool(SMOKE, tmp_path, 2, work, told.append, [__name__]) as workers:
-        failed = workers.run([Unit(arm, 0) for arm in arms], lacks, lambda progress: None, on_done)
+        failed = workers.run([Unit(arm, 0) for arm in arms], needs, lambda progress: None, on_done)
     failures = {failure.unit.arm: failure for failure in failed}
     assert {arm: failure.why for arm, failure in failures.items()} == {
         "raiser": "set aside after 3 tries: ZeroDivisionError: try 3",
@@ -113,27 +114,28 @@ def test_what_fails_is_tried_again_by_another_process_and_set_aside_and_the_rest
 
 
 def test_what_comes_while_it_is_looked_for_is_no_failure(tmp_path):
-    """A unit is missing when the ready ones are gathered, and there when the failures are told: so may be what another
-    machine does."""
-    asked = list[Unit]()
+    """What a unit needs need not be done here: another machine may do it meanwhile."""
+    other, needy = Unit("plain", 1), Unit("plain", 2)
 
-    def lacks(unit: Unit) -> list[Unit]:
-        asked.append(unit)
-        return [Unit("plain", 1)] if len(asked) == 1 else []
+    def on_done(unit: Unit) -> list[Unit]:
+        if unit == Unit("plain", 0):
+            with Store(tmp_path).unit(other) as folder:
+                folder.write_text("a", "by somebody else")
+        return []
 
     with working(tmp_path) as workers:
-        assert not workers.run([Unit("plain", 0)], lacks, lambda progress: None, lambda unit: [])
-    assert Store(tmp_path).finished(Unit("plain", 0))
+        units = [needy, Unit("plain", 0)]
+        assert not workers.run(units, lambda unit: [other] * (unit == needy), lambda progress: None, on_done)
+    assert Store(tmp_path).finished(needy)
 
 
-def test_time_that_passes_between_two_looks_at_the_clock_is_no_failure(tmp_path, monkeypatch):
+def test_time_that_passes_between_two_looks_at_the_clock_is_no_failure(tmp_path):
     """Every look at the clock is later by half of the pause before the second try, which so ends between two looks."""
     looks = itertools.count()
-    monkeypatch.setattr(pool, "time", SimpleNamespace(monotonic=lambda: 0.005 * next(looks), sleep=time.sleep))
     for attempt in range(8):
         root = tmp_path / str(attempt)
         needy = [Unit("needy", seed) for seed in range(3)]
-        with working(root) as workers:
+        with Pool(SMOKE, root, 1, work, modules=[__name__], clock=lambda: 0.005 * next(looks)) as workers:
             failed = workers.run(
                 [Unit("raiser", 0), *needy],
                 lambda unit: [Unit("raiser", 0)] if unit.arm == "needy" else [],

@@ -24,9 +24,10 @@ from kerf.lab.errors import KerfError
 from kerf.runs.recipe.model import Recipe
 from kerf.runs.records.store import ALIGNED, Store, Unit
 from kerf.runs.study import DONE, NOT_ALIGNED
-from kerf.runs.sweep.driver import run_sweep, sweep_unit
+from kerf.runs.sweep.driver import run_sweep
 from kerf.runs.sweep.spec import SweepSpec
 from kerf.runs.sweep.storage import JOURNAL
+from kerf.runs.sweep.units import sweep_unit
 from tests.runs.sweep.asking import asked, recipe
 
 UNEQUAL = {"timing.jsonl", ".lock", JOURNAL, ".remote", ".fetching"}
@@ -44,13 +45,13 @@ class InThisProcess:
     def run(
         self,
         units: Sequence[Unit],
-        lacks: Callable[[Unit], Sequence[Unit]],
+        needs: Callable[[Unit], Sequence[Unit]],
         on_progress: Callable[[Any], None],
         on_done: Callable[[Unit], Sequence[Unit]],
     ) -> list[Any]:
         waiting = list(units)
         while waiting:
-            unit = next(unit for unit in waiting if not lacks(unit))
+            unit = next(unit for unit in waiting if all(map(self._store.finished, needs(unit))))
             for progress in sweep_unit(self._base, unit, self._store, 1):
                 on_progress(progress)
             dropped = [unit, *on_done(unit)]
