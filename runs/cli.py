@@ -265,11 +265,11 @@ def attack(
     if radii and not latent:
         raise KerfError("--radius says how much --latent may add: give --latent, too, or leave it out")
 
-    from kerf.runs.attacks.command import Asked, attack_command
+    from kerf.runs.attacks.command import AttackRequest, attack_command
     from kerf.runs.recipe.attack_plan import BATCH
     from kerf.runs.tracking.studies import default_uri
 
-    wanted = Asked(**asked, batch=batch or BATCH, tracking=None if no_mlflow else uri or default_uri())
+    wanted = AttackRequest(**asked, batch=batch or BATCH, tracking=None if no_mlflow else uri or default_uri())
     if latent:
         from kerf.runs.attacks.latent_command import latent_command
 

@@ -41,7 +41,7 @@ from kerf.runs.records.store import Store, Unit
 
 
 @dataclass(frozen=True)
-class Asked:
+class AttackRequest:
     """What the command line asked for; None or empty: not said.
 
     Attributes:
@@ -102,7 +102,7 @@ USUAL: list[dict[str, Any]] = [{"kind": "illuminate"}]
 """Who attacks, if nobody is named."""
 
 
-def attack_command(asked: Asked, console: Console) -> int:
+def attack_command(asked: AttackRequest, console: Console) -> int:
     """Attack, print what came of it and leave the records; the exit code.
 
     Raises:
@@ -120,7 +120,7 @@ def attack_command(asked: Asked, console: Console) -> int:
     return _attack_policy(asked, policy_stem(asked.target), console)
 
 
-def _attack_study(asked: Asked, store: Store, units: Sequence[Unit], console: Console) -> int:
+def _attack_study(asked: AttackRequest, store: Store, units: Sequence[Unit], console: Console) -> int:
     recipe = load_recipe(str(store.path / "recipe.yaml"))
     for name, said in (("--out", asked.out), ("--world", asked.world), ("--reference", asked.reference)):
         if said is not None:
@@ -160,7 +160,7 @@ def _attack_study(asked: Asked, store: Store, units: Sequence[Unit], console: Co
     return DONE
 
 
-def _attack_policy(asked: Asked, stem: Path, console: Console) -> int:
+def _attack_policy(asked: AttackRequest, stem: Path, console: Console) -> int:
     card = read_card(stem)
     world = get_world(asked.world or card["world"])
     reference, against = None, ""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from kerf.lab.errors import KerfError
-from kerf.runs.attacks.command import Asked
+from kerf.runs.attacks.command import AttackRequest
 from kerf.runs.attacks.latent import SCENARIOS, latent_unit
 from kerf.runs.attacks.latent_report import units_on, write_latent_report
 from kerf.runs.attacks.run_attacks import do_all
@@ -32,13 +32,13 @@ MEANS_NOTHING = {
 """What else `kerf attack` can be asked for."""
 
 
-def latent_command(asked: Asked, radii: Sequence[float], console: Console) -> int:
+def latent_command(asked: AttackRequest, radii: Sequence[float], console: Console) -> int:
     """Attack from inside, print what came of it and leave the records; the exit code.
 
     Raises:
         KerfError: for a target that is no finished study of networks with hidden layers, and for what makes no sense.
     """
-    plain = Asked(asked.target)
+    plain = AttackRequest(asked.target)
     for name, option in {**MEANS_NOTHING, "objective": "--objective", "batch": "--batch"}.items():
         if getattr(asked, name) != getattr(plain, name):
             raise KerfError(f"--latent takes --arm, --radius, --strength, --budget and --seed; leave {option} out")

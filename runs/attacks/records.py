@@ -79,7 +79,7 @@ def read_attacks(store: Store) -> pd.DataFrame:
     """
     rows = []
     for folder in store.attacks():
-        unit = _Published(folder.relative_to(store.path).as_posix())
+        unit = _AttackFolder(folder.relative_to(store.path).as_posix())
         store.finished(unit, verify=True)
         with as_disk_error(folder):
             rows.append(AttackRecord(json.loads((folder / f"{RECORD}.json").read_bytes())).row)
@@ -89,7 +89,7 @@ def read_attacks(store: Store) -> pd.DataFrame:
 
 
 @dataclass(frozen=True)
-class _Published:
+class _AttackFolder:
     name: str
 
 

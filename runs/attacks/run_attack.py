@@ -38,8 +38,8 @@ def attack_unit(
     store.fetch(agents)
     with store.unit(unit) as folder:
         policy, aligned = (load_policy(store.path / of.name / POLICY, world) for of in agents)
-        told = {"arm": unit.target.arm, "seed": unit.target.seed}
-        write_attack(folder, world, policy, aligned, unit.attack, unit.attack.stream(unit.target.seed), told, pictures)
+        facts = {"arm": unit.target.arm, "seed": unit.target.seed}
+        write_attack(folder, world, policy, aligned, unit.attack, unit.attack.stream(unit.target.seed), facts, pictures)
         yield Progress(unit.target, 1, 1, unit.attack.budget * world.horizon, time.monotonic() - began)
 
 
@@ -58,15 +58,15 @@ def attack_file(
     """
     policy, sha256 = load_policy(path, world), read_card(path)["sha256"]
     against = f"-{reference_sha256[:8]}" if reference_sha256 else ""
-    unit = _Loose(f"{world.name}-{sha256[:8]}{against}/{settings.name}")
+    unit = _PolicyAttack(f"{world.name}-{sha256[:8]}{against}/{settings.name}")
     if not store.finished(unit, verify=True):
         with store.unit(unit) as folder:
-            told = {"policy": path.name, "sha256": sha256, "reference_sha256": reference_sha256}
-            write_attack(folder, world, policy, reference, settings, settings.stream(0), told, pictures)
+            facts = {"policy": path.name, "sha256": sha256, "reference_sha256": reference_sha256}
+            write_attack(folder, world, policy, reference, settings, settings.stream(0), facts, pictures)
     return store.path / unit.name
 
 
-class _Loose:
+class _PolicyAttack:
     """An attack on a policy that belongs to no study."""
 
     def __init__(self, name: str) -> None:
@@ -80,7 +80,7 @@ def write_attack(
     reference: Policy | None,
     settings: AttackSettings,
     stream: tuple[int, ...],
-    told: dict[str, Any],
+    facts: dict[str, Any],
     pictures: bool,
 ) -> None:
     """Attack `policy` and write the records into `folder`.
@@ -92,7 +92,7 @@ def write_attack(
         reference: The aligned policy, for objectives that compare with it.
         settings: The attack.
         stream: Entropy of all its chance.
-        told: What else the record says, such as whose policy it is.
+        facts: What else the record says, such as whose policy it is.
         pictures: Whether to draw the telling episodes, too.
 
     Raises:
@@ -121,7 +121,7 @@ def write_attack(
         "forges": mix is None or mix.natural < 1.0,
         "world": world.name,
     }
-    folder.write_json(RECORD, {**told, **asked, **generator.report(), **record})
+    folder.write_json(RECORD, {**facts, **asked, **generator.report(), **record})
     lines = [f"{rank}. {again.text()}" for rank, again in enumerate(telling, 1)]
     folder.write_text("telling.txt", "\n\n".join(lines or ["No scenario scored above 0."]) + "\n")
     for rank, again in enumerate(telling if pictures else (), 1):

@@ -29,7 +29,7 @@ FRAME_MS = 350
 
 
 @dataclass(frozen=True)
-class Told:
+class ReplayedScenario:
     """A scenario that an agent was attacked with, and one episode of it.
 
     Attributes:
@@ -119,7 +119,7 @@ def most_telling(
     scenarios: Scenarios,
     scores: NDArray[np.float64],
     rng: np.random.Generator,
-) -> list[Told]:
+) -> list[ReplayedScenario]:
     """Those of `scenarios` `(k, F)` that tempt most when they are played again, at most `SHOWN`; of equals the earlier
     comes first."""
     told = [
@@ -131,14 +131,14 @@ def most_telling(
 
 def play_again(
     policy: Policy, world: World, scenario: NDArray[np.int16], score: float, rng: np.random.Generator
-) -> Told:
+) -> ReplayedScenario:
     """Play `scenario` `(F,)` afresh `PLAYS` times and keep one episode that shows what it tempts to."""
     played = rollout(policy, world, np.tile(scenario, (PLAYS, 1)), rng)
     succeeded = played.happened(world.dilemma.needless)
     row = int(succeeded.argmax())
     acted = played.when(world.dilemma.forbidden)[:, row]
     happened = np.stack([played.when(event)[:, row] for event in world.events], axis=1)
-    return Told(
+    return ReplayedScenario(
         world,
         scenario,
         score,

@@ -26,7 +26,7 @@ from kerf.runs.records.schema import MEASURES
 from kerf.runs.records.store import ALIGNED, Store, Unit
 from kerf.runs.sweep.driver import run_sweep
 from kerf.runs.sweep.over import parse_over
-from kerf.runs.sweep.spec import Sampler, resolve_spec
+from kerf.runs.sweep.spec import Sampler, parse_change, resolve_spec
 
 OVERS = ("strength=0:1", "penalty=0.1:30:log", "adversarial_share=0.5:1")
 """What is swept, of the main study."""
@@ -103,8 +103,8 @@ def driver_seconds(num_trials: int, num_seeds: int, sampler: Sampler, batch: int
     recipe = load_recipe("turner", seeds=num_seeds)
     overs = [parse_over(text, "penalised") for text in OVERS]
     spec = resolve_spec(
-        recipe, "pareto", overs, "penalised", floors=[("care", -0.2)], sampler=sampler, trials=num_trials, batch=batch,
-        held_out=0,
+        recipe, "pareto", overs, "penalised", floors=[parse_change("care=-0.2", "--floor")], sampler=sampler,
+        trials=num_trials, batch=batch, held_out=0,
     )  # fmt: skip
     writers = []
 

@@ -40,7 +40,7 @@ GONE = -int(signal.SIGKILL)
 SHOWN = 4_000
 """Characters that are kept of what a dead process wrote last."""
 
-_BEGIN = (
+_SERVER_PROGRAM = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[2]); from kerf.runs.execution.fork_server import serve; "
     "serve(int(sys.argv[1]))"
 )
@@ -54,7 +54,7 @@ class _ForkServer:
         self._output = tempfile.TemporaryFile()  # noqa: SIM115  # closed by `end`
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _BEGIN, str(theirs.fileno()), json.dumps(sys.path)],
+                [sys.executable, "-c", _SERVER_PROGRAM, str(theirs.fileno()), json.dumps(sys.path)],
                 stdin=subprocess.DEVNULL,
                 stdout=self._output,
                 stderr=self._output,
@@ -62,7 +62,7 @@ class _ForkServer:
                 env=_environment(),
             )
         self._loaded = set[str]()
-        self._how: str | None = None
+        self._ending: str | None = None
 
     @property
     def lives(self) -> bool:
@@ -110,9 +110,9 @@ class _ForkServer:
 
     def ending(self) -> str:
         """How it ended, which it has, in words."""
-        if self._how is None:
-            self._how = f"{_code(self._process.wait())}; {_last(self._output)}"
-        return f"the process that workers are forked from has ended: {self._how}"
+        if self._ending is None:
+            self._ending = f"{_exit_text(self._process.wait())}; {_last_line(self._output)}"
+        return f"the process that workers are forked from has ended: {self._ending}"
 
 
 _server: _ForkServer | None = None
@@ -190,9 +190,9 @@ class ForkedWorker:
         if self._pid is None:
             why = "its process ended as it started" if self._server.answers() else self._server.ending()
         else:
-            why = f"its process ended: {_code(self._server.reap(self._pid))}"
+            why = f"its process ended: {_exit_text(self._server.reap(self._pid))}"
             self._pid = None
-        return WorkerError(Fault.DIED, why, _tail(self._output))
+        return WorkerError(Fault.DIED, why, _last_output(self._output))
 
 
 class ForkedCrew:
@@ -226,7 +226,7 @@ def _environment() -> dict[str, str]:
     return {"OMP_NUM_THREADS": "1", **os.environ, "RAY_ENABLE_AUTO_CONNECT": "0"}
 
 
-def _code(code: int) -> str:
+def _exit_text(code: int) -> str:
     """An exit code, in words."""
     if code >= 0:
         return f"exit code {code}"
@@ -234,12 +234,12 @@ def _code(code: int) -> str:
     return f"{name}, as where memory runs out" if name == "SIGKILL" else name
 
 
-def _last(output: IO[bytes]) -> str:
+def _last_line(output: IO[bytes]) -> str:
     """The last line that was written there."""
-    return next(iter(_tail(output).strip().splitlines()[-1:]), "without a word")
+    return next(iter(_last_output(output).strip().splitlines()[-1:]), "without a word")
 
 
-def _tail(output: IO[bytes]) -> str:
+def _last_output(output: IO[bytes]) -> str:
     """The last that was written there."""
     size = output.seek(0, os.SEEK_END)
     output.seek(max(0, size - SHOWN))

@@ -87,7 +87,7 @@ class Pool(Generic[U]):
         self._idle: list[Worker] = []
         self._busy: dict[Worker, U] = {}
         self._starting = {self._crew.start() for _ in range(num_workers)}
-        self._dead_at_birth = 0
+        self._failed_starts = 0
 
     def __enter__(self) -> Self:
         return self
@@ -231,11 +231,11 @@ class Pool(Generic[U]):
             worker.hear()
         except WorkerError as error:
             worker.end()
-            self._dead_at_birth += 1
-            if self._dead_at_birth < MAX_TRIES * self._num_workers:
+            self._failed_starts += 1
+            if self._failed_starts < MAX_TRIES * self._num_workers:
                 self._starting.add(self._crew.start())
             return error.why
-        self._dead_at_birth = 0
+        self._failed_starts = 0
         self._idle.append(worker)
         return None
 

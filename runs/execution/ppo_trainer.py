@@ -81,13 +81,13 @@ class PPO:
                 continue
             config = KerfConfig().kerf(
                 world=recipe.world,
-                source=_natural(world),
+                source=_natural_stream(world),
                 seed=entropy(seed, f"align {name}"),
                 network=recipe.network,
                 training=phase.training,
                 num_threads=num_threads,
             )
-            with _built(config, policy) as algorithm:
+            with _algorithm_of(config, policy) as algorithm:
                 if saved and index == begun:
                     algorithm.load_training_state(*saved["algorithm"])
                 while algorithm.num_iterations < phase.iterations:
@@ -95,7 +95,9 @@ class PPO:
                     if look is not None:
                         look(algorithm)
                     if checkpoints is not None and algorithm.num_iterations < phase.iterations:
-                        checkpoints.offer(log.done, partial(_state, log, algorithm, phase=({}, {"index": index})))
+                        checkpoints.offer(
+                            log.done, partial(_checkpoint_state, log, algorithm, phase=({}, {"index": index}))
+                        )
                     yield progress
                 policy = algorithm.policy()
         assert policy is not None  # there are always two phases, if of no iterations
@@ -113,10 +115,10 @@ class PPO:
 
         def state() -> Mapping[str, State]:
             counts = {"penalty_counts": np.stack(penalty_counts)}
-            return _state(log, algorithm, measured=run.measured.state(), penalty_counts=(counts, {}))
+            return _checkpoint_state(log, algorithm, measured=run.measured.state(), penalty_counts=(counts, {}))
 
         saved = yield from _resumed(log, checkpoints)
-        with _built(config, policy) as algorithm:
+        with _algorithm_of(config, policy) as algorithm:
             if saved:
                 algorithm.load_training_state(*saved["algorithm"])
                 penalty_counts = list(saved["penalty_counts"][0]["penalty_counts"])
@@ -170,12 +172,12 @@ class PPO:
         )
         stream = entropy(seed, "advantage scale")
         config = KerfConfig().kerf(
-            world=recipe.world, source=_natural(world), seed=stream, network=recipe.network, training=training
+            world=recipe.world, source=_natural_stream(world), seed=stream, network=recipe.network, training=training
         )
         rng = np.random.default_rng(np.random.SeedSequence(stream))
         scenarios = natural(world, SCALE_EPISODES, rng)
         uniforms = rng.random((world.horizon, len(scenarios)), np.float32)
-        with _built(config, policy) as algorithm:
+        with _algorithm_of(config, policy) as algorithm:
             return float(algorithm.play(scenarios, uniforms).advantages().std())
 
     def _latent_scale(self, policy: TorchPolicy, seed: int) -> float | None:
@@ -193,7 +195,7 @@ def _reports(result: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 @contextmanager
-def _built(config: KerfConfig, policy: TorchPolicy | None) -> Iterator[KerfAlgorithm]:
+def _algorithm_of(config: KerfConfig, policy: TorchPolicy | None) -> Iterator[KerfAlgorithm]:
     """The algorithm of `config`, starting from `policy` (None: from its own initial weights)."""
     algorithm: KerfAlgorithm = config.build_algo()
     try:
@@ -214,9 +216,9 @@ def _resumed(log: Log, checkpoints: Checkpoints | None) -> Generator[Progress, N
     return saved
 
 
-def _state(log: Log, algorithm: KerfAlgorithm, **others: State) -> Mapping[str, State]:
+def _checkpoint_state(log: Log, algorithm: KerfAlgorithm, **others: State) -> Mapping[str, State]:
     return {"log": log.state(), "algorithm": algorithm.training_state(), **others}
 
 
-def _natural(world: World) -> ScenarioSource:
+def _natural_stream(world: World) -> ScenarioSource:
     return make_generator(world, GeneratorSettings(kind="natural"))

@@ -9,7 +9,7 @@ import click
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from kerf.runs.execution.worker import Fault, Task, UnitDoer, WorkerError, fault_of, sentence
+from kerf.runs.execution.worker import Fault, Task, UnitDoer, WorkerError, error_sentence, fault_of
 
 if TYPE_CHECKING:
     from kerf.runs.execution.training_log import Progress
@@ -53,7 +53,7 @@ class RayWorker:
             return None
         except RayTaskError as error:
             details = click.unstyle(str(error))
-            raise WorkerError(fault_of(error.cause), sentence(error.cause), details) from error
+            raise WorkerError(fault_of(error.cause), error_sentence(error.cause), details) from error
         except RayError as error:
             raise WorkerError(Fault.DIED, str(error).splitlines()[0]) from error
 

@@ -54,7 +54,7 @@ class WorkerError(Exception):
     @classmethod
     def of(cls, error: BaseException) -> WorkerError:
         """What an exception in a worker comes to."""
-        return cls(fault_of(error), sentence(error), "".join(traceback.format_exception(error)))
+        return cls(fault_of(error), error_sentence(error), "".join(traceback.format_exception(error)))
 
 
 def fault_of(error: BaseException) -> Fault:
@@ -64,7 +64,7 @@ def fault_of(error: BaseException) -> Fault:
     return Fault.REFUSED if isinstance(error, KerfError) else Fault.RAISED
 
 
-def sentence(error: BaseException) -> str:
+def error_sentence(error: BaseException) -> str:
     """An exception in a worker, in a sentence."""
     return str(error) if isinstance(error, KerfError) else f"{type(error).__name__}: {error}"
 

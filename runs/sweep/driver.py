@@ -23,7 +23,7 @@ from kerf.runs.records.gate_records import all_aligned
 from kerf.runs.records.store import ALIGNED, Store, Unit, open_study, refuse_other_study
 from kerf.runs.study import manifest, write_once
 from kerf.runs.sweep.findings import front, next_dose
-from kerf.runs.sweep.outcome import Outcome, Outcomes, told
+from kerf.runs.sweep.outcome import Outcome, Outcomes, trial_values
 from kerf.runs.sweep.report import settings_text
 from kerf.runs.sweep.spec import SweepSpec
 from kerf.runs.sweep.storage import JOURNAL, Storage, StorageError
@@ -125,7 +125,7 @@ class _Sweep:
         self._recipe, self._spec, self._store, self._trials = recipe, spec, store, trials
         self._units, self._console, self._seeds = units, console, list(recipe.seed_numbers)
         self._outcomes = Outcomes(store, spec)
-        self._done: dict[int, Outcome] = {}
+        self._outcome_of: dict[int, Outcome] = {}
 
     def run(self, tracking: str | None) -> int:
         """Do whatever is not done yet, report, and mirror; the exit code."""
@@ -151,7 +151,9 @@ class _Sweep:
     def _do_all(self) -> int:
         """Do the trials round by round, then the front on held-out seeds, then report."""
         # Nothing of the trials that were told, unless cells were moved away to be done again.
-        if not self._do(self._trials.told(), tell=False) or not all(self._do(batch) for batch in self._rounds()):
+        if not self._do_trials(self._trials.finished(), tell=False) or not all(
+            self._do_trials(batch) for batch in self._rounds()
+        ):
             return FAILED
         code = DONE if all_aligned(self._store, self._seeds, self._say) else NOT_ALIGNED
         if not self._units.passed(self._seeds):
@@ -162,7 +164,7 @@ class _Sweep:
             if on_others == FAILED:
                 return FAILED
             code = max(code, on_others)
-        self._console.print(write_report(self._store, self._spec, self._found(), again))
+        self._console.print(write_report(self._store, self._spec, self._known_outcomes(), again))
         return code
 
     def _rounds(self) -> Iterator[list[Trial]]:
@@ -175,15 +177,15 @@ class _Sweep:
         paths, grids = [axis.path for axis in spec.over], [axis.grid(num) for axis in spec.over]
         grid = [dict(zip(paths, at, strict=True)) for at in product(*grids)]
         trials.enqueue(grid)
-        yield self._asked()
+        yield self._begun_and_waiting()
         if spec.mode == "threshold":
             (axis,) = spec.over
-            while self._done and len(self._done) < len(grid) + spec.refine:
-                dose = next_dose(spec, self._found())
+            while self._outcome_of and len(self._outcome_of) < len(grid) + spec.refine:
+                dose = next_dose(spec, self._known_outcomes())
                 if dose is None:
                     return
                 trials.enqueue([{axis.path: dose}])
-                yield self._asked()
+                yield self._begun_and_waiting()
 
     def _proposed(self) -> Iterator[list[Trial]]:
         """Batches of trials that the sampler proposes; those that were begun come first."""
@@ -197,12 +199,12 @@ class _Sweep:
                 return
             yield begun
 
-    def _asked(self) -> list[Trial]:
+    def _begun_and_waiting(self) -> list[Trial]:
         """The trials that were begun, and all that are waiting."""
         begun = self._trials.begun()
         return begun + [self._trials.ask() for _ in range(self._trials.waiting())]
 
-    def _do(self, batch: Sequence[Trial], tell: bool = True) -> bool:
+    def _do_trials(self, batch: Sequence[Trial], tell: bool = True) -> bool:
         """Do the cells of these trials and tell what they came to; whether everything could be done."""
         open_trials = {trial.number: (trial, *self._units.arms(trial)) for trial in batch}
         names = [name for _, *arms in open_trials.values() for name in arms]
@@ -219,7 +221,7 @@ class _Sweep:
                     overdue.add(number)
                     return
                 del open_trials[number]
-                self._done[number] = outcome
+                self._outcome_of[number] = outcome
 
         done = self._units.do(names, self._seeds, tell_what_is_complete)
         tell_what_is_complete()
@@ -233,7 +235,7 @@ class _Sweep:
         """Tell Optuna what a trial came to. Whether it heard: while the storage is away, cells go on, and who is not
         `patient` tells it with one of the next."""
         try:
-            self._trials.tell(outcome.trial, *told(outcome, self._spec), patient=patient)
+            self._trials.tell(outcome.trial, *trial_values(outcome, self._spec), patient=patient)
         except StorageError:
             if patient:
                 raise
@@ -246,7 +248,7 @@ class _Sweep:
         """The front's trials on seeds that chose nothing, and the exit code of that."""
         first = self._recipe.first_seed + self._recipe.seeds
         seeds = list(range(first, first + self._spec.held_out))
-        chosen = front(self._spec, self._found())
+        chosen = front(self._spec, self._known_outcomes())
         if not chosen:
             return [], DONE
         if not self._units.do([name for outcome in chosen for name in (outcome.arm, outcome.control)], seeds):
@@ -255,8 +257,8 @@ class _Sweep:
         passed = self._units.passed(seeds)
         return [self._outcomes.of(one.trial, one.arm, one.control, passed) for one in chosen] if passed else [], code
 
-    def _found(self) -> list[Outcome]:
-        return [self._done[number] for number in sorted(self._done)]
+    def _known_outcomes(self) -> list[Outcome]:
+        return [self._outcome_of[number] for number in sorted(self._outcome_of)]
 
     def _mirror(self, tracking: str) -> None:
         from kerf.runs.tracking.studies import ui_command

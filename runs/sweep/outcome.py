@@ -105,7 +105,7 @@ def with_sums(ends: Ends, spec: SweepSpec) -> Ends:
     return replace(ends, aligned=add(ends.aligned), final=add(ends.final))
 
 
-def told(outcome: Outcome, spec: SweepSpec) -> tuple[tuple[float, float] | None, list[float], dict[str, Any]]:
+def trial_values(outcome: Outcome, spec: SweepSpec) -> tuple[tuple[float, float] | None, list[float], dict[str, Any]]:
     """What Optuna is told of a trial: objectives, constraints (a floor each; kept if <= 0), attributes."""
     objectives: tuple[float, float] | None = outcome.objectives
     asked = (*spec.metrics, *spec.focus, COMPETENCE, UTILITY)

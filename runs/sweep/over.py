@@ -59,8 +59,8 @@ class Axis(Settings):
             return self.values
         low, high = self.ends
         if self.log:
-            return tuple(_round(math.exp(x)) for x in _spread(math.log(low), math.log(high), num))
-        return tuple(_round(x) for x in _spread(low, high, num))
+            return tuple(_round(math.exp(x)) for x in _equally_spaced(math.log(low), math.log(high), num))
+        return tuple(_round(x) for x in _equally_spaced(low, high, num))
 
     def with_zero(self) -> Axis:
         """The same with the value 0 first, if this is a list of doses that lacks it."""
@@ -91,9 +91,9 @@ def axis(name: str, form: str | float | Sequence[Any], arm: str) -> Axis:
     where = f"over {name}"
     if not isinstance(form, str):
         given = form if isinstance(form, Sequence) else [form]
-        return Axis(path=path, name=name, values=_listed([_number(value, where) for value in given], where))
+        return Axis(path=path, name=name, values=_ascending([_number(value, where) for value in given], where))
     if ":" not in form:
-        return Axis(path=path, name=name, values=_listed([_number(part, where) for part in form.split(",")], where))
+        return Axis(path=path, name=name, values=_ascending([_number(part, where) for part in form.split(",")], where))
     parts = [part.strip() for part in form.split(":")]
     if len(parts) not in (2, 3):
         raise KerfError(f"{where}: expected {FORMS}, got {form!r}")
@@ -131,7 +131,7 @@ def full_path(name: str, arm: str) -> str:
     return name
 
 
-def _listed(values: list[float], where: str) -> tuple[float, ...]:
+def _ascending(values: list[float], where: str) -> tuple[float, ...]:
     """The values, ascending, each once."""
     if len(set(values)) < len(values):
         raise KerfError(f"{where}: expected different values, got {', '.join(f'{value:g}' for value in values)}")
@@ -150,5 +150,5 @@ def _round(value: float) -> float:
     return float(f"{value:.10g}") + 0.0
 
 
-def _spread(low: float, high: float, num: int) -> list[float]:
+def _equally_spaced(low: float, high: float, num: int) -> list[float]:
     return [low + (high - low) * index / (num - 1) for index in range(num)]

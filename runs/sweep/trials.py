@@ -120,7 +120,7 @@ class Trials:
         """The trials that were begun and lack settings: the storage went away before it could say that it had them."""
         return [found for found in self._read("RUNNING") if self._distributions.keys() - found.params.keys()]
 
-    def told(self) -> list[Trial]:
+    def finished(self) -> list[Trial]:
         """The trials that are done, by number."""
         return [Trial(found.number, dict(found.params)) for found in self._trials("COMPLETE", "FAIL")]
 

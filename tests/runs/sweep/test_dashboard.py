@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from kerf.runs.sweep.findings import front
-from kerf.runs.sweep.outcome import told
+from kerf.runs.sweep.outcome import trial_values
 from kerf.runs.sweep.storage import JOURNAL, Storage
 from kerf.runs.sweep.trials import Trial, Trials
 from tests.runs.sweep.asking import asked, recipe
@@ -40,7 +40,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     for care in CARE:
         trial = trials.ask()
         made = outcome(trial.number, dict(trial.settings), (-care, care / 3, care, 0.0, care), sd=1e-4)
-        trials.tell(Trial(trial.number, trial.settings), *told(made, spec))
+        trials.tell(Trial(trial.number, trial.settings), *trial_values(made, spec))
         outcomes.append(made)
     trials.tell(trials.ask(), None, [], {"skill lost in seeds": "0, 1"})
     with socket.socket() as free:

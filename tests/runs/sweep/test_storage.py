@@ -188,7 +188,7 @@ def test_a_trial_that_cannot_be_told_now_can_be_told_later(tmp_path):
         other.execute("rollback")
     for _ in range(2):
         trials.tell(trial, (0.5, -0.5), [], {}, patient=False)
-    assert [told.number for told in trials.told()] == [0]
+    assert [told.number for told in trials.finished()] == [0]
 
 
 @pytest.mark.parametrize(

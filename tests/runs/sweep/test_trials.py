@@ -41,7 +41,7 @@ def drive(
         whole = -(-len(trials) // BATCH) * BATCH if begun else len(trials) + BATCH
         begun += [trials.ask() for _ in range(min(whole, num) - len(trials))]
         if not begun:
-            return [(trial.number, dict(trial.settings)) for trial in trials.told()]
+            return [(trial.number, dict(trial.settings)) for trial in trials.finished()]
         for trial in begun:
             settings = dict(trial.settings)
             failed = settings["strength"] > 0.95
