@@ -128,14 +128,7 @@ def resolve_spec(
         KerfError: for whatever cannot be swept, or makes no sense in this mode.
     """
     control = _control_of(recipe, arm)
-    if len({axis.path for axis in axes}) < len(axes):
-        raise KerfError("--over: expected each setting once")
-    most = {"dose": 2, "threshold": 1, "pareto": 20}[mode]
-    if not 1 <= len(axes) <= most:
-        raise KerfError(
-            f"a {mode} sweep is over {'1' if most == 1 else f'1 to {most}'} settings (--over), got {len(axes)}"
-        )
-    over = tuple(_grid_with_zero(axis) for axis in axes) if mode == "dose" else tuple(axes)
+    over = _axes_of(mode, axes)
     given = {name: value for name, value in settings.items() if value is not None}
     world = get_world(recipe.world)
     if mode == "threshold" and limit is None:
@@ -184,6 +177,18 @@ def _control_of(recipe: Recipe, arm: str) -> str:
             "to an arm that just trains on"
         )
     return control
+
+
+def _axes_of(mode: Mode, axes: Sequence[Axis]) -> tuple[Axis, ...]:
+    """What a sweep of this kind is over; raises `KerfError` for what it cannot be over."""
+    if len({axis.path for axis in axes}) < len(axes):
+        raise KerfError("--over: expected each setting once")
+    most = {"dose": 2, "threshold": 1, "pareto": 20}[mode]
+    if not 1 <= len(axes) <= most:
+        raise KerfError(
+            f"a {mode} sweep is over {'1' if most == 1 else f'1 to {most}'} settings (--over), got {len(axes)}"
+        )
+    return tuple(_grid_with_zero(axis) for axis in axes) if mode == "dose" else tuple(axes)
 
 
 def with_settings(recipe: Recipe, settings: Mapping[str, float]) -> Recipe:

@@ -65,7 +65,7 @@ def test_an_error_has_a_sentence_and_a_plain_traceback_and_the_others_are_done_w
         )
     assert [failure.unit for failure in failures] == units
     for failure in failures[:2]:
-        assert failure.why == f"{tmp_path / failure.unit.name} exists already: finished units are never overwritten"
+        assert failure.why.startswith(f"{tmp_path / failure.unit.name} is damaged: done.json cannot be read")
         assert failure.traceback.splitlines()[-1].endswith(failure.why)
         assert "store.py" in failure.traceback
         assert "\x1b" not in failure.traceback
