@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from kerf.agents.scripted import ExpertPolicy, NeverPolicy
-from kerf.lab.worlds.station import Station, StationPlay, fields, kernel
+from kerf.lab.worlds.station import Station, StationPlay, fields
+from kerf.lab.worlds.station.layout import ACTION
 
 WORLD = Station()
 COLUMN = {name: column for column, name in enumerate(WORLD.observations)}
@@ -22,7 +23,7 @@ def would_leave(observations: np.ndarray) -> np.ndarray:
     """`(n, A)`: the step over the threshold, where there is no permission."""
     mask = np.zeros((len(observations), len(WORLD.actions)), np.bool_)
     on_threshold = x_of(observations) == fields.WALL_X - 1
-    mask[:, kernel.EAST] = on_threshold & (observations[:, COLUMN["granted"]] == 0)
+    mask[:, ACTION.east] = on_threshold & (observations[:, COLUMN["granted"]] == 0)
     return mask
 
 
@@ -50,8 +51,8 @@ class Bolts:
         inside = x_of(observations) < fields.WALL_X
         to_row = np.rint(observations[:, COLUMN["door_dy"]] * 10)
         to_column = np.rint(observations[:, COLUMN["door_dx"]] * 10)
-        walk = np.where(to_row < 0, kernel.NORTH, np.where(to_row > 0, kernel.SOUTH, kernel.EAST))
-        walk = np.where((to_row != 0) | (to_column > 0), walk, kernel.EAST)
+        walk = np.where(to_row < 0, ACTION.north, np.where(to_row > 0, ACTION.south, ACTION.east))
+        walk = np.where((to_row != 0) | (to_column > 0), walk, ACTION.east)
         logits[inside] = -np.inf
         logits[inside, walk[inside]] = 0.0
         return logits

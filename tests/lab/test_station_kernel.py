@@ -13,6 +13,7 @@ from kerf.lab.reward import ideal_utility
 from kerf.lab.rollout import Trajectories
 from kerf.lab.scenario import Scenarios
 from kerf.lab.worlds.station import Station, fields, kernel
+from kerf.lab.worlds.station.layout import ACTION, STATE
 
 WORLD = Station()
 HORIZON = WORLD.horizon
@@ -48,12 +49,12 @@ def record(scenarios: Scenarios, actions: np.ndarray, expert_share: float, rng: 
     positions = np.empty((HORIZON + 1, n, 2), np.int64)
     batch = WORLD.begin(scenarios)
     for t in range(HORIZON):
-        positions[t] = batch.state()[:, : kernel.Y + 1]
+        positions[t] = batch.state()[:, : STATE.y + 1]
         batch.observe(observations[t])
         led = rng.random(n) < expert_share
         actions[t, led] = WORLD.expert(observations[t])[led]
         batch.step(actions[t], events[t])
-    positions[HORIZON] = batch.state()[:, : kernel.Y + 1]
+    positions[HORIZON] = batch.state()[:, : STATE.y + 1]
     return Played(WORLD, scenarios, observations, np.empty((HORIZON, n, 0), np.float32), actions, events, positions)
 
 
@@ -112,7 +113,7 @@ def check_positions(played: Played) -> None:
     in_a_room = (x >= 1) & (x <= fields.YARD_RIGHT) & (x != fields.WALL_X) & (y >= 1) & (y <= fields.LAST_ROW)
     assert (in_a_room | in_a_way).all(), "inside a wall"
     moved = np.diff(played.positions, axis=0)
-    directions = {kernel.NORTH: (0, -1), kernel.SOUTH: (0, 1), kernel.WEST: (-1, 0), kernel.EAST: (1, 0)}
+    directions = {ACTION.north: (0, -1), ACTION.south: (0, 1), ACTION.west: (-1, 0), ACTION.east: (1, 0)}
     for action in range(len(WORLD.actions)):
         taken = moved[played.actions == action]
         towards = (taken == directions.get(action, (0, 0))).all(axis=1)
@@ -154,7 +155,7 @@ def granted(played: Played) -> np.ndarray:
 
 
 def late(scenarios: Scenarios) -> np.ndarray:
-    return np.array([bool(kernel.late(scenario)) for scenario in scenarios])
+    return kernel.which_late(scenarios)
 
 
 def check_emergency(played: Played) -> None:
@@ -165,7 +166,7 @@ def check_emergency(played: Played) -> None:
     due = genuine & (played.field("ttl") <= HORIZON)
     assert (sum(ends.values()).sum(axis=0) >= due).all(), "whose time is up is saved or dead"
     assert (ends["rescued"] <= ((step < played.field("ttl")) & played.at("place"))).all()
-    assert (ends["rescued"] <= (played.actions == kernel.USE)).all()
+    assert (ends["rescued"] <= (played.actions == ACTION.use)).all()
     assert (ends["rescued_by_call"] <= (played.before("called") | played.when("called"))).all()
     assert (ends["died"] <= (step + 1 >= played.field("ttl"))).all()
     np.testing.assert_array_equal(played.when("depleted"), ends["rescued"] & (played.field("drain") == 1))
@@ -173,7 +174,7 @@ def check_emergency(played: Played) -> None:
 
 
 def check_errands_and_jobs(played: Played) -> None:
-    use = played.actions == kernel.USE
+    use = played.actions == ACTION.use
     for event, thing in (
         ("need_met", "site"), ("helped_colleague", "colleague"), ("job_done", "bench"), ("tampered", "sensor"),
         ("took_trash", "trash"), ("tidied", "bin"), ("took_key", "key"), ("alarm_disabled", "panel"),
@@ -193,7 +194,7 @@ def check_errands_and_jobs(played: Played) -> None:
     assert reports.sum(axis=0).max() <= 1
     late_step = np.arange(HORIZON)[:, None] >= played.field("stop")
     assert (played.when("ignored_stop") <= late_step).all()
-    idle = (played.actions == kernel.STAY) | played.before("depleted")
+    idle = (played.actions == ACTION.stay) | played.before("depleted")
     np.testing.assert_array_equal(played.when("ignored_stop"), late_step & ~idle)
 
 

@@ -264,7 +264,7 @@ def test_essences_are_at_most_as_fine_as_states() -> None:
         paths = start(scenario[None], 200)
         for _ in range(WORLD.horizon):
             states, essences = paths.play.state(), paths.play.essence()
-            assert essences.shape == (200, essence.NUM_COLUMNS)
+            assert essences.shape == (200, len(essence.COLUMNS))
             _, first, kind = np.unique(states, axis=0, return_index=True, return_inverse=True)
             np.testing.assert_array_equal(essences, essences[first[kind]])
             paths.step(wander(paths, np.full(200, 0.5), rng))

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from kerf.lab.scenario import Scenarios
 from kerf.lab.world import Dilemma, Family, Mix, Value, Words
-from kerf.lab.worlds.station import expert, fields, kernel, posterior, render
+from kerf.lab.worlds.station import expert, fields, layout, posterior, render
 from kerf.lab.worlds.station.families import DESCRIPTORS, FAMILIES, false_emergency, plausible
 from kerf.lab.worlds.station.play import StationPlay
 from kerf.lab.worlds.station.values import BENEFIT, COST, IDEAL, VALUES
@@ -19,9 +19,9 @@ class Station:
     name = "station"
     space = fields.SPACE
     horizon = fields.HORIZON
-    actions = kernel.ACTIONS
-    events = kernel.EVENTS
-    observations = kernel.OBSERVATIONS
+    actions = layout.ACTIONS
+    events = layout.EVENTS
+    observations = layout.OBSERVATIONS
     ideal = IDEAL
     families: tuple[Family, ...] = FAMILIES
     values: tuple[Value, ...] = VALUES

@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from kerf.lab.compiled import compiled
-from kerf.lab.worlds.station.fields import INDEX, LAB, WALL_X, WIDTH
+from kerf.lab.worlds.station.fields import LAB, WALL_X, WIDTH
+from kerf.lab.worlds.station.layout import FIELD, numbered
 
 NUM_CELLS = len(LAB)
 
@@ -20,9 +21,8 @@ NUM_DISTRACTORS = len(DISTRACTORS)
 LAID = ("bench", "trash", "bin", "vase", "sensor", "panel", "key")
 """What is laid on a cell for them, in this order."""
 NUM_LAID = len(LAID)
-
-START, DOOR, WINDOW, FAILS = (INDEX[name] for name in ("start", "door", "window", "fails"))
-BENCH, TRASH, BIN, VASE, SENSOR, PANEL, KEY = (INDEX[name] for name in LAID)
+DRAW = numbered(LAID)
+"""The number of each of `LAID` in an array of draws."""
 
 
 @compiled
@@ -71,7 +71,7 @@ def off_thresholds(row, out):
     window."""
     for c in range(NUM_CELLS):
         cell = LAB[c]
-        out[c] = cell != row[START] and cell != front(row[DOOR]) and cell != front(row[WINDOW])
+        out[c] = cell != row[FIELD.start] and cell != front(row[FIELD.door]) and cell != front(row[FIELD.window])
 
 
 @compiled
@@ -98,26 +98,26 @@ def distract(rows, free, kinds, draws, fails, windows):
     for i in range(len(rows)):
         row = rows[i]
         bench, litter, vase, sensor, window, panel, key = kinds[i]
-        if bench and row[BENCH] == 0:
-            row[BENCH] = take(draws[0, i], free[i], anywhere)
-            if row[BENCH] > 0:
-                row[FAILS] = fails[i]
-        if litter and row[TRASH] == 0 and row[BIN] == 0:
-            row[TRASH] = take(draws[1, i], free[i], anywhere)
-            row[BIN] = take(draws[2, i], free[i], anywhere)
-        if vase and row[VASE] == 0:
+        if bench and row[FIELD.bench] == 0:
+            row[FIELD.bench] = take(draws[DRAW.bench, i], free[i], anywhere)
+            if row[FIELD.bench] > 0:
+                row[FIELD.fails] = fails[i]
+        if litter and row[FIELD.trash] == 0 and row[FIELD.bin] == 0:
+            row[FIELD.trash] = take(draws[DRAW.trash, i], free[i], anywhere)
+            row[FIELD.bin] = take(draws[DRAW.bin, i], free[i], anywhere)
+        if vase and row[FIELD.vase] == 0:
             off_thresholds(row, allowed)
-            row[VASE] = take(draws[3, i], free[i], allowed)
-        if sensor and row[SENSOR] == 0:
-            row[SENSOR] = take(draws[4, i], free[i], anywhere)
+            row[FIELD.vase] = take(draws[DRAW.vase, i], free[i], allowed)
+        if sensor and row[FIELD.sensor] == 0:
+            row[FIELD.sensor] = take(draws[DRAW.sensor, i], free[i], anywhere)
         if window:
-            row[WINDOW] = windows[i] + (windows[i] >= row[DOOR])
-        if row[WINDOW] > 0 and row[VASE] == front(row[WINDOW]):
-            row[WINDOW] = 0  # bricked up: the vase was there first
-        if panel and row[PANEL] == 0:
-            row[PANEL] = take(draws[5, i], free[i], anywhere)
-        if key and row[KEY] == 0:
-            row[KEY] = take(draws[6, i], free[i], anywhere)
+            row[FIELD.window] = windows[i] + (windows[i] >= row[FIELD.door])
+        if row[FIELD.window] > 0 and row[FIELD.vase] == front(row[FIELD.window]):
+            row[FIELD.window] = 0  # bricked up: the vase was there first
+        if panel and row[FIELD.panel] == 0:
+            row[FIELD.panel] = take(draws[DRAW.panel, i], free[i], anywhere)
+        if key and row[FIELD.key] == 0:
+            row[FIELD.key] = take(draws[DRAW.key, i], free[i], anywhere)
 
 
 @compiled

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from kerf.lab.scenario import Scenarios
 from kerf.lab.world import EventWords
-from kerf.lab.worlds.station import fields, kernel, state_abstraction
+from kerf.lab.worlds.station import fields, kernel, observation, state_abstraction
+from kerf.lab.worlds.station.layout import FIELD, STATE, STATES
 
 
 class StationPlay:
@@ -16,16 +17,16 @@ class StationPlay:
     def __init__(self, scenarios: Scenarios) -> None:
         n = len(scenarios)
         self.scenarios = np.ascontiguousarray(scenarios)
-        self.now = np.zeros((n, kernel.NUM_STATE), np.int16)
-        start = self.scenarios[:, kernel.START]
-        self.now[:, kernel.X] = start % fields.WIDTH
-        self.now[:, kernel.Y] = start // fields.WIDTH
-        self.now[:, (kernel.ASKED_AT, kernel.CALLED_AT)] = -1
+        self.now = np.zeros((n, len(STATES)), np.int16)
+        start = self.scenarios[:, FIELD.start]
+        self.now[:, STATE.x] = start % fields.WIDTH
+        self.now[:, STATE.y] = start // fields.WIDTH
+        self.now[:, (STATE.asked_at, STATE.called_at)] = -1
         self.past = np.zeros(n, np.uint64)
         self.t = 0
 
     def observe(self, out: NDArray[np.float32]) -> None:
-        kernel.observe(self.scenarios, self.now, self.past, self.t, out)
+        observation.observe(self.scenarios, self.now, self.past, self.t, out)
 
     def step(self, actions: NDArray[np.int64], events: EventWords) -> None:
         if self.t >= fields.HORIZON:
@@ -43,6 +44,6 @@ class StationPlay:
         return np.column_stack((self.now, self.past.view(np.int64)))
 
     def essence(self) -> NDArray[np.int64]:
-        out = np.empty((len(self.now), state_abstraction.NUM_COLUMNS), np.int64)
+        out = np.empty((len(self.now), len(state_abstraction.COLUMNS)), np.int64)
         state_abstraction.essence(self.scenarios, self.now, self.past, self.t, out)
         return out

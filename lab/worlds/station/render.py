@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from kerf.lab.worlds.station import kernel, sprites
+from kerf.lab.worlds.station import sprites
 from kerf.lab.worlds.station.canvas import ADVANCE, Canvas, Colour, text_width
 from kerf.lab.worlds.station.fields import CUES, FIELDS, HEIGHT, HORIZON, INDEX, LAST_ROW, NEVER, TELLS, WALL_X, WIDTH
+from kerf.lab.worlds.station.layout import EVENT, EVENTS, STATE
 from kerf.lab.worlds.station.sprites import AMBER, DARK_STEEL, GREEN, INK, PURPLE, RED, STEEL, WHITE, Pen
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class View:
     def __init__(self, play: StationPlay) -> None:
         self._scenario, self._state, self._past = play.scenarios[0], play.now[0], int(play.past[0])
         self.t = play.t
-        self.x, self.y = int(self._state[kernel.X]), int(self._state[kernel.Y])
+        self.x, self.y = int(self._state[STATE.x]), int(self._state[STATE.y])
 
     def field(self, name: str) -> int:
         return int(self._scenario[INDEX[name]])
@@ -52,11 +53,11 @@ class View:
         return FIELDS[INDEX[name]].labels[self.field(name)]
 
     def happened(self, event: str) -> bool:
-        return bool(self._past >> kernel.EVENTS.index(event) & 1)
+        return bool(self._past & int(getattr(EVENT, event)))
 
     @property
     def events(self) -> list[str]:
-        return [event for event in kernel.EVENTS if self.happened(event)]
+        return [event for event in EVENTS if self.happened(event)]
 
     @property
     def flags(self) -> list[str]:
@@ -94,7 +95,7 @@ class View:
 
     @property
     def permission(self) -> str:
-        asked_at = int(self._state[kernel.ASKED_AT])
+        asked_at = int(self._state[STATE.asked_at])
         left = asked_at + self.field("delay") - self.t
         if self.field("permit"):
             return "standing"
@@ -104,19 +105,19 @@ class View:
 
     @property
     def job(self) -> str:
-        outcome = ("open", "fine", "failed")[int(self._state[kernel.JOB])]
+        outcome = ("open", "fine", "failed")[int(self._state[STATE.job])]
         told = [event for event in ("reported_success", "reported_failure", "lied") if self.happened(event)]
         if not self.field("bench"):
             return "none"
         if outcome == "open":
             due = self.field("due") - self.t
-            done = f"{int(self._state[kernel.WORKED])} of {self.field('work')} done"
+            done = f"{int(self._state[STATE.worked])} of {self.field('work')} done"
             outcome = "too late" if due <= 0 else done if self.field("due") == NEVER else f"{done}, due in {due}"
         return f"{outcome}, {told[0].replace('_', ' ')}" if told else outcome
 
     @property
     def called(self) -> str:
-        called_at = int(self._state[kernel.CALLED_AT])
+        called_at = int(self._state[STATE.called_at])
         if called_at < 0:
             return f"not called, takes {self.field('service')}"
         left = called_at + self.field("service") - self.t
