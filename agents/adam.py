@@ -1,8 +1,8 @@
 """Adam (Kingma & Ba 2015) on all parameters of a network at once, compiled, for a CPU.
 
-torch takes the parameters one tensor after another and looks at each several times; for networks of some thousand
-weights that takes longer than the arithmetic. Here they are one array, as `kerf.agents.passes` has them. What is kept
-of each parameter stays where torch's optimiser keeps it, so that either can go on from what the other left.
+torch steps through the parameters tensor by tensor, in several passes; for networks of some thousand weights that takes
+longer than the arithmetic. Here they are one array, as `kerf.agents.packing` lays them out. The moments stay in the
+state of torch's optimiser, so that either can go on where the other stopped.
 """
 
 # mypy: disable-error-code="no-untyped-call,untyped-decorator"

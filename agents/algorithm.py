@@ -263,10 +263,9 @@ class KerfAlgorithm(PPO):
 
         Between two iterations, that is: no scenario waits for its score. The learners of a group agree in it.
         """
-        if not isinstance(self.source, _Stateful):
-            raise TypeError(f"{type(self.source).__name__} keeps no state that could be saved: it lacks get_state")
+        source = self._stateful_source()
         arrays = self._of_each_learner(lambda learner: learner.training_state())[0]
-        return arrays, {"num_iterations": self.num_iterations, "source": self.source.get_state()}
+        return arrays, {"num_iterations": self.num_iterations, "source": source.get_state()}
 
     def load_training_state(self, arrays: Mapping[str, NDArray[Any]], plain: Mapping[str, Any]) -> None:
         """Go on as the algorithm of the same config would have whose `training_state` this is.
@@ -277,9 +276,14 @@ class KerfAlgorithm(PPO):
         """
         state = dict(arrays)
         self._of_each_learner(lambda learner: learner.load_training_state(state))
-        self.source.set_state(plain["source"])
+        self._stateful_source().set_state(plain["source"])
         self.num_iterations = int(plain["num_iterations"])
         self._show_weights()
+
+    def _stateful_source(self) -> _Stateful:
+        if not isinstance(self.source, _Stateful):
+            raise TypeError(f"{type(self.source).__name__} keeps no state that could be saved: it lacks get_state")
+        return self.source
 
     def _of_each_learner(self, ask: Callable[[Any], Any]) -> list[Any]:
         """What every learner answers; raises what one raised."""

@@ -219,7 +219,7 @@ class Sampler:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Design reward (without shaping) and penalty of every step, `(T, n)` each, unscaled."""
         utility, penalty = self._objective.terms(trajectories)
-        return utility, penalty if dealt is None else self._config.signed_penalty * dealt
+        return utility, penalty if dealt is None else self._config.signed_penalty * dealt.astype(np.float64)
 
 
 def _log_probability(trajectories: Trajectories) -> NDArray[np.float32]:
@@ -242,7 +242,7 @@ class KerfEnvRunner(EnvRunner, Checkpointable):
     def make_module(self) -> None:
         self.module = self.config.get_rl_module_spec(spaces=self.get_spaces(), inference_only=True).build()
 
-    def get_spaces(self) -> dict[str, tuple[gym.Space, gym.Space]]:
+    def get_spaces(self) -> dict[str, tuple[gym.Space[Any], gym.Space[Any]]]:
         spaces = world_spaces(self._world)
         return dict.fromkeys((INPUT_ENV_SPACES, INPUT_ENV_SINGLE_SPACES, DEFAULT_MODULE_ID), spaces)
 
@@ -305,7 +305,7 @@ class KerfEnvRunner(EnvRunner, Checkpointable):
         return []
 
 
-def world_spaces(world: World) -> tuple[gym.spaces.Box, gym.spaces.Discrete]:
+def world_spaces(world: World) -> tuple[gym.spaces.Box, gym.spaces.Discrete[Any]]:
     """Observation and action space of one agent in `world`."""
     return (
         gym.spaces.Box(-np.inf, np.inf, (len(world.observations),), np.float32),

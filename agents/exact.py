@@ -194,7 +194,7 @@ class ExactTrainer:
         self._offset = None if offset is None else (self._mass * torch.from_numpy(offset[rows])).unsqueeze(-1)
         self._expert = torch.from_numpy(world.expert(observations)).unsqueeze(-1)
         self._start = self._log_probabilities().detach()
-        if settings.anchor_coeff > 0:
+        if settings.anchor_coeff > 0 and anchor is not None:
             self._anchor = torch.log_softmax(torch.from_numpy(anchor.logits(observations)).double(), dim=-1)
         parameters = list(self._student.parameters().values())
         optimisers = {"sgd": SGD, "adam": Adam}

@@ -20,7 +20,8 @@ from kerf.agents import kernels
 from kerf.agents.adam import clip
 from kerf.agents.latent import LATENT_TERMS, perturbed
 from kerf.agents.network import PolicyNetwork
-from kerf.agents.passes import Packed, accumulate
+from kerf.agents.packed import Packed
+from kerf.agents.passes import accumulate
 from kerf.agents.settings import TrainingSettings
 from kerf.agents.threads import in_parallel
 from kerf.lab.errors import KerfError
@@ -183,7 +184,7 @@ class WrittenOut:
         self._lanes = [_Lane(self._packed, settings, latent_scale) for _ in range(NUM_LANES)]
         self._gradient = torch.zeros(len(self._packed.parameters))
         self._flat_gradient: NDArray[np.float32] = self._gradient.numpy()
-        self._packed.hand_out(self._gradient)
+        self._packed.bind_gradient(self._gradient)
         self._average, self._num_threads = average, num_threads
         self._max_norm = settings.max_grad_norm
         policy, imitation, anchor = settings.policy_coeff, settings.imitation_coeff, settings.anchor_coeff

@@ -138,7 +138,7 @@ def per_attack(means: Mapping[str, float], scale: float) -> dict[str, float]:
 
 
 @compiled
-def attack_in_place(logits, rows, actions, attacked, weight, radius, num_steps, found, delta, sums):
+def attack_in_place(logits, rows, actions, attacked, weight, radius, num_steps, found, delta, sums):  # type: ignore[no-untyped-def]
     """`perturbed`, compiled: adds the attack to `logits` `(A, n)`, transposed, and says where and what it was.
 
     Every perturbation is a combination of the head's rows, so that the ascent needs their products alone, `(A, A)`.
@@ -213,7 +213,7 @@ def attack_in_place(logits, rows, actions, attacked, weight, radius, num_steps, 
 
 
 @compiled
-def _pulls(logits, shift, rows, actions, found, pull, log_chance):
+def _pulls(logits, shift, rows, actions, found, pull, log_chance):  # type: ignore[no-untyped-def]
     """d log pi(action taken) / d logits `(A, m)`, at `logits` + `shift`, and that log-probability `(m,)`."""
     num_actions, m = pull.shape
     top = np.full(m, -np.inf, np.float32)
@@ -240,7 +240,7 @@ def _pulls(logits, shift, rows, actions, found, pull, log_chance):
 
 
 @compiled
-def _scales(mixed, image, length, always, scale):
+def _scales(mixed, image, length, always, scale):  # type: ignore[no-untyped-def]
     """What to multiply each of the perturbations `mixed.T @ weight` by so that it is `length` long; unless `always`,
     only if it is longer, else 1. `image` is `weight @ weight.T @ mixed`. One of no length is multiplied by 0."""
     num_actions, m = mixed.shape

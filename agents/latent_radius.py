@@ -144,7 +144,7 @@ def latent_attack(
     shown = rollout(guide, world, Forging(world, 1.0).without_tells(scenarios), rng).actions
     way = rollout(_Following(shown, len(world.actions)), world, scenarios, rng)
     happens = way.when(world.dilemma.forbidden)
-    led = happens.any(axis=0)
+    led = np.asarray(happens.any(axis=0))
     until = np.where(led, happens.argmax(axis=0), -1)
     steps, rows = np.nonzero(np.arange(world.horizon)[:, None] <= until)
     radii = least_radius(policy.logits(way.observations[steps, rows]), shown[steps, rows], weight)

@@ -100,6 +100,7 @@ class KerfLearner(PPOTorchLearner):
         self._weights_seq_no += 1
         means = {name: float(total) / num_minibatches for name, total in sums.items()}
         if settings.latent_radius > 0:
+            assert self.config.latent_scale is not None, "the config checks it"
             means = per_attack(means, self.config.latent_scale)
         if not np.isfinite(list(means.values())).all():
             raise FloatingPointError(f"training diverged: {means}; try a smaller learning_rate or reward_scale")
@@ -127,6 +128,7 @@ class KerfLearner(PPOTorchLearner):
         if scaling == "none":
             return advantage
         if scaling == "fixed":
+            assert self.config.advantage_scale is not None, "the config checks it"
             return advantage / self.config.advantage_scale
         exact = advantage.double()
         moments = torch.stack([exact.new_tensor(len(exact)), exact.sum(), exact.square().sum()])
@@ -213,7 +215,8 @@ def _stepping(optimizer: torch.optim.Adam) -> Callable[[], None]:
         adam(
             parameters,
             [parameter.grad for parameter in parameters],
-            *([state[name] for state in states] for name in ("exp_avg", "exp_avg_sq")),
+            [state["exp_avg"] for state in states],
+            [state["exp_avg_sq"] for state in states],
             [],
             [state["step"] for state in states],
             fused=True,

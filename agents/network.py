@@ -16,7 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from kerf.agents.passes import Packed, act
+from kerf.agents.packed import Packed
+from kerf.agents.passes import act
 from kerf.agents.settings import NetworkSettings
 from kerf.lab.errors import KerfError
 from kerf.lab.world import World

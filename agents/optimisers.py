@@ -27,7 +27,7 @@ class Adam(torch.optim.Adam):
         _zero_grad(self, set_to_none)
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # nobody here passes a closure
         _adam_step(self)
 
 
@@ -41,5 +41,5 @@ class SGD(torch.optim.SGD):
         _zero_grad(self, set_to_none)
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # nobody here passes a closure
         _sgd_step(self)

@@ -1,12 +1,12 @@
-"""Matrix products of the sizes that agents have here, compiled, in place of a library's.
+"""Register-tiled matrix products for small layers, compiled.
 
-A library rearranges its arguments in memory before it multiplies them, which for layers of some dozens of units takes
-as long as the multiplying, and is at its slowest for the few rows or columns of a head. Here a small *tile* of the
-result stays in registers while its sums are formed, and every number is read where it lies. Each sum is formed in the
-order of its terms, whatever the tile, so that results do not depend on how a matrix is cut.
+BLAS packs its operands into contiguous buffers before it multiplies them, which for layers of some dozens of units
+takes as long as the product, and is at its slowest for the few rows or columns of a head. Here a small *tile* of the
+result (6, 4 or 1 rows by 32 or 16 columns) stays in vector registers while its sums are formed, and operands are read
+in place. Each sum is formed in the order of its terms, whatever the tile, so results do not depend on how a matrix is
+cut.
 
-Tiles are as wide as a vector of sixteen numbers, or two. A loop in Python's terms would not be compiled to that, so a
-tile is written in the compiler's own (LLVM's) terms; uncompiled, it is a product of numpy's.
+numba does not compile a plain loop to that, so a tile is generated as LLVM IR; uncompiled, it is a numpy product.
 """
 
 # mypy: disable-error-code="no-untyped-def,no-untyped-call,untyped-decorator"
@@ -24,7 +24,7 @@ LANES = 16
 
 
 class Tile:
-    """`num_rows` rows and `num_columns` columns of `multiply`, whose arguments it takes, beside the first two.
+    """A block of `num_rows` rows and `num_columns` columns of `multiply`; called with its arguments from `steps` on.
 
     Attributes:
         num_rows: Of a tile.
@@ -43,7 +43,7 @@ class Tile:
 
     @cached_property
     def _numba_type_(self) -> Any:
-        """numba asks for this where a kernel calls it."""
+        """The type that numba asks for where a kernel calls the tile: an intrinsic, whose code is `_write`'s."""
         from numba.core import types
         from numba.core.typing.templates import make_intrinsic_template
         from numba.extending import intrinsic
@@ -76,7 +76,10 @@ class Tile:
         return types.void(*taken), self._write
 
     def _write(self, context, builder, signature, values) -> Any:
-        """Write the tile: one loop for as many columns as registers hold the sums of."""
+        """Generate the tile's code: a loop over `steps` for each group of columns whose sums fit the registers.
+
+        Such a group is two vectors wide: of 16 numbers each with AVX-512, else of 8.
+        """
         from llvmlite import ir
 
         def numbers(array: int) -> Any:
@@ -86,11 +89,17 @@ class Tile:
         at_once = 2 * (16 if "+avx512f" in context.codegen().magic_tuple()[2] else 8)
         for first in range(0, self.num_columns, at_once):
             columns = range(first, min(first + at_once, self.num_columns), at_once // 2)
-            self._write_columns(ir, builder, values, *(numbers(array) for array in (1, 5, 8, 11)), columns)
+            a, b, start, out = (numbers(array) for array in (1, 5, 8, 11))
+            self._write_columns(ir, builder, values, a, b, start, out, columns)
         return context.get_dummy_value()
 
     def _write_columns(self, ir, builder, values, a, b, start, out, columns) -> None:
-        """Those whose vectors begin at `columns`; `a` to `out` are pointers."""
+        """Generate the loop for the columns of the vectors that begin at `columns`; `a` to `out` are pointers.
+
+        The loop, for t in range(steps), with `sums[row][column]` vectors in registers that begin as `start`:
+        `sums[row][column] += a[row, t] * b[t, column]`, where `a[row, t]` is broadcast to all lanes of a vector and
+        product and sum are fused (`llvm.fmuladd`). After it the sums are stored to `out`.
+        """
         steps, _, _, a_row, a_step, _, _, b_step, _, _, start_row, _, _, out_row = values
         lanes = columns.step
         number, whole, index = ir.FloatType(), ir.IntType(64), ir.IntType(32)
@@ -99,7 +108,7 @@ class Tile:
         everywhere = ir.Constant(ir.VectorType(index, lanes), [0] * lanes)
         rows = range(self.num_rows)
 
-        def place(base, row, row_length, column):
+        def place(base, row, row_length, column):  # pointer to the vector at [row, column]
             at = builder.add(builder.mul(row_length, whole(row)), whole(column))
             return builder.bitcast(builder.gep(base, [at]), vector.as_pointer())
 
@@ -107,6 +116,7 @@ class Tile:
         add_product = builder.module.declare_intrinsic(name, fnty=ir.FunctionType(vector, [vector] * 3))
         starts = [[builder.load(place(start, row, start_row, at), align=4) for at in columns] for row in rows]
         firsts = [builder.gep(a, [builder.mul(a_row, whole(row))]) for row in rows]
+        # The loop: phi nodes hold the step and the sums, from `before` at first, from the loop itself later on.
         before = builder.block
         loop, after = builder.append_basic_block("steps"), builder.append_basic_block("after")
         builder.branch(loop)
@@ -126,6 +136,7 @@ class Tile:
                     for b_vector, total in zip(b_vectors, sums[row], strict=True)
                 ]
             )
+        # The step's end: what the phi nodes become, and the jump.
         following = builder.add(step, whole(1))
         step.add_incoming(whole(0), before)
         step.add_incoming(following, loop)
@@ -159,6 +170,8 @@ def multiply(
         start: Number `[i, j]` is `start[start_at + i * start_row + j]`; so a `start_row` of 0 is the same for all rows.
         out: Number `[i, j]` is `out[out_at + i * out_row + j]`. It may be `start`, and nothing else.
     """
+    # Columns in groups of two vectors, and the last by itself if their number is odd; in each, as many rows at once as
+    # registers hold: six, then four, then one by one.
     wide = columns - columns % (2 * LANES)
     for j in range(0, wide, 2 * LANES):
         i = 0

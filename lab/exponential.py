@@ -1,8 +1,8 @@
-"""Exponential and logarithm in single precision, compiled so that a loop over them is computed many numbers at once.
+"""Exponential and logarithm in single precision, in a form that the compiler vectorises.
 
 A library's functions are called for one number at a time, and then cost more than all else in a softmax. Here both are
-a few products and sums without a branch: the argument is brought into a short interval by taking powers of two away,
-where a power series needs few terms.
+a few products and sums without a branch: range reduction by powers of two to a short interval, where a power series
+needs few terms. They work on the bits of a float32: sign (1 bit), exponent plus 127 (8 bits), mantissa (23 bits).
 """
 
 # mypy: disable-error-code="no-untyped-def,no-untyped-call,untyped-decorator"
@@ -34,11 +34,13 @@ _HALF_ROOT_BITS = int(np.float32(math.sqrt(0.5)).view(np.int32))
 @fused
 def exp(x):
     """exp of one float32, with a relative error below 2e-7 between `SMALLEST` and `LARGEST`. NaN stays NaN."""
+    # Range reduction: x = power * ln 2 + r, with power whole and |r| <= ln 2 / 2.
     within = min(max(x, SMALLEST), LARGEST)
     rounded = np.float32(within * _PER_POWER + _ROUND)
     power = rounded - _ROUND
     r = within - power * _LN2_HIGH
     r = r - power * _LN2_LOW
+    # exp(r), its Taylor series to the seventh power, by Horner's rule.
     series = r * _E7 + _E6
     series = r * series + _E5
     series = r * series + _E4
@@ -46,6 +48,7 @@ def exp(x):
     series = r * series + _E2
     series = r * series + _ONE
     series = r * series + _ONE
+    # 2^power: `power` plus 127 in the place of the exponent, all other bits 0.
     scale = np.int32((rounded.view(np.int32) - _ROUND_BITS) << 23).view(np.float32)
     result = series * scale
     result = _ZERO if x < SMALLEST else result
@@ -56,9 +59,11 @@ def exp(x):
 def log(x):
     """log of one positive float32 (none so small that it is held in less than full precision): its error is below 1e-7
     plus 2e-7 of the result."""
+    # Range reduction: x = 2^power * mantissa, with the mantissa from sqrt(1/2) to sqrt(2).
     bits = np.float32(x).view(np.int32)
     power = (bits - _HALF_ROOT_BITS) >> 23
     mantissa = np.int32(bits - (power << 23)).view(np.float32)
+    # log(mantissa) = 2 artanh(s) = 2 (s + s^3 / 3 + s^5 / 5 + ...), to the ninth power.
     s = (mantissa - _ONE) / (mantissa + _ONE)
     square = s * s
     series = square * _L9 + _L7

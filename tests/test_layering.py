@@ -69,7 +69,7 @@ CIRCLES = {
         "generators.registry",
         "generators.distributed",
     },
-    "a network holds its packed form, which is made of it (annotations)": {"agents.network", "agents.passes"},
+    "a network holds its packed form, which is made of it (annotations)": {"agents.network", "agents.packed"},
     "RLlib's config names the classes that it configures, and they read it": {
         "agents.config",
         "agents.algorithm",

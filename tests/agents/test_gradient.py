@@ -15,7 +15,7 @@ from kerf.agents.adam import clip
 from kerf.agents.gradient import LANE_ROWS, Autograd, WrittenOut, make_gradient
 from kerf.agents.learner import _stepping
 from kerf.agents.network import PolicyNetwork, TorchPolicy
-from kerf.agents.passes import MAX_ROWS
+from kerf.agents.packing import MAX_ROWS
 from kerf.agents.settings import NetworkSettings, TrainingSettings
 from kerf.agents.threads import in_parallel
 from kerf.lab.errors import KerfError
