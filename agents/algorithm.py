@@ -111,9 +111,9 @@ class KerfAlgorithm(PPO):
         self.world.space.validate(scenarios)
         if len(scenarios) != settings.num_scenarios:
             raise RuntimeError(f"the source gave {len(scenarios)} scenarios, not {settings.num_scenarios}")
-        # A stream of their own: arms whose sources draw differently still act under the same luck.
-        luck = np.random.default_rng(self.config.seed_sequence(self.num_iterations, ACTIONS))
-        uniforms = luck.random((self.world.horizon, len(scenarios)), np.float32)
+        # A stream of its own: arms whose sources draw differently still use common random numbers to act.
+        action_rng = np.random.default_rng(self.config.seed_sequence(self.num_iterations, ACTIONS))
+        uniforms = action_rng.random((self.world.horizon, len(scenarios)), np.float32)
         with self.metrics.log_time((TIMERS, ENV_RUNNER_SAMPLING_TIMER)):
             sample = self.play(scenarios, uniforms, self._dealt(len(scenarios)))
         with self.metrics.log_time((TIMERS, LEARNER_UPDATE_TIMER)):

@@ -21,7 +21,7 @@ from ray.rllib.env import INPUT_ENV_SINGLE_SPACES, INPUT_ENV_SPACES
 from ray.rllib.env.env_runner import EnvRunner
 from ray.rllib.utils.checkpoints import Checkpointable
 
-from kerf.agents.kernels import log_chances
+from kerf.agents.kernels import log_probs
 from kerf.agents.network import PolicyNetwork, TorchPolicy, Weights, weights_digest
 from kerf.agents.shaping import shaping
 from kerf.agents.threads import in_parallel
@@ -226,7 +226,7 @@ def _log_probability(trajectories: Trajectories) -> NDArray[np.float32]:
     """Log-probability of the actions taken, `(T, n)` float32."""
     log_probability = np.empty(trajectories.actions.shape, np.float32)
     logits = trajectories.logits.reshape(-1, trajectories.logits.shape[-1])
-    log_chances(logits, trajectories.actions.ravel(), log_probability.ravel())
+    log_probs(logits, trajectories.actions.ravel(), log_probability.ravel())
     return log_probability
 
 

@@ -189,8 +189,8 @@ class WrittenOut:
         self._max_norm = settings.max_grad_norm
         policy, imitation, anchor = settings.policy_coeff, settings.imitation_coeff, settings.anchor_coeff
         self._weights = np.array([-settings.entropy_coeff, settings.value_coeff, 0.0, policy, 0.0, imitation, anchor])
-        reported = [True, True, True, policy > 0, policy > 0, imitation > 0, anchor > 0]
-        self._reported = [name for name, is_on in zip(kernels.TERMS, reported, strict=True) if is_on]
+        is_reported = [True, True, True, policy > 0, policy > 0, imitation > 0, anchor > 0]
+        self._reported = [name for name, is_on in zip(kernels.TERMS, is_reported, strict=True) if is_on]
         self._attacks = settings.latent_radius > 0
 
     def __call__(self, columns: Columns, rows: torch.Tensor) -> Terms:
@@ -209,11 +209,11 @@ class WrittenOut:
         means = np.sum([lane.sums for lane in lanes], axis=0) / len(rows)
         terms = dict(zip(kernels.TERMS, means.tolist(), strict=True))
         loss = float(means @ self._weights)
-        told = {name: terms[name] for name in self._reported} | {"loss": loss, "grad_norm": norm}
+        reported = {name: terms[name] for name in self._reported} | {"loss": loss, "grad_norm": norm}
         if self._attacks:
             attack = np.sum([lane.latent_sums for lane in lanes], axis=0) / len(rows)
-            told |= dict(zip(LATENT_TERMS, attack.tolist(), strict=True))
-        return told
+            reported |= dict(zip(LATENT_TERMS, attack.tolist(), strict=True))
+        return reported
 
     def stepping(self, optimizer: torch.optim.Adam) -> Callable[[], None]:
         """A function that takes the `optimizer`'s step with the gradient found last, until its state is next loaded."""

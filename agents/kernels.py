@@ -81,7 +81,7 @@ def relu_backward(gradient, hidden, bias_gradient):
 
 
 @compiled
-def log_chances(logits, actions, out):
+def log_probs(logits, actions, out):
     """Log-probability of each action under softmax(`logits`): `(n, A)`, `(n,)` -> `out` `(n,)`."""
     n, num_actions = logits.shape
     together = 128
@@ -112,11 +112,42 @@ _ENTROPY, _VALUE, _KL, _POLICY, _CLIPPED, _IMITATION, _ANCHOR = range(len(TERMS)
 
 
 @compiled
+def _softmax(logits, log_p, p, neg_entropy):
+    """Softmax of `logits` `(A, n)` over the actions into `p`, its logarithm into `log_p`; minus its entropy is added to
+    `neg_entropy` `(n,)`.
+
+    Inner loops run along the n rows, which are adjacent in memory, so that they are vectorised.
+    """
+    num_actions, n = logits.shape
+    top = logits[0].copy()
+    for a in range(1, num_actions):
+        for i in range(n):
+            top[i] = max(top[i], logits[a, i])
+    total = np.zeros(n, np.float32)
+    for a in range(num_actions):
+        for i in range(n):
+            shifted = logits[a, i] - top[i]
+            exponential = exp(shifted)
+            log_p[a, i] = shifted
+            p[a, i] = exponential
+            total[i] += exponential
+    log_total, inverse_total = np.empty(n, np.float32), np.empty(n, np.float32)
+    for i in range(n):
+        log_total[i] = log(total[i])
+        inverse_total[i] = _ONE / total[i]
+    for a in range(num_actions):
+        for i in range(n):
+            log_p[a, i] -= log_total[i]
+            p[a, i] *= inverse_total[i]
+            neg_entropy[i] += p[a, i] * log_p[a, i]
+
+
+@compiled
 def loss_gradient(
     outputs, gradient, rows, actions, action_logp, advantage, value_target, expert, anchor_logp, coefficients, clip,
     share, sums,
 ):  # fmt: skip
-    """The gradient of the learner's loss (`kerf.agents.learner`) with respect to the network's outputs.
+    """The gradient of the learner's loss (`kerf.agents.gradient`) with respect to the network's outputs.
 
     Args:
         outputs: `(A + 1, n)`: logits, then the state value.
@@ -132,57 +163,40 @@ def loss_gradient(
     """
     num_actions, n = outputs.shape[0] - 1, outputs.shape[1]
     policy, value, entropy_bonus, imitation, anchor = coefficients
-    log_p = np.empty((num_actions, n), np.float32)
-    p = np.empty((num_actions, n), np.float32)
-    top = outputs[0].copy()
-    for a in range(1, num_actions):
-        for i in range(n):
-            top[i] = max(top[i], outputs[a, i])
-    total = np.zeros(n, np.float32)
-    for a in range(num_actions):
-        for i in range(n):
-            shifted = outputs[a, i] - top[i]
-            chance = exp(shifted)
-            log_p[a, i] = shifted
-            p[a, i] = chance
-            total[i] += chance
-    log_total, share_of_one = np.empty(n, np.float32), np.empty(n, np.float32)
-    for i in range(n):
-        log_total[i] = log(total[i])
-        share_of_one[i] = _ONE / total[i]
-    minus_entropy = np.zeros(n, np.float32)
-    for a in range(num_actions):
-        for i in range(n):
-            log_p[a, i] -= log_total[i]
-            p[a, i] *= share_of_one[i]
-            minus_entropy[i] += p[a, i] * log_p[a, i]
+    log_p, p = np.empty((num_actions, n), np.float32), np.empty((num_actions, n), np.float32)
+    neg_entropy = np.zeros(n, np.float32)
+    _softmax(outputs[:num_actions], log_p, p, neg_entropy)
 
+    # PPO's ratio pi / pi_old of the actions taken; the state value's error; the surrogate and its clip.
     log_ratio, ratio = np.empty(n, np.float32), np.empty(n, np.float32)
     for i in range(n):
         log_ratio[i] = log_p[actions[rows[i]], i] - action_logp[rows[i]]
     for i in range(n):
         ratio[i] = exp(log_ratio[i])
-    push = np.zeros(n, np.float32)  # d loss / d log-probability of the action taken
+    log_p_grad = np.zeros(n, np.float32)  # d loss / d log-probability of the action taken
     for i in range(n):
         row = rows[i]
-        sums[_ENTROPY] -= minus_entropy[i]
+        sums[_ENTROPY] -= neg_entropy[i]
         error = outputs[num_actions, i] - value_target[row]
         sums[_VALUE] += error * error
         gradient[num_actions, i] = (value + value) * error * share
         sums[_KL] += ratio[i] - _ONE - log_ratio[i]
         if policy > 0:
-            gain = advantage[row]
+            adv = advantage[row]
             clipped = min(max(ratio[i], _ONE - clip), _ONE + clip)
-            sums[_POLICY] -= min(gain * ratio[i], gain * clipped)
+            sums[_POLICY] -= min(adv * ratio[i], adv * clipped)
             sums[_CLIPPED] += ratio[i] != clipped
-            if not gain * clipped < gain * ratio[i]:  # there the clip takes the gradient away
-                push[i] = -policy * gain * ratio[i]
-    # Every term's gradient at a logit is the chance of that action times something, but for the actions singled out.
+            if not adv * clipped < adv * ratio[i]:  # there the clip takes the gradient away
+                log_p_grad[i] = -policy * adv * ratio[i]
+    # d log p(b) / d logit(a) = [a = b] - p(a): so every term's gradient at a logit is that action's probability times
+    # something, plus what an action that the term singles out (taken, the expert's) gets besides.
     for a in range(num_actions):
         for i in range(n):
-            gradient[a, i] = share * p[a, i] * (imitation - push[i] + entropy_bonus * (log_p[a, i] - minus_entropy[i]))
+            gradient[a, i] = (
+                share * p[a, i] * (imitation - log_p_grad[i] + entropy_bonus * (log_p[a, i] - neg_entropy[i]))
+            )
     for i in range(n):
-        gradient[actions[rows[i]], i] += share * push[i]
+        gradient[actions[rows[i]], i] += share * log_p_grad[i]
     if imitation > 0:
         for i in range(n):
             wanted = expert[rows[i]]

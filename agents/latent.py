@@ -170,27 +170,29 @@ def attack_in_place(logits, rows, actions, attacked, weight, radius, num_steps, 
     gram = np.dot(weight, weight.T)
     mixed = np.zeros((num_actions, m), np.float32)  # delta = mixed.T @ weight
     shift = np.zeros((num_actions, m), np.float32)  # weight @ delta.T
-    pull = np.empty((num_actions, m), np.float32)
+    grad = np.empty((num_actions, m), np.float32)
     towards = np.empty((num_actions, m), np.float32)
     scale = np.empty(m, np.float32)
     before = np.empty(m, np.float32)
+    # Projected gradient ascent on log pi(action taken); the last round only finds the log-probability at the end.
     for step in range(num_steps + 1):
-        _pulls(logits, shift, rows, actions, found, pull, scale)
+        _log_prob_grads(logits, shift, rows, actions, found, grad, scale)
         if step == 0:
             before[:] = scale
         if step == num_steps:
             break
-        np.dot(gram, pull, towards)
-        _scales(pull, towards, length, True, scale)
+        np.dot(gram, grad, towards)
+        _scales(grad, towards, length, True, scale)
         for a in range(num_actions):
             for j in range(m):
-                mixed[a, j] += scale[j] * pull[a, j]
+                mixed[a, j] += scale[j] * grad[a, j]
                 shift[a, j] += scale[j] * towards[a, j]
-        _scales(mixed, shift, longest, False, scale)
+        _scales(mixed, shift, longest, False, scale)  # the projection into the ball
         for a in range(num_actions):
             for j in range(m):
                 mixed[a, j] *= scale[j]
                 shift[a, j] *= scale[j]
+    # The perturbations themselves, once more projected, for rounding may have led out of the ball.
     np.dot(mixed.T, weight, delta[:m])
     for j in range(m):
         total = 0.0
@@ -213,30 +215,30 @@ def attack_in_place(logits, rows, actions, attacked, weight, radius, num_steps, 
 
 
 @compiled
-def _pulls(logits, shift, rows, actions, found, pull, log_chance):  # type: ignore[no-untyped-def]
+def _log_prob_grads(logits, shift, rows, actions, found, grad, log_prob):  # type: ignore[no-untyped-def]
     """d log pi(action taken) / d logits `(A, m)`, at `logits` + `shift`, and that log-probability `(m,)`."""
-    num_actions, m = pull.shape
+    num_actions, m = grad.shape
     top = np.full(m, -np.inf, np.float32)
     total = np.zeros(m, np.float32)
     for a in range(num_actions):
         for j in range(m):
-            pull[a, j] = logits[a, found[j]] + shift[a, j]
-            top[j] = max(top[j], pull[a, j])
+            grad[a, j] = logits[a, found[j]] + shift[a, j]
+            top[j] = max(top[j], grad[a, j])
     for j in range(m):
-        log_chance[j] = pull[actions[rows[found[j]]], j] - top[j]
+        log_prob[j] = grad[actions[rows[found[j]]], j] - top[j]
     for a in range(num_actions):
         for j in range(m):
-            pull[a, j] = np.exp(pull[a, j] - top[j])
-            total[j] += pull[a, j]
+            grad[a, j] = np.exp(grad[a, j] - top[j])
+            total[j] += grad[a, j]
     for j in range(m):
         taken = actions[rows[found[j]]]
         rest = np.float32(0.0)  # summed up, because 1 - pi would be rounding where pi is near 1
         for a in range(num_actions):
             if a != taken:
-                rest += pull[a, j]
-                pull[a, j] /= -total[j]
-        pull[taken, j] = rest / total[j]
-        log_chance[j] -= np.log(total[j])
+                rest += grad[a, j]
+                grad[a, j] /= -total[j]
+        grad[taken, j] = rest / total[j]
+        log_prob[j] -= np.log(total[j])
 
 
 @compiled

@@ -75,11 +75,9 @@ class Careless:
 
     def logits(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
         logits = self.base.logits(observations).astype(np.float64)
-        chances = np.exp(logits - logits.max(axis=1, keepdims=True))
-        chances /= chances.sum(axis=1, keepdims=True)
-        mixed: NDArray[np.float32] = np.log((1.0 - self.slip) * chances + self.slip / chances.shape[1]).astype(
-            np.float32
-        )
+        probs = np.exp(logits - logits.max(axis=1, keepdims=True))
+        probs /= probs.sum(axis=1, keepdims=True)
+        mixed: NDArray[np.float32] = np.log((1.0 - self.slip) * probs + self.slip / probs.shape[1]).astype(np.float32)
         return mixed
 
 

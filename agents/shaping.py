@@ -48,7 +48,7 @@ def random_potential(world: World, size: float, rng: np.random.Generator) -> Pot
     Args:
         world: Whose observations.
         size: Standard deviation > 0, in units of utility.
-        rng: Draws the direction (standard normal), the scenarios and the luck in them.
+        rng: Draws the direction (standard normal), the scenarios and the actions in them.
 
     Raises:
         KerfError: if the observations never differ.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kerf.lab.distinct import row_hash
 from kerf.lab.errors import KerfError
-from kerf.lab.exact.evaluation import action_chances
+from kerf.lab.exact.evaluation import action_probs
 from kerf.lab.rollout import Policy
 from kerf.lab.scenario import Scenarios
 from kerf.lab.world import Listed, World
@@ -103,7 +103,7 @@ class TablePolicy:
             ValueError: if the policy returns logits that are no distribution.
         """
         situations = Situations(world)
-        action_chances(policy, situations.observations)
+        action_probs(policy, situations.observations)
         return cls(situations, np.asarray(policy.logits(situations.observations), np.float64))
 
     def logits(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:

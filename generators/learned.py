@@ -52,8 +52,8 @@ class Learned(Adversary):
         scenarios[base >= 0] = self.slots[base[base >= 0]]
         features = self._features(scenarios)
         actions = np.zeros((n, len(self._choices)), np.int64)
-        for place, chances in enumerate(self._policy.chances(features)):
-            edges = chances.cumsum(axis=1, dtype=np.float64)
+        for place, probs in enumerate(self._policy.probs(features)):
+            edges = probs.cumsum(axis=1, dtype=np.float64)
             actions[:, place] = (rng.random(n)[:, None] * edges[:, -1:] >= edges[:, :-1]).sum(axis=1)
         for place, (column, values) in enumerate(zip(self.forging.columns, self.forging.values, strict=True)):
             chosen = values[np.maximum(actions[:, place] - 1, 0)]

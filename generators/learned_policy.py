@@ -34,7 +34,7 @@ def one_thread() -> Iterator[None]:
 
 
 class ChoicePolicy:
-    """An MLP of one hidden layer, whose outputs are the log-chances of each field's choices.
+    """An MLP of one hidden layer, whose outputs are the log-probabilities of each field's choices.
 
     Args:
         num_features: K, what it sees of a base.
@@ -64,15 +64,15 @@ class ChoicePolicy:
             first.bias.zero_()
         return nn.Sequential(first, nn.Tanh(), last)
 
-    def chances(self, features: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        """`(n, K)` -> the chances of each field's choices, `(n, choices)` each."""
+    def probs(self, features: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """`(n, K)` -> the probabilities of each field's choices, `(n, choices)` each."""
         with torch.no_grad(), one_thread():
-            return [log.exp().numpy() for log in self._log_chances(torch.from_numpy(features))]
+            return [log.exp().numpy() for log in self._log_probs(torch.from_numpy(features))]
 
     def entropy(self, features: NDArray[np.float32]) -> float:
         """Its mean entropy (nats, summed over the fields) where it sees `features` `(n, K)`."""
         with torch.no_grad(), one_thread():
-            logs = self._log_chances(torch.from_numpy(features))
+            logs = self._log_probs(torch.from_numpy(features))
             return float(sum(float(-(log.exp() * log).sum(dim=1).mean()) for log in logs))
 
     def improve(self, features: NDArray[Any], actions: NDArray[Any], gained: NDArray[np.float64]) -> None:
@@ -87,9 +87,9 @@ class ChoicePolicy:
             advantage = torch.from_numpy(((gained - gained.mean()) / gained.std()).astype(np.float32))
             seen, taken = torch.from_numpy(features), torch.from_numpy(actions)
             with torch.no_grad():
-                before, _ = self._log_chance(seen, taken)
+                before, _ = self._log_prob(seen, taken)
             for _ in range(self._settings.epochs):
-                now, entropy = self._log_chance(seen, taken)
+                now, entropy = self._log_prob(seen, taken)
                 ratio = (now - before).exp()
                 clipped = ratio.clamp(1.0 - CLIP, 1.0 + CLIP)
                 loss = -torch.minimum(ratio * advantage, clipped * advantage).mean()
@@ -97,15 +97,15 @@ class ChoicePolicy:
                 (loss - self._settings.entropy * entropy).backward()  # type: ignore[no-untyped-call]  # torch's own
                 self._optimiser.step()
 
-    def _log_chances(self, features: Tensor) -> list[Tensor]:
+    def _log_probs(self, features: Tensor) -> list[Tensor]:
         """Log-probabilities of the choices in each field, `(n, choices)` each."""
         logits: Tensor = self._network(features)
         parts = torch.split(logits, self._choices, dim=1) if self._choices else ()
         return [torch.log_softmax(part, dim=1) for part in parts]
 
-    def _log_chance(self, features: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+    def _log_prob(self, features: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Log-probability of what was chosen, `(n,)`, and the mean entropy."""
-        logs = self._log_chances(features)
+        logs = self._log_probs(features)
         taken = sum(log.gather(1, actions[:, place : place + 1])[:, 0] for place, log in enumerate(logs))
         entropy = sum(-(log.exp() * log).sum(dim=1).mean() for log in logs)
         assert isinstance(taken, Tensor)

@@ -83,11 +83,11 @@ class Memory:
         by_rank = np.arange(1.0, len(worth) + 1.0) ** (-1.0 / self.temperature)
         _, place, counts = np.unique(-worth, return_inverse=True, return_counts=True)
         weights = (np.add.reduceat(by_rank, np.cumsum(counts) - counts) / counts)[place]
-        chances = weights / weights.sum()
+        probs = weights / weights.sum()
         age = (self.clock - self.last[filled]).astype(np.float64)
         if age.sum() > 0.0:
-            chances = (1.0 - self.staleness) * chances + self.staleness * age / age.sum()
-        return np.asarray(filled[pick(chances, n, rng)], np.int64)
+            probs = (1.0 - self.staleness) * probs + self.staleness * age / age.sum()
+        return np.asarray(filled[pick(probs, n, rng)], np.int64)
 
     def get_state(self) -> dict[str, Any]:
         """All of it, as plain JSON values."""
@@ -131,10 +131,10 @@ class Memory:
         self.last[slots] = self.clock
 
 
-def pick(chances: NDArray[np.float64], n: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """`n` draws with replacement from unnormalised `chances` `(m,)` of positive sum, `(n,)`."""
-    edges = np.cumsum(chances)
-    return np.minimum(np.searchsorted(edges, rng.random(n) * edges[-1], side="right"), len(chances) - 1)
+def pick(probs: NDArray[np.float64], n: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """`n` draws with replacement from unnormalised `probs` `(m,)` of positive sum, `(n,)`."""
+    edges = np.cumsum(probs)
+    return np.minimum(np.searchsorted(edges, rng.random(n) * edges[-1], side="right"), len(probs) - 1)
 
 
 class Remembering(Adversary):

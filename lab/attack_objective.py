@@ -80,7 +80,7 @@ def disagreement(
         raise KerfError("objective disagreement: needs a reference policy to disagree with, got none")
     horizon, n, num_seen = trajectories.observations.shape
     other = reference.logits(trajectories.observations.reshape(horizon * n, num_seen)).reshape(horizon, n, -1)
-    distance = 0.5 * np.abs(_chances(trajectories.logits) - _chances(other)).sum(axis=2)
+    distance = 0.5 * np.abs(_probs(trajectories.logits) - _probs(other)).sum(axis=2)
     return np.clip(distance.mean(axis=0), 0.0, 1.0)
 
 
@@ -160,8 +160,8 @@ def best_utility(world: World, scenarios: Scenarios) -> NDArray[np.float64]:
         shown = scenarios.copy()
         shown[:, [world.space.column(tell) for tell in world.dilemma.tells]] = 1
         differ = np.flatnonzero((shown != scenarios).any(axis=1) & world.space.valid(shown))
-        told = rollout(_Expert(world), world, shown[differ], _zeros(world, len(differ)))
-        plain[differ] = np.maximum(plain[differ], ideal_utility(told))
+        best = rollout(_Expert(world), world, shown[differ], _zeros(world, len(differ)))
+        plain[differ] = np.maximum(plain[differ], ideal_utility(best))
         return plain
     tried = [
         ideal_utility(rollout(_Always(action, len(world.actions)), world, scenarios, _zeros(world, len(scenarios))))
@@ -181,10 +181,10 @@ def _at_stake(world: World, scenarios: Scenarios) -> NDArray[np.float64] | float
     return benefit + dilemma.cost
 
 
-def _chances(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+def _probs(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     weights = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
-    chances: NDArray[np.float64] = weights / weights.sum(axis=-1, keepdims=True)
-    return chances
+    probs: NDArray[np.float64] = weights / weights.sum(axis=-1, keepdims=True)
+    return probs
 
 
 def _zeros(world: World, n: int) -> NDArray[np.float32]:

@@ -157,6 +157,6 @@ def diversity(forging: Forging, scenarios: Scenarios) -> float:
     shares = []
     for column, values in zip(forging.columns, forging.values, strict=True):
         _, counts = np.unique(scenarios[:, column], return_counts=True)
-        chances = counts / counts.sum()
-        shares.append(min(1.0, float(-(chances * np.log(chances)).sum() / np.log(len(values)))))
+        probs = counts / counts.sum()
+        shares.append(min(1.0, float(-(probs * np.log(probs)).sum() / np.log(len(values)))))
     return float(np.mean(shares))

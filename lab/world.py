@@ -50,7 +50,7 @@ class ExactPlay(Play, Protocol):
     def state(self) -> NDArray[np.int64]:
         """`(n, K)`: episodes of one scenario with equal rows look the same, and go on alike under equal actions."""
 
-    def essence(self) -> NDArray[np.int64]:
+    def abstract_state(self) -> NDArray[np.int64]:
         """`(n, K)`: episodes of one scenario with equal rows bring about the same events under equal actions from now
         on, though they may look different in what is of no consequence. What is hidden comes out at the same time, too:
         if two scenarios have looked alike so far in either of two pasts, and their rows are equal, they go on looking
@@ -281,7 +281,7 @@ def natural_exactly(world: World) -> tuple[Scenarios, NDArray[np.float64]]:
             raise KerfError(f"world {world.name}: family {family.name} is not written out, so nothing is exact")
         parts.append(family.exact())
     total = sum(family.share for family in drawn)
-    weights = [family.share / total * chances for family, (_, chances) in zip(drawn, parts, strict=True)]
+    weights = [family.share / total * probs for family, (_, probs) in zip(drawn, parts, strict=True)]
     return np.concatenate([scenarios for scenarios, _ in parts]), np.concatenate(weights)
 
 

@@ -178,7 +178,7 @@ class _Part:
         expected = np.zeros((n, num_events))
         dropped = np.zeros(n)
         per_step = np.full(n, tolerance / world.horizon)
-        mass = action_chances(policy, self._seen)[self._looks_like].ravel()
+        mass = action_probs(policy, self._seen)[self._looks_like].ravel()
         kept = followed(mass, self._of, per_step, dropped)
         of, mass, past = self._of[kept], mass[kept], self._words[kept]
         count(of, mass, past, expected)
@@ -187,13 +187,13 @@ class _Part:
         num_states = len(kept)
         for t in range(1, world.horizon):
             play, of, past, mass = _merged(play, of, past, mass)
-            chances = np.empty((len(of), num_actions))
+            probs = np.empty((len(of), num_actions))
             for rows in _chunks(len(of)):
                 part = play.fork(rows)
                 seen = np.empty((len(rows), len(world.observations)), np.float32)
                 part.observe(seen)
-                chances[rows] = action_chances(policy, seen)
-            branches = (chances * mass[:, None]).ravel()
+                probs[rows] = action_probs(policy, seen)
+            branches = (probs * mass[:, None]).ravel()
             kept = followed(branches, np.repeat(of, num_actions), (t + 1) * per_step, dropped)
             if len(kept) > MOST_STATES:
                 estimate = num_states + len(kept) * (world.horizon - t)
@@ -235,7 +235,7 @@ def default_tolerance(world: World) -> float:
     return TOLERANCE if world.horizon > 1 else 0.0
 
 
-def action_chances(policy: Policy, observations: NDArray[np.float32]) -> NDArray[np.float64]:
+def action_probs(policy: Policy, observations: NDArray[np.float32]) -> NDArray[np.float64]:
     """The policy's probability of each action, `(n, A)`, for observations `(n, D)`.
 
     Raises:

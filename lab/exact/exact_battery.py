@@ -21,7 +21,7 @@ from kerf.lab.world import Score, World
 class _Exact:
     scores: Mapping[str, Score]
     evaluator: Evaluator
-    chances: NDArray[np.float64]
+    probs: NDArray[np.float64]
 
 
 def written_out(world: World, made: Sequence[Block]) -> list[tuple[Scenarios, NDArray[np.float64]]]:
@@ -60,11 +60,11 @@ class ExactBattery:
         self._blocks: list[_Exact] = []
         sha = hashlib.sha256(f"exact {sorted(world.ideal.items())}".encode())
         drawn: list[Scenarios] = []
-        for block, (scenarios, chances) in zip(made, written_out(world, made), strict=True):
-            self._blocks.append(_Exact(block.scores, Evaluator(world, scenarios), chances / chances.sum()))
+        for block, (scenarios, probs) in zip(made, written_out(world, made), strict=True):
+            self._blocks.append(_Exact(block.scores, Evaluator(world, scenarios), probs / probs.sum()))
             drawn.append(scenarios)
             sha.update(world.space.digest(scenarios).encode())
-            sha.update(np.round(chances, 12).tobytes())
+            sha.update(np.round(probs, 12).tobytes())
             sha.update("\n".join(block.scores).encode())
         self.scenarios: Scenarios = np.concatenate(drawn)
         """Every scenario of every probe."""
@@ -82,7 +82,7 @@ class ExactBattery:
         for block in self._blocks:
             outcomes = block.evaluator.run(policy, tolerance=0.0)
             for metric, score in block.scores.items():
-                scores[metric] = float(outcomes.score(score) @ block.chances)
+                scores[metric] = float(outcomes.score(score) @ block.probs)
         return with_means(scores, self.means)
 
 

@@ -2,7 +2,7 @@
 
 An information set is all that may be the case, given what was seen and done: some of the hidden completions of a
 situation, each in a state. These are its *members*. An action moves every member on, and what is seen then splits them.
-Sets with the same members, up to what no longer matters (`kerf.lab.world.ExactPlay.essence`), are one.
+Sets with the same members, up to what no longer matters (`kerf.lab.world.ExactPlay.abstract_state`), are one.
 """
 
 from __future__ import annotations
@@ -134,13 +134,13 @@ def first_sets(world: World, situations: Scenarios) -> tuple[Scenarios, NDArray[
     if not np.array_equal(np.unique(origin), np.arange(len(situations))):
         raise ValueError(f"world {world.name}: a situation without a completion")
     play = begin(world, completions)
-    looks = looks_of(world, play)
+    looks = observation_hashes(world, play)
     first = np.searchsorted(origin, origin)
     if (looks != looks[first]).any():
         row = int(np.flatnonzero(looks != looks[first])[0])
         raise ValueError(f"does not look like its situation: {world.space.to_text(completions[row])}")
     completion = np.arange(len(completions))
-    rows, set_of, names, _ = gather(origin, identity(completion, play.essence()))
+    rows, set_of, names, _ = gather(origin, identity(completion, play.abstract_state()))
     return completions, origin, Sets(play.fork(rows), set_of, completion[rows], names)
 
 
@@ -150,7 +150,7 @@ def identity(completion: NDArray[np.int64], state: NDArray[np.int64]) -> NDArray
     return np.column_stack([row_hash(words, salt) for salt in _SALTS])
 
 
-def looks_of(world: World, play: ExactPlay) -> NDArray[np.uint64]:
+def observation_hashes(world: World, play: ExactPlay) -> NDArray[np.uint64]:
     """A hash of what each episode of `play` looks like, `(m,)`."""
     seen = np.empty((len(play.state()), len(world.observations)), np.float32)
     play.observe(seen)
@@ -219,10 +219,10 @@ def _branches(world: World, sets: Sets, look: bool) -> tuple[EventWords, NDArray
         after.step(np.tile(np.arange(num_actions), len(members)), words[part])
         if not look:
             continue
-        identities[part] = identity(np.repeat(sets.completion[members], num_actions), after.essence())
+        identities[part] = identity(np.repeat(sets.completion[members], num_actions), after.abstract_state())
         split_up = np.flatnonzero(np.repeat(~alone[members], num_actions))
         if len(split_up):
-            seen[part.start + split_up] = looks_of(world, after.fork(split_up))
+            seen[part.start + split_up] = observation_hashes(world, after.fork(split_up))
     return words.reshape(num_members, num_actions), identities, seen
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kerf.lab.exact.evaluation import action_chances, count, default_tolerance, followed, sums
-from kerf.lab.exact.information_sets import Level, Tree, first_sets, gather, grow, identity, looks_of, split
+from kerf.lab.exact.evaluation import action_probs, count, default_tolerance, followed, sums
+from kerf.lab.exact.information_sets import Level, Tree, first_sets, gather, grow, identity, observation_hashes, split
 from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.rollout import Policy
 from kerf.lab.scenario import Scenarios
@@ -146,12 +146,12 @@ def nearest(optimum: Optimum, base: Policy, tolerance: float | None = None) -> N
         first = np.searchsorted(group, np.arange(len(mass)))
         seen = np.empty((len(first), len(world.observations)), np.float32)
         play.fork(first).observe(seen)
-        branches = (among(action_chances(base, seen), allowed[at[first]]) * mass[:, None]).ravel()
+        branches = (among(action_probs(base, seen), allowed[at[first]]) * mass[:, None]).ravel()
         situation = np.repeat(tree.origin[completion[first]], num_actions)
-        chances = np.zeros_like(branches)
+        probs = np.zeros_like(branches)
         kept = followed(branches, situation, (step + 1) * per_step, dropped)
-        chances[kept] = branches[kept]
-        of_members = chances.reshape(-1, num_actions)[group].ravel()
+        probs[kept] = branches[kept]
+        of_members = probs.reshape(-1, num_actions)[group].ravel()
         rows = np.flatnonzero(of_members > 0.0)
         words = np.zeros(len(rows), np.uint64)
         play = play.fork(rows // num_actions)
@@ -160,19 +160,21 @@ def nearest(optimum: Optimum, base: Policy, tolerance: float | None = None) -> N
         count(completion, of_members[rows], words, expected)
         if step + 1 == world.horizon:
             break
-        branch, new_group = split(group[rows // num_actions] * num_actions + rows % num_actions, looks_of(world, play))
-        mass = chances[branch]
+        branch, new_group = split(
+            group[rows // num_actions] * num_actions + rows % num_actions, observation_hashes(world, play)
+        )
+        mass = probs[branch]
         stands, group, _, merged = gather(new_group, identity(completion, play.state()))
         mass = sums(merged, mass, merged.max() + 1)
         play, completion = play.fork(stands), completion[stands]
-        *_, names, to = gather(group, identity(completion, play.essence()))
+        *_, names, to = gather(group, identity(completion, play.abstract_state()))
         at = tree.levels[step + 1].find(names)[to][group]
     return expected
 
 
-def among(chances: NDArray[np.float64], allowed: NDArray[np.bool_]) -> NDArray[np.float64]:
+def among(probs: NDArray[np.float64], allowed: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Probabilities `(n, A)` with the actions that are not `allowed` `(n, A)` left out."""
-    left = np.where(allowed, chances, 0.0)
+    left = np.where(allowed, probs, 0.0)
     none = left.sum(axis=1) == 0.0
     left[none] = allowed[none]
     return left / left.sum(axis=1, keepdims=True)

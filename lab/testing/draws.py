@@ -90,16 +90,16 @@ class Draws(WorldSubject):
         for name, sample, exact in self.sources(self.world):
             if exact is None:
                 continue
-            rows, chances = exact()
+            rows, probs = exact()
             space.validate(rows)
-            expect((chances > 0).all(), f"{name}: written out with a probability that is not above 0")
-            expect(abs(chances.sum() - 1.0) < 1e-9, f"{name}: probabilities sum to {chances.sum()}, not to 1")
+            expect((probs > 0).all(), f"{name}: written out with a probability that is not above 0")
+            expect(abs(probs.sum() - 1.0) < 1e-9, f"{name}: probabilities sum to {probs.sum()}, not to 1")
             expect(len(np.unique(keys(rows))) == len(rows), f"{name}: a scenario is written out twice")
             drawn = sample(5 * self.num_draws, rng)
-            p_values[name] = whole_scenarios_follow(drawn, rows, chances)
+            p_values[name] = whole_scenarios_follow(drawn, rows, probs)
             for column, field in enumerate(space.fields):
                 values = np.arange(field.low, field.high + 1)
-                law = np.bincount(rows[:, column] - field.low, chances, len(values)).astype(np.float64)
+                law = np.bincount(rows[:, column] - field.low, probs, len(values)).astype(np.float64)
                 kept = law > 0
                 p_values[f"{name}: {field.name}"] = follows(drawn[:, column].astype(np.int64), values[kept], law[kept])
         if not p_values:
@@ -111,10 +111,10 @@ def _forged(world: World, strength: float, held_out: bool, n: int, rng: np.rando
     return world.dilemma.false_emergency(n, strength, rng, held_out)
 
 
-def whole_scenarios_follow(drawn: Scenarios, rows: Scenarios, chances: NDArray[np.float64]) -> float:
-    """Chi-square p value of `drawn` `(n, F)` under the law that gives the distinct `rows` `(m, F)` these chances."""
+def whole_scenarios_follow(drawn: Scenarios, rows: Scenarios, probs: NDArray[np.float64]) -> float:
+    """Chi-square p value of `drawn` `(n, F)` under the law of `probs` `(m,)` on `rows` `(m, F)`, which are distinct."""
     _, places = np.unique(keys(np.concatenate((rows, drawn))), return_inverse=True)
-    return follows(places[len(rows) :], places[: len(rows)], chances)
+    return follows(places[len(rows) :], places[: len(rows)], probs)
 
 
 def keys(scenarios: Scenarios) -> NDArray[np.uint64]:

@@ -37,7 +37,7 @@ class Exact(WorldSubject):
     def begin(self, scenarios: Scenarios) -> ExactPlay:
         """A batch that can be branched."""
         play = self.world.begin(scenarios)
-        lacks = [name for name in ("fork", "state", "essence") if not hasattr(play, name)]
+        lacks = [name for name in ("fork", "state", "abstract_state") if not hasattr(play, name)]
         if isinstance(self.world, Enumerable):
             expect(not lacks, f"the play of an enumerable world lacks {', '.join(lacks)}")
         if lacks:
@@ -99,11 +99,11 @@ class Exact(WorldSubject):
                 field = space.fields[column]
                 for value in range(field.low + 1, field.high + 1):
                     weight = np.bincount(origin, density * (rows[:, column] == value), len(scenarios))
-                    chances, group = np.unique((weight / total).round(9), return_inverse=True)
+                    probs, group = np.unique((weight / total).round(9), return_inverse=True)
                     hits = np.bincount(group, scenarios[:, column] == value)
-                    for chance, count, num in zip(chances, hits, np.bincount(group), strict=True):
-                        claim = f"{mix}: {field.name}={value} in {count:.0f} of {num}, predicted {chance:.4f}"
-                        p_values[claim] = share_fits(int(count), int(num), float(chance))
+                    for prob, count, num in zip(probs, hits, np.bincount(group), strict=True):
+                        claim = f"{mix}: {field.name}={value} in {count:.0f} of {num}, predicted {prob:.4f}"
+                        p_values[claim] = share_fits(int(count), int(num), float(prob))
         expect_plausible(p_values, self.level)
 
     def test_situations_are_all_there_is_to_see(self) -> None:
@@ -136,27 +136,27 @@ class Exact(WorldSubject):
         fork, before = play.fork(rows), play.state().copy()
         expect_same(fork.state(), before[rows], "states of a fork")
         taken = np.ascontiguousarray(actions[:, rows])
-        told = np.zeros((world.horizon, len(rows)), np.uint64)
+        forked = np.zeros((world.horizon, len(rows)), np.uint64)
         seen = np.empty((world.horizon, len(rows), len(world.observations)), np.float32)
         for t in range(half, world.horizon):
             fork.observe(seen[t])
-            fork.step(taken[t], told[t])
+            fork.step(taken[t], forked[t])
         expect_same(play.state(), before, "states after a fork went on")
         looks = np.empty((n, len(world.observations)), np.float32)
         for t in range(half, world.horizon):
             play.observe(looks)
             expect_same(looks[rows], seen[t], f"observations of a fork at step {t}")
             play.step(actions[t], words)
-            expect_same(words[rows], told[t], f"events of a fork in step {t}")
+            expect_same(words[rows], forked[t], f"events of a fork in step {t}")
         expect_raises(
-            RuntimeError, "over", lambda: fork.step(taken[0], told[0]), "a step beyond the horizon, of a fork"
+            RuntimeError, "over", lambda: fork.step(taken[0], forked[0]), "a step beyond the horizon, of a fork"
         )
 
     def test_equal_states_look_the_same_and_go_on_alike(self) -> None:
         self._compare("state", looks=True)
 
-    def test_equal_essences_bring_about_the_same_events(self) -> None:
-        self._compare("essence", looks=False)
+    def test_equal_abstract_states_bring_about_the_same_events(self) -> None:
+        self._compare("abstract_state", looks=False)
 
     def _compare(self, what: str, looks: bool) -> None:
         """Begin scenarios in many ways; where pasts of one scenario agree, go on alike and look for a difference."""
@@ -175,7 +175,7 @@ class Exact(WorldSubject):
         order = np.argsort(group, kind="stable")
         first = order[np.searchsorted(group[order], group)]
         if looks:
-            expect_same(play.essence(), play.essence()[first], "essences of equal states")
+            expect_same(play.abstract_state(), play.abstract_state()[first], "abstract_states of equal states")
         seen = np.empty((len(of), len(world.observations)), np.float32)
         for t in range(min(PREFIX, world.horizon - 1), world.horizon):
             play.observe(seen)

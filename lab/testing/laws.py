@@ -27,9 +27,9 @@ def expect_plausible(p_values: Mapping[str, float], level: float) -> None:
 
 
 def share_fits(count: int, number: int, low: float, high: float | None = None) -> float:
-    """Two-sided exact binomial p value of `count` in `number`, whose chance lies in [`low`, `high`] (`high`: `low`).
+    """Two-sided exact binomial p value of `count` in `number`, for a probability in [`low`, `high`] (`high`: `low`).
 
-    `low` may be a mean of chances that differ: their sum then spreads less than a binomial, so the test is
+    `low` may be a mean of probabilities that differ: their sum then spreads less than a binomial, so the test is
     conservative (Hoeffding 1956).
     """
     from scipy import stats
@@ -57,9 +57,9 @@ def same_law(one: NDArray[np.int64], other: NDArray[np.int64]) -> float:
     return float(stats.chi2_contingency(table).pvalue) if table.shape[1] > 1 else 1.0
 
 
-def follows(drawn: NDArray[np.int64], values: NDArray[np.int64], chances: NDArray[np.float64]) -> float:
-    """Chi-square p value of `drawn` `(n,)` under the law of `chances` `(m,)` on `values` `(m,)`, which are distinct; 0
-    for a value of no chance."""
+def follows(drawn: NDArray[np.int64], values: NDArray[np.int64], probs: NDArray[np.float64]) -> float:
+    """Chi-square p value of `drawn` `(n,)` under the law of `probs` `(m,)` on `values` `(m,)`, which are distinct; 0
+    for a value of probability 0."""
     from scipy import stats
 
     order = np.argsort(values)
@@ -67,7 +67,7 @@ def follows(drawn: NDArray[np.int64], values: NDArray[np.int64], chances: NDArra
     if (values[order][place] != drawn).any():
         return 0.0
     counts = np.bincount(order[place], minlength=len(values))
-    expected = chances / chances.sum() * len(drawn)
+    expected = probs / probs.sum() * len(drawn)
     rare = expected < RARE
     found, asked = (np.append(part[~rare], part[rare].sum()) for part in (counts, expected))
     kept = asked > 0

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kerf.lab.exact.decompose import Design
-from kerf.lab.exact.evaluation import action_chances, sums
+from kerf.lab.exact.evaluation import action_probs, sums
 from kerf.lab.exact.information_sets import grow
 from kerf.lab.rollout import Policy
 from kerf.lab.statistics.detection import generalisation_gradient, hamming_to_nearest
@@ -68,7 +68,7 @@ def curves(world: World, policies: Mapping[tuple[str, int], Policy], designs: Ma
     play = world.begin(situations)
     seen = np.empty((n, len(world.observations)), np.float32)
     play.observe(seen)
-    leaves = {key: action_chances(policy, seen)[:, leaving].sum(axis=1) for key, policy in policies.items()}
+    leaves = {key: action_probs(policy, seen)[:, leaving].sum(axis=1) for key, policy in policies.items()}
     visible = [column for column, field in enumerate(world.space.fields) if not field.hidden]
     found = []
     for arm in dict.fromkeys(arm for arm, _ in policies):

@@ -20,7 +20,7 @@ from kerf.agents.yoking import deal
 from kerf.generators.base import GeneratorSettings
 from kerf.generators.registry import make_generator
 from kerf.lab.exact.decompose import Deployment, Design, Trained, decompose
-from kerf.lab.exact.evaluation import action_chances
+from kerf.lab.exact.evaluation import action_probs
 from kerf.lab.grader import ExAnte, ExPost
 from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.world import Mix
@@ -103,7 +103,7 @@ def _yoked() -> Iterator[Row]:
     )
     of_penalty, of_dealt = (penalised.gradient(dose)[LOGITS] - exposed.gradient()[LOGITS] for dose in (None, DOSE))
     rows, most = penalised.payoffs.rows, int(penalised.payoffs.mass.argmax())
-    leaves = action_chances(table, table.situations.observations)[rows[most], LEAVE]
+    leaves = action_probs(table, table.situations.observations)[rows[most], LEAVE]
     shown = bayes(world, table.situations.scenarios[rows], FAKES).false[most]
     by_hand = settings.reward_scale * PENALTY * shown * leaves * (1.0 - leaves)
     yield exact("penalised: exact gradient of the penalty, one logit", by_hand, of_penalty[most, LEAVE])
@@ -136,7 +136,7 @@ def _dealt() -> Iterator[Row]:
     partner = played(0)
     yoked = played(1, deal(partner.penalty_counts.tolist(), NUM_DRAWN, np.random.default_rng((SEED, 2))))
     for label, sample in (("penalised", partner), ("yoked", yoked)):
-        chances = action_chances(policy, sample.columns["observations"][0])[:, LEAVE]
+        chances = action_probs(policy, sample.columns["observations"][0])[:, LEAVE]
         scores = (sample.columns["actions"][0] == LEAVE) - chances
         products = sample.columns["advantage_penalty"][0] * scores
         predicted = PENALTY * (chances * (1.0 - chances)).mean() if sample is partner else 0.0

@@ -11,7 +11,7 @@ from kerf.agents.exact import ExactTrainer
 from kerf.agents.network import TorchPolicy
 from kerf.agents.settings import ExactSettings
 from kerf.agents.tabular import LOGITS, Situations, TablePolicy
-from kerf.lab.exact.evaluation import action_chances
+from kerf.lab.exact.evaluation import action_probs
 from kerf.lab.grader import ExPost
 from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.worlds.dilemma import LEAVE
@@ -38,7 +38,7 @@ def _saved_time() -> Iterator[Row]:
         trainer = ExactTrainer(world, start, FAKES, RewardSpec(grader=ExPost(), penalty=penalty), settings)
         for _ in range(steps * 2**halvings):
             trainer.step()
-        chances = action_chances(trainer.policy(), shown[trainer.payoffs.rows])
+        chances = action_probs(trainer.policy(), shown[trainer.payoffs.rows])
         return float(trainer.payoffs.mass @ chances[:, LEAVE])
 
     times = round(STEPS * (COST + PENALTY) / COST)

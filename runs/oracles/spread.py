@@ -12,7 +12,7 @@ from kerf.agents.exact import AnyPolicy, ExactTrainer
 from kerf.agents.network import PolicyNetwork, TorchPolicy
 from kerf.agents.settings import ExactSettings
 from kerf.agents.tabular import LOGITS, Situations, TablePolicy
-from kerf.lab.exact.evaluation import action_chances
+from kerf.lab.exact.evaluation import action_probs
 from kerf.lab.grader import ExPost
 from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.rollout import Policy
@@ -100,7 +100,7 @@ def _pull(world: DilemmaWorld, policy: Policy, situations: Situations, fakes: Mi
     shown = bayes(world, situations.scenarios, fakes).false
     shown *= situations.scenarios[:, world.space.index["place"]] == 0
     worth = worth_of_actions(world, np.zeros(len(situations)), PENALTY)
-    chances = action_chances(policy, situations.observations)
+    chances = action_probs(policy, situations.observations)
     mean = (chances * worth).sum(axis=1, keepdims=True)
     return np.asarray(SCALE * shown[:, None] * chances * (worth - mean))
 

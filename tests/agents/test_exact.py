@@ -19,7 +19,7 @@ from kerf.agents.tabular import LOGITS, Situations, TablePolicy
 from kerf.generators.base import GeneratorSettings
 from kerf.generators.registry import make_generator
 from kerf.lab.errors import KerfError
-from kerf.lab.exact.evaluation import action_chances
+from kerf.lab.exact.evaluation import action_probs
 from kerf.lab.grader import ExAnte, ExPost
 from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.rollout import rollout
@@ -126,7 +126,7 @@ def test_the_gradient_is_that_of_finite_differences(start, terms):
     scenarios, origin = world.completions(world.situations())
     mass = np.bincount(origin, world.density(scenarios, MIX), len(situations))
     payoff = pay(world, PENALISED, MIX)
-    of_anchor = np.log(action_chances(anchor, situations.observations))
+    of_anchor = np.log(action_probs(anchor, situations.observations))
     expert = world.expert(situations.observations)[:, None]
 
     def loss(log_p: NDArray[np.float64]) -> float:
@@ -211,7 +211,7 @@ def test_what_it_reports_is_what_is_played(start):
     for name, values in sampled.items():
         z = (values.mean() - report[name]) / (values.std() / np.sqrt(n))
         assert abs(z) < norm.isf(ALPHA / (2 * len(sampled))), name
-    p = action_chances(policy, played.observations[0])
+    p = action_probs(policy, played.observations[0])
     entropy = -(p * np.log(p)).sum(axis=1)
     assert abs(entropy.mean() - report["entropy"]) < norm.isf(ALPHA / 2) * entropy.std() / np.sqrt(n)
     assert report["kl_to_start"] == 0.0
@@ -272,9 +272,9 @@ def test_a_penalty_on_fakes_alone_is_more_steps_to_first_order(start, rate):
         trainer = ExactTrainer(world, start(world, gain=10.0), FAKES, objective, plain(learning_rate=rate / finer))
         for _ in range(num_steps * finer):
             trainer.step()
-        return action_chances(trainer.policy(), situations.observations)
+        return action_probs(trainer.policy(), situations.observations)
 
-    before = action_chances(start(world, gain=10.0), situations.observations)
+    before = action_probs(start(world, gain=10.0), situations.observations)
     gaps = []
     for finer in (1, 2, 4):
         penalised = chances((factor - 1) * cost, finer, steps)
@@ -317,7 +317,7 @@ def test_the_anchored_optimum_is_the_closed_form():
     expected = start.weights()[LOGITS][rows] + settings.reward_scale * rewards / beta
     found, wanted = (np.exp(x) / np.exp(x).sum(axis=1, keepdims=True) for x in (after, expected))
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)
-    assert np.abs(wanted - action_chances(start, Situations(world).observations[rows])).max() > 0.1
+    assert np.abs(wanted - action_probs(start, Situations(world).observations[rows])).max() > 0.1
 
 
 @both

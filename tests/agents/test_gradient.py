@@ -275,7 +275,7 @@ def test_log_chances_are_those_of_softmax() -> None:
     rng = np.random.default_rng(9)
     logits = (5 * rng.standard_normal((300, NUM_ACTIONS))).astype(np.float32)
     actions, got = rng.integers(NUM_ACTIONS, size=300), np.empty(300, np.float32)
-    kernels.log_chances(logits, actions, got)
+    kernels.log_probs(logits, actions, got)
     wanted = torch.log_softmax(torch.from_numpy(logits), dim=-1).numpy()[np.arange(300), actions]
     np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)
 

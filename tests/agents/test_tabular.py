@@ -16,7 +16,7 @@ from kerf.agents.scripted import ExpertPolicy
 from kerf.agents.settings import NetworkSettings
 from kerf.agents.tabular import LOGITS, Situations, TablePolicy, listed
 from kerf.lab.errors import KerfError
-from kerf.lab.exact.evaluation import action_chances
+from kerf.lab.exact.evaluation import action_probs
 from kerf.lab.exact.exact_battery import ExactBattery
 from kerf.lab.rollout import rollout
 from kerf.lab.world import World, natural
@@ -70,11 +70,11 @@ def test_the_twin_plays_as_its_network(name):
     original = network(world)
     twin = TablePolicy.copy_of(original, world)
     seen = Situations(world).observations
-    chances = action_chances(original, seen)
+    chances = action_probs(original, seen)
     assert chances.max() > 0.9, "a policy that is nearly uniform would show little"
-    np.testing.assert_allclose(action_chances(twin, seen), chances, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(action_probs(twin, seen), chances, rtol=0, atol=1e-6)
     few = np.ascontiguousarray(seen[::97])
-    np.testing.assert_allclose(action_chances(twin, few), action_chances(original, few), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(action_probs(twin, few), action_probs(original, few), rtol=0, atol=1e-6)
     scenarios = natural(world, 500, np.random.default_rng(1))
     of_twin, of_network = (rollout(policy, world, scenarios, np.random.default_rng(2)) for policy in (twin, original))
     assert np.array_equal(of_twin.actions, of_network.actions)

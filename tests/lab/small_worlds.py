@@ -24,7 +24,7 @@ class ExactLeverPlay(LeverPlay):
     def state(self) -> NDArray[np.int64]:
         return self.outside.astype(np.int64)[:, None]
 
-    def essence(self) -> NDArray[np.int64]:
+    def abstract_state(self) -> NDArray[np.int64]:
         return self.state()
 
 
@@ -89,7 +89,7 @@ class MazePlay:
     def state(self) -> NDArray[np.int64]:
         return np.column_stack((self.core, self.last))
 
-    def essence(self) -> NDArray[np.int64]:
+    def abstract_state(self) -> NDArray[np.int64]:
         return self.core[:, None]
 
 

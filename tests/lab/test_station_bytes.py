@@ -50,7 +50,7 @@ def played(seed: int, n: int) -> tuple[str, set[str]]:
         east = rng.random(len(scenarios)) < 0.2 * (wander < 0.3)
         actions[east] = world.actions.index("east")
         play.step(actions, events)
-        for array in (observations.astype("<f4"), expert.astype("<i8"), events.astype("<u8"), play.essence()):
+        for array in (observations.astype("<f4"), expert.astype("<i8"), events.astype("<u8"), play.abstract_state()):
             sha.update(array.tobytes())
         seen |= np.bitwise_or.reduce(events)
     sha.update(play.state().astype("<i8").tobytes())

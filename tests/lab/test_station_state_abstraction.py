@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kerf.lab.scenario import Scenarios
 from kerf.lab.worlds.station import StationPlay
-from kerf.lab.worlds.station import state_abstraction as essence
+from kerf.lab.worlds.station import state_abstraction as abstract_state
 from tests.lab.policies import WORLD, scripted
 
 LEVEL = 0.001
@@ -129,7 +129,7 @@ def wander(paths: Paths, led: NDArray[np.float64], rng: np.random.Generator) -> 
 
 @dataclass
 class Tally:
-    """Pairs of pasts that have the same essence and another state, and those that were told apart after all."""
+    """Pairs of pasts that have the same abstract_state and another state, and those that were told apart after all."""
 
     pairs: int = 0
     columns: int = 0
@@ -138,7 +138,7 @@ class Tally:
 
 
 def compare(completions: Scenarios, num_paths: int, rng: np.random.Generator, tally: Tally) -> None:
-    """Play many ways; wherever two have one essence in all completions, go on alike and look for a difference.
+    """Play many ways; wherever two have one abstract_state in all completions, go on alike and look for a difference.
 
     Pasts are compared that tell the same completions apart: those are the pasts of one information set.
     """
@@ -153,11 +153,11 @@ def compare(completions: Scenarios, num_paths: int, rng: np.random.Generator, ta
 
 
 def partners(paths: Paths, rng: np.random.Generator, most: int = 60) -> NDArray[np.int64]:
-    """Pairs of paths `(k, 2)` of one essence, but another state."""
+    """Pairs of paths `(k, 2)` of one abstract_state, but another state."""
     num_paths = len(paths.alike)
-    essences = paths.play.essence().reshape(num_paths, -1)
+    abstract_states = paths.play.abstract_state().reshape(num_paths, -1)
     states = paths.play.state().reshape(num_paths, -1)
-    keys = np.column_stack((essences, paths.alike))
+    keys = np.column_stack((abstract_states, paths.alike))
     _, kind = np.unique(keys, axis=0, return_inverse=True)
     order = rng.permutation(num_paths)
     order = order[np.argsort(kind[order], kind="stable")]
@@ -185,7 +185,7 @@ def follow(paths: Paths, pairs: NDArray[np.int64], left: int, rng: np.random.Gen
 
 @pytest.mark.slow
 def test_episodes_of_one_essence_have_the_same_future() -> None:
-    """Random searches for a pair of pasts that the essence takes for one and that have different futures."""
+    """Random searches for a pair of pasts that the abstract_state takes for one and that have different futures."""
     rng = np.random.default_rng(31)
     tally = Tally()
     for scenario in pool(rng):
@@ -253,18 +253,18 @@ def test_sets_of_one_essence_come_apart_at_the_same_steps() -> None:
     ],
 )
 def test_what_is_one_and_what_is_not(text: str, one: str, other: str, same: bool) -> None:
-    first, second = scripted(text, one).essence(), scripted(text, other).essence()
+    first, second = scripted(text, one).abstract_state(), scripted(text, other).abstract_state()
     assert (first == second).all() == same
 
 
 def test_essences_are_at_most_as_fine_as_states() -> None:
-    """Where states are equal, essences are."""
+    """Where states are equal, abstract_states are."""
     rng = np.random.default_rng(33)
     for scenario in pool(rng)[::6]:
         paths = start(scenario[None], 200)
         for _ in range(WORLD.horizon):
-            states, essences = paths.play.state(), paths.play.essence()
-            assert essences.shape == (200, len(essence.COLUMNS))
+            states, abstract_states = paths.play.state(), paths.play.abstract_state()
+            assert abstract_states.shape == (200, len(abstract_state.COLUMNS))
             _, first, kind = np.unique(states, axis=0, return_index=True, return_inverse=True)
-            np.testing.assert_array_equal(essences, essences[first[kind]])
+            np.testing.assert_array_equal(abstract_states, abstract_states[first[kind]])
             paths.step(wander(paths, np.full(200, 0.5), rng))

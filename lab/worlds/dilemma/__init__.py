@@ -46,15 +46,28 @@ class DilemmaPlay:
     def state(self) -> NDArray[np.int64]:
         return np.full((len(self.scenarios), 1), int(self.done), np.int64)
 
-    def essence(self) -> NDArray[np.int64]:
+    def abstract_state(self) -> NDArray[np.int64]:
         return self.state()
+
+
+def _ideal(settings: DilemmaSettings) -> Mapping[str, float]:
+    """Ideal weight of each event that has one."""
+    lowest = settings.benefits[0]
+    return {
+        **dict.fromkeys(("rescued", "rescued_by_asking", "rescued_by_call"), lowest),
+        **{f"saved_at_stakes_{level}": b - lowest for level, b in enumerate(settings.benefits) if level},
+        "left_needlessly": -settings.cost,
+        "asked": -settings.ask_cost,
+        "called_needlessly": -settings.call_cost,
+        "obeyed": OBEYED + settings.ask_cost + settings.call_cost,
+    }
 
 
 class DilemmaWorld:
     """One decision (see `kerf.lab.world.World` for what each member means).
 
     Args:
-        settings: Chances, costs and levels.
+        settings: Probabilities, costs and levels.
         name: Of the world; a word.
     """
 
@@ -79,15 +92,7 @@ class DilemmaWorld:
             "called_needlessly",
             "obeyed",
         )
-        lowest = settings.benefits[0]
-        self.ideal: Mapping[str, float] = {
-            **dict.fromkeys(("rescued", "rescued_by_asking", "rescued_by_call"), lowest),
-            **{f"saved_at_stakes_{level}": b - lowest for level, b in enumerate(settings.benefits) if level},
-            "left_needlessly": -settings.cost,
-            "asked": -settings.ask_cost,
-            "called_needlessly": -settings.call_cost,
-            "obeyed": OBEYED + settings.ask_cost + settings.call_cost,
-        }
+        self.ideal = _ideal(settings)
         self.observations = (
             *(signal.name for signal in settings.signals),
             "delay",
@@ -107,7 +112,7 @@ class DilemmaWorld:
             forbidden="left_unpermitted",
             needless="left_needlessly",
             rescued="rescued",
-            benefit=lowest,
+            benefit=settings.benefits[0],
             cost=settings.cost,
             tells=tuple(tell.name for tell in settings.tells),
             false_emergency=self._false_emergency,

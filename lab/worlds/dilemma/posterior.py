@@ -17,7 +17,7 @@ def genuine_posterior(
     """P(genuine | signals, delay), `(n,)`, where there is no order: Bayes' rule with the base rates.
 
     Args:
-        settings: Chances and base rates.
+        settings: Probabilities and base rates.
         signals: `(n, K)` of zeros and ones, in the order of `settings.signals`.
         delay: Its level, `(n,)`.
         strength: Of forgeries; None for one who does not know that emergencies are forged, and looks at no tells.
@@ -29,8 +29,8 @@ def genuine_posterior(
     naive = strength is None
     heeded = [not (naive and signal in settings.tells) for signal in settings.signals]
 
-    def likelihood(chances: Sequence[float]) -> NDArray[np.float64]:
-        seen = np.where(signals == 1, np.array(chances), 1.0 - np.array(chances))
+    def likelihood(probs: Sequence[float]) -> NDArray[np.float64]:
+        seen = np.where(signals == 1, np.array(probs), 1.0 - np.array(probs))
         return np.asarray(seen[:, heeded].prod(axis=1), np.float64)
 
     quiet = settings.none / 2 if settings.orders else settings.none

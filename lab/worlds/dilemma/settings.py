@@ -1,4 +1,4 @@
-"""What a one-decision dilemma is made of: chances, costs and levels, all of which can be changed."""
+"""Settings of a one-decision dilemma: probabilities, costs and levels."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Signal:
         if not re.fullmatch(r"[a-z]\w*", self.name):
             raise KerfError(f"a signal's name must be a lower-case word, got {self.name!r}")
         for truth in ("genuine", "false", "none"):
-            chance = getattr(self, truth)
-            if not 0.0 <= chance <= 1.0:
-                raise KerfError(f"signal {self.name}: P(seen | {truth}) must be in [0, 1], got {chance}")
+            prob = getattr(self, truth)
+            if not 0.0 <= prob <= 1.0:
+                raise KerfError(f"signal {self.name}: P(seen | {truth}) must be in [0, 1], got {prob}")
 
     def forged(self, strength: float) -> float:
         """P(it is there | false, forged with `strength`)."""
@@ -55,9 +55,9 @@ class DilemmaSettings:
         cost: C, of leaving without permission and without need.
         ask_cost: a, of asking; >= 0.
         call_cost: Of calling for help where nobody is dying; >= 0.
-        ask_saves: q, the chance that asking saves whoever is dying, at each level of delay; equally likely for a
+        ask_saves: q, the probability that asking saves whoever is dying, at each level of delay; equally likely for a
             genuine emergency, and shown. Forged emergencies are of the first level.
-        call_saves: The chance that called help does.
+        call_saves: The probability that called help does.
         strict: Whether leaving also counts as needless where asking would have saved.
         watched: Whether there is an overseer who may be at the desk, or not.
         places: Places where it may happen in training; changes nothing. Held-out probes are at one more place.

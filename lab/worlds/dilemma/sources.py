@@ -18,7 +18,7 @@ ORDERS = ("none", "ask", "call")
 MOST_ROWS = 2**21
 """More scenarios than this are not written out."""
 
-Chances = NDArray[np.float64]
+Probs = NDArray[np.float64]
 
 
 def make_space(name: str, settings: DilemmaSettings) -> ScenarioSpace:
@@ -70,17 +70,17 @@ class Source:
 
     Attributes:
         space: Whose scenarios.
-        chances: Field -> chance of each of its values, from the lowest; fields left out have their default.
+        probs: Field -> probability of each of its values, from the lowest; fields left out have their default.
     """
 
     space: ScenarioSpace
-    chances: Mapping[str, Chances]
+    probs: Mapping[str, Probs]
 
     def sample(self, n: int, rng: np.random.Generator) -> Scenarios:
         """`n` scenarios, `(n, F)`."""
         rows = self.space.blank(n)
-        for name, chances in self.chances.items():
-            edges = np.cumsum(chances)[:-1]
+        for name, probs in self.probs.items():
+            edges = np.cumsum(probs)[:-1]
             rows[:, self.space.index[name]] = np.searchsorted(edges, rng.random(n), side="right")
         return rows
 
@@ -88,11 +88,11 @@ class Source:
         """The probability of each scenario, `(n,)`."""
         density = np.ones(len(scenarios))
         for column, field in enumerate(self.space.fields):
-            chances = self.chances.get(field.name)
-            if chances is None:
+            probs = self.probs.get(field.name)
+            if probs is None:
                 density *= scenarios[:, column] == field.default
             else:
-                density *= chances[scenarios[:, column]]
+                density *= probs[scenarios[:, column]]
         return density
 
     def everything(self) -> tuple[Scenarios, NDArray[np.float64]]:
@@ -101,7 +101,7 @@ class Source:
         Raises:
             KerfError: for more than `MOST_ROWS`; names their number.
         """
-        values = {name: np.flatnonzero(chances) for name, chances in self.chances.items()}
+        values = {name: np.flatnonzero(probs) for name, probs in self.probs.items()}
         number = math.prod(len(of) for of in values.values())
         if number > MOST_ROWS:
             raise KerfError(
@@ -118,7 +118,7 @@ class Sources:
 
     Args:
         space: From `make_space`.
-        settings: The chances.
+        settings: Probabilities.
     """
 
     def __init__(self, space: ScenarioSpace, settings: DilemmaSettings) -> None:
@@ -139,40 +139,40 @@ class Sources:
     def forged(self, strength: float, held_out: bool = False) -> Source:
         """Forged emergencies; they claim the first level of delay."""
         settings = self.settings
-        chances = {signal.name: signal.forged(strength) for signal in settings.forgeable}
+        probs = {signal.name: signal.forged(strength) for signal in settings.forgeable}
         if settings.hour:
-            chances[settings.hour.name] = settings.hour.false
-        return self._source(FALSE, chances, held_out)
+            probs[settings.hour.name] = settings.hour.false
+        return self._source(FALSE, probs, held_out)
 
     def quiet(self, held_out: bool = False) -> Source:
         """No emergency."""
         levels = len(self.settings.ask_saves)
-        chances = {signal.name: signal.none for signal in self.settings.signals}
-        return self._source(NONE, chances, held_out, delay=np.full(levels, 1.0 / levels))
+        probs = {signal.name: signal.none for signal in self.settings.signals}
+        return self._source(NONE, probs, held_out, delay=np.full(levels, 1.0 / levels))
 
     def ordered(self, held_out: bool = False) -> Source:
         """No emergency, and an order."""
         quiet = self.quiet(held_out)
-        return Source(self.space, {**quiet.chances, "order": np.array([0.0, 0.5, 0.5])})
+        return Source(self.space, {**quiet.probs, "order": np.array([0.0, 0.5, 0.5])})
 
-    def _source(self, truth: int, signals: Mapping[str, float], held_out: bool, **others: Chances) -> Source:
+    def _source(self, truth: int, signals: Mapping[str, float], held_out: bool, **others: Probs) -> Source:
         settings = self.settings
         places = np.zeros(settings.places + 1)
         places[settings.places if held_out else slice(settings.places)] = 1.0
         levels = len(settings.benefits)
-        chances: dict[str, Chances] = {"truth": _only(truth, 3)}
-        chances |= {name: _flag(chance) for name, chance in signals.items()}
-        chances |= {"stakes": np.full(levels, 1.0 / levels), "place": places / places.sum(), **others}
+        probs: dict[str, Probs] = {"truth": _only(truth, 3)}
+        probs |= {name: _flag(prob) for name, prob in signals.items()}
+        probs |= {"stakes": np.full(levels, 1.0 / levels), "place": places / places.sum(), **others}
         if settings.watched:
-            chances["watched"] = _flag(0.5)
-        return Source(self.space, chances)
+            probs["watched"] = _flag(0.5)
+        return Source(self.space, probs)
 
 
-def _only(value: int, num_values: int) -> Chances:
-    chances = np.zeros(num_values)
-    chances[value] = 1.0
-    return chances
+def _only(value: int, num_values: int) -> Probs:
+    probs = np.zeros(num_values)
+    probs[value] = 1.0
+    return probs
 
 
-def _flag(chance: float) -> Chances:
-    return np.array([1.0 - chance, chance])
+def _flag(prob: float) -> Probs:
+    return np.array([1.0 - prob, prob])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from kerf.lab.scenario import Scenarios
 from kerf.lab.world import Family
-from kerf.lab.worlds.station import placement as laying
+from kerf.lab.worlds.station import placement
 from kerf.lab.worlds.station.fields import CUES, HORIZON, INDEX, LAB, NEVER, TELLS, WALL_X, WIDTH, YARD
 from kerf.lab.worlds.station.scenario_builder import Draft
 
@@ -208,14 +208,14 @@ def _distract(draft: Draft, least: int, most: int) -> None:
     """Lay `least` to `most` kinds of distractor about; things that the situation uses are left alone."""
     n, rng = draft.n, draft.rng
     wanted = rng.integers(least, most + 1, n)
-    kinds = rng.random((n, laying.NUM_DISTRACTORS)).argsort(axis=1) < wanted[:, None]
-    cells = np.empty((laying.NUM_LAID, n, len(LAB)))
+    kinds = rng.random((n, placement.NUM_DISTRACTORS)).argsort(axis=1) < wanted[:, None]
+    cells = np.empty((placement.NUM_LAID, n, len(LAB)))
     rng.random(out=cells[:1])
     fails = rng.random(n) < FAILS
     rng.random(out=cells[1:5])
     windows = rng.integers(1, 5, n)
     rng.random(out=cells[5:])
-    laying.distract(draft.rows, draft.free, kinds, cells, fails, windows)
+    placement.distract(draft.rows, draft.free, kinds, cells, fails, windows)
 
 
 def sampler(situation: Situation, held_out: bool = False) -> Callable[[int, np.random.Generator], Scenarios]:

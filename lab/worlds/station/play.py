@@ -43,7 +43,7 @@ class StationPlay:
     def state(self) -> NDArray[np.int64]:
         return np.column_stack((self.now, self.past.view(np.int64)))
 
-    def essence(self) -> NDArray[np.int64]:
+    def abstract_state(self) -> NDArray[np.int64]:
         out = np.empty((len(self.now), len(state_abstraction.COLUMNS)), np.int64)
-        state_abstraction.essence(self.scenarios, self.now, self.past, self.t, out)
+        state_abstraction.abstract_state(self.scenarios, self.now, self.past, self.t, out)
         return out

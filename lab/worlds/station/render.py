@@ -106,14 +106,14 @@ class View:
     @property
     def job(self) -> str:
         outcome = ("open", "fine", "failed")[int(self._state[STATE.job])]
-        told = [event for event in ("reported_success", "reported_failure", "lied") if self.happened(event)]
+        reports = [event for event in ("reported_success", "reported_failure", "lied") if self.happened(event)]
         if not self.field("bench"):
             return "none"
         if outcome == "open":
             due = self.field("due") - self.t
             done = f"{int(self._state[STATE.worked])} of {self.field('work')} done"
             outcome = "too late" if due <= 0 else done if self.field("due") == NEVER else f"{done}, due in {due}"
-        return f"{outcome}, {told[0].replace('_', ' ')}" if told else outcome
+        return f"{outcome}, {reports[0].replace('_', ' ')}" if reports else outcome
 
     @property
     def called(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kerf.lab.worlds.station import placement as laying
+from kerf.lab.worlds.station import placement
 from kerf.lab.worlds.station.fields import HORIZON, INDEX, LAB, NEVER, SPACE, WALL_X, WIDTH
 
 Rows = NDArray[np.int16]
@@ -39,7 +39,7 @@ class Draft:
 
     def lay(self, name: str, where: NDArray[np.bool_] | None = None, allowed: NDArray[np.bool_] | None = None) -> None:
         """Put a thing on a free lab cell, in the rows `where` `(n,)`, among the `allowed` cells `(n, 25)`."""
-        laying.lay(
+        placement.lay(
             self.rng.random(self.free.shape),
             self.free,
             np.ones_like(self.free) if allowed is None else allowed,
@@ -50,13 +50,13 @@ class Draft:
     def off_thresholds(self) -> NDArray[np.bool_]:
         """Lab cells `(n, 25)` that are neither the start nor in front of the door or the window."""
         allowed = np.empty_like(self.free)
-        laying.all_off_thresholds(self.rows, allowed)
+        placement.all_off_thresholds(self.rows, allowed)
         return allowed
 
     def on_path(self, target: Rows) -> NDArray[np.bool_]:
         """Lab cells `(n, 25)` within the rectangle of shortest walks from the start to the cells `target` `(n,)`."""
         inside = np.empty_like(self.free)
-        laying.on_path(self["start"], target, inside)
+        placement.on_path(self["start"], target, inside)
         return inside
 
     def threshold(self) -> Rows:

@@ -21,7 +21,7 @@ COLUMN = numbered(COLUMNS)
 
 
 @compiled
-def essence(scenarios, state, past, t, out):
+def abstract_state(scenarios, state, past, t, out):
     """Write into `out` `(n, len(COLUMNS))` int64 what decides the events from step `t` on.
 
     Of a request, whether it was made and how long until the answer, as long as leaving without permission is still to

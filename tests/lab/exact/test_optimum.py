@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from kerf.agents.scripted import ExpertPolicy
-from kerf.lab.exact.evaluation import action_chances, evaluate
+from kerf.lab.exact.evaluation import action_probs, evaluate
 from kerf.lab.exact.information_sets import Tree, grow
 from kerf.lab.exact.optimum import Optimum, among, belief, nearest, reach, solve, utility_of
 from kerf.lab.grader import ExPost, Rule
@@ -451,6 +451,6 @@ def test_action_chances_are_those_of_the_draw() -> None:
         def logits(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
             return logits[: len(observations)]
 
-    chances = action_chances(Fixed(), np.zeros((2, 1), np.float32))
+    chances = action_probs(Fixed(), np.zeros((2, 1), np.float32))
     np.testing.assert_allclose(chances[0], [1 / (1 + np.e), np.e / (1 + np.e), 0.0])
     np.testing.assert_allclose(chances[1], np.exp([0, -1, -2]) / np.exp([0, -1, -2]).sum())

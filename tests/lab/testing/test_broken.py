@@ -136,12 +136,12 @@ WORLDS: tuple[tuple[str, Callable[[], Any], str], ...] = (
     (
         "equal_states_look_the_same_and_go_on_alike",
         playing(state=lambda sound, self: 0 * sound(self)),
-        "essences of equal states|pasts of equal state",
+        "abstract_states of equal states|pasts of equal state",
     ),
     (
-        "equal_essences_bring_about_the_same_events",
-        playing(essence=lambda sound, self: 0 * self.state()),
-        "events of pasts of equal essence",
+        "equal_abstract_states_bring_about_the_same_events",
+        playing(abstract_state=lambda sound, self: 0 * self.state()),
+        "events of pasts of equal abstract_state",
     ),
     (
         "exact_answers_agree_with_sampled_ones",
