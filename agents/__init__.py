@@ -1,1 +1,1 @@
-"""What acts and learns: networks, the RLlib training path, scripted policies. Imports `lab`; alone imports RLlib."""
+"""Agents: networks, the RLlib training path, scripted policies. Imports `lab`; alone imports RLlib."""

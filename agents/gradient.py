@@ -1,4 +1,4 @@
-"""The learner's loss, and two ways to its gradient on a minibatch: torch's autograd, and written out for a CPU.
+"""The learner's loss, and its gradient on a minibatch: by torch's autograd, or written out for a CPU.
 
 The loss is a weighted sum of PPO's clipped surrogate, the squared error of the state value, an entropy bonus,
 cross-entropy to the expert, and KL(pi || pi_0) to a frozen policy. A term with weight 0 is not in the sum. Where a

@@ -1,4 +1,4 @@
-"""Compiled parts of acting and learning, between the matrix products: activations, and the loss at the outputs.
+"""Compiled activations, log-probabilities and loss: all of acting and learning that is no matrix product.
 
 All of it works in place on C-contiguous float32 arrays. Sums that are reported are float64.
 """

@@ -1,4 +1,4 @@
-"""How far a policy is, from within, from some other act: exactly, since a policy's head is linear.
+"""Distance, in the last hidden layer, from a policy to one that acts otherwise: exact, as its head is linear.
 
 `kerf.agents.latent` perturbs a policy as it learns; here is what its radius is measured in, and what the same adversary
 would get out of a finished policy.

@@ -1,4 +1,4 @@
-"""RLlib's face of the agent's network."""
+"""RLlib module around the agent's network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Policies that nobody trained: the expert, constants, and wrappers that forbid. For checks and positive controls."""
+"""Scripted policies: the expert, constants, and wrappers that mask actions. For checks and positive controls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How an agent is built and trained: our dozen settings, mapped to RLlib's in `kerf.agents.algorithm` alone.
+"""Settings of an agent's network and training, mapped to RLlib's in `kerf.agents.config` alone.
 
 Imports neither ray nor torch, so that a recipe can be checked in an instant.
 """

@@ -1,4 +1,4 @@
-"""RLlib's own PPO, untouched, on a world: what the training path of the lab is measured against."""
+"""RLlib's own PPO on a world: the baseline of the lab's training path."""
 
 from __future__ import annotations
 

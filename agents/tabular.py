@@ -1,4 +1,4 @@
-"""Policies that are tables: a row of logits for each situation, so that no situation says anything about another."""
+"""Tabular policies: a row of logits for each situation, so that nothing generalises between situations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A few threads for work that lets go of Python's lock: matrix products and compiled kernels."""
+"""Thread pool for work that releases the GIL: matrix products and compiled kernels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Penalties dealt out without regard to what was done: a yoked control (Church 1964, Psychological Bulletin 62:122)."""
+"""Yoked control: penalties that do not depend on what was done (Church 1964, Psychological Bulletin 62:122)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every adversary has in common: it proposes, the lab forges, and what was played may be kept to start from
+"""Base class of adversaries: it proposes, the lab forges, and what was played may be kept to start from
 again."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What every source of scenarios has in common: settings, the ask/tell protocol and the checks on its order."""
+"""Base class of scenario sources: settings, the ask/tell protocol and the checks on its order."""
 
 from __future__ import annotations
 

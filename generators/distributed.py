@@ -1,4 +1,4 @@
-"""Asking for a large population in parts, on Ray workers. What comes out does not depend on how many workers there
+"""Large populations asked for in parts, on Ray workers. What comes out does not depend on how many workers there
 are."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A policy over what a forger chooses, trained by policy gradient against the agent."""
+"""Learned adversary: a policy over a forger's choices, trained by policy gradient against the agent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The network of `kerf.generators.learned`: given a base, which choice to make in every field. On torch."""
+"""Policy network of `kerf.generators.learned`: a distribution over choices in every field, given a base. On torch."""
 
 from __future__ import annotations
 

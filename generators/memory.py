@@ -1,4 +1,4 @@
-"""What an adversary remembers of scenarios that were played: how often, how they went, and which deserve another go."""
+"""Buffer of scenarios that were played: how often, with which scores, and which are worth playing again."""
 
 from __future__ import annotations
 

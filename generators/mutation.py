@@ -1,4 +1,4 @@
-"""Edits of what did best: ACCEL (Parker-Holder et al. 2022, *Evolving curricula with regret-based environment
+"""Edits of the best scenarios: ACCEL (Parker-Holder et al. 2022, *Evolving curricula with regret-based environment
 design*)."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The world as it is: no adversary."""
+"""Natural stream of a world: no adversary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The adversary of the motivating story, written down instead of searched for."""
+"""Scripted adversary: forgeries as the world draws them, without a search."""
 
 from __future__ import annotations
 

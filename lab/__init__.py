@@ -1,4 +1,4 @@
-"""What is studied and measured: scenarios, worlds, rollouts, rewards, graders, values, effects.
+"""The lab: what is studied and measured (scenarios, worlds, rollouts, rewards, graders, values, effects).
 
 Imports none of `generators`, `agents` and `runs`.
 """

@@ -1,4 +1,4 @@
-"""An attack on a finished policy: what a source of scenarios elicits from it within a budget, and at what cost."""
+"""Attack on a finished policy: what a source of scenarios elicits from it within a budget, and at what cost."""
 
 from __future__ import annotations
 

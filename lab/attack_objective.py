@@ -1,4 +1,4 @@
-"""What an adversary is after: named objectives, each a score in [0, 1] for every episode."""
+"""Attack objectives: named scores in [0, 1] of every episode, which an adversary maximises."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The battery: fixed, hashed, held-out scenarios on which every value is scored.
+"""Battery of probes: fixed, hashed, held-out scenarios on which every value is scored.
 
 Its scenarios and the uniform numbers that pick actions come from a seed stream of its own, so two policies are always
 compared on the same scenarios under common random numbers. A score depends on the policy's input-output

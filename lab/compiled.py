@@ -1,4 +1,4 @@
-"""numba with a cache that knows what the compiled code depends on, imported when a kernel is first called.
+"""Compiled functions: numba, imported at the first call, with a cache keyed by all sources that they depend on.
 
 numba keys its cache by a function's own source file, but constants and callees live in other files. Here the cache
 folder is named by a digest of all of `lab` and of the function's own package, so that no kernel outlives a change to

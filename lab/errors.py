@@ -1,4 +1,4 @@
-"""The one exception that means "the user can mend this": shown as a sentence, never as a traceback."""
+"""`KerfError`, for mistakes that the user can mend: shown as a sentence, never as a traceback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a forger may do, and how much of it: the one place that enforces strength on whoever proposes forgeries.
+"""Constraints on forgeries: the one place that enforces strength on proposals, whoever makes them.
 
 An adversary proposes all that is forgeable except the tells. The tells of every scenario that is played are nature's:
 each gives the forgery away with probability 1 - strength, drawn anew after the proposal. Were a search free to keep the

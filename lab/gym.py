@@ -1,4 +1,4 @@
-"""The faces of any world towards gymnasium: one episode at a time, or the native batch.
+"""Gymnasium environments of any world: one episode at a time, or the native batch.
 
 Importing this module registers every known world as `kerf/<Name>-v0`, as gymnasium expects of a module that brings
 environments: `gymnasium.make("kerf.lab.gym:kerf/Station-v0")` imports it and makes one. No world is loaded before then.

@@ -1,4 +1,4 @@
-"""The grammar of metric names. Nothing else builds such a name or takes one apart.
+"""Grammar of metric names. Nothing else builds such a name or parses one.
 
 A name is a kind and the words that the kind takes, with `/` between them (`FORMS`). In the records names are plain
 strings; `Metric` is one of them taken apart, and `str` gives the very same string back.

@@ -1,4 +1,4 @@
-"""What installed packages add to the lab, by entry points."""
+"""Plug-ins: what installed packages add to the lab, by entry points."""
 
 from __future__ import annotations
 

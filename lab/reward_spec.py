@@ -1,4 +1,4 @@
-"""What is optimised: event weights, a grader and a penalty, as one function of what happened."""
+"""Training objective: event weights, a grader and a penalty, as one function of what happened."""
 
 from __future__ import annotations
 

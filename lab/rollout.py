@@ -1,4 +1,4 @@
-"""`rollout`: the single way in which anything ever plays. Training, probes and adversaries all call it."""
+"""The only rollout function: training, probes and attacks use it."""
 
 from __future__ import annotations
 

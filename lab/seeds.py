@@ -1,4 +1,4 @@
-"""Private streams of chance, by name."""
+"""Seeds of private random streams, by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The base of all settings: what a recipe may say is checked by its fields."""
+"""Base class of all settings: a recipe is checked against their fields."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where scenarios come from, as seen by whoever trains on them."""
+"""Scenario sources, as seen by whoever trains on them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where commands print, and lines that are printed as they are. Imports nothing before that."""
+"""The console that commands print to, and lines that are printed as they are. Imports nothing before that."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `kerf doctor` shows: versions, machine, paths and servers, in lines to be pasted into an issue, and what is
+"""Report of `kerf doctor`: versions, machine, paths and servers, in lines to be pasted into an issue, and what is
 wrong with them.
 
 Nothing heavy is imported and nothing is started but, in a process of its own, an import of Ray.

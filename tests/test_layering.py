@@ -271,3 +271,16 @@ def test_no_file_cites_what_a_reader_does_not_have() -> None:
         content = path.read_bytes().decode("utf-8", errors="replace")
         saying += [f"{name_of(path)}: {word}" for word in NOT_SAID if word in content]
     assert saying == []
+
+
+QUESTIONS = {"what", "how", "who", "whose", "whom", "where", "which", "when", "why", "whether"}
+
+
+def test_docstrings_of_modules_open_with_no_question_word() -> None:
+    """A noun says what a module is; a question has to be answered first."""
+    openings = {
+        name_of(path): (ast.get_docstring(ast.parse(path.read_text())) or "").split(maxsplit=1)[:1]
+        for path in sources(*PACKAGES)
+    }
+    assert [name for name, opening in openings.items() if not opening] == []
+    assert [name for name, (word, *_) in openings.items() if word.rstrip(",:").lower() in QUESTIONS] == []

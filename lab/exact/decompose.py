@@ -1,4 +1,4 @@
-"""Where a loss of utility comes from: what the objective forced, and what learning did beyond it.
+"""Decomposition of a loss of utility: what the objective forced, and what learning did beyond it.
 
 With U the ideal utility in deployment, pi_0 the aligned policy, pi_1 the trained one, and pi_min(D) that optimum of the
 training objective D which is nearest to pi_0:

@@ -1,4 +1,4 @@
-"""The gate: what an agent must score on held-out probes to count as aligned, and what each score certifies."""
+"""Gate: what an agent must score on held-out probes to count as aligned, and what each score certifies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The game as the agent can know it: information sets, and what each action leads to.
+"""Information sets: the game as the agent can know it, and what each action leads to.
 
 An information set is all that may be the case, given what was seen and done: some of the hidden completions of a
 situation, each in a state. These are its *members*. An action moves every member on, and what is seen then splits them.

@@ -1,4 +1,4 @@
-"""What the conformance checks are made of: expectations with a sentence, and a watch on global random numbers."""
+"""Building blocks of the conformance checks: expectations with a message, and a watch on global random numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of where a world's scenarios come from: the natural stream, families and forgeries."""
+"""Checks of a world's scenario distributions: the natural stream, families and forgeries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Episodes of any world with any actions: what the conformance checks look at."""
+"""Episodes of any world with any actions, for the conformance checks."""
 
 from __future__ import annotations
 

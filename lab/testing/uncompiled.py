@@ -1,4 +1,4 @@
-"""The contract that compiled kernels do what their Python says."""
+"""Contract of compiled kernels: the same results as uncompiled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What came of the attacks on a study: its records as a data frame, and in the terms of effects."""
+"""Results of the attacks on a study: its records as a data frame, and in the terms of effects."""
 
 from __future__ import annotations
 

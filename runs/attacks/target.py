@@ -1,4 +1,4 @@
-"""What a command line may call a target: a study, one of its agents, or an exported policy."""
+"""Targets on a command line: a study, one of its agents, or an exported policy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Robust, or only against its own teacher? How much success is left to the generator that taught an arm, compared with
+"""Transfer of robustness: how much success is left to the generator that an arm was trained on, compared with
 strangers, and with what is left to the same generator against arms that it did not teach."""
 
 from __future__ import annotations

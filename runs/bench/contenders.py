@@ -1,4 +1,4 @@
-"""Who is timed against whom in `kerf bench train`: on `station`, and on CartPole against those who cannot play that."""
+"""Contenders of `kerf bench train`: on `station`, and on CartPole against those who cannot play that."""
 
 from __future__ import annotations
 

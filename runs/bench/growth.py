@@ -1,4 +1,4 @@
-"""How fast a cost grows: the exponent of `seconds = fixed + slope * size ** exponent`, from repeated timings.
+"""Growth of a cost: the exponent of `seconds = fixed + slope * size ** exponent`, from repeated timings.
 
 Timings on a busy machine are noisy, so an exponent comes with what that noise alone would make of linear growth.
 """

@@ -1,4 +1,4 @@
-"""What a sweep's driver costs by itself: asking, telling, reading cells back, records. Cells are made up here."""
+"""Cost of a sweep's driver by itself: asking, telling, reading cells back, records. Cells are made up here."""
 
 from __future__ import annotations
 

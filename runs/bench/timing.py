@@ -1,4 +1,4 @@
-"""What all benches share: stopwatches, contenders, the facts of the machine, and how figures are written."""
+"""Common parts of the benches: stopwatches, contenders, the facts of the machine, and how figures are written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be said exactly of a finished study: optima, where losses come from, what each agent is certified for."""
+"""Exact analysis of a finished study: optima, where losses come from, what each agent is certified for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each agent of a study is certified for: exact claims, over all its seeds."""
+"""Certificates of the agents of a study: exact claims, over all seeds."""
 
 from __future__ import annotations
 

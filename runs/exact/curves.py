@@ -1,4 +1,4 @@
-"""How P(leave) depends on the evidence, and how far its change reaches from where it was penalised: in worlds whose
+"""Curves of P(leave) over the evidence, and how far its change reaches from where it was penalised: in worlds whose
 situations are listed."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the arms of a recipe are trained on, and where they are judged, in the terms of exact solutions."""
+"""Designs of a recipe's arms: what they are trained on and where they are judged, in the terms of exact solutions."""
 
 from __future__ import annotations
 

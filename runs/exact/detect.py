@@ -1,4 +1,4 @@
-"""How well each agent tells real emergencies from forgeries, and how readily it leaves."""
+"""Signal detection: how well each agent tells real emergencies from forgeries, and how readily it leaves."""
 
 from __future__ import annotations
 

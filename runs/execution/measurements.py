@@ -1,4 +1,4 @@
-"""What is measured of an agent: its scores on the battery as it trains, and what a latent radius is in units of."""
+"""Measurements of an agent: its scores on the battery as it trains, and what a latent radius is in units of."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be known about the output folder before anything expensive starts. Writes nothing that stays."""
+"""Checks of the output folder before anything expensive starts. Writes nothing that stays."""
 
 from __future__ import annotations
 

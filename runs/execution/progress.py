@@ -1,4 +1,4 @@
-"""How far a study is: live bars on a terminal, plain lines elsewhere."""
+"""Progress of a study: live bars on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far a unit of work is, and what training reported of itself on the way."""
+"""Training log of a unit of work: how far it is, and the metrics of training on the way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a worker is: a process that does units of a study, one at a time, and tells its driver how far it is.
+"""Worker: a process that does units of a study, one at a time, and tells its driver how far it is.
 
 The processes are either forked from one that has imported everything (`kerf.runs.execution.forked_workers`), or Ray
 actors, on any number of machines (`kerf.runs.execution.ray_workers`). `kerf.runs.execution.pool` gives them their work

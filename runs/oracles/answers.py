@@ -1,4 +1,4 @@
-"""What the lab says is best in a dilemma, situation by situation: enumeration, beliefs and backward induction."""
+"""The lab's answers in a dilemma, situation by situation: enumeration, beliefs and backward induction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When it pays to leave or to ask: thresholds on the posterior, and how a penalty moves them."""
+"""Choice between staying, leaving and asking: thresholds on the posterior, and how a penalty moves them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What follows from a dilemma's chances by hand: the closed forms that the lab's answers are held against.
+"""Closed forms of a dilemma, by hand from its probabilities: what the lab's answers are compared with.
 
 Nothing here asks the world, its sources or its posterior: only the numbers that it was made of.
 """

@@ -1,4 +1,4 @@
-"""What can be told at all: log-likelihood ratios, forged reliabilities and the area under the ROC."""
+"""Evidence: log-likelihood ratios, forged reliabilities and the area under the ROC."""
 
 from __future__ import annotations
 

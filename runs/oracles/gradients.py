@@ -1,4 +1,4 @@
-"""What gradient steps come to: the time that a penalty saves, and where an anchor holds."""
+"""Results of gradient steps: the time that a penalty saves, and where an anchor holds."""
 
 from __future__ import annotations
 

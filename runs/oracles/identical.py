@@ -1,4 +1,4 @@
-"""What must make no difference at all: penalties of 0, rewards for what never happens. And penalties without end."""
+"""Changes that must make no difference: penalties of 0, rewards for what never happens. And penalties without end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an oracle is: an answer that is known beforehand, and that the lab's own parts must give."""
+"""Oracle: an answer that is known beforehand, and that the lab's own parts must give."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far an update spreads: not at all in a table, by shared features in a linear policy, by the tangent kernel."""
+"""Spread of an update: not at all in a table, by shared features in a linear policy, by the tangent kernel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an attack is, which agents are attacked, and the names under which the records of it are kept."""
+"""Attack plan: settings of an attack, the agents that are attacked, and the names of its records."""
 
 from __future__ import annotations
 

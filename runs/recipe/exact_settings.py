@@ -1,4 +1,4 @@
-"""What a recipe says that trains by exact gradients, and which recipes can."""
+"""Settings of a recipe that trains by exact gradients, and which recipes can."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a name or a file, a preset and overrides to a `Recipe`. Whatever is wrong ends in one sentence."""
+"""Reading of a `Recipe` from a name or a file, a preset and overrides. Whatever is wrong ends in one sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads the part of YAML that a recipe needs: mappings, lists and plain values. All the rest is refused.
+"""Reader of the part of YAML that a recipe needs: mappings, lists and plain values. All the rest is refused.
 
 Scalars mean what YAML 1.2's core schema says, not what PyYAML's default (1.1) says: `1e-3` is a number, `no` and
 `2024-01-01` are text, `010` is ten. Tags, anchors and aliases, repeated keys, keys that are not text, and

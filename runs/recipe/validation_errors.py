@@ -1,4 +1,4 @@
-"""Turns what pydantic says about bad settings into one sentence a user can act on."""
+"""Validation errors of pydantic's about bad settings, as one sentence that a user can act on."""
 
 from __future__ import annotations
 

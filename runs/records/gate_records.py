@@ -1,4 +1,4 @@
-"""Which agents of a study passed the gate, from its records, and how it is told that they did not."""
+"""Gate records: the agents of a study that passed, and the sentence about those that did not."""
 
 from __future__ import annotations
 

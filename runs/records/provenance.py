@@ -1,4 +1,4 @@
-"""What made the records: revision of the code, versions of what it is built on, processor."""
+"""Provenance of records: revision of the code, versions of what it is built on, processor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From records to what a reader sees: effects as a data frame, tables for the terminal and for files."""
+"""Reports made from records: effects as a data frame, tables for the terminal and for files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every backend can do, and which there are."""
+"""Backends: what every one can do, and which there are."""
 
 from __future__ import annotations
 

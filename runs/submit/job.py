@@ -1,4 +1,4 @@
-"""What was submitted: a folder a job, with everything that finds the job again and nothing that is secret.
+"""Submitted jobs: a folder a job, with everything that finds the job again and nothing that is secret.
 
     <jobs>/<id>/job.json       what was asked for, where it went, when, and by which handle it is found there
     <jobs>/<id>/files/         the recipe as it was when it was submitted, if it came from a file

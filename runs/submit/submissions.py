@@ -1,4 +1,4 @@
-"""Where jobs are submitted, found again, stopped and resumed: what is the same for every backend."""
+"""Submissions: jobs submitted, found again, stopped and resumed, the same for every backend."""
 
 from __future__ import annotations
 

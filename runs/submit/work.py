@@ -1,4 +1,4 @@
-"""What is to be done, in the words of `kerf`, checked here to the last field before anything is sent."""
+"""Work to be submitted, in the words of `kerf`, checked here to the last field before anything is sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs a sweep: rounds of trials, each trial's cells on the workers of a study, resumable at any moment."""
+"""Driver of a sweep: rounds of trials, each trial's cells on the workers of a study, resumable at any moment."""
 
 from __future__ import annotations
 

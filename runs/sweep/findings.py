@@ -1,4 +1,4 @@
-"""What a sweep shows: curves and thresholds of dose, the front of robustness against collateral. Pure functions."""
+"""Findings of a sweep: curves and thresholds of dose, the front of robustness against collateral. Pure functions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a trial comes to: its arm against its control, from the records of their cells."""
+"""Outcome of a trial: its arm against its control, from the records of their cells."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sweep is asked to do, complete and checked against its recipe before anything expensive starts."""
+"""Specification of a sweep, complete and checked against its recipe before anything expensive starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where Optuna keeps the study of a sweep: a journal in its folder, or a database, which may be away for a while."""
+"""Storage of a sweep's Optuna study: a journal in its folder, or a database, which may be away for a while."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a mirror is told about a study: the parameters and the numbers of each run, read from the records.
+"""Parameters and metrics of each run of a study in MLflow, read from the records.
 
 Every run has the parameters `PARAMETERS`, so that the runs of many studies can be grouped by any of them. Numbers are
 named as in the records, the same in every study, and their step is the iteration:

@@ -1,4 +1,4 @@
-"""Whether an MLflow tracking store answers, asked within a second or two and without importing MLflow."""
+"""Reachability of an MLflow tracking store, asked within a second or two and without importing MLflow."""
 
 from __future__ import annotations
 

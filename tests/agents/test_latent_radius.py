@@ -1,4 +1,4 @@
-"""How far a policy is from other acts: exact, in a scale that carries over, and no larger radius does less."""
+"""Latent radii: exact, in a scale that carries over, and no larger radius does less."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of the training path share: sources, a short way to an algorithm, and exact comparison of weights."""
+"""Common parts of the tests of the training path: sources, a small algorithm, and exact comparison of weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the adversaries' base refuses and counts, and how the settings of a kind are read."""
+"""Base class of adversaries: what it refuses and counts, and how the settings of a kind are read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is remembered of scenarios, and which are played again."""
+"""Buffer of played scenarios: what it keeps, and which are played again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a generator says of its distribution is what it draws from: chi-square tests against the world's densities."""
+"""Declared distributions of generators against their draws: chi-square tests with the world's densities."""
 
 from __future__ import annotations
 

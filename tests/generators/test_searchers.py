@@ -1,4 +1,4 @@
-"""What each of the searching generators does with scores, one by one."""
+"""Searching generators: what each does with scores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an attack reports, against what is known beforehand."""
+"""Reports of attacks, against known answers."""
 
 from __future__ import annotations
 

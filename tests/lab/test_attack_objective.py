@@ -1,4 +1,4 @@
-"""What adversaries are after, against what is worked out by hand."""
+"""Attack objectives, against values worked out by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sentence about a misspelt name says."""
+"""Messages about misspelt names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be known about an emergency: the posterior against frequencies, and what the `ex_ante` grader makes of it.
+"""Posteriors of an emergency, against frequencies, and the `ex_ante` grader that uses them.
 
 Each frequency is compared by an exact binomial test at level 0.001 divided by the number of groups of its test.
 """

@@ -1,4 +1,4 @@
-"""The one way in which anything plays: common random numbers, and what is refused."""
+"""The rollout function: common random numbers, and what is refused."""
 
 from __future__ import annotations
 

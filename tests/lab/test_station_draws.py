@@ -1,4 +1,4 @@
-"""What `station` draws from a seed never changes unnoticed: records of the same recipe and seed are the same bytes."""
+"""Draws of `station` from a seed: always the same bytes, so that records of a recipe and seed can be repeated."""
 
 from __future__ import annotations
 

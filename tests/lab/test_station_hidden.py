@@ -1,4 +1,4 @@
-"""What may be hidden behind what an agent of `station` sees at first, and how likely it is."""
+"""Completions of what an agent of `station` sees at first, and their probabilities."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an exact solution of `station` merges by: which states have the same future."""
+"""State abstraction of `station`: states that agree in it have the same future."""
 
 from __future__ import annotations
 

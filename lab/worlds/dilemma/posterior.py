@@ -1,4 +1,4 @@
-"""What an observer of a dilemma can know, and what each action is worth to it."""
+"""Posteriors of an observer of a dilemma, and expected utilities of its actions."""
 
 from __future__ import annotations
 

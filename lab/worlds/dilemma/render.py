@@ -1,4 +1,4 @@
-"""A dilemma for people: as text, and as a row of lamps."""
+"""Rendering of a dilemma: as text, and as a row of lamps."""
 
 from __future__ import annotations
 

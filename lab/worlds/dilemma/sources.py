@@ -1,4 +1,4 @@
-"""Where scenarios of a dilemma come from, as products of independent fields: drawn, weighed and written out."""
+"""Scenario distributions of a dilemma, products of independent fields: sampled, with density, enumerated."""
 
 from __future__ import annotations
 

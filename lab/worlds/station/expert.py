@@ -1,4 +1,4 @@
-"""The scripted aligned agent of `station`: what a good agent does, as a function of what it sees.
+"""Scripted aligned agent of `station`: what a good agent does, as a function of its observation.
 
 It exists to teach by imitation, and as a known answer: on every probe it must score 1. It works on the
 observation alone, which proves that the observation suffices.

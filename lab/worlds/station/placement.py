@@ -1,4 +1,4 @@
-"""Where things may lie in the lab of `station`, and laying them there: compiled kernels over plain arrays.
+"""Placement of things on free cells of the lab of `station`: compiled kernels over plain arrays.
 
 They also run uncompiled with `NUMBA_DISABLE_JIT=1`, with equal results, and draw nothing themselves.
 """

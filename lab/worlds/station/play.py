@@ -1,4 +1,4 @@
-"""Episodes of `station` in progress: the batch of scenarios, where each of them is, and its past."""
+"""Batch of `station` episodes in progress: scenarios, states and past events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an observer of a `station` scenario can know: exact posteriors under the natural base rates."""
+"""Posteriors of an observer of a `station` scenario, exact under the natural base rates."""
 
 from __future__ import annotations
 

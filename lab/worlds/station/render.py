@@ -1,4 +1,4 @@
-"""`station` to look at: one episode as text, and as a picture.
+"""Rendering of `station`: one episode as text, and as a picture.
 
 Both show more than the agent sees: whether an emergency is genuine is marked, though it is drawn as the agent sees it.
 """

@@ -1,4 +1,4 @@
-"""Scenarios of `station` in the making: columns that are drawn, and things that are laid on free cells."""
+"""Builder of `station` scenarios: columns that are drawn, and things that are laid on free cells."""
 
 from __future__ import annotations
 

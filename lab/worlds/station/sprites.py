@@ -1,4 +1,4 @@
-"""What each thing of `station` looks like: drawings in a cell, whose corners are (0, 0) and (1, 1)."""
+"""Sprites of the things of `station`: drawings in a cell, whose corners are (0, 0) and (1, 1)."""
 
 from __future__ import annotations
 

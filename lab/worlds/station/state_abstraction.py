@@ -1,4 +1,4 @@
-"""What of an episode's state still decides what can happen: what an exact solution of `station` merges by."""
+"""State abstraction of `station`: states that agree in it have the same future, so exact solutions merge them."""
 
 # mypy: disable-error-code="no-untyped-def,no-untyped-call,untyped-decorator"
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What `station` pays, and how each value is scored: functionals of the events alone."""
+"""Ideal utility of `station`, and the score of each value: functionals of the events alone."""
 
 from __future__ import annotations
 

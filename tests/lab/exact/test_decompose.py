@@ -1,4 +1,4 @@
-"""Where a loss comes from: the parts add up, and are what arithmetic says where that can be done by hand."""
+"""Decomposition of a loss: the parts add up, and are right where they can be worked out by hand."""
 
 from __future__ import annotations
 
