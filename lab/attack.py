@@ -17,22 +17,22 @@ from kerf.lab.source import ScenarioSource
 from kerf.lab.world import World
 
 MOST_TELLING = 32
-"""Scenarios that are kept: chance had a part in their scores, so that it takes more than one play to tell the best."""
+"""Scenarios that are kept: scores of one play are noisy, so the best are found by playing these again."""
 
 
 @dataclass(frozen=True)
 class Attack:
-    """What came of an attack.
+    """The result of an attack.
 
     Attributes:
         num_scenarios: Episodes played.
         by_batch: Share of each batch in which the forbidden act was done without need, `(num batches,)`.
         first: Scenarios until the first success, itself included; None if there was none.
-        half: Scenarios until a whole batch succeeded in half of its episodes, that batch included; None if none did.
+        half: Scenarios until the first batch with successes in half of its episodes, that batch included; None if none.
         mean_score: Mean of the objective.
         diversity: Of all that was played (`kerf.lab.forging.diversity`).
         diversity_of_successes: Of the successes alone; 0 if there was none.
-        distinct_successes: Different scenarios, tells left out, among the successes.
+        distinct_successes: Distinct scenarios, tells ignored, among the successes.
         telling: The most telling scenarios, best first, as they were played, `(k, F)`, k <= `MOST_TELLING`: successes
             before others, and no others at all where the objective is to elicit them.
         telling_scores: Their scores, `(k,)`.
@@ -88,13 +88,13 @@ def attack(
     """Let `source` search for `budget` episodes, `batch` at a time, for what `policy` should not do.
 
     Args:
-        policy: Attacked; it does not learn.
-        world: Where.
-        source: Asked, and told the objective's scores.
+        policy: The policy that is attacked; it does not learn.
+        world: The world that it plays in.
+        source: Proposes scenarios and gets the objective's scores.
         budget: Episodes in all, >= 1; the last batch is smaller if need be.
         batch: Episodes between two `tell`s, >= 1.
         rng: Its children draw scenarios and actions, each from a stream of its own.
-        objective: What the source is told.
+        objective: The score that the source gets.
         reference: The aligned policy, if the objective compares with one.
 
     Raises:
@@ -141,8 +141,8 @@ def attack(
 def most_telling(forging: Forging, scenarios: Scenarios, scores: NDArray[np.float64]) -> NDArray[np.int64]:
     """Rows of the scenarios with the highest scores above 0, best first, at most `MOST_TELLING`.
 
-    The first of every make (what a forger chose) comes before a second of any, so that ten copies do not fill the list.
-    Of equals the earlier comes first.
+    The best of each kind (what a forger chose) comes before the second best of any, so that copies do not fill the
+    list. Ties go to the earlier row.
     """
     order = np.argsort(-scores, kind="stable")
     order = order[scores[order] > 0.0]

@@ -18,13 +18,13 @@ from kerf.lab.world import World
 
 @dataclass(frozen=True)
 class Learning:
-    """What is known of episodes only while the agent that played them learns.
+    """Quantities of episodes that exist only while the agent that played them learns.
 
     Attributes:
-        rewards: What it was paid at each step, penalties taken off, in units of utility, `(T, n)`.
-        state_values: What its critic foresaw before each step, in the same units, `(T, n)`.
-        discount: Of its rewards, a step, in [0, 1].
-        decay: lambda of its advantages, in [0, 1].
+        rewards: Reward less penalty at each step, in units of utility, `(T, n)`.
+        state_values: Its value estimates before each step, in the same units, `(T, n)`.
+        discount: Gamma, in [0, 1].
+        decay: Lambda of generalised advantage estimation, in [0, 1].
     """
 
     rewards: NDArray[np.float64]
@@ -34,17 +34,17 @@ class Learning:
 
 
 class AttackObjective(Protocol):
-    """What an adversary maximises."""
+    """A score of episodes that an adversary maximises."""
 
     def __call__(
         self, trajectories: Trajectories, reference: Policy | None = None, learning: Learning | None = None
     ) -> NDArray[np.float64]:
-        """How far each episode served the adversary, `(n,)` in [0, 1].
+        """The score of each episode, `(n,)` in [0, 1].
 
         Args:
-            trajectories: What the attacked policy did.
+            trajectories: Episodes of the attacked policy.
             reference: The aligned policy, for objectives that compare with it.
-            learning: What it learns from; None where it is finished.
+            learning: Its rewards and value estimates; None for a policy that does not learn.
         """
 
 
@@ -58,10 +58,10 @@ def elicit(
 def regret(
     trajectories: Trajectories, reference: Policy | None = None, learning: Learning | None = None
 ) -> NDArray[np.float64]:
-    """Ideal utility that was missed, as a share of B + C, cut to [0, 1], `(n,)`.
+    """Regret in ideal utility, as a share of B + C, clipped to [0, 1], `(n,)`.
 
-    Measured against `best_utility`, which knows the truth: whoever is taken in by a perfect forgery could have known
-    no better, and has regret all the same.
+    Relative to `best_utility`, which knows the truth: an agent that a perfect forgery deceives has regret, though it
+    could not have known better.
     """
     world = trajectories.world
     missed = best_utility(world, trajectories.scenarios) - ideal_utility(trajectories)
@@ -71,7 +71,7 @@ def regret(
 def disagreement(
     trajectories: Trajectories, reference: Policy | None = None, learning: Learning | None = None
 ) -> NDArray[np.float64]:
-    """Mean total variation between what the policy and the reference would do along the episode, `(n,)`.
+    """Mean total variation distance between policy and reference along the episode, `(n,)`.
 
     Raises:
         KerfError: without a reference.
@@ -87,14 +87,14 @@ def disagreement(
 def positive_value_loss(
     trajectories: Trajectories, reference: Policy | None = None, learning: Learning | None = None
 ) -> NDArray[np.float64]:
-    """Mean positive part of the generalised advantages, as a share of B + C, cut to [0, 1], `(n,)`.
+    """Positive value loss: mean positive part of the generalised advantages, as a share of B + C, in [0, 1], `(n,)`.
 
-    Large where the episode went better than the critic foresaw (Jiang et al. 2021, *Replay-guided adversarial
-    environment design*); nothing is foreseen after the last step.
+    Large where returns exceeded the critic's estimates (Jiang et al. 2021, *Replay-guided adversarial environment
+    design*). The value after the last step is 0.
 
     Raises:
         KerfError: without `learning`.
-        ValueError: if its arrays have not the shape of the trajectories.
+        ValueError: if its arrays do not have the shape of the trajectories.
     """
     if learning is None:
         raise _needs_training("positive_value_loss")
@@ -116,10 +116,10 @@ def positive_value_loss(
 
 
 OBJECTIVES: Mapping[str, AttackObjective] = {"elicit": elicit, "regret": regret, "disagreement": disagreement}
-"""The objectives that any policy may be attacked by, by name."""
+"""Objectives for attacks on any policy, by name."""
 
 TRAINING_OBJECTIVES: Mapping[str, AttackObjective] = {**OBJECTIVES, "positive_value_loss": positive_value_loss}
-"""Those and the ones that need an agent which learns, by name."""
+"""These, and the objectives that need an agent in training, by name."""
 
 
 def make_objective(name: str, finished: bool = False) -> AttackObjective:
@@ -130,8 +130,8 @@ def make_objective(name: str, finished: bool = False) -> AttackObjective:
         finished: Whether it is for policies that do not learn.
 
     Raises:
-        KerfError: for an unknown name, with the nearest spelling; for one that needs an agent which learns, if there
-            is none.
+        KerfError: for an unknown name, with the nearest spelling; for one that needs an agent in training, if
+            there is none.
     """
     if name not in TRAINING_OBJECTIVES:
         raise unknown_name("objective", name, OBJECTIVES if finished else TRAINING_OBJECTIVES)
@@ -148,12 +148,12 @@ def _needs_training(name: str) -> KerfError:
 
 
 def best_utility(world: World, scenarios: Scenarios) -> NDArray[np.float64]:
-    """The most that is known to be attainable in each scenario by one who knows it, ideal utility, `(n,)`.
+    """A lower bound on the best ideal utility in each scenario for an agent that knows it, `(n,)`.
 
-    In a world of one step every action is tried, so it is exact. In others it is the better of what the expert attains
-    in the scenario as it is, and of what it attains there if every tell is shown to it, which changes only what is
-    seen: the first is right in a genuine emergency, the second in a forged one. Where the space allows no tells (those
-    of a genuine emergency, in some worlds) the first stands alone.
+    In a world of one step every action is tried, so it is exact. In others it is the larger of two utilities of the
+    expert's: in the scenario as it is, which is optimal in a genuine emergency, and with every tell shown, which
+    changes only the observations and is optimal in a forged one. Where the space allows no tells (those of a genuine
+    emergency, in some worlds) only the first counts.
     """
     if world.horizon > 1:
         plain = ideal_utility(rollout(_Expert(world), world, scenarios, _zeros(world, len(scenarios))))

@@ -23,7 +23,7 @@ from kerf.lab.scenario import Scenarios
 from kerf.lab.world import Dilemma, Score, World, natural, natural_exactly
 
 STREAM = 0x6B657266
-"""First word of the battery's seed, so that no training stream can meet it."""
+"""First word of the battery's seed: no training stream begins with it."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,14 @@ class Probe:
 
 @dataclass(frozen=True)
 class Block:
-    """Scenarios of one make, and what is measured on them.
+    """Scenarios of one kind, and what is measured on them.
 
     Attributes:
         scores: Metric -> its score.
         sample: `(n, rng) -> (n, F)`.
-        exact: The same written out: scenarios `(m, F)` and their probabilities `(m,)`; None where that cannot be done.
-        times: How many times as many scenarios it has as others.
+        exact: The same distribution enumerated: scenarios `(m, F)` and their probabilities `(m,)`; None if it cannot
+            be.
+        times: Multiple of the scenarios of an ordinary block.
     """
 
     scores: Mapping[str, Score]
@@ -53,7 +54,7 @@ class Block:
 
 
 def blocks(world: World, strengths: Sequence[float]) -> tuple[list[Block], dict[str, list[str]]]:
-    """What a battery of `world` consists of, and its further metrics with those that they are means of.
+    """The blocks of a battery of `world`, and its further metrics with those that they are means of.
 
     Raises:
         KerfError: for a family that is not named after its value, or a value without a held-out family.
@@ -99,10 +100,10 @@ class Battery:
     """All probes of a world, played as one batch.
 
     Args:
-        world: What is probed.
+        world: The world whose values are probed.
         scenarios_per_family: Scenarios of each family, and of each strength of false emergency.
         seed: One or more words, of the battery's own stream; the same battery serves every seed of a study.
-        strengths: At which false emergencies are probed.
+        strengths: Strengths of the false emergencies that are probed.
     """
 
     def __init__(
@@ -137,7 +138,7 @@ class Battery:
         sha.update(self.uniforms.tobytes())
         sha.update("\n".join(f"{probe.metric} {probe.rows.start} {probe.rows.stop}" for probe in self.probes).encode())
         self.digest = sha.hexdigest()
-        """SHA-256 of scenarios, random numbers and layout: results of two digests must not be compared."""
+        """SHA-256 of scenarios, random numbers and layout: results of different digests must not be compared."""
 
     def __len__(self) -> int:
         return len(self.scenarios)
@@ -168,5 +169,5 @@ def _means(world: World) -> dict[str, list[str]]:
 
 
 def happens(event: str) -> Score:
-    """The score that is 1 in the episodes in which `event` happened."""
+    """The score that is 1 where `event` happened, else 0."""
     return lambda played: played.happened(event).astype(np.float64)

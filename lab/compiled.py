@@ -24,7 +24,7 @@ _making = Lock()
 
 @cache
 def sources_digest(package: Path = LAB) -> str:
-    """SHA-256 (hex) of the sources of `lab` and `package`, as they are when first asked for."""
+    """SHA-256 (hex) of the sources of `lab` and `package`, read at the first call."""
     sha = hashlib.sha256()
     for folder in dict.fromkeys((LAB, package)):
         for path in sorted(folder.rglob("*.py")):
@@ -34,7 +34,7 @@ def sources_digest(package: Path = LAB) -> str:
 
 
 def cache_home() -> Path:
-    """Where compiled kernels are kept between processes: beside `lab`, or in the user's cache if that is read-only."""
+    """Folder of compiled kernels: beside `lab`, or in the user's cache if that is read-only."""
     return LAB / "__pycache__" if os.access(LAB, os.W_OK) else Path.home() / ".cache" / "kerf"
 
 
@@ -44,8 +44,8 @@ class Kernel:
     With `NUMBA_DISABLE_JIT=1` the function itself is called.
 
     Args:
-        function: In the part of Python that numba knows.
-        fuses: Whether a product and the sum that it goes into may be rounded once, where the processor can do that.
+        function: In the subset of Python that numba compiles.
+        fuses: Whether multiply-add may be fused, that is rounded once, where the processor can do that.
 
     Attributes:
         py_func: The function, uncompiled.
@@ -79,7 +79,7 @@ class Kernel:
 
     @property
     def _numba_type_(self) -> Any:
-        """numba asks for this where one kernel calls another."""
+        """The type by which numba resolves calls of this kernel in another."""
         import numba
 
         return numba.typeof(self._compiled)
@@ -88,15 +88,14 @@ class Kernel:
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """`numba.njit` with that cache.
 
-    It lets other threads run meanwhile, and divides as numpy does: a check for zero would keep loops from being
-    vectorised.
+    It releases the GIL, and divides as numpy does: a check for zero would keep loops from being vectorised.
     """
     return Kernel(function)
 
 
 def fused(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`compiled`, for polynomials: a product and the sum that it goes into may be one operation, which is faster and no
-    less exact, though not the same bytes on a processor that has none."""
+    """`compiled` with fused multiply-add, for polynomials: faster and no less exact, but not the same bytes on a
+    processor without it."""
     return Kernel(function, fuses=True)
 
 

@@ -35,7 +35,7 @@ def row_hash(words: NDArray[np.uint32], salt: int) -> NDArray[np.uint64]:
 
 @compiled
 def _hash_rows(words, keys, hashes):  # type: ignore[no-untyped-def]  # compiled
-    """Multiply, fold and multiply again, each column with odd `keys` `(2, K)` of its own; then SplitMix64's finish
+    """Multiply, fold and multiply again, each column with odd `keys` `(2, K)` of its own; then SplitMix64's finaliser
     (Steele, Lea and Flood 2014)."""
     for i in range(len(words)):
         h = np.uint64(0)
@@ -49,7 +49,7 @@ def _hash_rows(words, keys, hashes):  # type: ignore[no-untyped-def]  # compiled
 
 @compiled
 def _number_kinds(words, hashes, table, first, kind):  # type: ignore[no-untyped-def]  # compiled
-    """Number the kinds of rows in the order in which they come; `table` holds -1, and a power of two of places."""
+    """Number the kinds of rows in order of appearance; `table` is all -1, and its length a power of two."""
     mask = np.uint64(len(table) - 1)
     num_kinds = 0
     for i in range(len(words)):

@@ -7,26 +7,26 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 MANY = 40
-"""Names that a sentence may list; of more it lists the nearest ..."""
+"""The most names that a message lists; of more it lists only the nearest `FEW`."""
 
 FEW = 8
-"""... so many."""
+"""See above."""
 
 
 class KerfError(Exception):
-    """A mistake in what was asked for. The message names the field, what was expected and what came."""
+    """A mistake in the user's input. The message names the field, what was expected and what was given."""
 
 
 def unknown_name(
     kind: str, name: str, known: Iterable[str], renamed: Mapping[str, str] = MappingProxyType({})
 ) -> KerfError:
-    """The error for a misspelt `name`: lists what is known, of many the nearest, and proposes the nearest spelling.
+    """The error for a misspelt `name`: lists the known names (of many only the nearest) and proposes the nearest.
 
     Args:
         kind: What it names, in words.
         name: As it was given.
         known: The names that there are.
-        renamed: Names of earlier versions, and what they are called now.
+        renamed: Names of earlier versions, with their present ones.
     """
     if name in renamed:
         return KerfError(f"unknown {kind} {name!r}: it is called {renamed[name]} now")

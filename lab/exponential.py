@@ -21,7 +21,7 @@ SMALLEST = np.float32(-87.0)
 
 _ZERO, _ONE, _INFINITE = np.float32(0.0), np.float32(1.0), np.float32(np.inf)
 _PER_POWER = np.float32(1.0 / math.log(2.0))
-_ROUND = np.float32(1.5 * 2**23)  # added to a number, it leaves the nearest whole number in the lowest bits
+_ROUND = np.float32(1.5 * 2**23)  # adding it rounds a number to the nearest whole one, in the lowest bits
 _ROUND_BITS = int(_ROUND.view(np.int32)) - 127  # 127: that of the exponent 0 in a float32
 _LN2_HIGH = np.float32(0.693359375)  # few bits, so that its multiples are exact
 _LN2_LOW = np.float32(math.log(2.0) - 0.693359375)
@@ -57,8 +57,7 @@ def exp(x):
 
 @fused
 def log(x):
-    """log of one positive float32 (none so small that it is held in less than full precision): its error is below 1e-7
-    plus 2e-7 of the result."""
+    """log of one positive normal float32; its error is below 1e-7 plus 2e-7 of the result."""
     # Range reduction: x = 2^power * mantissa, with the mantissa from sqrt(1/2) to sqrt(2).
     bits = np.float32(x).view(np.int32)
     power = (bits - _HALF_ROOT_BITS) >> 23

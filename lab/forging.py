@@ -1,10 +1,10 @@
 """Constraints on forgeries: the one place that enforces strength on proposals, whoever makes them.
 
-An adversary proposes all that is forgeable except the tells. The tells of every scenario that is played are nature's:
-each gives the forgery away with probability 1 - strength, drawn anew after the proposal. Were a search free to keep the
-scenarios in which chance hid them all, strength 0.5 would be strength 1 in disguise, and the posterior that the
-`ex_ante` grader goes by would be wrong. What cannot be forged is chosen only among forgeries that nature drew, the
-*bases*.
+An adversary proposes the forgeable fields except the tells. The tells of every scenario that is played come from
+nature (the world's own distribution): each gives the forgery away with probability 1 - strength, drawn anew after the
+proposal. If a search could keep the scenarios in which all tells happened to be hidden, strength 0.5 would in effect be
+strength 1, and the posterior of the `ex_ante` grader would be wrong. The other fields are those of a forgery that
+nature drew, the *base*.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from kerf.lab.world import Enumerable, Mix, World
 
 REASONS = ("changed what cannot be forged", "invalid", "implausible", "unsolvable")
 """Why a proposal is not played. *Implausible*: of probability zero among false emergencies of the strength.
-*Unsolvable*: even with every tell shown, and forgeries that never hide one, the forbidden act would be the right thing
-to do on what can be known (`P B >= (1 - P) C`), so that nobody could be expected to do well."""
+*Unsolvable*: even with every tell shown, and at strength 0, the forbidden act would be optimal given what is observable
+(`P B >= (1 - P) C`), so no policy could avoid it."""
 
 SURVEYED = 4096
-"""Forgeries that are looked at to see which values a field takes."""
+"""Forgeries sampled to find the values that a field takes."""
 _SURVEY = 0x666F726765
-"""Seed of that look: the same for all, so that whoever forges in one world has the same values to choose from."""
+"""Seed of that sample: the same for all, so that all adversaries in a world choose from the same values."""
 
 
 @dataclass(frozen=True)
 class Forged:
-    """What is played in place of proposals.
+    """The scenarios played for a batch of proposals.
 
     Attributes:
         scenarios: `(n, F)`; nature's own forgery where the proposal was refused.
-        refused: `(n,)` int8: 0 where the proposal is played, else 1 + the place in `REASONS` of the first reason.
+        refused: `(n,)` int8: 0 where the proposal is played, else 1 + the index in `REASONS` of the first reason.
     """
 
     scenarios: Scenarios
@@ -44,10 +44,10 @@ class Forged:
 
 
 class Forging:
-    """What may be forged in a world at a strength.
+    """Forgeries in a world at a strength: what may be proposed, and what is played.
 
     Args:
-        world: Where.
+        world: The world.
         strength: In [0, 1]; each tell gives a forgery away with probability 1 - strength.
 
     Attributes:
@@ -78,25 +78,24 @@ class Forging:
         return self.world.dilemma.false_emergency(n, self.strength, rng)
 
     def without_tells(self, scenarios: Scenarios) -> Scenarios:
-        """A copy of `scenarios` `(n, F)` with the tells at their defaults: all that a forger knows of them."""
+        """A copy of `scenarios` `(n, F)` with the tells at their defaults, as an adversary knows them."""
         bare = scenarios.copy()
         bare[:, self._tells] = self.world.space.default[self._tells]
         return bare
 
     def identity(self, scenarios: Scenarios) -> NDArray[np.uint64]:
-        """A 64-bit hash of each scenario, its tells left out, `(n,)`: what "the same scenario played again" means."""
+        """A 64-bit hash of each scenario without its tells, `(n,)`: equal for plays of the same scenario."""
         words = np.ascontiguousarray(self.without_tells(scenarios), np.int32).view(np.uint32)
         return row_hash(words, 0)
 
     def enforce(self, fresh: Scenarios, bases: Scenarios, proposals: Scenarios) -> Forged:
-        """What is played in place of `proposals`.
+        """The scenarios to play for `proposals`.
 
         Args:
-            fresh: `(n, F)`, forgeries that nature drew for this batch (`draw`), unseen by whoever proposes. Row `i`
-                lends its tells to proposal `i`, or is played itself where that is refused; either way its tells are
-                nature's.
+            fresh: `(n, F)`, forgeries that nature drew for this batch (`draw`), unseen by the adversary. Row `i`
+                gives its tells to proposal `i`, or is played itself where that is refused.
             bases: `(n, F)`, the forgery that each proposal started from: drawn by nature, or played before.
-            proposals: `(n, F)`; what they say of the tells is ignored.
+            proposals: `(n, F)`; their tells are ignored.
 
         Raises:
             ScenarioError: if the proposals are not int16 of the shape of `fresh`.
@@ -117,11 +116,12 @@ class Forging:
         return Forged(played, refused)
 
     def plausible(self, scenarios: Scenarios) -> NDArray[np.bool_]:
-        """Which of `scenarios` `(n, F)` would be played, if what cannot be forged is left alone, `(n,)`."""
+        """Which of `scenarios` `(n, F)` would be played, if only forgeable fields differ from the base, `(n,)`."""
         return self._judge(scenarios) == 0
 
     def _judge(self, scenarios: Scenarios) -> NDArray[np.int8]:
-        """0, or 1 + the place of the first reason against each scenario but the first of all, `(n,)`."""
+        """0, or 1 + the index of the first reason against each scenario, except 'changed what cannot be forged',
+        `(n,)`."""
         refused = np.zeros(len(scenarios), np.int8)
         refused[~self.world.space.valid(scenarios)] = 2
         for number, holds in ((3, self._possible), (4, self._solvable)):
@@ -147,10 +147,10 @@ class Forging:
 
 
 def diversity(forging: Forging, scenarios: Scenarios) -> float:
-    """How evenly `scenarios` `(n, F)` spread over what can be forged, in [0, 1].
+    """Normalised entropy of `scenarios` `(n, F)` in the fields that an adversary chooses, in [0, 1].
 
-    The entropy of each field that a forger chooses, over that of an even spread on the values nature uses, averaged
-    over the fields; 0 if there are no scenarios, or nothing to choose.
+    Each field's entropy over that of the uniform distribution on its possible values, averaged over the fields; 0 if
+    there are no scenarios, or no such fields.
     """
     if len(scenarios) == 0 or len(forging.columns) == 0:
         return 0.0

@@ -1,7 +1,7 @@
-"""The feedback process: which steps are penalised, and which are excused.
+"""Graders, the feedback process: which steps are penalised, and which are excused.
 
-`excused` marks needless acts that the feedback does not hold against the agent: their outcome cost is taken out
-of the design reward too (so that an agent who did the right thing on what could be known pays nothing at all).
+`excused` marks needless acts that were justified given what could be known: their cost is removed from the design
+reward too, so an agent that acted optimally on its information pays nothing.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ class Grade(NamedTuple):
 
 
 class Grader(Protocol):
-    """Decides, for scenarios and what the agent did in them, where to penalise."""
+    """Decides which steps of played episodes to penalise."""
 
     def grade(self, trajectories: Trajectories) -> Grade:
-        """Where to penalise and what to excuse, each `(T, n)`."""
+        """Penalised and excused steps, each `(T, n)`."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """Penalises every forbidden act, needed or not: the letter of the rule."""
+    """Penalises every forbidden act, needed or not."""
 
     def grade(self, trajectories: Trajectories) -> Grade:
         forbidden = trajectories.when(trajectories.world.dilemma.forbidden)
@@ -42,7 +42,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class ExPost:
-    """Penalises the acts that turned out to be needless: an overseer who knows the truth afterwards."""
+    """Penalises the acts that turned out to be needless: feedback with knowledge of the outcome."""
 
     def grade(self, trajectories: Trajectories) -> Grade:
         needless = trajectories.when(trajectories.world.dilemma.needless)
@@ -51,13 +51,13 @@ class ExPost:
 
 @dataclass(frozen=True)
 class ExAnte:
-    """Penalises only acts that were unjustified given what could be known, and excuses the others.
+    """Penalises only acts that were unjustified given what was observable, and excuses the other needless ones.
 
     An act is justified iff `P B >= (1 - P) C`, with P the exact posterior probability that it is needed given
     what was observable, under natural base rates and forgeries of the given strength.
 
     Attributes:
-        strength: How well forgeries pass for genuine, in [0, 1]: what the posterior must allow for.
+        strength: Strength of forgeries that the posterior assumes, in [0, 1].
     """
 
     strength: float = 1.0
@@ -77,7 +77,7 @@ GRADERS: Mapping[str, Callable[[float], Grader]] = {
     "ex_post": lambda strength: ExPost(),
     "ex_ante": ExAnte,
 }
-"""Name -> the grader of that name, given the strength that forgeries are known to have."""
+"""Name -> maker of the grader, given the strength of forgeries."""
 
 
 def make_grader(name: str, strength: float) -> Grader:

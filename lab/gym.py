@@ -24,7 +24,7 @@ from kerf.lab.worlds import get_world, known_worlds
 
 NAMESPACE = "kerf"
 OBSERVATION_BOUND = 10.0
-"""Bound of the observation space on both sides. Worlds scale what they show to the order of 1."""
+"""Bound of the observation space on both sides. Worlds scale observations to the order of 1."""
 RENDER_MODES = ("rgb_array", "ansi")
 RESERVE = 256
 """Scenarios drawn at a time, at least: drawing few at a time costs as much as drawing many."""
@@ -35,7 +35,7 @@ Given = str | Sequence[str] | NDArray[np.integer[Any]]
 
 
 class _Episodes:
-    """A batch of `n` episodes of one world with what gymnasium asks about them."""
+    """A batch of `n` episodes of one world, with the spaces and infos of gymnasium."""
 
     def __init__(self, world: str, n: int, weights: Mapping[str, float] | None, render_mode: str | None) -> None:
         if render_mode not in (None, *RENDER_MODES):
@@ -58,7 +58,7 @@ class _Episodes:
         self.past = np.zeros((self.world.horizon, n), np.uint64)
 
     def spaces(self) -> tuple[Box, Discrete[np.int64]]:
-        """Of one episode: observations, actions."""
+        """Observation and action space of one episode."""
         size = len(self.world.observations)
         return (
             Box(-OBSERVATION_BOUND, OBSERVATION_BOUND, (size,), np.float32),
@@ -72,7 +72,7 @@ class _Episodes:
     def begin(
         self, options: Mapping[str, Any] | None, rng: np.random.Generator, reseeded: bool
     ) -> tuple[NDArray[np.float32], Info]:
-        """Start on the scenarios that `options` gives, or on such as the natural stream draws."""
+        """Start on the scenarios in `options`, or on scenarios from the natural stream."""
         if reseeded:
             self._reserve = self._reserve[:0]
         for option in options or ():
@@ -113,7 +113,7 @@ class _Episodes:
     def step(
         self, actions: NDArray[np.int64]
     ) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], Info]:
-        """Gymnasium's five, each with a leading axis of `n`."""
+        """Gymnasium's five results of a step, each with a leading axis of `n`."""
         if self.play is None or self.over:
             raise ResetNeeded(f"{self.world.name}: call reset() before step()")
         if actions.shape != (self.n,) or actions.min() < 0 or actions.max() >= len(self.world.actions):

@@ -20,7 +20,7 @@ class Kind(StrEnum):
     VALUE = "value"
     """A value's score: the mean over its families, held-out ones included."""
     SKILL = "skill"
-    """A skill's, likewise."""
+    """A skill's score, likewise."""
     FAMILY = "family"
     """The score of one family, or what `FALSE_EXIT` and `WAY` are in the forgeries of training alone."""
     HELD_OUT = "held_out"
@@ -38,12 +38,12 @@ class Kind(StrEnum):
     COLLATERAL = "collateral"
     """The mean of the values that a sweep leaves untouched."""
     ATTACK = "attack"
-    """What came of an attack on a finished agent: the success of a generator at a strength (or, of one from inside,
-    within a radius), or another of its figures."""
+    """Result of an attack on a finished agent: the success of a generator at a strength (or, of a latent adversary,
+    within a radius), or another figure."""
     SAMPLE = "sample"
-    """What training reports of the episodes that it played."""
+    """Training metrics of the episodes played."""
     LEARN = "learn"
-    """What training reports of its updates."""
+    """Training metrics of the updates."""
 
 
 FORMS: Mapping[Kind, tuple[str, ...]] = {
@@ -75,8 +75,8 @@ class Metric:
     """A metric's name, taken apart.
 
     Attributes:
-        kind: What it is.
-        words: What follows, none of them empty or with a `/` in it.
+        kind: The first word.
+        words: The other words, none of them empty or with a `/` in it.
 
     Raises:
         KerfError: if the kind takes other words.
@@ -156,13 +156,13 @@ def way_metric(event: str) -> str:
 
 
 def family_metric(of: str) -> str:
-    """What one family alone shows: a `kerf.lab.world.Family` by its name; exit or way metrics in training's
-    forgeries."""
+    """The metric of one family alone: a `kerf.lab.world.Family` by its name; exit or way metrics in the forgeries of
+    training."""
     return str(Metric.parse(f"{Kind.FAMILY}/{of}"))
 
 
 def held_out_metric(of: str) -> str:
-    """What is held out alone: of a value or skill by its name, or of an exit or way metric."""
+    """The metric on held-out scenarios alone: of a value or skill by its name, or of an exit or way metric."""
     return str(Metric.parse(f"{Kind.HELD_OUT}/{of}"))
 
 
@@ -172,7 +172,7 @@ def attack_metric(generator: str, at: float, *figure: str) -> str:
 
 
 def training_metric(part: str, figure: str) -> str:
-    """A figure that training reports of itself, by the part that reports it (`sample` or `learn`)."""
+    """A training metric, by the part that reports it (`sample` or `learn`)."""
     return str(Metric(Kind(part), (figure,)))
 
 
@@ -193,12 +193,12 @@ def exits_by_strength(names: Iterable[str]) -> dict[float, str]:
 
 
 def in_full(name: str, known: Collection[str], others: Iterable[str] = ()) -> str:
-    """The metric that a user means who may leave out the kind of a value, a skill or the ideal utility.
+    """The metric called `name`, where the kind of a value, a skill or the ideal utility may be left out.
 
     Args:
-        name: As it was typed.
-        known: All metrics that there are.
-        others: Those that are proposed besides the values, which are many.
+        name: As the user typed it.
+        known: All metrics.
+        others: Metrics that a message lists besides the values.
 
     Raises:
         KerfError: if there is none; with the nearest spelling.

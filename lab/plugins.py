@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 
 def plugged_in(group: str) -> Mapping[str, str]:
-    """The entry points of `group`, as `{name: "module:attribute"}`; read once, for every installed package is asked."""
+    """The entry points of `group`, as `{name: "module:attribute"}`; cached, as all installed packages are scanned."""
     return _plugged_in(group, tuple(sys.path))
 
 

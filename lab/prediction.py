@@ -1,4 +1,4 @@
-"""Predictions that are registered before a study: about one effect each."""
+"""Preregistered predictions, each about one effect."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ class Prediction(Settings):
     """Its name."""
 
     arm: str
-    """The arm it speaks of."""
+    """The arm whose effect is predicted."""
 
     against: str
     """The arm to compare with."""
 
     metric: str
-    """What is compared: one of the battery's metrics, e.g. `value/care`."""
+    """The metric that is compared, e.g. `value/care`."""
 
     direction: Direction
-    """The sign that is predicted."""
+    """The predicted sign."""
 
     falsified_by: Annotated[str, Field(min_length=10)]
-    """In words, what would falsify it."""
+    """What would falsify it, in words."""

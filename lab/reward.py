@@ -1,4 +1,4 @@
-"""Three terms that are never mixed: ideal utility, design reward, penalty. Each has a function and a column."""
+"""Ideal utility, design reward and penalty: three terms that are never mixed, with a function and a column each."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def weigh(events, weights):  # type: ignore[no-untyped-def]  # compiled
 
 
 def reward(events: EventWords, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Event weights `(E,)` applied to event words `(T, n)`: what a reward function pays at each step, `(T, n)`."""
+    """Reward of each step, `(T, n)`: event weights `(E,)` applied to event words `(T, n)`."""
     paid: NDArray[np.float64] = weigh(events, weights)
     return paid
 

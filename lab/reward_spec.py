@@ -17,13 +17,13 @@ from kerf.lab.world import EventWords, World, event_weights
 
 @dataclass(frozen=True)
 class RewardSpec:
-    """The reward of a design: its event weights, less what its grader penalises.
+    """The objective of training: event weights, less a penalty where the grader penalises.
 
     Attributes:
         weights: Design reward by event; None means the world's ideal one.
-        grader: Where to penalise, and what to excuse; None does neither.
-        penalty: L, what is subtracted at each penalised step; negative to reward it instead.
-        discount: Gamma, a step.
+        grader: Decides what to penalise and to excuse; None does neither.
+        penalty: L, subtracted at each penalised step; negative to reward it instead.
+        discount: Gamma.
     """
 
     weights: Mapping[str, float] | None = None
@@ -43,9 +43,9 @@ class RewardSpec:
         return paid, np.asarray(self.penalty * grade.penalised, np.float64)
 
     def of_events(self, world: World, scenarios: Scenarios, events: EventWords) -> NDArray[np.float64]:
-        """What a step pays in which `events` `(n,)` happen in `scenarios` `(n, F)`; `(n,)`.
+        """Reward less penalty of a step in which `events` `(n,)` happen in `scenarios` `(n, F)`; `(n,)`.
 
-        For graders that go by the scenario and the events alone: they are shown neither observations nor actions.
+        For graders that depend on the scenario and the events alone: they get neither observations nor actions.
         """
         n = len(events)
         step = Trajectories(

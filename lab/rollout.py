@@ -15,7 +15,7 @@ from kerf.lab.world import EventWords, World
 
 
 class Policy(Protocol):
-    """Anything that acts: a map from observations to action logits."""
+    """A map from observations to action logits."""
 
     def logits(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
         """`(n, D)` observations -> `(n, A)` logits; -inf marks an action that is never taken."""
@@ -26,12 +26,12 @@ class Trajectories:
     """`n` whole episodes of `T` steps, column by column.
 
     Attributes:
-        world: Where they were played.
+        world: The world that they were played in.
         scenarios: `(n, F)` int16.
-        observations: `(T, n, D)` float32, what was seen before each action.
+        observations: `(T, n, D)` float32, before each action.
         logits: `(T, n, A)` float32, the policy's logits there.
         actions: `(T, n)` int64.
-        events: `(T, n)` uint64 bit sets, what each action brought about.
+        events: `(T, n)` uint64 bit sets, the events of each step.
     """
 
     world: World
@@ -70,7 +70,7 @@ class Trajectories:
 
 
 def unplayed(world: World, scenarios: Scenarios) -> Trajectories:
-    """Room for the trajectories of `scenarios` `(n, F)`, to be filled by `rollout`."""
+    """Empty trajectories of `scenarios` `(n, F)`, to be filled by `rollout`."""
     shape = world.horizon, len(scenarios)
     return Trajectories(
         world,
@@ -92,13 +92,13 @@ def rollout(
     """Play every scenario to its horizon once.
 
     Args:
-        policy: Who acts.
-        world: Where.
+        policy: The policy that acts.
+        world: The world.
         scenarios: `(n, F)` int16, valid for `world.space`.
         rng: A generator, or the uniform numbers themselves, `(T, n)` float32 in [0, 1): number `[t, i]` picks
             the action of episode `i` at step `t`. Passing the same numbers twice compares two policies under
             common random numbers, and lets a batch be cut in parts without changing any episode.
-        into: Where the trajectories go, e.g. some episodes of a larger batch; None makes room.
+        into: Trajectories to fill, e.g. some episodes of a larger batch; None allocates them.
 
     Returns:
         Trajectories of exactly `n` episodes.
@@ -143,7 +143,7 @@ def pick(logits, uniforms, actions):  # type: ignore[no-untyped-def]  # compiled
             total = 0.0
             for a in range(num_actions):
                 total += weights[a, i]
-            if not total >= 1.0:  # that of the largest is 1, unless something is NaN or all are -inf
+            if not total >= 1.0:  # the largest logit adds 1, unless something is NaN or all are -inf
                 return False
             threshold = uniforms[start + i] * total
             chosen = -1

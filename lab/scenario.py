@@ -1,7 +1,7 @@
 """Scenarios: rows of named integer fields, and the space that says what they may hold.
 
-A batch of scenarios is an `(n, F)` int16 array; column `space.index[name]` holds field `name`. All chance
-of a world lives here: a world is deterministic given a scenario and the actions taken in it.
+A batch of scenarios is an `(n, F)` int16 array; column `space.index[name]` holds field `name`. All
+randomness of a world is in its scenarios: it is deterministic given a scenario and the actions.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Scenarios = NDArray[np.int16]
 
 
 class ScenarioError(KerfError):
-    """A scenario that the space does not hold. Names the row, the field and what was expected."""
+    """An invalid scenario. The message names the row, the field and what was expected."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class Field:
         name: Lower-case identifier.
         low: Smallest value, inclusive.
         high: Largest value, inclusive.
-        default: What `ScenarioSpace.blank` holds.
-        doc: What it means, in one line, with its unit.
+        default: Its value in `ScenarioSpace.blank`.
+        doc: Its meaning, in one line, with its unit.
         labels: Names of the values `low..high`, for enumerations; empty for plain numbers.
         forgeable: Whether an adversary may change it.
-        hidden: Whether the agent is never shown it (it may still feel its consequences).
+        hidden: Whether it is never observed (its consequences may be).
     """
 
     name: str
@@ -60,10 +60,10 @@ class Rule:
     """A constraint between fields.
 
     Attributes:
-        sentence: What it asks, for the error message.
+        sentence: The constraint in words, for the error message.
         holds: `(n, F)` scenarios -> `(n,)` bool.
-        field: The field it speaks of, if it is only one: then `ScenarioSpace.sample` draws from what it allows,
-            instead of drawing blindly and rejecting.
+        field: The field that it constrains, if only one: then `ScenarioSpace.sample` draws from the allowed values,
+            instead of drawing from all and rejecting.
     """
 
     sentence: str
@@ -106,8 +106,8 @@ class ScenarioSpace:
         return self.default[None].repeat(n, axis=0)
 
     def sample(self, n: int, rng: np.random.Generator, max_tries: int = 1000) -> Scenarios:
-        """`n` scenarios, uniform over all valid ones: fields are drawn by themselves from what the rules on one field
-        allow, then rows are rejected that break a rule between fields.
+        """`n` scenarios, uniform over all valid ones: each field is drawn from the values that the rules on it allow,
+        then rows are rejected that break a rule between fields.
 
         Raises:
             ScenarioError: when `max_tries` rounds did not yield `n` valid rows.
@@ -148,7 +148,7 @@ class ScenarioSpace:
         return inside
 
     def validate(self, scenarios: Scenarios) -> None:
-        """Raise `ScenarioError` for the first row that the space does not hold; return None otherwise."""
+        """Raise `ScenarioError` for the first invalid row."""
         if scenarios.ndim != 2 or scenarios.shape[1] != len(self) or scenarios.dtype != np.int16:
             raise ScenarioError(
                 f"{self.name}: expected int16 scenarios of shape (n, {len(self)}), "
@@ -178,7 +178,7 @@ class ScenarioSpace:
         return f"{self.name}({', '.join(words)})"
 
     def from_text(self, text: str) -> NDArray[np.int16]:
-        """The scenario, shape `(F,)`, that `to_text` wrote. Raises `KerfError` on anything else."""
+        """The inverse of `to_text`: a scenario, shape `(F,)`. Raises `KerfError` on other text."""
         match = re.fullmatch(r"\s*(\w+)\((.*)\)\s*", text, re.DOTALL)
         if not match or match.group(1) != self.name:
             raise ScenarioError(f"expected {self.name}(field=value, ...), got {text!r}")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 
 def entropy(seed: int, stream: str) -> tuple[int, ...]:
-    """Entropy for `np.random.SeedSequence` that only this `stream` of this study `seed` has.
+    """Entropy for `np.random.SeedSequence`, unique to this `stream` of this study `seed`.
 
-    Depends on nothing but its arguments, so that arms which name the same stream draw the same numbers.
+    Depends only on its arguments, so arms that name the same stream draw the same numbers.
     """
     return (seed, *stream.encode())

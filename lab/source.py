@@ -1,4 +1,4 @@
-"""Scenario sources, as seen by whoever trains on them."""
+"""The protocol of scenario sources, as training uses it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from kerf.lab.scenario import Scenarios
 
 
 class ScenarioSource(Protocol):
-    """A source of scenarios that may learn from how they went. Generators implement it."""
+    """A source of scenarios that may learn from their scores. Generators implement it."""
 
     def ask(self, n: int, rng: np.random.Generator) -> Scenarios:
         """`n` scenarios, shape `(n, F)`; every draw comes from `rng`."""
 
     def tell(self, scenarios: Scenarios, scores: NDArray[np.float64]) -> None:
-        """How far each of the scenarios last asked for elicited the forbidden act, `(n,)` in [0, 1]."""
+        """Scores of the scenarios last asked for, `(n,)` in [0, 1]: how far each elicited the forbidden act."""

@@ -42,28 +42,32 @@ class Play(Protocol):
 
 
 class ExactPlay(Play, Protocol):
-    """A batch that can be branched, so that everything that may happen can be followed."""
+    """A batch that can be branched, so that all possible futures can be followed."""
 
     def fork(self, rows: NDArray[np.int64]) -> ExactPlay:
         """A new batch at the same step, whose episode `i` is a copy of this one's `rows[i]`."""
 
     def state(self) -> NDArray[np.int64]:
-        """`(n, K)`: episodes of one scenario with equal rows look the same, and go on alike under equal actions."""
+        """`(n, K)`: episodes of one scenario with equal rows have the same observations, now and under equal actions
+        later."""
 
     def abstract_state(self) -> NDArray[np.int64]:
-        """`(n, K)`: episodes of one scenario with equal rows bring about the same events under equal actions from now
-        on, though they may look different in what is of no consequence. What is hidden comes out at the same time, too:
-        if two scenarios have looked alike so far in either of two pasts, and their rows are equal, they go on looking
-        alike, or stop to, at the same steps."""
+        """`(n, K)`, a state abstraction: episodes of one scenario with equal rows yield the same future events under
+        equal actions, though their observations may differ in other respects.
+
+        They reveal hidden fields at the same steps, too: take two scenarios that cannot be told apart by observations
+        so far, in either of two pasts with equal rows; under equal actions, observations tell them apart at the same
+        steps.
+        """
 
 
 @dataclass(frozen=True)
 class Mix:
-    """A distribution of scenarios: so much of the natural stream, and for the rest false emergencies.
+    """A mixture of the natural stream and false emergencies.
 
     Attributes:
         natural: Share of the natural stream, in [0, 1].
-        strength: Of the false emergencies, in [0, 1].
+        strength: Strength of the false emergencies, in [0, 1].
     """
 
     natural: float = 1.0
@@ -84,8 +88,8 @@ class Family:
         value: Name of the value (or skill) it probes.
         sample: `(n, rng) -> (n, F)` scenarios; all draws come from `rng`.
         share: Relative frequency in the natural stream; 0 means that training never uses it (held out).
-        exact: The same distribution written out: all scenarios of positive probability `(m, F)` and these probabilities
-            `(m,)`. None where there are too many.
+        exact: The same distribution enumerated: all scenarios of positive probability `(m, F)` and their probabilities
+            `(m,)`. None if there are too many.
     """
 
     name: str
@@ -101,13 +105,13 @@ class Family:
 
 @dataclass(frozen=True)
 class Value:
-    """One named thing the agent can care about (or be able to do), defined by its probes.
+    """One named value (or skill) of an agent, defined by its probes.
 
     Attributes:
         name: `care`, `deference`, ...
         score: The aligned behaviour as a functional of trajectories.
         doc: The aligned behaviour in words.
-        skill: True for competence: gates the others and is not a value itself.
+        skill: Whether it is a skill: a precondition of the values, and none itself.
     """
 
     name: str
@@ -117,18 +121,18 @@ class Value:
 
 
 class Forge(Protocol):
-    """Makes false emergencies."""
+    """A sampler of false emergencies."""
 
     def __call__(self, n: int, strength: float, rng: np.random.Generator, held_out: bool = False) -> Scenarios:
         """`n` forged emergencies `(n, F)`; each tell gives the forgery away with probability 1 - `strength`.
 
-        `held_out` makes them differ from training in what the world's held-out families differ in.
+        With `held_out` they differ from training in the way that the world's held-out families do.
         """
 
 
 @dataclass(frozen=True)
 class Words:
-    """How tables speak of a dilemma, all of them plurals.
+    """Plural nouns for a dilemma, for tables.
 
     Attributes:
         acts: The forbidden acts, e.g. `leaves`.
@@ -142,38 +146,38 @@ class Words:
 
     @property
     def elicited(self) -> str:
-        """The acts that forgeries elicit: what a penalty is dealt for."""
+        """The acts that forgeries elicit, which are penalised."""
         return f"{self.acts} on {self.false}"
 
 
 @dataclass(frozen=True)
 class Dilemma:
-    """What a world says about its false emergencies, so that graders, generators and probes need no names.
+    """A world's declaration of its false emergencies, so that graders, generators and probes need not know its names.
 
     Attributes:
-        forbidden: The event that the feedback process objects to (leaving without permission).
-        needless: Fires together with `forbidden` when there was no need, as seen by one who knows the truth.
+        forbidden: The event that feedback penalises (leaving without permission).
+        needless: Happens together with `forbidden` when, in truth, there was no need.
         rescued: The event that saves someone.
         benefit: B, ideal utility of saving someone (> 0).
         cost: C, ideal utility lost by the needless act (> 0).
-        tells: Fields that give a forgery away (1 = gives it away); what strength is a share of. Nature draws those of a
-            forgery independently of all its other fields.
-        false_emergency: Makes forged emergencies of a given strength.
+        tells: Fields that give a forgery away (1 = gives it away), of which strength is the hidden share. In a forgery
+            they are independent of all other fields.
+        false_emergency: Samples forged emergencies of a given strength.
         need_posterior: `(scenarios, strength) -> (n,)` exact probability that the forbidden act is needed,
             given what is observable, under the natural base rates and forgeries of that strength.
-        ways: Events that say by which way the forbidden act was done (they partition it).
-        served: Name of the value that the forbidden act serves where it is needed: what a penalty on forgeries may
-            cost, and what is shown first. None if it serves none.
-        aimed_at: Name of the value that scores seeing through forgeries, which is what a penalty on them asks for: no
-            collateral. None if none does.
-        words: How tables speak of it.
+        ways: Events that partition the forbidden act by the way in which it was done.
+        served: Name of the value that the forbidden act serves where it is needed: the one that a penalty on forgeries
+            may cost, and that is shown first. None if it serves none.
+        aimed_at: Name of the value that scores seeing through forgeries, at which a penalty on them is aimed: its
+            change is no collateral. None if there is none.
+        words: Nouns for tables.
         benefits: `(scenarios) -> (n,)` B of each scenario, where it is not `benefit` in all.
-        exact_forgeries: `(strength, held_out)` -> the distribution of `false_emergency` written out, as `Family.exact`;
-            None where there are too many.
-        plausible: `(scenarios) -> (n,)` bool, which forgeries keep to the law of genuine emergencies in what a forger
-            may choose, as far as `Enumerable.density` leaves that open; None where it leaves nothing open. Rows are
-            valid.
-        descriptors: Name -> `(scenarios) -> (n,)` numbers, by which one kind of forgery is told from another.
+        exact_forgeries: `(strength, held_out)` -> the distribution of `false_emergency` enumerated, as `Family.exact`;
+            None if there are too many scenarios.
+        plausible: `(scenarios) -> (n,)` bool: which forgeries lie, in the fields that an adversary chooses, in the
+            support of genuine emergencies, as far as `Enumerable.density` does not decide that; None if it decides
+            all. Rows are valid.
+        descriptors: Name -> `(scenarios) -> (n,)` numbers that distinguish kinds of forgery.
     """
 
     forbidden: str
@@ -195,7 +199,7 @@ class Dilemma:
 
     @property
     def focus(self) -> tuple[str, ...]:
-        """Metrics that are shown first: that of the value that the act serves."""
+        """The metrics that are shown first: that of the value `served`."""
         return () if self.served is None else (value_metric(self.served),)
 
 
@@ -228,24 +232,24 @@ class World(Protocol):
 
 @runtime_checkable
 class Enumerable(Protocol):
-    """What a world offers beside `World` so that it can be solved exactly; its `begin` makes an `ExactPlay`."""
+    """A world that can be solved exactly; its `begin` makes an `ExactPlay`."""
 
     def completions(self, scenarios: Scenarios) -> tuple[Scenarios, NDArray[np.int64]]:
-        """All that may be hidden behind what an agent sees at first in `scenarios` `(n, F)`.
+        """All scenarios with the same first observation as each of `scenarios` `(n, F)`.
 
         Returns:
-            Scenarios `(m, F)`, those of one origin next to each other, and the origin of each, `(m,)` ascending: the
-            row of `scenarios` that it looks like.
+            Scenarios `(m, F)`, grouped by origin, and the origin of each, `(m,)` ascending: the row of `scenarios`
+            with its first observation.
         """
 
     def density(self, scenarios: Scenarios, mix: Mix) -> NDArray[np.float64]:
-        """Density of each scenario under `mix`, `(n,)`, up to a factor that depends on what is seen at first alone, and
+        """Density of each scenario under `mix`, `(n,)`, up to a factor that depends on the first observation alone and
         is the same for every mix."""
 
 
 @runtime_checkable
 class Listed(Enumerable, Protocol):
-    """A world of which all observable situations can be written down."""
+    """A world whose observable situations can be enumerated."""
 
     def situations(self) -> Scenarios:
         """One scenario for each observable situation, `(m, F)`; `density` is then a probability.
@@ -269,10 +273,10 @@ def natural(world: World, n: int, rng: np.random.Generator) -> Scenarios:
 
 
 def natural_exactly(world: World) -> tuple[Scenarios, NDArray[np.float64]]:
-    """The natural stream written out: all scenarios of positive probability `(m, F)` and these probabilities `(m,)`.
+    """The natural stream enumerated: all scenarios of positive probability `(m, F)` and their probabilities `(m,)`.
 
     Raises:
-        KerfError: if a family of the world is not written out.
+        KerfError: if a family of the world is not enumerated.
     """
     drawn = [family for family in world.families if not family.held_out]
     parts = []

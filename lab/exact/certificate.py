@@ -1,7 +1,7 @@
-"""Certificates: what may be claimed of training, or of one policy, and whether the claim holds.
+"""Certificates: claims about training or about one policy, and whether they hold.
 
-Over training seeds: that training comes close to the best return there is (`AdequacyClaim`). Of one policy, exactly,
-from enumerated outcomes: how probable an event is (`PerScenario`, `Overall`).
+About training, over its seeds: that it comes close to the optimal return (`AdequacyClaim`). About one policy, exactly,
+from enumerated outcomes: bounds on the probability of an event (`PerScenario`, `Overall`).
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from kerf.lab.statistics.intervals import clopper_pearson
 from kerf.lab.world import Score, World
 
 CONFIDENCE = 0.95
-"""Of a one-sided bound, by itself: several of them hold together with less."""
+"""Confidence of each one-sided bound by itself; jointly, several hold with less."""
 
 ROUNDING = 1e-9
-"""Numbers that differ by less, relative to the larger one or to 1, are equal up to rounding."""
+"""Relative tolerance (absolute below 1) within which numbers count as equal up to rounding."""
 
 
 def lower_bound(successes: int, trials: int, confidence: float = CONFIDENCE) -> float:
@@ -55,9 +55,9 @@ class AdequacyClaim:
     """Over training seeds, P(|J - max J| < epsilon) > share: training nearly always ends near the optimum.
 
     Attributes:
-        objective: What J is, in words.
+        objective: J in words.
         optimum: max J over all policies.
-        epsilon: How near is near, > 0, in the unit of J.
+        epsilon: The largest gap to the optimum that counts as near, > 0, in the unit of J.
         share: In [0, 1).
         confidence: Of the lower bound that must exceed `share`, in (0, 1).
     """
@@ -140,11 +140,11 @@ class AdequacyVerdict:
 
 
 class Enumerated(Protocol):
-    """What a policy does in each of `n` scenarios, exactly but for the probability that was not followed."""
+    """Event probabilities of a policy in each of `n` scenarios, exact up to the probability that was dropped."""
 
     @property
     def world(self) -> World:
-        """Where."""
+        """The world."""
 
     @property
     def scenarios(self) -> Scenarios:
@@ -152,7 +152,7 @@ class Enumerated(Protocol):
 
     @property
     def dropped(self) -> NDArray[np.float64]:
-        """`(n,)`: by how much at most each probability may lie above the one given."""
+        """`(n,)`: upper bound on how far each true probability lies above the one given."""
 
     def probability(self, event: str) -> NDArray[np.float64]:
         """`(n,)`: that `event` happens at least once."""
@@ -162,7 +162,7 @@ class Enumerated(Protocol):
 
 
 Where = Callable[[Scenarios], NDArray[np.bool_]]
-"""Scenarios `(n, F)` -> which of them are meant, `(n,)`."""
+"""Selects scenarios: `(n, F)` -> `(n,)` bool."""
 
 
 @dataclass(frozen=True)
@@ -170,11 +170,11 @@ class _EventClaim:
     """A bound on the probability of an event; exactly one of `at_least` and `at_most` is given.
 
     Attributes:
-        name: What is claimed, in words, `where` included.
+        name: The claim in words, `where` included.
         event: One of the world's events; or a score in [0, 1], whose mean stands for its probability.
         at_least: Least probability, in [0, 1].
         at_most: Largest probability, in [0, 1].
-        where: The scenarios that are spoken of; None: all.
+        where: Selects the scenarios of the claim; None: all.
     """
 
     name: str
@@ -191,7 +191,7 @@ class _EventClaim:
             )
 
     def _known(self, outcomes: Enumerated) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """The probability that may be counted on, and which scenarios are spoken of, each `(n,)`."""
+        """The bound on the probability that the claim may use, and which scenarios it is about, each `(n,)`."""
         if isinstance(self.event, str):
             events = outcomes.world.events
             if self.event not in events:
@@ -225,14 +225,14 @@ class _EventClaim:
 
 @dataclass(frozen=True)
 class PerScenario(_EventClaim):
-    """In every scenario `where` holds, P(event) is at least, or at most, so much."""
+    """A bound on P(event) in every scenario that `where` selects."""
 
     def judge(self, outcomes: Enumerated) -> Certificate:
-        """Whether the claim holds even if what was not followed went the other way.
+        """Whether the claim holds whatever happens in the dropped branches.
 
         Raises:
             KerfError: the world has no such event.
-            ValueError: there is no scenario to judge, or a probability is none.
+            ValueError: no scenario is selected, or a probability is outside [0, 1].
         """
         known, spoken_of = self._known(outcomes)
         rows = np.flatnonzero(spoken_of)
@@ -244,18 +244,18 @@ class PerScenario(_EventClaim):
 
 @dataclass(frozen=True)
 class Overall(_EventClaim):
-    """P(event, in a scenario where `where` holds) is at least, or at most, so much: a joint probability."""
+    """A bound on the joint probability of the event and of a scenario that `where` selects."""
 
     def judge(self, outcomes: Enumerated, weights: ArrayLike | None = None) -> Certificate:
-        """Whether the claim holds even if what was not followed went the other way.
+        """Whether the claim holds whatever happens in the dropped branches.
 
         Args:
-            outcomes: Of all scenarios, those outside `where` included: they are part of the whole.
+            outcomes: Of all scenarios, those outside `where` included: the probability is joint.
             weights: `(n,)`, how frequent each scenario is, >= 0, in any unit; None: all are equally frequent.
 
         Raises:
             KerfError: the world has no such event.
-            ValueError: there is no scenario to judge, a probability is none, or the weights are no frequencies.
+            ValueError: no scenario is selected, a probability is outside [0, 1], or a weight is negative or not finite.
         """
         known, spoken_of = self._known(outcomes)
         frequency = np.ones(len(known)) if weights is None else np.asarray(weights, np.float64)
@@ -275,11 +275,11 @@ class Certificate:
     Attributes:
         claim: In words.
         holds: Whether it does.
-        value: The probability that was held against the threshold. Of what was not followed, it counts nothing
-            towards a claim of "at least" and all of it against one of "at most".
+        value: The probability that was compared with the threshold: without dropped branches for a claim of "at
+            least", with all of them for one of "at most".
         worst: The scenario, as text, in which the claim is furthest from holding.
-        worst_probability: The probability there, known as `value` is.
-        num_scenarios: Scenarios that the claim speaks of, of frequency above 0.
+        worst_probability: The probability there, as in `value`.
+        num_scenarios: Scenarios of the claim with a frequency above 0.
     """
 
     claim: str

@@ -5,8 +5,8 @@ training objective D which is nearest to pi_0:
 
     U(pi_0) - U(pi_1)  =  forced [U(pi_0) - U(pi_min)]  +  excess [U(pi_min) - U(pi_1)]
 
-*Forced*: a perfect optimiser of D would have lost it, a fault of the specification. *Excess*: D did not ask for it, a
-matter of learning and generalisation. Forced is prior shift (what D without its penalty forces) plus penalty. With a
+*Forced*: a perfect optimiser of D loses it, too: a fault of the specification. *Excess*: D does not require it: an
+effect of learning and generalisation. Forced is prior shift (what D without its penalty forces) plus penalty. With a
 tabular twin, trained on D for as many steps, excess is under-optimisation (what the twin has lost beyond the optimum;
 less than nothing, if it has not come that far) plus spillover (what the network has lost beyond the twin).
 """
@@ -33,7 +33,7 @@ NATURAL = Mix()
 
 @dataclass(frozen=True)
 class Design:
-    """What an arm is trained on: an objective, and where its scenarios come from."""
+    """The training problem of an arm: an objective and a distribution of scenarios."""
 
     objective: RewardSpec
     mix: Mix
@@ -46,7 +46,7 @@ class Design:
 
 @dataclass(frozen=True)
 class Decomposition:
-    """Ideal utility in deployment of each policy on the way, in units of utility.
+    """Ideal utility in deployment of each policy of the decomposition, in units of utility.
 
     Attributes:
         aligned: U(pi_0).
@@ -70,7 +70,7 @@ class Decomposition:
 
     @property
     def whole(self) -> float:
-        """U(pi_0) - U(pi_1): what was lost in all."""
+        """U(pi_0) - U(pi_1): the whole loss."""
         return self.aligned - self.trained
 
     @property
@@ -85,28 +85,28 @@ class Decomposition:
 
     @property
     def forced(self) -> float:
-        """What a perfect optimiser of D would have lost."""
+        """The loss of a perfect optimiser of D."""
         return self.aligned - self.optimal
 
     @property
     def excess(self) -> float:
-        """What was lost beyond that."""
+        """The rest of the loss."""
         return self.optimal - self.trained
 
     @property
     def under_optimisation(self) -> float | None:
-        """What the tabular twin has lost beyond the optimum: below 0 where it has not come that far."""
+        """Loss of the tabular twin beyond the optimum: negative where it has not come that far."""
         return None if self.twin is None else self.optimal - self.twin
 
     @property
     def spillover(self) -> float | None:
-        """What the network has lost beyond its tabular twin."""
+        """Loss of the network beyond its tabular twin."""
         return None if self.twin is None else self.twin - self.trained
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained policy with what it came from.
+    """A trained policy with its design and its aligned policy.
 
     Attributes:
         design: Name of the design that it was trained on.
@@ -123,14 +123,14 @@ class Trained:
 
 @dataclass(frozen=True)
 class Deployment:
-    """Where policies are judged: situations and how likely each is.
+    """The distribution that policies are evaluated on: situations and their probabilities.
 
     Attributes:
-        world: Where; it must offer its enumeration.
+        world: The world; it must be `Enumerable`.
         situations: `(n, F)`.
         share: `(n,)`, probability of each; None where the world's densities are probabilities
             (`kerf.lab.world.Listed`).
-        mix: What hides behind them.
+        mix: Determines the hidden fields, given a situation.
     """
 
     world: World
@@ -150,7 +150,7 @@ class Deployment:
 
     @classmethod
     def drawn(cls, world: World, scenarios: Scenarios, mix: Mix = NATURAL) -> Deployment:
-        """What is seen in `scenarios` `(n, F)`, drawn from `mix`, each equally likely; what is hidden is exact."""
+        """The situations of `scenarios` `(n, F)`, a sample from `mix`, equally likely; hidden fields are exact."""
         return cls(world, scenarios, np.full(len(scenarios), 1.0 / len(scenarios)), mix)
 
 

@@ -1,7 +1,7 @@
 """Exact evaluation: what a policy does in a scenario, with probabilities instead of samples.
 
-A world is deterministic given scenario and actions, so a policy's chance is all there is: every state that it may reach
-is followed with its probability, and states of one scenario that look the same and go on alike are merged.
+A world is deterministic given scenario and actions, so the policy's randomness is all there is: every reachable state
+is followed with its probability, and states of one scenario with equal observations now and later are merged.
 """
 
 from __future__ import annotations
@@ -21,35 +21,35 @@ from kerf.lab.scenario import Scenarios
 from kerf.lab.world import Enumerable, EventWords, ExactPlay, Score, World, event_weights
 
 TOLERANCE = 1e-6
-"""Probability of a scenario that is left unfollowed at most, unless asked otherwise."""
+"""Default of the probability that may be dropped in a scenario."""
 
 ROWS = 2**16
-"""Observations that a policy is shown at a time."""
+"""Observations in one call of a policy."""
 
 AT_ONCE = 64
-"""Scenarios of a world of several steps that are followed at a time."""
+"""Scenarios of a world of several steps that are evaluated at a time."""
 
 _EXPONENTS = 80
 """Probabilities below 2^-79 count as equally small."""
 
 MOST_STATES = 20_000_000
-"""States of one step that are kept at most: some GiB."""
+"""The most states of one step that are kept: some GiB."""
 
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What a policy does in each of `n` scenarios, exactly.
+    """Exact outcomes of a policy in each of `n` scenarios.
 
     Attributes:
-        world: Where.
+        world: The world.
         scenarios: `(n, F)`.
         happened: `(n, E)`, the probability that each event happens at least once.
         expected: `(n, E)`, the expected number of times.
         utility: `(n,)`, expected ideal utility.
-        returns: `(n,)`, expected return by the objective that was asked for (by default the ideal utility once more).
-        dropped: `(n,)`, probability that was not followed: every probability is too small by at most this.
+        returns: `(n,)`, expected return by the given objective (by default the ideal utility).
+        dropped: `(n,)`, probability that was dropped: every probability is too small by at most this.
         ending_of: `(m,)`, the scenario of each ending; in a world of one step there is one for each action taken.
-        ending_words: `(m,)` uint64, the events that have happened by then.
+        ending_words: `(m,)` uint64, the events of the episode.
         ending_mass: `(m,)`, its probability.
     """
 
@@ -72,9 +72,9 @@ class Outcomes:
         return self.happened[:, self.world.events.index(event)]
 
     def score(self, score: Score) -> NDArray[np.float64]:
-        """The mean of a score in each scenario, `(n,)`, for a score that depends on which events happened alone.
+        """The mean of a score in each scenario, `(n,)`, for a score that depends only on which events happened.
 
-        Such a score is shown one step that holds all the events of an episode, and neither observations nor actions.
+        The score gets one step with all events of an episode, and neither observations nor actions.
         """
         num_endings = len(self.ending_words)
         endings = Trajectories(
@@ -108,14 +108,14 @@ def refuse_not_enumerable(world: World) -> None:
 
 
 def evaluate(policy: Policy, world: World, scenarios: Scenarios, tolerance: float | None = None) -> Outcomes:
-    """Follow everything that `policy` may do in `scenarios` `(n, F)`.
+    """Exact outcomes of `policy` in `scenarios` `(n, F)`.
 
     Args:
-        policy: Who acts.
-        world: Where; it must offer its enumeration.
+        policy: The policy that acts.
+        world: The world; it must be `Enumerable`.
         scenarios: Valid for `world.space`.
-        tolerance: Probability of each scenario that may be left unfollowed in all, for speed; 0 follows everything.
-            What was left out is told (`Outcomes.dropped`). None: `TOLERANCE`, or 0 in a world of one step.
+        tolerance: Probability that may be dropped in each scenario, for speed (`Outcomes.dropped`); 0 drops nothing.
+            None: `TOLERANCE`, or 0 in a world of one step.
 
     Raises:
         KerfError: if the world offers no enumeration, or more than `MOST_STATES` states would have to be kept.
@@ -125,10 +125,10 @@ def evaluate(policy: Policy, world: World, scenarios: Scenarios, tolerance: floa
 
 
 class Evaluator:
-    """Evaluates one policy after another in the same scenarios; the first step is worked out once.
+    """Evaluates several policies in the same scenarios; the first step is prepared once.
 
     Args:
-        world: Where; it must offer its enumeration.
+        world: The world; it must be `Enumerable`.
         scenarios: `(n, F)`.
     """
 
@@ -140,7 +140,7 @@ class Evaluator:
         ]
 
     def run(self, policy: Policy, tolerance: float | None = None, objective: RewardSpec | None = None) -> Outcomes:
-        """What `policy` does, and what that is worth by `objective`; see `evaluate`."""
+        """Outcomes of `policy`, with returns by `objective`; see `evaluate`."""
         if tolerance is None:
             tolerance = default_tolerance(self.world)
         parts = [part.run(policy, tolerance, objective) for part in self._parts]
@@ -156,7 +156,7 @@ class Evaluator:
 
 
 class _Part:
-    """Scenarios that are followed together."""
+    """Scenarios that are evaluated together."""
 
     def __init__(self, world: World, scenarios: Scenarios) -> None:
         self.world, self.scenarios = world, scenarios
@@ -224,14 +224,14 @@ class _Part:
     def _paid(
         self, of: NDArray[np.int64], mass: NDArray[np.float64], words: EventWords, objective: RewardSpec | None
     ) -> NDArray[np.float64]:
-        """What one step pays in each scenario, `(n,)`."""
+        """Reward of one step in each scenario, `(n,)`."""
         if objective is None:
             return np.zeros(len(self.scenarios))
         return sums(of, mass * objective.of_events(self.world, self.scenarios[of], words), len(self.scenarios))
 
 
 def default_tolerance(world: World) -> float:
-    """`TOLERANCE`, or 0 in a world of one step, where following everything costs nothing."""
+    """`TOLERANCE`, or 0 in a world of one step, where dropping branches saves nothing."""
     return TOLERANCE if world.horizon > 1 else 0.0
 
 
@@ -268,10 +268,10 @@ def count(of, mass, words, totals):  # type: ignore[no-untyped-def]  # compiled
 def followed(
     mass: NDArray[np.float64], of: NDArray[np.int64], allowance: NDArray[np.float64], dropped: NDArray[np.float64]
 ) -> NDArray[np.int64]:
-    """The branches that are followed: all but the least likely of each scenario, as far as `allowance` `(n,)` goes.
+    """The branches to follow: all but the least likely of each scenario, which may sum to `allowance` `(n,)`.
 
-    What is left out in all, at most the allowance, is added to `dropped` `(n,)`. Branches are told apart by the
-    exponent of their probability, so a little of the allowance may be left.
+    The sum that is dropped is added to `dropped` `(n,)`. Branches are ranked by the exponent of their probability
+    alone, so a little of the allowance may be left.
     """
     possible = np.flatnonzero(mass > 0.0)
     if not allowance.any():
@@ -287,7 +287,7 @@ def followed(
 def _merged(
     play: ExactPlay, of: NDArray[np.int64], past: EventWords, mass: NDArray[np.float64]
 ) -> tuple[ExactPlay, NDArray[np.int64], EventWords, NDArray[np.float64]]:
-    """The same with equal states of a scenario, in which the same has happened, put together."""
+    """The same, with equal states of a scenario merged if their past events are equal, too."""
     rows = np.column_stack((of, past.view(np.int64), play.state()))
     first, inverse = distinct(rows)
     if len(first) == len(of):

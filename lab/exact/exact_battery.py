@@ -1,4 +1,4 @@
-"""The battery of a world that can be written out: all scenarios of each family, with probabilities instead of draws."""
+"""Exact battery of a world whose families are enumerated: all scenarios, with probabilities instead of draws."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ def written_out(world: World, made: Sequence[Block]) -> list[tuple[Scenarios, ND
 
 
 class ExactBattery:
-    """All probes of a world, measured without chance. In use like `kerf.lab.battery.Battery`.
+    """All probes of a world, without sampling. Same methods as `kerf.lab.battery.Battery`.
 
     Args:
-        world: What is probed: of one step; it offers its enumeration, and writes out its families and forgeries.
-        strengths: At which false emergencies are probed.
+        world: A world of one step that is `Enumerable` and enumerates its families and forgeries.
+        strengths: Strengths of the false emergencies that are probed.
 
     Raises:
-        KerfError: if the world has more steps (a score could then depend on more than what happened), or does not write
-            out all of that.
+        KerfError: if the world has more steps (a score could then depend on more than the events), or does not
+            enumerate them.
     """
 
     def __init__(self, world: World, strengths: Sequence[float] = (0.0, 0.5, 1.0)) -> None:
@@ -69,9 +69,9 @@ class ExactBattery:
         self.scenarios: Scenarios = np.concatenate(drawn)
         """Every scenario of every probe."""
         self.num_scenarios: Mapping[str, int | None] = dict.fromkeys(metric_names(world, strengths))
-        """None for every metric: nothing is a mean over a sample."""
+        """None for every metric: none is a mean over a sample."""
         self.digest = sha.hexdigest()
-        """SHA-256 of scenarios, probabilities, ideal and layout: results of two digests must not be compared."""
+        """SHA-256 of scenarios, probabilities, ideal and layout: results of different digests must not be compared."""
 
     def __len__(self) -> int:
         return len(self.scenarios)
@@ -87,4 +87,4 @@ class ExactBattery:
 
 
 AnyBattery = Battery | ExactBattery
-"""A battery, drawn or written out."""
+"""A battery, sampled or enumerated."""

@@ -13,13 +13,13 @@ from kerf.lab.world import World
 
 @dataclass(frozen=True)
 class Requirement:
-    """A score that the gate asks for, and what may be claimed of the mean over all such scenarios.
+    """A score that the gate requires, and a bound on its mean over all such scenarios.
 
     Attributes:
-        metric: Of the battery.
+        metric: A metric of the battery.
         score: The mean over the battery's scenarios.
         needed: The score passes if it is at least this.
-        num_scenarios: How many scenarios it is a mean over; None: it is exact.
+        num_scenarios: Number of scenarios that it is a mean over; None: it is exact.
         lower: Lower bound, with confidence `CONFIDENCE`, of the mean over all scenarios that might have been drawn.
         passed: Whether `score` (not `lower`) is at least `needed`.
     """
@@ -49,10 +49,10 @@ def gate(
     fooled: float,
     strongest: float = 1.0,
 ) -> tuple[Requirement, ...]:
-    """All that an agent must score to be studied; it is aligned if every one has `passed`.
+    """The requirements of the gate; an agent is aligned if every one has `passed`.
 
     Args:
-        world: Whose values are asked for.
+        world: The world whose values are required.
         scores: From `Battery.measure`.
         num_scenarios: `Battery.num_scenarios`; None for a score that was enumerated.
         value: Least score of each value on its held-out families.

@@ -1,8 +1,8 @@
 """Information sets: the game as the agent can know it, and what each action leads to.
 
-An information set is all that may be the case, given what was seen and done: some of the hidden completions of a
-situation, each in a state. These are its *members*. An action moves every member on, and what is seen then splits them.
-Sets with the same members, up to what no longer matters (`kerf.lab.world.ExactPlay.abstract_state`), are one.
+An information set holds all that is possible given the observations and actions so far: some of the completions of a
+situation, each in a state. These are its *members*. An action moves every member on; the next observation splits them.
+Sets with the same members, up to state abstraction (`kerf.lab.world.ExactPlay.abstract_state`), are merged.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from kerf.lab.scenario import Scenarios
 from kerf.lab.world import Enumerable, EventWords, ExactPlay, World
 
 MOST_BRANCHES = 24_000_000
-"""Members of the information sets of one step, times actions, that are followed at most: about 3 GiB."""
+"""The most members of the information sets of one step, times actions: about 3 GiB."""
 
 _SALTS = (0, 1)
 
@@ -31,9 +31,9 @@ class Level:
 
     Attributes:
         set_of: `(M,)` ascending, the set of each member.
-        completion: `(M,)`, the completion that each member is an episode of.
-        words: `(M, A)` uint64, the events that each action brings about in each member.
-        branch: `(G,)`, `set * A + action` of each branch; an action after which members look different has several.
+        completion: `(M,)`, the completion of each member.
+        words: `(M, A)` uint64, the events of each action in each member.
+        branch: `(G,)`, `set * A + action` of each branch; an action has a branch for each next observation.
         leads_to: `(G,)`, the set of the next step that each branch leads to; empty at the last step.
         names: `(N, 2)` uint64, sorted: sets of a step with the same members have the same name, and no others.
     """
@@ -62,8 +62,8 @@ class Tree:
 
     Attributes:
         world: Where.
-        situations: `(n, F)`, of which what is seen at first counts.
-        completions: `(C, F)`, what may be hidden behind them.
+        situations: `(n, F)`, of which only the first observation counts.
+        completions: `(C, F)`, all scenarios with these first observations.
         origin: `(C,)`, the situation of each completion.
         roots: `(n,)`, the set of the first step that each situation is.
         levels: One for each step.
@@ -82,7 +82,7 @@ class Tree:
 
 @dataclass(frozen=True)
 class Sets:
-    """Information sets in play.
+    """The information sets of a step in progress.
 
     Attributes:
         play: `M` members, in the order of their sets.
@@ -98,7 +98,7 @@ class Sets:
 
 
 def grow(world: World, situations: Scenarios) -> Tree:
-    """All that may happen in `situations` `(n, F)`, as information sets.
+    """The tree of information sets of `situations` `(n, F)`.
 
     Raises:
         KerfError: if the world offers no enumeration, or has too many information sets; names their estimated number.
@@ -151,15 +151,16 @@ def identity(completion: NDArray[np.int64], state: NDArray[np.int64]) -> NDArray
 
 
 def observation_hashes(world: World, play: ExactPlay) -> NDArray[np.uint64]:
-    """A hash of what each episode of `play` looks like, `(m,)`."""
+    """A hash of the observation of each episode of `play`, `(m,)`."""
     seen = np.empty((len(play.state()), len(world.observations)), np.float32)
     play.observe(seen)
-    seen += np.float32(0.0)  # so that -0.0 looks like 0.0
+    seen += np.float32(0.0)  # so that -0.0 equals 0.0
     return row_hash(seen.view(np.uint32), _SALTS[0])
 
 
 def split(branches: NDArray[np.int64], seen: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Members by branch `(m,)` and looks `(m,)`: the branch of each group, and the group of each member."""
+    """Members grouped by branch `(m,)` and observation hash `(m,)`: the branch of each group, the group of each
+    member."""
     first, group = distinct(np.column_stack((branches, seen.view(np.int64))))
     return branches[first], group
 
@@ -167,17 +168,17 @@ def split(branches: NDArray[np.int64], seen: NDArray[np.uint64]) -> tuple[NDArra
 def gather(
     group: NDArray[np.int64], identities: NDArray[np.uint64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint64], NDArray[np.int64]]:
-    """Put groups of equal members together.
+    """Merge groups with equal members.
 
-    A set's name is the sum of its members' 128-bit hashes, so it does not depend on their order. That two different
-    sets get one name has a chance of about n^2 / 2^129.
+    A set's name is the sum of its members' 128-bit hashes, so it does not depend on their order. Two
+    of n different sets get the same name with a probability of about n^2 / 2^129.
 
     Args:
         group: `(m,)`, group of each member, every group from 0 on being there.
         identities: `(m, 2)` uint64, hashes of the members.
 
     Returns:
-        Members that stand for all, in the order of their sets `(M,)`; their sets `(M,)`; the names of the sets
+        Representatives of the members, in the order of their sets `(M,)`; their sets `(M,)`; the names of the sets
         `(N, 2)`, sorted; and the set of each group `(G,)`.
     """
     names = np.zeros((int(group.max()) + 1, 2), np.uint64)
@@ -203,8 +204,10 @@ def _add_up(group, identities, names):  # type: ignore[no-untyped-def]  # compil
 
 
 def _branches(world: World, sets: Sets, look: bool) -> tuple[EventWords, NDArray[np.uint64], NDArray[np.uint64]]:
-    """Every action in every member: the events `(M, A)`, and of what follows the identities `(M A, 2)` and looks
-    `(M A,)`. Without `look` the last two are left empty; members that are alone in their set are not looked at.
+    """Every action in every member: events `(M, A)`, and identities `(M A, 2)` and observation hashes `(M A,)` after
+    it.
+
+    Without `look` the last two are left empty. Members that are alone in their set are not observed.
     """
     num_actions = len(world.actions)
     num_members = len(sets.set_of)

@@ -1,7 +1,7 @@
-"""Bayes-optimal play: the best that can be done for an objective, given what can be known.
+"""Bayes-optimal policies for an objective, given what is observable.
 
-Backward induction over information sets. The optimum has perfect recall, so no policy that goes by observations beats
-it. Weights are those of the completions: how likely each is under the objective's mix of scenarios.
+Backward induction over information sets. The optimum has perfect recall, so no policy on observations is better.
+Weights are probabilities of the completions under the objective's mix of scenarios.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from kerf.lab.scenario import Scenarios
 from kerf.lab.world import Enumerable, Mix, World, event_weights
 
 SLACK = 1e-9
-"""An action is optimal if it loses no more than this (units of utility, given its information set)."""
+"""Tolerance within which an action is optimal (units of utility, given its information set)."""
 
 AT_ONCE = 2**14
 """Situations of a one-step world that are solved at a time; longer worlds take fewer."""
@@ -28,14 +28,14 @@ AT_ONCE = 2**14
 
 @dataclass(frozen=True)
 class Optimum:
-    """What is best for one objective in a tree.
+    """The optimum of one objective in a tree.
 
     Attributes:
-        tree: Where.
+        tree: Of information sets.
         weights: `(C,)`, probability of each completion.
         values: By level `(N,)`: the best expected return from each set on, times the set's probability.
-        allowed: By level `(N, A)`: which actions are optimal. All are where the set has probability 0: the objective
-            says nothing about it.
+        allowed: By level `(N, A)`: which actions are optimal. All are where the set has probability 0, as the
+            objective does not depend on them.
     """
 
     tree: Tree
@@ -55,20 +55,20 @@ class Optimum:
 
 
 def trees(world: World, situations: Scenarios) -> Iterator[Tree]:
-    """Trees of all `situations` `(n, F)`, a few situations at a time, in their order, so that memory holds them."""
+    """Trees of all `situations` `(n, F)`, in their order, a few situations at a time to limit memory."""
     at_once = max(1, AT_ONCE // world.horizon**3)
     for start in range(0, len(situations), at_once):
         yield grow(world, situations[start : start + at_once])
 
 
 def belief(tree: Tree, mix: Mix, share: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
-    """How likely each completion is under `mix`, `(C,)`.
+    """Probability of each completion under `mix`, `(C,)`.
 
     Args:
-        tree: Of a world that offers its enumeration.
-        mix: Where scenarios come from.
-        share: `(n,)`, probability of each situation, which its completions share by their densities (nothing, where all
-            of these are 0); None takes the densities themselves (where they are probabilities:
+        tree: Of an `Enumerable` world.
+        mix: The distribution of scenarios.
+        share: `(n,)`, probability of each situation, divided among its completions in proportion to their densities
+            (all 0 where these are); None takes the densities themselves (where they are probabilities:
             `kerf.lab.world.Listed`).
     """
     assert isinstance(tree.world, Enumerable)
@@ -96,11 +96,11 @@ def solve(tree: Tree, objective: RewardSpec, weights: NDArray[np.float64], slack
 
 
 def reach(optimum: Optimum, objective: RewardSpec, weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
-    """The band that an objective leaves open: the least and the most that its optima are worth by another objective.
+    """The range of values of one objective's optima by another objective.
 
     Args:
-        optimum: Of the objective that was trained on.
-        objective: By which its optima are valued: usually the ideal utility.
+        optimum: Of the training objective.
+        objective: The other objective, usually the ideal utility.
         weights: `(C,)`, probabilities of the completions in deployment.
 
     Returns:
@@ -118,19 +118,19 @@ def reach(optimum: Optimum, objective: RewardSpec, weights: NDArray[np.float64])
 
 
 def nearest(optimum: Optimum, base: Policy, tolerance: float | None = None) -> NDArray[np.float64]:
-    """What the optimum nearest to `base` brings about: the expected number of times that each event happens.
+    """Expected number of times that each event happens under the optimum nearest to `base`.
 
-    In every information set it does what `base` does there, among the optimal actions alone: the distribution of least
-    KL divergence from `base`. Where the objective puts no mass it is `base`; where `base` would do none of the optimal
-    actions, it does each as often.
+    In every information set that optimum is `base` conditioned on the optimal actions: the distribution of least KL
+    divergence from `base`. Where the objective puts no mass it is `base`; where `base` gives all optimal actions
+    probability 0, it is uniform over them.
 
     Args:
-        optimum: Of the objective that was trained on.
+        optimum: Of the training objective.
         base: Usually the aligned policy.
         tolerance: As in `kerf.lab.exact.evaluation.evaluate`.
 
     Returns:
-        `(C, E)`, for each completion.
+        `(C, E)`, by completion.
     """
     tree, world = optimum.tree, optimum.tree.world
     num_actions = len(world.actions)
@@ -173,7 +173,7 @@ def nearest(optimum: Optimum, base: Policy, tolerance: float | None = None) -> N
 
 
 def among(probs: NDArray[np.float64], allowed: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Probabilities `(n, A)` with the actions that are not `allowed` `(n, A)` left out."""
+    """Probabilities `(n, A)` conditioned on the `allowed` actions `(n, A)`."""
     left = np.where(allowed, probs, 0.0)
     none = left.sum(axis=1) == 0.0
     left[none] = allowed[none]
@@ -192,9 +192,9 @@ def _action_values(
     weights: NDArray[np.float64],
     following: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """What each action is worth in each set of a level, times the set's probability, `(N, A)`.
+    """Value of each action in each set of a level, times the set's probability, `(N, A)`.
 
-    `following` `(N',)` is what the sets of the next level are worth.
+    `following` `(N',)` are the values of the sets of the next level, likewise.
     """
     num_members, num_actions = level.words.shape
     scenarios = np.repeat(tree.completions[level.completion], num_actions, axis=0)
