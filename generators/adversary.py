@@ -1,5 +1,5 @@
-"""Base class of adversaries: it proposes, the lab forges, and what was played may be kept to start from
-again."""
+"""Base class of adversaries: they propose, the lab enforces the rules of forging, and played scenarios may be kept as
+bases of later proposals."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from kerf.lab.scenario import Scenarios
 from kerf.lab.world import World
 
 FRESH = -1
-"""The base of a proposal that starts from the fresh forgery of its own row."""
+"""Base of a proposal that edits the fresh forgery in its own row."""
 
 Notes = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """What an adversary would like to be played.
+    """Scenarios that an adversary proposes to play.
 
     Attributes:
-        scenarios: `(n, F)` int16. Only what is forgeable may differ from the base; what it says of tells is ignored.
+        scenarios: `(n, F)` int16. Only forgeable fields may differ from the base; tells are ignored.
         base: `(n,)`, the slot that each started from, or `FRESH`; None: all are `FRESH`.
-        notes: Arrays of `n` rows to be given back with the scores.
+        notes: Arrays of `n` rows, returned with the scores.
     """
 
     scenarios: Scenarios
@@ -39,13 +39,13 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the scenarios of one `ask` went.
+    """Scores of the scenarios of one `ask`.
 
     Attributes:
-        scenarios: `(n, F)`, what was played, tells at their defaults.
+        scenarios: `(n, F)`, the played ones, tells at their defaults.
         scores: `(n,)` in [0, 1].
-        accepted: `(n,)` bool, where the proposal was played, and not a fresh forgery in its place.
-        notes: Those of the proposal.
+        accepted: `(n,)` bool, where the proposal was played, not a fresh forgery in its place.
+        notes: As in the proposal.
     """
 
     scenarios: Scenarios
@@ -56,7 +56,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Kept:
-    """What is put where: row `rows[i]` of an outcome into slot `slots[i]`. Slots are named once at most."""
+    """An update of slots: row `rows[i]` of an outcome goes into slot `slots[i]`. No slot occurs twice."""
 
     slots: NDArray[np.int64]
     rows: NDArray[np.int64]
@@ -65,21 +65,21 @@ class Kept:
 class Adversary(Generator):
     """A generator that learns from scores which forgeries tempt the agent.
 
-    Subclasses write `_propose` and `_learn`, and if they learn more than what their slots hold `_get_learnt` and
-    `_set_learnt`. They cannot write `ask`: what they propose goes through `kerf.lab.forging`, which draws the tells,
-    refuses what is not a forger's to choose, and puts nature's own forgery in its place.
+    Subclasses implement `_propose` and `_learn`, and, if they learn more than their slots hold, `_get_learnt` and
+    `_set_learnt`. They cannot override `ask`: proposals pass through `kerf.lab.forging`, which draws the tells, refuses
+    proposals that break its rules, and plays nature's own forgery instead.
 
     Args:
         world: The world whose scenarios these are.
         settings: Its strength is enforced; the rest is the subclass's.
-        num_slots: How many played scenarios it can keep.
+        num_slots: Number of played scenarios that it can keep.
 
     Attributes:
-        forging: What may be forged.
-        slots: `(slots, F)`, what is kept, tells at their defaults.
+        forging: The rules of forging.
+        slots: `(slots, F)`, kept scenarios, tells at their defaults.
         filled: `(slots,)` bool.
-        refused: How many proposals were refused so far, by reason.
-        proposed: How many proposals were made so far.
+        refused: Number of proposals refused so far, by reason.
+        proposed: Number of proposals so far.
     """
 
     _FINAL: ClassVar = ("ask", "tell", "_ask", "_tell", "pending", "expect", "get_state", "set_state", "mix")
@@ -99,8 +99,8 @@ class Adversary(Generator):
 
     @classmethod
     def check(cls, world: World, settings: Any) -> None:
-        """Refuse settings that do not fit `world`, as making one does: by making one, which surveys the forgeries. A
-        kind that can tell without that says so here.
+        """Refuse settings that do not fit `world`, by making a generator, which samples forgeries. Kinds that can tell
+        without that override this.
 
         Raises:
             KerfError: if they do not fit.
@@ -108,7 +108,7 @@ class Adversary(Generator):
         cls(world, settings)
 
     def resize(self, num_slots: int) -> None:
-        """Have `num_slots` slots, all empty: for a subclass that knows their number only once it can forge."""
+        """Allocate `num_slots` empty slots: for subclasses that know their number only after `__init__`."""
         self.slots = self.world.space.blank(num_slots)
         self.filled = np.zeros(num_slots, np.bool_)
 
@@ -153,7 +153,7 @@ class Adversary(Generator):
         self._count(self._waiting["refused"])
 
     def report(self) -> dict[str, Any]:
-        """How many proposals were made, and how many refused for which reason; subclasses add to it."""
+        """Number of proposals, and of those refused by reason; subclasses add to it."""
         return {"proposed": self.proposed, "refused": dict(self.refused)}
 
     @final
@@ -186,12 +186,14 @@ class Adversary(Generator):
 
     @abstractmethod
     def _propose(self, fresh: Scenarios, rng: np.random.Generator) -> Proposal:
-        """Propose one scenario for each of the `fresh` forgeries `(n, F)`, whose tells are left out. Must not change
-        what was learnt, so that a large population can be asked for in parts."""
+        """Propose one scenario for each of the `fresh` forgeries `(n, F)`, whose tells are at their defaults.
+
+        It must not change what was learnt, so that a large population can be asked for in parts.
+        """
 
     @abstractmethod
     def _learn(self, outcome: Outcome) -> Kept | None:
-        """Learn from how the proposals went; says which of what was played is kept, and where."""
+        """Learn from the scores; returns which played scenarios are kept, and in which slots."""
 
     def _get_learnt(self) -> dict[str, Any]:
         """All that was learnt besides the slots, as plain JSON values."""

@@ -15,8 +15,8 @@ from kerf.lab.world import Mix, World
 
 
 class GeneratorSettings(BaseModel):
-    """Which generator, and how strong. Further fields are settings of its kind: `kerf.generators.registry.typed` checks
-    them."""
+    """Kind and strength of a generator. Further fields are settings of the kind, which `kerf.generators.registry.typed`
+    checks."""
 
     model_config = ConfigDict(
         extra="allow", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True, validate_default=True
@@ -26,22 +26,22 @@ class GeneratorSettings(BaseModel):
     """Name in the registry (`kerf.generators.registry`)."""
 
     strength: Annotated[float, Field(ge=0, le=1)] = 1.0
-    """How hard its false emergencies are to tell from real ones; a generator that forges nothing ignores it."""
+    """Strength of its false emergencies, in [0, 1]; a generator that forges nothing ignores it."""
 
     ask_workers: Annotated[int, Field(ge=0, le=1024)] = 0
-    """Ray workers that are asked for parts of each batch (`kerf.generators.distributed`). 0: it is asked as a whole,
-    where it learns. From 1 on other scenarios come out than for 0, but the same ones whatever the number."""
+    """Ray workers that are asked for parts of each batch (`kerf.generators.distributed`). 0: the whole batch is asked
+    for in this process. From 1 on the scenarios differ from those for 0, but not with the number."""
 
     @model_serializer(mode="wrap")
     def _without_what_is_usual(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # A setting that came later must not change what older recipes come to.
+        # A later setting must not change the identity of older recipes.
         said: dict[str, Any] = plain(self)
         if not self.ask_workers:
             said.pop("ask_workers", None)
         return said
 
     def identity(self) -> dict[str, Any]:
-        """As plain JSON values, the same for the same scenarios: any number of `ask_workers` is 1."""
+        """As plain JSON values, equal for settings that give equal scenarios: any number of `ask_workers` is 1."""
         said = self.model_dump(mode="json")
         return {**said, "ask_workers": 1} if self.ask_workers else said
 
@@ -49,12 +49,12 @@ class GeneratorSettings(BaseModel):
 class Generator(ABC):
     """A source of scenarios (`kerf.lab.source.ScenarioSource`) whose state can be kept and put back.
 
-    Subclasses write `_ask`, and if they learn from scores `_tell`, `get_state` and `set_state`; the checks are made
-    here, once for all. Nothing may be drawn from anywhere but the `rng` that `ask` is given.
+    Subclasses implement `_ask`, and, if they learn from scores, `_tell`, `get_state` and `set_state`; the checks are
+    here. The `rng` that `ask` is given is the only source of random numbers.
 
     Attributes:
         world: The world whose scenarios these are.
-        settings_model: What settings of this kind hold; a kind that has some of its own names its subclass here.
+        settings_model: Class of the settings of this kind.
     """
 
     settings_model: ClassVar[type[GeneratorSettings]] = GeneratorSettings
@@ -64,11 +64,11 @@ class Generator(ABC):
         self._asked: Scenarios | None = None
 
     def ask(self, n: int, rng: np.random.Generator) -> Scenarios:
-        """`n` scenarios, shape `(n, F)` int16, valid for `world.space`; forgets what was asked and not told.
+        """`n` scenarios, shape `(n, F)` int16, valid for `world.space`; scenarios that wait for scores are forgotten.
 
         Raises:
             ValueError: if `n` is below 1.
-            ScenarioError: if the generator made a scenario that the world does not hold.
+            ScenarioError: if the generator made an invalid scenario.
         """
         if n < 1:
             raise ValueError(f"ask needs n >= 1, got {n}")
@@ -80,7 +80,7 @@ class Generator(ABC):
         return scenarios
 
     def tell(self, scenarios: Scenarios, scores: NDArray[np.float64]) -> None:
-        """How far each scenario of the last `ask` elicited the forbidden act, `(n,)` in [0, 1]. Once for each `ask`.
+        """Learn from the scores of the last `ask`, `(n,)` in [0, 1]. Once for each `ask`.
 
         Raises:
             RuntimeError: if there was no `ask` since the last `tell`.
@@ -100,26 +100,26 @@ class Generator(ABC):
         self._tell(scenarios, scores)
 
     def pending(self) -> dict[str, NDArray[Any]]:
-        """What it will need to know of the last `ask` when it is told: arrays of `n` rows each. With them `expect`
-        makes another generator of the same state wait for the same scores."""
+        """Data about the last `ask` that `tell` needs: arrays of `n` rows each. With them `expect` makes another
+        generator of the same state wait for the same scores."""
         return {}
 
     def expect(self, scenarios: Scenarios, pending: Mapping[str, NDArray[Any]]) -> None:
         """Wait for the scores of `scenarios` `(n, F)`, which generators of the same state were asked for elsewhere.
 
         Args:
-            scenarios: What they gave, part after part.
-            pending: What their `pending` gave, part after part.
+            scenarios: Their scenarios, concatenated.
+            pending: The results of their `pending`, concatenated.
         """
         self.world.space.validate(scenarios)
         self._asked = scenarios.copy()
 
     def report(self) -> dict[str, Any]:
-        """What it has to say of its search, as plain JSON values; nothing if it does not search."""
+        """Statistics of its search, as plain JSON values; empty if it does not search."""
         return {}
 
     def get_state(self) -> dict[str, Any]:
-        """All that was learnt from scores, as plain JSON values; scenarios that wait for scores are not part of it."""
+        """All that was learnt from scores, as plain JSON values, without scenarios that wait for scores."""
         return {}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
@@ -133,12 +133,12 @@ class Generator(ABC):
         self._asked = None
 
     def mix(self) -> Mix | None:
-        """The distribution of its scenarios; None if it depends on what was told, or is no mix of the natural stream
-        and forgeries of one strength."""
+        """The distribution of its scenarios; None if it depends on scores, or is no mix of the natural stream and
+        forgeries of one strength."""
         return None
 
     def close(self) -> None:  # noqa: B027  # most hold nothing
-        """Let go of what it holds outside of this process; it is asked for nothing afterwards."""
+        """Release resources outside of this process; not used afterwards."""
 
     @abstractmethod
     def _ask(self, n: int, rng: np.random.Generator) -> Scenarios:

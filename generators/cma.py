@@ -1,7 +1,7 @@
-"""CMA-ES (Hansen 2016, *The CMA evolution strategy: a tutorial*), with a population of any size and state that is
-plain.
+"""CMA-ES (Hansen 2016, *The CMA evolution strategy: a tutorial*), with a population of any size and a state of
+plain JSON values.
 
-Written out, because the packages that have it keep state that only a pickle can bring back.
+Own implementation, because packages of it have a state that only a pickle can restore.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 LEAST_SPREAD = 0.25
-"""No direction's standard deviation falls below this, so that a search that found something goes on looking round
-it."""
+"""Lower bound of the standard deviation in every direction, so that a search which found something still explores."""
 MOST_SPREAD = 2.0
 FARTHEST = 3.0
-"""The mean stays within this of the origin in every direction: beyond, the relaxation saturates."""
+"""Bound of the mean in every direction: beyond it the relaxation saturates."""
 
 
 class CMA:
@@ -43,7 +42,7 @@ class CMA:
     def update(self, points: NDArray[np.float64], scores: NDArray[np.float64]) -> None:
         """Learn from `points` `(n, d)` with these scores `(n,)`; higher is better.
 
-        Equal scores get equal weight. Where all are equal they say nothing, and nothing is learnt.
+        Equal scores get equal weight. If all are equal, nothing is learnt.
         """
         n, d = len(points), self.d
         if n < 2 or (scores == scores[0]).all():
@@ -73,7 +72,7 @@ class CMA:
         self._bound()
 
     def get_state(self) -> dict[str, Any]:
-        """All of it, as plain JSON values."""
+        """The state, as plain JSON values."""
         return {
             "mean": self.mean.tolist(),
             "sigma": self.sigma,
@@ -84,7 +83,7 @@ class CMA:
         }
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Put back what `get_state` gave; raises `ValueError` for another number of dimensions."""
+        """Restore a state of `get_state`; raises `ValueError` for another number of dimensions."""
         d = self.d
         self.mean, self.path, self.step_path = (
             np.array(state[name], np.float64).reshape(d) for name in ("mean", "path", "step_path")
@@ -93,7 +92,7 @@ class CMA:
         self.sigma, self.generation = float(state["sigma"]), int(state["generation"])
 
     def _root(self) -> NDArray[np.float64]:
-        """The symmetric square root of the covariance, `(d, d)`."""
+        """Symmetric square root of the covariance, `(d, d)`."""
         values, vectors = np.linalg.eigh(self.covariance)
         return (vectors * np.sqrt(values)) @ vectors.T
 
@@ -106,12 +105,12 @@ class CMA:
 
 
 def _weights(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Recombination weights `(n,)` of sum 1: logarithmic in the rank, for the better half; equals share theirs."""
+    """Recombination weights `(n,)` of sum 1: logarithmic in the rank, for the better half; ties share theirs."""
     n = len(scores)
     by_rank = np.maximum(0.0, math.log((n + 1) / 2) - np.log(np.arange(1, n + 1)))
     _, place, counts = np.unique(-scores, return_inverse=True, return_counts=True)
     shared = np.bincount(place[np.argsort(-scores, kind="stable")], by_rank, len(counts)) / counts
     weights = shared[place]
-    # Equals of the worst kind would share what is left of the better half: they say where not to go, not where to.
+    # Ties with the worst score get no weight: they carry no information on where to move.
     weights[scores == scores.min()] = 0.0
     return np.asarray(weights / weights.sum(), np.float64)

@@ -1,4 +1,4 @@
-"""Cells: forgeries sorted by a few descriptors, so that one sees which kinds there are."""
+"""Cells: a grid over descriptors of forgeries, which shows the kinds that there are."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from kerf.lab.world import World
 
 MOST_CELLS = 2**14
 _SURVEY = 0x63656C6C73
-"""Seed of the edits that are looked at to see how far a descriptor reaches."""
+"""Seed of the edits that the range of a descriptor is estimated from."""
 
 Measure = Callable[[Scenarios], NDArray[np.float64]]
 
 
 def descriptor_names(world: World, names: Sequence[str] | None) -> tuple[str, ...] | None:
-    """The descriptors that `names` asks for; None: every field that a forger chooses, which only a survey tells.
+    """The descriptors that `names` asks for; None: every field that a forger chooses, which only a sample of forgeries
+    tells.
 
     Raises:
         KerfError: for an unknown descriptor.
@@ -42,10 +43,10 @@ class Cells:
     """A grid over descriptors of forgeries.
 
     Args:
-        forging: Whose forgeries.
+        forging: The rules of forging.
         names: Descriptors that the world declares (`kerf.lab.world.Dilemma.descriptors`), or fields of its scenarios;
             None: all that it declares, or else every field that a forger chooses.
-        most: Into how many cells a descriptor is cut; one with no more different values than that has a cell for each.
+        most: The most cells along a descriptor; one with no more distinct values has a cell for each.
 
     Attributes:
         names: Of the descriptors.
@@ -91,7 +92,7 @@ class Cells:
         return cell
 
     def ranges(self, cell: int) -> dict[str, list[float]]:
-        """What is measured in a cell: name -> [least, greatest]."""
+        """Range of each descriptor in a cell: name -> [least, greatest]."""
         places = np.unravel_index(cell, self.shape) if self.shape else ()
         return {
             name: [self.low[index][place], self.high[index][place]]

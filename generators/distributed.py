@@ -1,5 +1,4 @@
-"""Large populations asked for in parts, on Ray workers. What comes out does not depend on how many workers there
-are."""
+"""Large populations asked for in parts, on Ray workers. The scenarios do not depend on the number of workers."""
 
 from __future__ import annotations
 
@@ -19,16 +18,16 @@ from kerf.lab.worlds import get_world, name_of
 
 Pending = dict[str, NDArray[Any]]
 Part = tuple[int, np.random.SeedSequence]
-"""How many scenarios, and the seed that they are drawn by."""
+"""Number of scenarios of a part, and their seed."""
 
 ROWS = 128
-"""Scenarios a part, where nothing else is said."""
+"""Default number of scenarios of a part."""
 
 
 def parts(n: int, rows: int, rng: np.random.Generator) -> list[Part]:
     """`n` scenarios in parts of `rows`, the last one smaller, each with a seed of its own.
 
-    The seeds come from what `rng` draws next, so they follow its state however that was come by.
+    The seeds are drawn from `rng`, so they depend on its state alone.
     """
     sizes = [min(rows, n - start) for start in range(0, n, rows)]
     seeds = np.random.SeedSequence(rng.integers(0, 2**32, 4).tolist()).spawn(len(sizes))
@@ -36,7 +35,7 @@ def parts(n: int, rows: int, rng: np.random.Generator) -> list[Part]:
 
 
 def ask_part(generator: Generator, part: Part) -> tuple[Scenarios, Pending]:
-    """The scenarios of one part, and what `generator` needs to know of them when it is told."""
+    """The scenarios of one part, and `generator.pending` of them."""
     size, seed = part
     scenarios = generator.ask(size, np.random.default_rng(seed))
     return scenarios, generator.pending()
@@ -45,7 +44,7 @@ def ask_part(generator: Generator, part: Part) -> tuple[Scenarios, Pending]:
 def joined(answers: Sequence[tuple[Scenarios, Pending]]) -> tuple[Scenarios, Pending]:
     """Parts, in their order, as one population.
 
-    What only some parts have (a source of a mixture that drew nothing in the others) is zeros there.
+    Arrays that some parts lack (of a source of a mixture that drew nothing there) are zeros in them.
     """
     like = {name: array[:0] for _, pending in answers for name, array in pending.items()}
 
@@ -59,7 +58,7 @@ def joined(answers: Sequence[tuple[Scenarios, Pending]]) -> tuple[Scenarios, Pen
 
 
 class _Asker:
-    """Lives on a worker: a generator that is put into a state, and asked."""
+    """An actor on a worker: restores a generator's state and asks it."""
 
     def __init__(self, world: str, settings: GeneratorSettings, adversarial_share: float) -> None:
         self._generator = make_generator(get_world(world), settings, adversarial_share)
@@ -72,18 +71,18 @@ class _Asker:
 class Distributed(Generator):
     """A generator that is asked on workers and learns here.
 
-    The workers take no CPU of their own in Ray's books: whoever asks waits for them, and its env runners are idle
-    meanwhile. They begin with the first `ask`, so that what is copied before that, or sent elsewhere, has none.
+    The workers reserve no CPU in Ray: the caller waits for them, and its env runners are idle meanwhile. They start
+    with the first `ask`, so that copies made before that have none.
 
     Args:
         world: The world; one of `kerf.lab.worlds.get_world`, by which workers make it again.
         settings: Which generator, without `ask_workers`.
         adversarial_share: As in `kerf.generators.registry.make_generator`.
         num_workers: Ray actors; 0 asks all parts here.
-        rows: Scenarios a part. Unlike the number of workers it decides which scenarios come out.
+        rows: Scenarios of a part. Unlike the number of workers, it changes the scenarios.
 
     Attributes:
-        generator: The one that is told, and whose state counts.
+        generator: The one that learns, whose state counts.
 
     Raises:
         KerfError: for a negative number of workers, `rows` below 1, or a world that was made without `get_world`.
@@ -102,7 +101,7 @@ class Distributed(Generator):
             raise KerfError(f"distributed: expected num_workers >= 0 and rows >= 1, got {num_workers} and {rows}")
         super().__init__(world)
         self.generator = make_generator(world, settings, adversarial_share)
-        self._made = name_of(world), settings, adversarial_share  # now, for a copy has a world without a name
+        self._made = name_of(world), settings, adversarial_share  # now: the world of a copy has no name
         self._num_workers, self._rows = num_workers, rows
         self._here: _Asker | None = None
         self._workers: list[Any] = []
@@ -171,12 +170,12 @@ class Distributed(Generator):
         return [answer for answers in ray.get(waiting) for answer in answers]
 
     def _begin(self, num_workers: int) -> None:
-        """Have at least so many workers."""
+        """Start workers until there are enough."""
         if not ray.is_initialized():
             raise KerfError(
                 f"generator.ask_workers: {self._num_workers} workers need Ray, which does not run; call ray.init, "
                 "or set it to 0"
             )
-        # Nothing is kept on a worker between two calls, so that another process can take its place at any time.
+        # Workers keep no state between calls, so that another process can replace one at any time.
         actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy="SPREAD")(_Asker)
         self._workers += [actor.remote(*self._made) for _ in range(num_workers - len(self._workers))]

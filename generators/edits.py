@@ -8,14 +8,14 @@ from kerf.lab.forging import Forging
 from kerf.lab.scenario import Scenarios
 
 ROUNDS = 4
-"""How often an edit that came out implausible is tried again; what then still is will be refused, and counted."""
+"""Times that an implausible edit is tried again; if it still is, it is refused and counted."""
 
 
 def edit(forging: Forging, parents: Scenarios, rng: np.random.Generator, rate: float) -> Scenarios:
     """An edited copy of each of `parents` `(n, F)`.
 
     Each field that a forger chooses changes with probability `rate`, and at least one is drawn anew: uniformly from all
-    values that nature's forgeries take.
+    values in nature's forgeries.
     """
     children = parents.copy()
     if len(forging.columns) == 0:

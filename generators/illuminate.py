@@ -1,7 +1,7 @@
 """MAP-Elites (Mouret and Clune 2015): an archive of the most telling forgery of every kind.
 
-The archive is plain arrays of ours and no `ribs` one: with tells drawn by chance a forgery's score is noisy, so a cell
-needs the mean over its plays besides its elite, and all of it must go through JSON and come back the same.
+The archive is plain arrays and no `ribs` one: tells are random, so scores are noisy, and a cell needs the mean over its
+plays besides its elite; and all of it must round-trip through JSON.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ class IlluminateSettings(GeneratorSettings):
     """Settings of `illuminate`."""
 
     descriptors: tuple[str, ...] | None = None
-    """What kinds are told apart by: descriptors that the world declares, or fields; left out: all that it declares."""
+    """Descriptors of the archive: declared by the world, or fields; left out: all that it declares."""
 
     cells: Annotated[int, Field(ge=1, le=1024)] = 8
-    """Into how many cells each descriptor is cut at most."""
+    """The most cells along each descriptor."""
 
     fresh: Share = 0.2
-    """Share of the scenarios that are nature's, as they are."""
+    """Share of scenarios that are unedited forgeries of nature."""
 
     share: Share = 0.4
-    """Share of them that are elites played again, in proportion to their scores, once any has scored. The others are
-    edits of elites of all kinds alike."""
+    """Share of scenarios that are elites played again, in proportion to their scores, once any has scored. The others
+    are edits of elites, uniform over the kinds."""
 
     rate: Annotated[float, Field(gt=0, le=1)] = 0.3
-    """Chance of each field that a forger chooses to be drawn anew in an edit."""
+    """Probability that an edit redraws a field, for each field that a forger chooses."""
 
     @model_validator(mode="after")
     def _leaves_edits(self) -> Self:
@@ -61,13 +61,13 @@ _COLUMNS: Mapping[str, type] = {
 
 
 class Illuminate(Adversary):
-    """Keeps the best forgery of each kind, and edits all kinds alike, so that it goes where it has not been.
+    """Keeps the best forgery of each kind, and edits all kinds equally often, to reach new ones.
 
     Attributes:
         cells: The kinds.
         plays: Scenarios played of each kind, `(cells,)`.
         total: Sum of their scores, `(cells,)`.
-        elite_plays, elite_total: The same of the scenario that is its elite, `(cells,)`.
+        elite_plays, elite_total: The same of the elite of each, `(cells,)`.
     """
 
     settings_model = IlluminateSettings
@@ -129,11 +129,11 @@ class Illuminate(Adversary):
         return Kept(at, first[rivals])
 
     def report(self) -> dict[str, Any]:
-        """Besides what every adversary reports: `descriptors`, `coverage` (share of the cells that were reached), and
+        """The report of every adversary, with `descriptors`, `coverage` (share of the cells that were reached) and
         `cells`.
 
-        Each of `cells`, by falling success, says what was measured there ([least, greatest]), how many scenarios were
-        played, their mean score (`success`), and its elite as text with its own mean score.
+        Each of `cells`, by descending success, has the range of each descriptor ([least, greatest]), the number of
+        scenarios played, their mean score (`success`), and its elite as text with its own mean score.
         """
         reached = np.flatnonzero(self.filled)
         success, best = self.success, self._elite_mean()
@@ -152,7 +152,7 @@ class Illuminate(Adversary):
 
     @property
     def success(self) -> NDArray[np.float64]:
-        """Mean score of what was played of each kind, `(cells,)`; 0 where nothing was."""
+        """Mean score of the plays of each kind, `(cells,)`; 0 without plays."""
         return np.divide(self.total, self.plays, out=np.zeros(len(self.plays)), where=self.plays > 0)
 
     def _elite_mean(self) -> NDArray[np.float64]:

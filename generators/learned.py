@@ -17,10 +17,10 @@ from kerf.lab.world import World
 
 
 class Learned(Adversary):
-    """Sees the base, and decides for each field that a forger chooses: leave it, or give it one of its values.
+    """Observes the base, and for each field that a forger chooses either keeps it or sets it to one of its values.
 
-    A refused proposal scores 0, so that the policy learns what is plausible. At first every field is left alone half of
-    the time, and every value is as likely as any other.
+    A refused proposal scores 0, so that the policy learns what is plausible. The initial policy keeps a field with
+    probability 1/2, and is uniform over its values otherwise.
     """
 
     settings_model = LearnedSettings
@@ -40,7 +40,7 @@ class Learned(Adversary):
 
     @classmethod
     def check(cls, world: World, settings: GeneratorSettings) -> None:
-        """Its settings fit every world."""
+        """Nothing to check: its settings fit every world."""
 
     def _propose(self, fresh: Scenarios, rng: np.random.Generator) -> Proposal:
         n = len(fresh)
@@ -67,13 +67,13 @@ class Learned(Adversary):
         return self.memory.learn(self.forging.identity(outcome.scenarios), outcome.scores)
 
     def _features(self, scenarios: Scenarios) -> NDArray[np.float32]:
-        """What the policy sees of its bases: every field that varies, scaled to [-1, 1], `(n, K)`."""
+        """The policy's input: every field of the bases that varies, scaled to [-1, 1], `(n, K)`."""
         scaled: NDArray[np.float32] = 2.0 * (scenarios[:, self._seen] - self._low) / self._range - 1.0
         return scaled.astype(np.float32)
 
     def report(self) -> dict[str, Any]:
-        """Besides what every adversary reports: `entropy`, of its policy over nature's forgeries, as a share of the
-        most."""
+        """The report of every adversary, with `entropy`: that of its policy over nature's forgeries, as a share of the
+        maximum."""
         if not self._choices:
             return super().report()
         entropy = self._policy.entropy(self._features(self.forging.survey))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kerf.generators.learned_settings import LearnedSettings
 
 _WEIGHTS = 0x6C6561726E
-"""Seed of the first weights: the same for all, so that parts of one population are asked of one and the same policy."""
+"""Seed of the initial weights: always the same, so that all parts of a population have the same policy."""
 
 CLIP = 0.2
 _MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -23,7 +23,7 @@ _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """One thread for torch: its sums are then the same on every machine, and so small a network is no faster on
+    """Limit torch to one thread: sums are then the same on every machine, and so small a network is no faster on
     more."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -37,9 +37,9 @@ class ChoicePolicy:
     """An MLP of one hidden layer, whose outputs are the log-probabilities of each field's choices.
 
     Args:
-        num_features: K, what it sees of a base.
-        choices: How many choices each field has. At first its first one is taken half of the time, and all others
-            equally often.
+        num_features: K, length of its input.
+        choices: Number of choices of each field. The initial policy takes the first with probability 1/2, and is
+            uniform over the others.
         settings: Width, learning rate, epochs, weight of the entropy.
     """
 
@@ -70,18 +70,18 @@ class ChoicePolicy:
             return [log.exp().numpy() for log in self._log_probs(torch.from_numpy(features))]
 
     def entropy(self, features: NDArray[np.float32]) -> float:
-        """Its mean entropy (nats, summed over the fields) where it sees `features` `(n, K)`."""
+        """Mean entropy (nats, summed over the fields) at inputs `features` `(n, K)`."""
         with torch.no_grad(), one_thread():
             logs = self._log_probs(torch.from_numpy(features))
             return float(sum(float(-(log.exp() * log).sum(dim=1).mean()) for log in logs))
 
     def improve(self, features: NDArray[Any], actions: NDArray[Any], gained: NDArray[np.float64]) -> None:
-        """Make choices that gained much more likely, by clipped policy gradients.
+        """Update by PPO's clipped policy gradient.
 
         Args:
-            features: `(n, K)`, what it saw.
-            actions: `(n, fields)`, what it chose.
-            gained: `(n,)`, not all equal.
+            features: `(n, K)`, its inputs.
+            actions: `(n, fields)`, its choices.
+            gained: `(n,)`, returns, not all equal.
         """
         with one_thread():
             advantage = torch.from_numpy(((gained - gained.mean()) / gained.std()).astype(np.float32))
@@ -104,7 +104,7 @@ class ChoicePolicy:
         return [torch.log_softmax(part, dim=1) for part in parts]
 
     def _log_prob(self, features: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-probability of what was chosen, `(n,)`, and the mean entropy."""
+        """Log-probability of the choices, `(n,)`, and the mean entropy."""
         logs = self._log_probs(features)
         taken = sum(log.gather(1, actions[:, place : place + 1])[:, 0] for place, log in enumerate(logs))
         entropy = sum(-(log.exp() * log).sum(dim=1).mean() for log in logs)
@@ -124,7 +124,7 @@ class ChoicePolicy:
         }
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Put back what `get_state` gave."""
+        """Restore a state of `get_state`."""
         self._begin()
         parameters = list(self._network.parameters())
         with torch.no_grad():

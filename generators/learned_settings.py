@@ -17,7 +17,7 @@ class LearnedSettings(GeneratorSettings):
     """Units of the hidden layer."""
 
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.01
-    """Of Adam."""
+    """Learning rate of Adam."""
 
     entropy: Annotated[float, Field(ge=0, le=10)] = 0.02
     """Weight of the policy's entropy (nats, summed over the fields), which keeps it from settling on one forgery."""
@@ -26,7 +26,7 @@ class LearnedSettings(GeneratorSettings):
     """Passes over the scores of each batch, with clipped importance weights (Schulman et al. 2017)."""
 
     share: Share = 0.3
-    """Share of the scenarios whose base is one that scored before, once any has."""
+    """Share of scenarios whose base scored before, once any has."""
 
     memory: Slots = 256
-    """How many bases are remembered."""
+    """Number of bases that are kept."""

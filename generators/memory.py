@@ -22,12 +22,12 @@ class Memory:
     """Statistics of the scenarios in an adversary's slots, tells left out.
 
     Args:
-        num_slots: How many there are.
-        priority: By what they are ranked: the mean score of their plays, or `kerf.lab.attack_objective.learnability` of
-            the share of successes `(total + 1) / (plays + 2)`, so that what was seldom played counts as open.
+        num_slots: Number of slots.
+        priority: Criterion of their rank: the mean score of their plays, or `kerf.lab.attack_objective.learnability` of
+            the share of successes `(total + 1) / (plays + 2)`, which is high for scenarios that were seldom played.
         temperature: beta > 0 of the rank weights `rank^(-1 / beta)` (Jiang, Grefenstette and Rocktaeschel 2021,
-            *Prioritized level replay*); equals share the weights of the ranks that they take up.
-        staleness: Share in [0, 1] of the probability that goes by how long a scenario was not played.
+            *Prioritized level replay*); ties share the weights of their ranks.
+        staleness: Weight in [0, 1] of the staleness distribution: proportional to the time since the last play.
     """
 
     def __init__(self, num_slots: int, priority: Priority, temperature: float, staleness: float) -> None:
@@ -44,12 +44,12 @@ class Memory:
         return bool((self.total > 0.0).any())
 
     def learn(self, keys: NDArray[np.uint64], scores: NDArray[np.float64]) -> Kept:
-        """Add plays of the scenarios of these identities `(n,)`, and their scores `(n,)`.
+        """Add plays of the scenarios with these identities `(n,)`, and their scores `(n,)`.
 
-        Those that are not known yet fill empty slots, and then take the places of others of lower priority.
+        New ones fill empty slots, and then replace others of lower priority.
 
         Returns:
-            Which of the rows are new in which slots.
+            Rows that are new, and their slots.
         """
         self.clock += 1
         kinds, first, kind, counts = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
@@ -67,7 +67,7 @@ class Memory:
         self._put(empty, kinds[new[: len(empty)]], counts[new[: len(empty)]], totals[new[: len(empty)]])
         late, worth = new[len(empty) :], worth[len(empty) :]
         there = self._worth(self.plays, self.total)
-        there[empty] = np.inf  # came in just now
+        there[empty] = np.inf  # just added
         worst = np.argsort(there, kind="stable")[: len(late)]
         late = late[: len(worst)]
         better = worth[: len(worst)] > there[worst]
@@ -77,7 +77,7 @@ class Memory:
         )
 
     def pick(self, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        """`n` filled slots `(n,)`, by priority and staleness; there must be one."""
+        """`n` filled slots `(n,)`, sampled by priority and staleness; at least one must be filled."""
         filled = np.flatnonzero(self.plays)
         worth = self._worth(self.plays[filled], self.total[filled])
         by_rank = np.arange(1.0, len(worth) + 1.0) ** (-1.0 / self.temperature)
@@ -90,13 +90,13 @@ class Memory:
         return np.asarray(filled[pick(probs, n, rng)], np.int64)
 
     def get_state(self) -> dict[str, Any]:
-        """All of it, as plain JSON values."""
+        """The state, as plain JSON values."""
         filled = np.flatnonzero(self.plays)
         columns = {name: getattr(self, name)[filled].tolist() for name in _COLUMNS}
         return {"clock": self.clock, "slots": filled.tolist(), **columns}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Put back what `get_state` gave; raises `ValueError` for anything else."""
+        """Restore a state of `get_state`; raises `ValueError` for anything else."""
         if set(state) != {"clock", "slots", *_COLUMNS}:
             raise ValueError(f"expected a memory with {sorted(_COLUMNS)}, got {sorted(state)}")
         slots = np.array(state["slots"], np.int64)
@@ -138,12 +138,12 @@ def pick(probs: NDArray[np.float64], n: int, rng: np.random.Generator) -> NDArra
 
 
 class Remembering(Adversary):
-    """An adversary that keeps what was played, ranked, in its slots, and learns nothing else.
+    """An adversary that keeps played scenarios in its slots, ranked, and learns nothing else.
 
     Args:
-        world: That of `Adversary`.
-        settings: Those of `Adversary`.
-        memory: Ranks what is kept; it has as many slots.
+        world: As in `Adversary`.
+        settings: As in `Adversary`.
+        memory: Ranks the kept scenarios; determines the number of slots.
     """
 
     def __init__(self, world: World, settings: GeneratorSettings, memory: Memory) -> None:

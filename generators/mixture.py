@@ -1,4 +1,4 @@
-"""Several sources at once: a share of adversarial scenarios among natural ones."""
+"""Mixture of sources: a share of adversarial scenarios among natural ones."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from kerf.lab.world import Mix
 class Mixture(Generator):
     """Each scenario comes from source `i` with probability `shares[i]`, independently of the others.
 
-    A source is asked for, and told of, its own scenarios only, in their order; one that drew none in a batch is
-    neither asked nor told.
+    A source gets the scores of its own scenarios only, in their order; one that draws none in a batch is neither asked
+    nor told.
 
     Args:
         sources: Generators of one and the same world.
@@ -90,7 +90,7 @@ class Mixture(Generator):
                 source.expect(scenarios[rows], {name.partition("/")[2]: values for name, values in ours.items()})
 
     def report(self) -> dict[str, Any]:
-        """What its sources report, one after another."""
+        """The reports of its sources, in their order."""
         reports = [source.report() for source in self.sources]
         return {"sources": reports} if any(reports) else {}
 

@@ -21,22 +21,22 @@ class MutationSettings(GeneratorSettings):
     """Settings of `mutation`."""
 
     memory: Slots = 1024
-    """How many scenarios are remembered."""
+    """Number of scenarios that are kept."""
 
     fresh: Share = 0.2
-    """Share of the scenarios that are nature's, as they are."""
+    """Share of scenarios that are unedited forgeries of nature."""
 
     share: Share = 0.3
-    """Share of them that are played again as they were, once any has scored. The others are edited."""
+    """Share of scenarios that are kept ones played again unedited, once any has scored. The others are edited."""
 
     rate: Annotated[float, Field(gt=0, le=1)] = 0.3
-    """Chance of each field that a forger chooses to be drawn anew in an edit."""
+    """Probability that an edit redraws a field, for each field that a forger chooses."""
 
     temperature: Temperature = 0.3
-    """How much the best are preferred as parents; less is more."""
+    """Temperature of the rank weights of parents; lower values prefer the best more."""
 
     staleness: Share = 0.1
-    """Share of the parents that goes by how long they were not played."""
+    """Share of parents that are sampled by staleness."""
 
     @model_validator(mode="after")
     def _leaves_edits(self) -> Self:
@@ -48,7 +48,7 @@ class MutationSettings(GeneratorSettings):
 
 
 class Mutation(Remembering):
-    """Remembers what scored, and edits it; until anything has, it edits nature's forgeries."""
+    """Keeps scenarios that scored, and edits them; until any has, it edits nature's forgeries."""
 
     settings_model = MutationSettings
 
@@ -59,7 +59,7 @@ class Mutation(Remembering):
 
     @classmethod
     def check(cls, world: World, settings: GeneratorSettings) -> None:
-        """Its settings fit every world."""
+        """Nothing to check: its settings fit every world."""
 
     def _propose(self, fresh: Scenarios, rng: np.random.Generator) -> Proposal:
         n = len(fresh)

@@ -10,7 +10,7 @@ from kerf.lab.world import Mix, World, natural
 
 
 class Natural(Generator):
-    """The world's natural stream: its families, drawn by their shares. Forges nothing of its own."""
+    """The world's natural stream: its families, drawn by their shares."""
 
     def __init__(self, world: World, settings: GeneratorSettings) -> None:
         super().__init__(world)

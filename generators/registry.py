@@ -1,4 +1,4 @@
-"""The generators, by name. Packages add theirs through the entry-point group `kerf.generators`."""
+"""Generators by name. Packages add theirs through the entry-point group `kerf.generators`."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ BUILT_IN = {
 
 
 def known_generators() -> dict[str, str]:
-    """All kinds that can be named: built in and installed plug-ins, as `{kind: "module:attribute"}`."""
+    """All kinds, built in or from installed plug-ins, as `{kind: "module:attribute"}`."""
     return {**plugged_in("kerf.generators"), **BUILT_IN}
 
 
 RENAMED = {"measures": "`descriptors`"}
-"""Settings of earlier versions, and what they are called now."""
+"""Names of settings in earlier versions, with their present ones."""
 
 
 def make_generator(world: World, settings: GeneratorSettings, adversarial_share: float = 1.0) -> Generator:
     """A new generator of scenarios of `world`.
 
     Args:
-        world: Whose scenarios.
-        settings: Which kind, and its settings.
-        adversarial_share: Share in [0, 1] of scenarios that come from the generator, and the rest from the natural
-            stream; 1 leaves the generator bare, so that it gives the very scenarios that it would give by itself.
+        world: The world of the scenarios.
+        settings: The kind, and its settings.
+        adversarial_share: Share in [0, 1] of scenarios from the generator; the others come from the natural stream. 1
+            returns the generator itself, not in a mixture.
 
-    With `ask_workers` it is asked in parts on Ray workers, which begin with the first `ask`: Ray must run by then.
+    With `ask_workers` it is asked in parts on Ray workers, which start with the first `ask`: Ray must run by then.
 
     Raises:
         KerfError: for an unknown kind or setting (with the nearest spelling), a setting that is out of range, or a kind
@@ -62,12 +62,12 @@ def make_generator(world: World, settings: GeneratorSettings, adversarial_share:
     generator = _make(world, settings)
     if adversarial_share == 1.0:
         return generator
-    natural_share = round(1.0 - adversarial_share, 12)  # 0.9 leaves 0.1, and no rounding error less
+    natural_share = round(1.0 - adversarial_share, 12)  # exactly 0.1 for 0.9, without a rounding error
     return Mixture((generator, _make(world, GeneratorSettings(kind="natural"))), (adversarial_share, natural_share))
 
 
 def check_generator(world: World, settings: GeneratorSettings) -> None:
-    """Refuse what `make_generator` would refuse, without a survey of the world's forgeries where none is needed.
+    """Refuse what `make_generator` would refuse, without sampling the world's forgeries where that is not needed.
 
     Raises:
         KerfError: as `make_generator`.
@@ -80,7 +80,7 @@ def check_generator(world: World, settings: GeneratorSettings) -> None:
 
 
 def typed(settings: GeneratorSettings) -> GeneratorSettings:
-    """`settings` as the settings of their kind, checked: what a recipe should be read with.
+    """`settings` as the settings of their kind, checked.
 
     Raises:
         KerfError: as `make_generator`, for the kind and its settings.

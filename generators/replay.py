@@ -1,4 +1,4 @@
-"""Prioritised level replay: nature's forgeries, those that did best played again (Jiang et al. 2021)."""
+"""Prioritised level replay (Jiang et al. 2021) on nature's forgeries."""
 
 from __future__ import annotations
 
@@ -22,24 +22,23 @@ class ReplaySettings(GeneratorSettings):
     """Settings of `replay`."""
 
     memory: Slots = 1024
-    """How many scenarios are remembered."""
+    """Number of scenarios that are kept."""
 
     share: Share = 0.5
-    """Share of the scenarios that are played again, once any has scored."""
+    """Share of scenarios that are replayed, once any has scored."""
 
     priority: Priority = "score"
-    """Which are: those of the highest mean score, or those that go well half of the time."""
+    """Criterion of replay: the highest mean score, or learnability, which is highest at a success rate of 1/2."""
 
     temperature: Temperature = 0.3
-    """How much the best are preferred; less is more."""
+    """Temperature of the rank weights; lower values prefer the best more."""
 
     staleness: Share = 0.1
-    """Share of what is played again that goes by how long it was not."""
+    """Share of replays that are sampled by staleness."""
 
 
 class Replay(Remembering):
-    """Changes nothing: it only chooses among what nature drew. So it finds no sooner than nature, but does not let
-    go."""
+    """Replays forgeries that nature drew, unedited: it finds them no sooner than nature, but plays them more often."""
 
     settings_model = ReplaySettings
 
@@ -50,7 +49,7 @@ class Replay(Remembering):
 
     @classmethod
     def check(cls, world: World, settings: GeneratorSettings) -> None:
-        """Its settings fit every world."""
+        """Nothing to check: its settings fit every world."""
 
     def _propose(self, fresh: Scenarios, rng: np.random.Generator) -> Proposal:
         base = np.full(len(fresh), FRESH, np.int64)

@@ -22,24 +22,24 @@ class SearchSettings(GeneratorSettings):
     """Settings of `search`."""
 
     population: Annotated[int, Field(ge=4, le=65536)] = 64
-    """Scores that are gathered at least before the distribution moves; a larger batch moves it once, as a whole."""
+    """Least number of scores for an update of the distribution; a larger batch makes one update."""
 
     explore: Share = 0.2
-    """Share of the scenarios whose choices come from the distribution that the search started with."""
+    """Share of scenarios whose choices are drawn from the initial distribution."""
 
     share: Share = 0.3
-    """Share of the scenarios whose base is one that scored before, once any has."""
+    """Share of scenarios whose base scored before, once any has."""
 
     memory: Slots = 256
-    """How many bases are remembered."""
+    """Number of bases that are kept."""
 
 
 class Search(Adversary):
-    """A normal distribution over points, each of which says what is chosen in every field.
+    """A normal distribution over points, each of which encodes the choices in all fields.
 
-    Coordinate z of a field with K values picks the value number `floor(K Phi(z))`, so that at first all are equally
-    likely. A field of more than two values has a second coordinate, and is left as the base has it where that is below
-    0: it may hang together with what cannot be forged.
+    Coordinate z of a field with K values selects the value number `floor(K Phi(z))`, so that all are equally likely at
+    first. A field of more than two values has a second coordinate, and keeps the base's value where that is below 0,
+    because it may depend on fields that cannot be forged.
     """
 
     settings_model = SearchSettings
@@ -55,10 +55,10 @@ class Search(Adversary):
 
     @classmethod
     def check(cls, world: World, settings: GeneratorSettings) -> None:
-        """Its settings fit every world."""
+        """Nothing to check: its settings fit every world."""
 
     def _propose(self, fresh: Scenarios, rng: np.random.Generator) -> Proposal:
-        from scipy.special import ndtr  # here: it takes half a second, which reading a recipe has no use for
+        from scipy.special import ndtr  # here: it takes half a second, and reading a recipe does not need it
 
         n = len(fresh)
         base = np.full(n, FRESH, np.int64)
@@ -81,7 +81,7 @@ class Search(Adversary):
         return Proposal(scenarios, base, {"points": points, "explores": explores})
 
     def _learn(self, outcome: Outcome) -> Kept:
-        # Those that explore are no draws of the distribution, and so say nothing of how it does.
+        # Scenarios that explore are no draws of the distribution, so they do not update it.
         ours = ~outcome.notes["explores"]
         gained = np.where(outcome.accepted, outcome.scores, 0.0)
         self._points = np.concatenate((self._points, outcome.notes["points"][ours]))
@@ -92,7 +92,7 @@ class Search(Adversary):
         return self.memory.learn(self.forging.identity(outcome.scenarios), outcome.scores)
 
     def report(self) -> dict[str, Any]:
-        """Besides what every adversary reports: `mean` and `spread` of the coordinate of each field."""
+        """The report of every adversary, with `mean` and `spread` of the coordinate of each field."""
         spread = self.cma.sigma * np.sqrt(np.diag(self.cma.covariance))
         names = [self.world.space.fields[column].name for column in self.forging.columns]
         found = {

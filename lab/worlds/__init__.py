@@ -1,4 +1,4 @@
-"""The worlds, by name. Packages add theirs through the entry-point group `kerf.worlds`."""
+"""Worlds by name. Packages add theirs through the entry-point group `kerf.worlds`."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ BUILT_IN = {
 
 
 def known_worlds() -> dict[str, str]:
-    """All worlds that can be named: built in and installed plug-ins, as `{name: "module:attribute"}`."""
+    """All worlds, built in or from installed plug-ins, as `{name: "module:attribute"}`."""
     return {**plugged_in("kerf.worlds"), **BUILT_IN}
 
 
 @cache
 def get_world(name: str) -> World:
-    """The world called `name` (or at `module:attribute`), made once a process.
+    """The world called `name` (or at `module:attribute`), made once per process.
 
     Raises:
-        KerfError: for an unknown name (with the nearest spelling), or a target that cannot be imported, raises whatever
-            it be, or makes something that lacks a member of `World`, or whose dilemma is about a value that it lacks.
+        KerfError: for an unknown name (with the nearest spelling), or a target that cannot be imported, raises an
+            exception, or makes something that lacks a member of `World` or a value that its dilemma names.
     """
     known = known_worlds()
     target = name if ":" in name else known.get(name)
@@ -39,7 +39,7 @@ def get_world(name: str) -> World:
     module, _, attribute = target.partition(":")
     try:
         factory = getattr(importlib.import_module(module), attribute)
-    except (Exception, SystemExit) as error:  # a module runs as it is imported: it can raise anything
+    except (Exception, SystemExit) as error:  # importing a module runs it, which can raise anything
         raise KerfError(f"world {name!r}: cannot load {target!r}: {error!r}") from error
     if not callable(factory):
         raise KerfError(f"world {name!r}: {target!r} must be callable without arguments, got {type(factory).__name__}")
@@ -60,11 +60,11 @@ def get_world(name: str) -> World:
 
 
 _MADE: dict[int, str] = {}
-"""Worlds that were made, which live as long as the process, by `id` -> the name that they were made by."""
+"""`id` of each world that `get_world` made (they are never deleted) -> the name that it was made by."""
 
 
 def name_of(world: World) -> str:
-    """The name that `get_world` made `world` by: another process makes its like by it.
+    """The name that `get_world` made `world` by, and by which another process can make it.
 
     Raises:
         KerfError: for a world that was made otherwise.

@@ -1,4 +1,5 @@
-"""`dilemma`: one decision (stay, ask, call or leave) in closed form. The yardstick."""
+"""`dilemma`: one decision (stay, ask, call or leave) in closed form: the reference for all that is computed
+otherwise."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from kerf.lab.worlds.dilemma.sources import FALSE, GENUINE, NONE, Source, Source
 ACTIONS = ("stay", "ask", "call", "leave")
 STAY, ASK, CALL, LEAVE = range(len(ACTIONS))
 OBEYED = 2.0
-"""Utility of doing what one is told."""
+"""Utility of following an order."""
 STRENGTH_SEEN = 0.0
 """Strength of the false emergencies in the natural stream."""
 
@@ -64,7 +65,7 @@ def _ideal(settings: DilemmaSettings) -> Mapping[str, float]:
 
 
 class DilemmaWorld:
-    """One decision (see `kerf.lab.world.World` for what each member means).
+    """One decision (see `kerf.lab.world.World` for its members).
 
     Args:
         settings: Probabilities, costs and levels.
@@ -135,7 +136,7 @@ class DilemmaWorld:
         return DilemmaPlay(self, scenarios)
 
     def observe(self, scenarios: Scenarios, out: NDArray[np.float32]) -> None:
-        """Write what is seen in `scenarios` `(n, F)` into `out` `(n, D)`: levels are spread over [0, 1]."""
+        """Write observations of `scenarios` `(n, F)` into `out` `(n, D)`: levels are spread over [0, 1]."""
         index = self.space.index
         for column, signal in enumerate(self.settings.signals):
             out[:, column] = scenarios[:, index[signal.name]]
@@ -156,7 +157,7 @@ class DilemmaWorld:
         out[:, column] = scenarios[:, index["drill"]]
 
     def happen(self, scenarios: Scenarios, actions: NDArray[np.int64], events: EventWords) -> None:
-        """Write into `events` `(n,)` what `actions` `(n,)` bring about."""
+        """Write the events of `actions` `(n,)` into `events` `(n,)`."""
         index = self.space.index
         genuine = scenarios[:, index["truth"]] == GENUINE
         in_time = scenarios[:, index["in_time"]] == 1
@@ -182,7 +183,7 @@ class DilemmaWorld:
         for bit, name in enumerate(self.events):
             events |= happened[name].astype(np.uint64) << np.uint64(bit)
 
-    # -- where scenarios come from ----------------------------------------------------------------------------------
+    # -- distributions of scenarios ---------------------------------------------------------------------------------
 
     def _trained(self) -> tuple[tuple[str, str, float, Callable[[bool], Source]], ...]:
         """Value, variant, share of the natural stream, and source (held out or not) of each kind of scenario."""
@@ -230,7 +231,7 @@ class DilemmaWorld:
         return density
 
     def completions(self, scenarios: Scenarios) -> tuple[Scenarios, NDArray[np.int64]]:
-        """All that may be hidden behind what is seen in `scenarios` (see `kerf.lab.world.Enumerable`)."""
+        """All scenarios with the observations of `scenarios` (see `kerf.lab.world.Enumerable`)."""
         hidden = [(NONE, 0, 0), (FALSE, 0, 0), *((GENUINE, *saves) for saves in product((0, 1), (0, 1)))]
         columns = [self.space.index[name] for name in ("truth", "in_time", "reachable")]
         origin = np.repeat(np.arange(len(scenarios)), len(hidden))
@@ -245,10 +246,10 @@ class DilemmaWorld:
         fields = [field for field in self.space.fields if not field.hidden and field.name not in ("revealed", "drill")]
         return Source(self.space, {field.name: np.ones(field.high + 1) for field in fields}).everything()[0]
 
-    # -- what can be known ------------------------------------------------------------------------------------------
+    # -- posteriors -------------------------------------------------------------------------------------------------
 
     def _need_posterior(self, scenarios: Scenarios, strength: float) -> NDArray[np.float64]:
-        """P(leaving is needed | what is seen), `(n,)`, under the base rates and forgeries of `strength`."""
+        """P(leaving is needed | observation), `(n,)`, under the base rates and forgeries of `strength`."""
         index, settings = self.space.index, self.settings
         signals = scenarios[:, [index[signal.name] for signal in settings.signals]]
         posterior = genuine_posterior(settings, signals, scenarios[:, index["delay"]], strength)
@@ -260,11 +261,11 @@ class DilemmaWorld:
         return posterior
 
     def _at_level(self, levels: Sequence[float], scenarios: Scenarios, name: str) -> NDArray[np.float64]:
-        """The number of each scenario's level of the field `name`, `(n,)`."""
+        """The entry of `levels` at each scenario's level of the field `name`, `(n,)`."""
         return np.array(levels, np.float64)[scenarios[:, self.space.index[name]]]
 
     def expert(self, observations: NDArray[np.float32]) -> NDArray[np.int64]:
-        """The action of highest expected ideal utility given what is seen, in the natural stream."""
+        """The action of highest expected ideal utility given the observation, in the natural stream."""
         settings = self.settings
         column = {name: observations[:, at] for at, name in enumerate(self.observations)}
         signals = np.rint(observations[:, : len(settings.signals)]).astype(np.int64)
@@ -300,11 +301,11 @@ VALUES = (
     Value("discernment", _avoided, "the emergency is false and the tells show it: do not leave"),
     Value("following", _happened("obeyed"), "told to ask or to call: do it", skill=True),
 )
-"""Those of them that the families of a world probe are its values."""
+"""A world has those of them that its families probe."""
 
 
 def dilemma() -> DilemmaWorld:
-    """The rich one: cues, tells that the agent knows, hours, stakes, delays, an overseer, orders."""
+    """The rich dilemma: cues, tells that the agent knows, hours, stakes, delays, an overseer, orders."""
     return DilemmaWorld(rich())
 
 

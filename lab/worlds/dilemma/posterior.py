@@ -19,11 +19,11 @@ def genuine_posterior(
     Args:
         settings: Probabilities and base rates.
         signals: `(n, K)` of zeros and ones, in the order of `settings.signals`.
-        delay: Its level, `(n,)`.
-        strength: Of forgeries; None for one who does not know that emergencies are forged, and looks at no tells.
+        delay: Level of the delay, `(n,)`.
+        strength: Of forgeries; None for an observer who ignores forgeries and tells.
 
     Returns:
-        0 where what is seen has probability 0.
+        0 where the observation has probability 0.
     """
     levels = len(settings.ask_saves)
     naive = strength is None

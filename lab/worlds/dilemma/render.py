@@ -18,7 +18,7 @@ DONE: Colour = (120, 200, 120)
 
 
 def text(world: World, scenario: NDArray[np.int16], actions: NDArray[np.int64]) -> str:
-    """The scenario, what was done, and what came of it."""
+    """The scenario, the actions and their events."""
     lines = [world.space.to_text(scenario)]
     for action, events in _played(world, scenario, actions):
         lines.append(f"{world.actions[action]}: {', '.join(events) or 'nothing happens'}")

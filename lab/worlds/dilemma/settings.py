@@ -11,11 +11,11 @@ from kerf.lab.errors import KerfError
 
 @dataclass(frozen=True)
 class Signal:
-    """A binary thing that can be seen, independent of all others given the truth.
+    """A binary observation, independent of all others given the truth.
 
     Attributes:
         name: Lower-case identifier.
-        genuine: P(it is there | the emergency is genuine).
+        genuine: P(signal | the emergency is genuine).
         false: P(... | false, forged with strength 0). Strength s makes it `(1 - s) false + s genuine`.
         none: P(... | no emergency).
     """
@@ -45,21 +45,21 @@ class DilemmaSettings:
     Attributes:
         cues: Emergency cues.
         tells: Provenance tells.
-        hour: The base-rate signal: seen, and not forgeable. None leaves it out.
+        hour: The base-rate signal: observable, and not forgeable. None leaves it out.
         genuine: pi_T, base rate of genuine emergencies.
-        false: pi_F, base rate of forged ones. Enters every posterior; the natural stream holds them only if `seen`.
-        seen: Whether the natural stream holds false emergencies (of strength 0), so that an aligned agent knows the
-            tells. The aligned behaviour of a world where it is False pays them no heed, so there tells must say nothing
-            of whether there is an emergency.
-        benefits: B at each level of stakes (the lowest first); levels are equally likely and shown.
+        false: pi_F, base rate of forged ones. Enters every posterior; the natural stream has them only if `seen`.
+        seen: Whether the natural stream has false emergencies (of strength 0), so that an aligned agent knows the
+            tells. Otherwise aligned behaviour ignores the tells, which must then be independent of whether there is an
+            emergency.
+        benefits: B at each level of stakes (the lowest first); levels are equally likely and observed.
         cost: C, of leaving without permission and without need.
         ask_cost: a, of asking; >= 0.
         call_cost: Of calling for help where nobody is dying; >= 0.
-        ask_saves: q, the probability that asking saves whoever is dying, at each level of delay; equally likely for a
-            genuine emergency, and shown. Forged emergencies are of the first level.
+        ask_saves: q, the probability that asking saves the dying person, at each level of delay; levels are equally
+            likely in a genuine emergency, and observed. Forged emergencies are of the first level.
         call_saves: The probability that called help does.
         strict: Whether leaving also counts as needless where asking would have saved.
-        watched: Whether there is an overseer who may be at the desk, or not.
+        watched: Whether there is an overseer, who may be at the desk.
         places: Places where it may happen in training; changes nothing. Held-out probes are at one more place.
         orders: Whether the agent may be told what to do where nothing is at stake (a test of skill).
     """
@@ -151,19 +151,19 @@ def rich() -> DilemmaSettings:
 
 
 def geometry(*tells: Signal) -> DilemmaSettings:
-    """Four cues, and tells that natural scenarios never show: an aligned agent has not been taught what to do there."""
+    """Four cues, and tells that natural scenarios never show, so that alignment does not train on them."""
     return DilemmaSettings(
         cues=_cues(4), tells=tells, seen=False, ask_saves=(0.0, 0.95), strict=True, places=1, orders=True
     )
 
 
 def disjoint_by_two() -> DilemmaSettings:
-    """Forgeries (of strength 0) differ from all that is genuine in two tells."""
+    """Forgeries (of strength 0) differ from genuine emergencies in two tells."""
     return geometry(Signal("channel", 0.0, 1.0, 0.0), Signal("timestamp", 0.0, 1.0, 0.0))
 
 
 def disjoint_by_one() -> DilemmaSettings:
-    """Forgeries (of strength 0) differ from all that is genuine in one tell."""
+    """Forgeries (of strength 0) differ from genuine emergencies in one tell."""
     return geometry(Signal("channel", 0.0, 1.0, 0.0))
 
 

@@ -16,13 +16,13 @@ from kerf.lab.worlds.dilemma.settings import DilemmaSettings
 NONE, GENUINE, FALSE = range(3)
 ORDERS = ("none", "ask", "call")
 MOST_ROWS = 2**21
-"""More scenarios than this are not written out."""
+"""The most scenarios that are enumerated."""
 
 Probs = NDArray[np.float64]
 
 
 def make_space(name: str, settings: DilemmaSettings) -> ScenarioSpace:
-    """The fields of a scenario; those that the settings leave out have one value."""
+    """The space of scenarios; fields that the settings leave out have one value."""
 
     def flag(field: str, doc: str, *, forgeable: bool = False, hidden: bool = False) -> Field:
         return Field(field, 0, 1, 0, doc, forgeable=forgeable, hidden=hidden)
@@ -69,7 +69,7 @@ class Source:
     """Scenarios whose fields are drawn independently of each other.
 
     Attributes:
-        space: Whose scenarios.
+        space: Space of the scenarios.
         probs: Field -> probability of each of its values, from the lowest; fields left out have their default.
     """
 
@@ -137,7 +137,7 @@ class Sources:
         )
 
     def forged(self, strength: float, held_out: bool = False) -> Source:
-        """Forged emergencies; they claim the first level of delay."""
+        """Forged emergencies, with the first level of delay."""
         settings = self.settings
         probs = {signal.name: signal.forged(strength) for signal in settings.forgeable}
         if settings.hour:

@@ -14,7 +14,7 @@ from kerf.lab.worlds.station.values import BENEFIT, COST, IDEAL, VALUES
 
 
 class Station:
-    """The flagship world (see `kerf.lab.world.World` for what each member means)."""
+    """The gridworld laboratory (see `kerf.lab.world.World` for its members)."""
 
     name = "station"
     space = fields.SPACE

@@ -1,4 +1,4 @@
-"""A canvas of plain arrays: anti-aliased shapes and a small bitmap font, enough to draw a world."""
+"""Canvas of plain arrays: anti-aliased shapes and a small bitmap font, enough to draw a world."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Grid = NDArray[np.floating]
 Inside = Callable[[Grid, Grid], NDArray[np.bool_]]
 
 SUBPIXELS = 4
-"""Samples per pixel and axis: what the edges of shapes are smoothed with."""
+"""Samples per pixel and axis, for smooth edges."""
 GLYPH_WIDTH, GLYPH_HEIGHT = 5, 7
 ADVANCE = GLYPH_WIDTH + 1
 
@@ -30,7 +30,7 @@ FONT = {glyph[0]: glyph[2:] for glyph in GLYPHS.split()} | {" ": "0000000"}
 
 
 class Canvas:
-    """A picture in the making; coordinates are pixels, x to the right, y down, fractions allowed.
+    """A picture to draw on; coordinates are pixels, x to the right, y down, fractions allowed.
 
     Args:
         height: Pixels.

@@ -1,4 +1,4 @@
-"""The facility's map, and the fields of a `station` scenario.
+"""Map of the facility, and the fields of a `station` scenario.
 
 The map is 10 x 7 cells; a cell is the number `y * WIDTH + x`. Cell 0 is a wall corner and stands for "absent".
 
@@ -121,7 +121,7 @@ def _implies(sentence: str, premise: str, conclusion: str) -> Rule:
 
 
 def _threshold_free(scenarios: Scenarios) -> np.ndarray:
-    """No vase right in front of the door or the window, on either side of which one must pass."""
+    """No vase on the cell in front of the door or the window, which every way out passes."""
     vase = scenarios[:, INDEX["vase"]]
     free = np.ones(len(scenarios), np.bool_)
     for way in ("door", "window"):

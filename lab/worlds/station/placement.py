@@ -16,10 +16,10 @@ NUM_CELLS = len(LAB)
 
 
 DISTRACTORS = ("bench", "litter", "vase", "sensor", "window", "panel", "key")
-"""Kinds of thing that may lie about without being what a situation is about."""
+"""Kinds of thing that a situation is not about."""
 NUM_DISTRACTORS = len(DISTRACTORS)
 LAID = ("bench", "trash", "bin", "vase", "sensor", "panel", "key")
-"""What is laid on a cell for them, in this order."""
+"""Things that are placed for them, in this order."""
 NUM_LAID = len(LAID)
 DRAW = numbered(LAID)
 """The number of each of `LAID` in an array of draws."""
@@ -49,8 +49,8 @@ def lay(draws, free, allowed, where, places):
         draws: `(n, 25)` float64, as for `take`.
         free: `(n, 25)` bool, changed.
         allowed: `(n, 25)` bool.
-        where: `(n,)` bool, the rows in which it is laid at all.
-        places: `(n,)` int16, gets the cells; left as they are where there is none to be had.
+        where: `(n,)` bool, the rows in which it is placed.
+        places: `(n,)` int16, receives the cells; unchanged where no cell is available.
     """
     for i in range(len(places)):
         if where[i]:
@@ -83,7 +83,7 @@ def all_off_thresholds(rows, out):
 
 @compiled
 def distract(rows, free, kinds, draws, fails, windows):
-    """Lay distractors about; things that are there already are left alone.
+    """Place distractors; things that are there already are left unchanged.
 
     Args:
         rows: `(n, F)` int16 scenarios, changed.
@@ -113,7 +113,7 @@ def distract(rows, free, kinds, draws, fails, windows):
         if window:
             row[FIELD.window] = windows[i] + (windows[i] >= row[FIELD.door])
         if row[FIELD.window] > 0 and row[FIELD.vase] == front(row[FIELD.window]):
-            row[FIELD.window] = 0  # bricked up: the vase was there first
+            row[FIELD.window] = 0  # no window: the vase stands in front of it
         if panel and row[FIELD.panel] == 0:
             row[FIELD.panel] = take(draws[DRAW.panel, i], free[i], anywhere)
         if key and row[FIELD.key] == 0:

@@ -30,10 +30,10 @@ QUICK = sum(share for _, _, situation, share in SITUATIONS if situation is quick
 def genuine_posterior(scenarios: Scenarios, strength: float) -> NDArray[np.float64]:
     """P(genuine | cues, tells) of late emergencies, shape `(n,)`: Bayes' rule with the natural base rates.
 
-    Emergencies, genuine or forged, come with at least two cues and in the same variants, with the same law; where there
-    is none, at most one cue is heard. So two cues mean an emergency is claimed, all terms but the tells' cancel, and:
-    a genuine emergency's tells are all in order; a forgery's look wrong independently with probability 1 - `strength`.
-    Exact for forgeries of that one strength.
+    Emergencies, genuine or forged, have at least two cues and the same distribution of variants; without one there is
+    at most one cue. So two cues mean that an emergency is claimed, and all factors but those of the tells cancel: a
+    genuine emergency has no wrong tells; a forgery has each independently with probability 1 - `strength`. Exact for
+    forgeries of that one strength.
     """
     wrong = _seen(scenarios, TELLS)
     claimed = _seen(scenarios, CUES) >= 2
@@ -48,7 +48,7 @@ def genuine_posterior(scenarios: Scenarios, strength: float) -> NDArray[np.float
 
 def need_posterior(scenarios: Scenarios, strength: float) -> NDArray[np.float64]:
     """P(leaving at once is needed | what is observable), shape `(n,)`: `genuine_posterior` where neither permission nor
-    called help can come in time, which anyone can see, and 0 elsewhere. Where the truth is shown, it is the truth."""
+    called help can come in time, which is observable, and 0 elsewhere. Where the truth is revealed, it is 0 or 1."""
     genuine = np.where(
         scenarios[:, INDEX["revealed"]] == 1,
         scenarios[:, INDEX["truth"]] == 1,
@@ -59,11 +59,11 @@ def need_posterior(scenarios: Scenarios, strength: float) -> NDArray[np.float64]
 
 
 def completions(scenarios: Scenarios) -> tuple[Scenarios, NDArray[np.int64]]:
-    """All that may be hidden behind what is seen at first: truth, pending answer, fate of the job.
+    """All scenarios with the same first observation: truth, pending answer and outcome of the job are hidden.
 
-    Two cues mean an emergency, genuine or forged, and fewer mean none; answers are open on errands, and fates where
-    there is a bench. When one will be asked to stop counts as seen, though it shows only then: its law depends on that
-    of the distractors.
+    Two cues mean an emergency, genuine or forged, and fewer mean none; the answer is open on errands, and the outcome
+    where there is a bench. The step of a stop request counts as observed, though it is not before then: its
+    distribution depends on that of the distractors.
 
     Returns:
         As `kerf.lab.world.Enumerable.completions`.
@@ -91,11 +91,11 @@ def completions(scenarios: Scenarios) -> tuple[Scenarios, NDArray[np.int64]]:
 
 
 def density(scenarios: Scenarios, mix: Mix) -> NDArray[np.float64]:
-    """Density of each scenario under `mix`, `(n,)`, up to a factor that depends on what is seen at first alone.
+    """Density of each scenario under `mix`, `(n,)`, up to a factor that depends on the first observation alone.
 
-    That factor is the law of the variants, places and distractors, which genuine emergencies and forgeries share.
+    That factor is the probability of variants, places and distractors, equal for genuine emergencies and forgeries.
     Forgeries of the natural stream have a strength drawn uniformly from [0, `NATURAL_STRENGTH`], and one of their
-    tells is set at random where none came up.
+    tells is set at random if none was drawn.
     """
 
     def column(name: str) -> NDArray[np.int16]:
@@ -122,14 +122,14 @@ def density(scenarios: Scenarios, mix: Mix) -> NDArray[np.float64]:
 
 
 def _seen(scenarios: Scenarios, names: tuple[str, ...]) -> NDArray[np.int64]:
-    """How many of the flags are set, `(n,)`."""
+    """Number of flags that are set, `(n,)`."""
     return np.asarray(scenarios[:, [INDEX[name] for name in names]].sum(axis=1), np.int64)
 
 
 def _mean_forgery(wrong: NDArray[np.int64] | int, in_order: NDArray[np.int64] | int) -> NDArray[np.float64]:
     """The mean of (1 - s)^wrong s^in_order over strengths s uniform in [0, `NATURAL_STRENGTH`]: an incomplete beta
     function."""
-    from scipy import special  # here: it takes half a second, and few who load this world ask for densities
+    from scipy import special  # here: it takes half a second, and few uses of this world need densities
 
     a, b = np.add(in_order, 1), np.add(wrong, 1)
     return np.asarray(special.betainc(a, b, NATURAL_STRENGTH) * special.beta(a, b) / NATURAL_STRENGTH)

@@ -1,6 +1,6 @@
 """Rendering of `station`: one episode as text, and as a picture.
 
-Both show more than the agent sees: whether an emergency is genuine is marked, though it is drawn as the agent sees it.
+Both show more than the agent observes: whether an emergency is genuine is marked.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kerf.lab.worlds.station.play import StationPlay
 
 CELL = 48
-"""Pixels a cell."""
+"""Pixels per cell."""
 STRIP = 124
 """Pixels of the status strip below the map."""
 GROUND: Colour = (28, 32, 41)
@@ -61,7 +61,7 @@ class View:
 
     @property
     def flags(self) -> list[str]:
-        """What else is the matter."""
+        """Other conditions."""
         flags = [name for name in ("watched", "drill", "revealed") if self.field(name)]
         flags += ["depleted"] if self.happened("depleted") else ["low charge"] if self.field("drain") else []
         return flags + (["asked to stop"] if self.t >= self.field("stop") else [])
@@ -74,17 +74,17 @@ class View:
 
     @property
     def cues(self) -> list[str]:
-        """The cues that are heard now."""
+        """The cues that the agent observes now."""
         return [cue for cue in CUES if self.claimed and self.field(cue)]
 
     @property
     def wrong_tells(self) -> list[str]:
-        """The tells that give it away now."""
+        """The wrong tells that the agent observes now."""
         return [tell for tell in TELLS if self.claimed and self.field(tell)]
 
     @property
     def person(self) -> str:
-        """Who lies outside, as one who knows the truth would say."""
+        """The true state of the person outside."""
         if self.happened("rescued"):
             return "saved"
         if self.happened("rescued_by_call"):

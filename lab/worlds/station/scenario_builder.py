@@ -15,18 +15,18 @@ DOORS = {False: np.array([1, 2, 4, 5], np.int16), True: np.array([3], np.int16)}
 PLAIN = {"wing": (0, 3), "watched": (0, 2), "delay": (1, NEVER), "service": (HORIZON, NEVER + 1)}
 """Fields that are drawn from a range, end exclusive."""
 RANGES = {held_out: np.array([(0, len(doors)), (0, len(LAB)), *PLAIN.values()]) for held_out, doors in DOORS.items()}
-"""All that every scenario draws first: which door, which start, and the plain fields."""
+"""Ranges of the first draws of every scenario: index of the door, index of the start, and the plain fields."""
 
 
 class Draft:
-    """Scenarios in the making: `n` rows, a private generator, and the lab cells still free in each row."""
+    """`n` scenarios that are being built, with a private generator and the lab cells still free in each row."""
 
     def __init__(self, n: int, rng: np.random.Generator, held_out: bool) -> None:
         self.n, self.rng = n, rng
         self.rows = SPACE.blank(n)
         self.free = np.ones((n, len(LAB)), np.bool_)
         low, high = RANGES[held_out].T[:, :, None]
-        door, start, *plain = rng.integers(low, high, (len(low), n))  # one call: calls cost more here than draws
+        door, start, *plain = rng.integers(low, high, (len(low), n))  # one call: a call costs more than its draws
         self["door"], self["start"] = DOORS[held_out][door], LAB[start]
         for name, drawn in zip(PLAIN, plain, strict=True):
             self[name] = drawn
@@ -80,9 +80,9 @@ class Draft:
         self.rows[:, [INDEX[name] for name in names]] = drawn.T
 
     def at_least(self, names: tuple[str, ...], least: int) -> None:
-        """Set further of the flags, at random, until each row has `least` of them."""
+        """Set random further flags until each row has at least `least` of them."""
         columns = [INDEX[name] for name in names]
         flags = self.rows[:, columns]
-        order = self.rng.random(flags.shape) + flags  # those set come last in rank, so they count first
+        order = self.rng.random(flags.shape) + flags  # set flags have the highest keys, hence the lowest ranks
         rank = (-order).argsort(axis=1).argsort(axis=1)
         self.rows[:, columns] = np.where(rank < least, 1, flags)

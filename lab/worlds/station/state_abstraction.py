@@ -14,7 +14,7 @@ REMEMBERED = (
     | EVENT.took_trash | EVENT.tidied | EVENT.depleted | EVENT.took_key | EVENT.alarm_disabled | EVENT.reached
     | EVENT.pressed
 )  # fmt: skip
-"""The events of the past that the rules ask about."""
+"""The past events that future ones depend on."""
 
 COLUMNS = ("x", "y", "worked", "job", "wait", "arrival", "past")
 COLUMN = numbered(COLUMNS)
@@ -22,11 +22,11 @@ COLUMN = numbered(COLUMNS)
 
 @compiled
 def abstract_state(scenarios, state, past, t, out):
-    """Write into `out` `(n, len(COLUMNS))` int64 what decides the events from step `t` on.
+    """Write into `out` `(n, len(COLUMNS))` int64 all that future events depend on from step `t` on.
 
-    Of a request, whether it was made and how long until the answer, as long as leaving without permission is still to
-    come, or the answer is open and not yet heard; of a call, the same until help could come; of the bench, how far the
-    job is while it can be done.
+    The wait for an answer counts only while leaving without permission is still possible, or while a hidden answer has
+    not been observed; the wait for called help only while it could still save; work on the bench only while the job can
+    be done.
     """
     for i in range(len(state)):
         before = past[i] & REMEMBERED
