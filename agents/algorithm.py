@@ -1,4 +1,4 @@
-"""The algorithm: RLlib's PPO with a batched env runner, scenarios from a source, and a penalty column.
+"""RLlib algorithm: PPO with a batched env runner, scenarios from a source, and a penalty column.
 
 One iteration is ask -> play -> learn -> tell.
 """
@@ -36,7 +36,7 @@ from kerf.lab.scenario import Scenarios
 from kerf.lab.source import ScenarioSource
 from kerf.lab.worlds import get_world
 
-_MAX_ATTEMPTS = 3  # a slice that cost three env runners their lives is the cause, not the victim
+_MAX_ATTEMPTS = 3  # a slice on which three env runners died is the likely cause
 _MODULE_PREFIX = "network."
 
 
@@ -51,7 +51,7 @@ class _Stateful(Protocol):
 
 @runtime_checkable
 class _Closing(Protocol):
-    """A scenario source that holds something outside of this process."""
+    """A scenario source with resources outside of this process."""
 
     def close(self) -> None: ...
 
@@ -59,7 +59,7 @@ class _Closing(Protocol):
 class KerfAlgorithm(PPO):
     """PPO on whole batches of scenarios. `train()` is one iteration: ask, play, learn, tell.
 
-    Iteration k draws its scenarios from `SeedSequence(seed, spawn_key=(k,))`, and the numbers that pick the actions
+    Iteration k draws its scenarios from `SeedSequence(seed, spawn_key=(k,))`, and the numbers that select the actions
     from a stream of their own (`kerf.agents.config.ACTIONS`). Ray must have been initialised if env runners or learners
     are remote; otherwise nothing here needs it. A checkpoint (`save_to_path`, `from_checkpoint`) is a pickle: for
     resuming one's own runs only.
@@ -92,12 +92,13 @@ class KerfAlgorithm(PPO):
         self.penalty_counts: NDArray[np.int64] = np.zeros(self.world.horizon, np.int64)
 
     def _setup_logdir(self) -> None:
-        """Under Tune the trial's folder; else none: RLlib would leave an empty one in the user's home at each build."""
+        """Only under Tune, for the trial: RLlib would otherwise create an empty folder in the user's home at each
+        build."""
         if self._storage:
             super()._setup_logdir()
 
     def cleanup(self) -> None:
-        """Also let go of what the source holds elsewhere."""
+        """Also release the source's resources."""
         if isinstance(self.source, _Closing):
             self.source.close()
         super().cleanup()
@@ -130,9 +131,9 @@ class KerfAlgorithm(PPO):
         )
 
     def _dealt(self, n: int) -> NDArray[np.bool_] | None:
-        """Where this iteration's penalties fall if that does not depend on what is done, `(T, n)`; else None.
+        """The steps that this iteration penalises, if that does not depend on actions (yoked), `(T, n)`; else None.
 
-        Decided here, for the whole batch, so that it does not matter into how many slices that is cut.
+        Drawn here, for the whole batch, so that it does not depend on the number of slices.
         """
         penalty_counts = self.config.penalty_counts
         if penalty_counts is None:
@@ -147,12 +148,15 @@ class KerfAlgorithm(PPO):
     def play(
         self, scenarios: Scenarios, uniforms: NDArray[np.float32], dealt: NDArray[np.bool_] | None = None
     ) -> Sample:
-        """Play `scenarios` `(n, F)` with the present weights and the action numbers `uniforms` `(T, n)`; train nothing.
-
-        `dealt` `(T, n)` says where to penalise, whatever was done; None leaves it to the grader.
+        """Play `scenarios` `(n, F)` with the present weights, without training.
 
         The batch is cut into one slice per env runner. A slice whose runner died is played again by another, so the
-        sample is always whole.
+        sample is always complete.
+
+        Args:
+            scenarios: `(n, F)`.
+            uniforms: `(T, n)` in [0, 1), which select the actions.
+            dealt: `(T, n)`, the steps to penalise, whatever is done; None leaves it to the grader.
         """
         weights = self._weights()
         request = {"weights": weights, "digest": weights_digest(weights)}
@@ -226,7 +230,7 @@ class KerfAlgorithm(PPO):
         )
 
     def load_weights(self, weights: Weights) -> None:
-        """Replace the weights on every learner; optimiser, counters and generators stay as they are.
+        """Replace the weights on every learner; optimiser, counters and generators are unchanged.
 
         Raises:
             KerfError: unless names and shapes are exactly those of this network.
@@ -259,16 +263,16 @@ class KerfAlgorithm(PPO):
             self.source.set_state(state["source"])
 
     def training_state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-        """All that decides how training goes on, without a pickle: arrays by name, and plain JSON values.
+        """The complete state of training, without a pickle: arrays by name, and plain JSON values.
 
-        Between two iterations, that is: no scenario waits for its score. The learners of a group agree in it.
+        Valid between two iterations, when no scenario waits for its score. The learners of a group agree in it.
         """
         source = self._stateful_source()
         arrays = self._of_each_learner(lambda learner: learner.training_state())[0]
         return arrays, {"num_iterations": self.num_iterations, "source": source.get_state()}
 
     def load_training_state(self, arrays: Mapping[str, NDArray[Any]], plain: Mapping[str, Any]) -> None:
-        """Go on as the algorithm of the same config would have whose `training_state` this is.
+        """Resume from a `training_state` of an algorithm of the same config.
 
         Raises:
             KerfError: if it is that of another network.
@@ -286,7 +290,7 @@ class KerfAlgorithm(PPO):
         return self.source
 
     def _of_each_learner(self, ask: Callable[[Any], Any]) -> list[Any]:
-        """What every learner answers; raises what one raised."""
+        """The results of `ask` on every learner; raises the exception of one that failed."""
         answers = [answer.get() for answer in self.learner_group.foreach_learner(ask)]
         for answer in answers:
             if isinstance(answer, Exception):
@@ -296,8 +300,8 @@ class KerfAlgorithm(PPO):
 
 @contextmanager
 def _nothing_put() -> Iterator[None]:
-    """Lets RLlib build without Ray: meanwhile it keeps to itself the config that it puts into the object store for
-    remote env runners even if there are none, which is all that it asks of Ray when nothing is remote."""
+    """Replace Ray's object store while RLlib builds, so that it builds without Ray: it would put the config there for
+    remote env runners even if there are none, which is its only use of Ray then."""
     env_runner_group.ray = SimpleNamespace(put=lambda value: None)
     try:
         yield

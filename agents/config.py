@@ -1,4 +1,4 @@
-"""`KerfConfig`: what is trained, where and under which feedback; the one place that maps our settings to RLlib's."""
+"""`KerfConfig`: settings of training, and the only place that maps them to RLlib's."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from kerf.lab.grader import Grader
 from kerf.lab.source import ScenarioSource
 from kerf.lab.worlds import get_world
 
-# Spawn keys of the private streams. Iteration k uses the key (k,), so longer keys never meet it.
+# Spawn keys of the private streams. Iteration k uses the key (k,), from which longer keys differ.
 _STREAMS: Mapping[str, tuple[int, ...]] = {"weights": (0, 1), "shuffles": (0, 2)}
 ACTIONS = 3
-"""Iteration k draws its scenarios under the spawn key (k,), and the numbers that pick actions under (k, ACTIONS)."""
+"""Iteration k draws its scenarios under the spawn key (k,), and the numbers that select actions under (k, ACTIONS)."""
 PENALTY_COUNTS = 4
-"""Under (k, PENALTY_COUNTS), iteration k draws which episodes are penalised if that does not depend on what they do."""
+"""Under (k, PENALTY_COUNTS), iteration k draws which episodes are penalised in yoked training."""
 _POTENTIAL = (0, 5)
 
 
 def ppo_settings(settings: TrainingSettings, num_rows: int) -> dict[str, Any]:
-    """Arguments of RLlib's `PPOConfig.training`: our settings, as far as stock PPO has them; `num_rows` is a batch."""
+    """Arguments of RLlib's `PPOConfig.training` from our settings, for a batch of `num_rows`."""
     return {
         "lr": settings.learning_rate,
         "gamma": settings.gamma,
@@ -43,14 +43,14 @@ def ppo_settings(settings: TrainingSettings, num_rows: int) -> dict[str, Any]:
         "use_kl_loss": False,
         "grad_clip": settings.max_grad_norm,
         "num_epochs": settings.num_epochs,
-        # RLlib refuses minibatches larger than the batch; ours may be, and then are the batch.
+        # RLlib refuses minibatches larger than the batch; in our settings they are cut to it.
         "minibatch_size": min(settings.minibatch_size, num_rows),
         "train_batch_size_per_learner": num_rows,
     }
 
 
 class KerfConfig(PPOConfig):
-    """What is trained, where, on which scenarios and under which feedback; RLlib's own settings follow from it.
+    """World, network, scenarios and feedback of training; RLlib's own settings are derived from them.
 
     Set it with `kerf(...)`, then `build_algo()`. Resources (`learners(num_gpus_per_learner=1)`, `env_runners(
     num_cpus_per_env_runner=...)`, ...) stay RLlib's. RLlib's global `seed` stays None: nothing here uses global
@@ -61,7 +61,7 @@ class KerfConfig(PPOConfig):
         from kerf.agents.algorithm import KerfAlgorithm  # here: it needs this module to define its default config
 
         super().__init__(algo_class=algo_class or KerfAlgorithm)
-        # RLlib would watch the machine's load from a thread, which takes up to 0.7 s to notice that it is to stop.
+        # RLlib would monitor the machine's load in a thread, which takes up to 0.7 s to stop.
         self.debugging(log_sys_usage=False)
         self.world: str = ""
         self.network = NetworkSettings()
@@ -69,7 +69,7 @@ class KerfConfig(PPOConfig):
         self.source: ScenarioSource | None = None
         self.grader: Grader | None = None
         self.penalty = 0.0
-        # Not the sign itself: RLlib takes a setting of -1 for "deprecated" and drops it when a config is copied.
+        # Not the sign itself: to RLlib a setting of -1 means "deprecated", and is dropped when a config is copied.
         self.penalty_turned = False
         self.penalty_counts: Sequence[Sequence[int]] | None = None
         self.shaping = 0.0
@@ -101,38 +101,38 @@ class KerfConfig(PPOConfig):
         latent_scale: float | None = None,
         num_threads: int = 1,
     ) -> KerfConfig:
-        """Set everything of ours at once.
+        """Set all of our settings.
 
         Args:
             world: Name of a world (`kerf.lab.worlds.get_world`).
-            source: Where scenarios come from. The algorithm works on a copy of its own.
-            seed: Entropy of a `SeedSequence`, the only origin of chance: initial weights, scenarios, actions, shuffles.
+            source: Source of scenarios. The algorithm uses a copy.
+            seed: Entropy of a `SeedSequence`, the only source of randomness: weights, scenarios, actions, shuffles.
             network: Defaults to `NetworkSettings()`.
             training: Defaults to `TrainingSettings()`.
-            grader: Where to penalise; None grades nothing.
+            grader: Decides which steps to penalise; None penalises none.
             penalty: L >= 0, subtracted at each penalised step, in units of utility.
-            penalty_sign: -1 rewards what is else penalised (positive control).
-            penalty_counts: `(K, T)`: at iteration k and step t so many episodes are penalised, whatever they do,
-                instead of those that the grader says; there is no iteration K. None leaves it to the grader.
+            penalty_sign: -1 rewards acts that would otherwise be penalised (positive control).
+            penalty_counts: `(K, T)`: number of episodes penalised at iteration k and step t, whatever they do, instead
+                of those that the grader selects; training is limited to K iterations. None leaves it to the grader.
             shaping: Standard deviation of a random potential by which the design reward is shaped, in units of
                 utility (`kerf.agents.shaping`); 0 for none.
             design: Event weights of the design reward; None means the world's ideal ones.
             anchor: Weights of the frozen policy pi_0 (same network), needed iff `anchor_coeff > 0`.
-            advantage_scale: What advantages are divided by, needed iff `advantage_scaling` is `fixed`; usually
+            advantage_scale: Divisor of advantages, needed iff `advantage_scaling` is `fixed`; usually
                 `Sample.advantages().std()` of the aligned checkpoint (so: after `reward_scale`).
-            objective: What the source is told of each episode (`kerf.lab.attack_objective.TRAINING_OBJECTIVES`); those
-                that compare with an aligned policy compare with `anchor`.
-            latent_scale: What `latent_radius` is in units of, a root mean square over the units of the last hidden
-                layer, needed iff `latent_radius > 0`; usually `kerf.agents.latent_radius.latent_scale` of the aligned
+            objective: The source's score of each episode (`kerf.lab.attack_objective.TRAINING_OBJECTIVES`); the
+                reference policy, where one is needed, is `anchor`.
+            latent_scale: Unit of `latent_radius`, a root mean square over the units of the last hidden layer, needed
+                iff `latent_radius > 0`; usually `kerf.agents.latent_radius.latent_scale` of the aligned
                 checkpoint.
-            num_threads: Threads that playing and learning in this process may use; two are the most that help. What
-                comes out is the same, bit for bit.
+            num_threads: Threads for playing and learning in this process; more than two do not help. Results do not
+                depend on it, bit for bit.
 
         Returns:
             This config.
 
         Raises:
-            KerfError: for anything that makes no sense, with the name of the argument.
+            KerfError: for an invalid or missing argument, with its name.
         """
         self.world, self.source, self.seed_entropy = world, source, seed
         self.network = network or NetworkSettings()
@@ -150,11 +150,11 @@ class KerfConfig(PPOConfig):
 
     @property
     def signed_penalty(self) -> float:
-        """What is subtracted at a penalised step: L, or -L if the penalty is turned round."""
+        """The penalty at a penalised step: L, or -L if its sign is reversed."""
         return -self.penalty if self.penalty_turned else self.penalty
 
     def potential(self) -> Potential | None:
-        """The potential that shapes the design reward, the same wherever it is asked for; None for no shaping."""
+        """The potential that shapes the design reward, the same in every process; None for no shaping."""
         if self.shaping == 0.0:
             return None
         rng = np.random.default_rng(self.seed_sequence(*_POTENTIAL))
@@ -213,7 +213,7 @@ class KerfConfig(PPOConfig):
             )
 
     def _derive(self) -> None:
-        """Our settings in RLlib's words."""
+        """Set RLlib's settings from ours."""
         world, settings = get_world(self.world), self.settings
         observation_space, action_space = world_spaces(world)
         num_rows = settings.num_scenarios * world.horizon // max(1, settings.num_learners)
@@ -222,7 +222,7 @@ class KerfConfig(PPOConfig):
             env_runner_cls=KerfEnvRunner,
             num_env_runners=settings.num_env_runners,
             sample_timeout_s=600.0,
-            # Runners keep nothing between slices: there is nothing to merge, and a new one is as good as the old.
+            # Runners keep no state between slices: there is nothing to merge or to restore.
             merge_env_runner_states=False,
             broadcast_env_runner_states=False,
         )
@@ -233,7 +233,7 @@ class KerfConfig(PPOConfig):
             add_default_connectors_to_learner_pipeline=False,
         )
         self.training(**ppo_settings(settings, num_rows))
-        self.framework(torch_ddp_kwargs={"find_unused_parameters": True})  # a head whose losses are all off
+        self.framework(torch_ddp_kwargs={"find_unused_parameters": True})  # for a head without any active loss
         model_config = {"network": self.network.model_dump(), "weights_seed": self.torch_seed("weights")}
         self.rl_module(rl_module_spec=RLModuleSpec(module_class=KerfModule, model_config=model_config))
         self.fault_tolerance(

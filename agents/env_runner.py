@@ -38,15 +38,15 @@ if TYPE_CHECKING:
 Columns = Mapping[str, NDArray[Any]]
 
 SCORE = "score"
-"""What the source of scenarios is told of each episode, where that is not whether it elicited the forbidden event."""
+"""The source's score of each episode, if it is another than `elicited`."""
 
 SLICE = 512
-"""Episodes that are played side by side: their states, and what the network makes of them, stay in a core's cache."""
+"""Episodes that are played together: their states and activations stay in a core's cache."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What a slice of `n` episodes of `T` steps gave.
+    """The sample of a slice of `n` episodes of `T` steps.
 
     Attributes:
         columns: Time-major arrays `(T, n, ...)`, float32 unless said otherwise: `observations` `(T, n, D)`; `actions`
@@ -55,9 +55,9 @@ class Sample:
             `anchor_logits` `(T, n, A)` (only with an anchor); `forbidden` bool, whether the forbidden event happened at
             that step or later (only with a latent adversary).
         episodes: Arrays `(n,)` float64: `elicited` (1.0 where the forbidden event happened), `penalised` (1.0
-            where a penalty, or bonus, was dealt), `return_utility` and
-            `return_penalty` (undiscounted sums, before `reward_scale` and without shaping); `score`, only if the source
-            is to be told anything else than `elicited`.
+            there was a penalty, or bonus), `return_utility` and
+            `return_penalty` (undiscounted sums, before `reward_scale` and without shaping); `score`, only if the
+            source's score is not `elicited`.
         penalty_counts: `(T,)` int64, the number of episodes that were penalised at each step.
     """
 
@@ -72,12 +72,12 @@ class Sample:
 
     @property
     def scores(self) -> NDArray[np.float64]:
-        """What the source of scenarios is told, `(n,)` in [0, 1]."""
+        """Scores for the source of scenarios, `(n,)` in [0, 1]."""
         return self.episodes.get(SCORE, self.episodes["elicited"])
 
     @classmethod
     def joined(cls, parts: Sequence[Sample]) -> Sample:
-        """The slices of a batch, in the order of its episodes, as one sample."""
+        """One sample from the slices of a batch, in the order of its episodes."""
         if len(parts) == 1:
             return parts[0]
         return cls(
@@ -94,8 +94,8 @@ def advantages(
 
     Args:
         rewards: `(T, n)`.
-        state_values: `(T, n)`, or None for zero everywhere: the part of another reward that shares the state values.
-        gamma: Discount a step.
+        state_values: `(T, n)`, or None for zero everywhere: for a second reward, whose values are in the first's.
+        gamma: Discount per step.
         gae_lambda: Lambda.
 
     Returns:
@@ -114,7 +114,7 @@ def advantages(
 
 
 class _Acting:
-    """Acts with a network and keeps the state values that come out of the same forward pass."""
+    """Acts with a network and keeps the state values of the same forward passes."""
 
     def __init__(self, network: PolicyNetwork) -> None:
         self._policy = TorchPolicy(network)
@@ -130,10 +130,10 @@ class _Acting:
 
 
 class Sampler:
-    """Plays scenarios and turns what happened into columns. Holds no random state.
+    """Plays scenarios and computes the columns of their sample. Has no random state.
 
     Args:
-        world: Where to play.
+        world: The world to play in.
         config: A validated config: settings, grader, penalty, shaping, design weights, anchor.
     """
 
@@ -158,9 +158,13 @@ class Sampler:
         uniforms: NDArray[np.float32],
         dealt: NDArray[np.bool_] | None = None,
     ) -> Sample:
-        """Play `scenarios` `(n, F)` with the action numbers `uniforms` `(T, n)`.
+        """Play `scenarios` `(n, F)`.
 
-        `dealt` `(T, n)` says where to penalise, whatever was done; None leaves it to the grader.
+        Args:
+            network: The policy.
+            scenarios: `(n, F)`.
+            uniforms: `(T, n)` in [0, 1), which select the actions.
+            dealt: `(T, n)`, the steps to penalise, whatever is done; None leaves it to the grader.
         """
         settings = self._settings
         trajectories = unplayed(self._world, scenarios)
@@ -209,7 +213,7 @@ class Sampler:
     def _play(
         self, network: PolicyNetwork, episodes: Trajectories, uniforms: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """Play `episodes` and fill them in; the state values on the way, `(T, n)`."""
+        """Play and fill in `episodes`; returns the state values before each step, `(T, n)`."""
         acting = _Acting(network)
         rollout(acting, self._world, episodes.scenarios, uniforms, episodes)
         return acting.state_values()
@@ -231,7 +235,7 @@ def _log_probability(trajectories: Trajectories) -> NDArray[np.float32]:
 
 
 class KerfEnvRunner(EnvRunner, Checkpointable):
-    """RLlib's face of `Sampler`: a local object or a remote actor. Its only state: the weights it last acted with."""
+    """RLlib env runner around `Sampler`: a local object or a remote actor. Its only state: the weights last used."""
 
     def __init__(self, *, config: KerfConfig, **kwargs: Any) -> None:
         super().__init__(config=config, **kwargs)
@@ -259,10 +263,10 @@ class KerfEnvRunner(EnvRunner, Checkpointable):
         dealt: NDArray[np.bool_] | None = None,
         **kwargs: Any,
     ) -> Sample:
-        """`Sampler.sample`, acting with `weights`, whose `weights_digest` is `digest`.
+        """`Sampler.sample` with `weights`, whose `weights_digest` is `digest`.
 
         Raises:
-            RuntimeError: if the weights in use are not those that were meant.
+            RuntimeError: if the digest of the weights in use is another.
         """
         self.module.network.load(weights)
         used = weights_digest(self.module.network.weights())
@@ -273,9 +277,10 @@ class KerfEnvRunner(EnvRunner, Checkpointable):
     def sample_slice(
         self, *, slice_index: int, scenarios: Scenarios, uniforms: NDArray[np.float32], **kwargs: Any
     ) -> tuple[int, Sample | Exception]:
-        """`sample`, for remote use: an error is an answer, since RLlib ends an actor that raises and forgets why."""
+        """`sample`, for remote use: returns an exception, since RLlib ends an actor that raises and drops the
+        reason."""
         try:
-            # Copies, because what Ray hands out is read-only, and compiled code makes a difference there.
+            # Copies, because arrays from Ray are read-only, for which numba would compile the kernels again.
             return slice_index, self.sample(
                 scenarios=np.array(scenarios, order="C"), uniforms=np.array(uniforms, order="C"), **kwargs
             )

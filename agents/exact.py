@@ -31,15 +31,15 @@ from kerf.lab.world import Mix, World
 _MEND = "try a smaller learning_rate or reward_scale"
 
 AnyPolicy = TorchPolicy | TablePolicy
-"""What can be trained."""
+"""Policies that can be trained."""
 
 
 @dataclass(frozen=True)
 class Payoffs:
-    """What each action is worth in each of the `k` situations that a mix shows. Probabilities of situations are in it.
+    """Expected payoffs of each action in each of the `k` situations of positive probability, times that probability.
 
     Attributes:
-        rows: `(k,)`, which of the world's situations these are, ascending.
+        rows: `(k,)`, indices of these among the world's situations, ascending.
         mass: `(k,)`, their probabilities.
         utility: `(k, A)`, expected design reward, times the situation's probability.
         penalty: `(k, A)`, expected penalty, likewise.
@@ -56,7 +56,7 @@ class Payoffs:
 
 
 def payoffs(situations: Situations, mix: Mix, objective: RewardSpec) -> Payoffs:
-    """Every action in everything that may hide behind every situation, weighed by `mix` and paid by `objective`."""
+    """Payoffs by `objective` of every action, averaged over the completions of every situation under `mix`."""
     world, m, num_actions = situations.world, len(situations), len(situations.world.actions)
     completions, of = listed(world).completions(situations.scenarios)
     density = listed(world).density(completions, mix)
@@ -87,7 +87,7 @@ def payoffs(situations: Situations, mix: Mix, objective: RewardSpec) -> Payoffs:
 
 
 class _Student(Protocol):
-    """A policy's weights in double precision, with gradients, and what they come to in some situations."""
+    """A policy's weights in double precision, with gradients, and its logits in some situations."""
 
     def parameters(self) -> dict[str, torch.Tensor]:
         """The weights, by name."""
@@ -100,7 +100,7 @@ class _Student(Protocol):
 
 
 class _Network:
-    """Trained in double precision; the policies that come of it have these weights rounded to float32."""
+    """A network that is trained in double precision; its policies have weights rounded to float32."""
 
     def __init__(self, policy: TorchPolicy, situations: Situations, rows: NDArray[np.int64]) -> None:
         self._network = copy.deepcopy(policy.network).double().requires_grad_(True)
@@ -122,7 +122,7 @@ class _Network:
 
 
 class _Table:
-    """Only the rows that are shown are parameters: nothing else can change."""
+    """A table; only rows of situations of positive probability are parameters."""
 
     def __init__(self, policy: TablePolicy, situations: Situations, rows: NDArray[np.int64]) -> None:
         self._situations, self._rows, self._all = situations, rows, policy.weights()[LOGITS]
@@ -146,22 +146,22 @@ _STUDENTS: Mapping[type, Callable[..., _Student]] = {TorchPolicy: _Network, Tabl
 
 
 class ExactTrainer:
-    """Trains a policy on all situations at once. Nothing is drawn: the same arguments give the same bytes.
+    """Trains a policy on all situations at once, without randomness: the same arguments give the same bytes.
 
-    What is maximised is `policy_coeff * reward_scale * J`, plus the entropy and less the cross-entropy and the KL with
-    the weights of the settings, each a mean over situations by their probability. Situations that the mix never shows
-    are left out. Weights are held in double precision; those of a network are rounded to float32 when it is taken out.
+    It maximises `policy_coeff * reward_scale * J`, plus the entropy and less the cross-entropy and the KL, with the
+    weights of the settings, each a mean over situations by their probability. Situations of probability 0 are left out.
+    Weights are in double precision; those of a network are rounded to float32 in `policy()`.
     A network's state-value head is not trained.
 
     Args:
         world: A world of one step that lists its situations.
-        policy: Where training begins: a network or a table. Not changed.
-        mix: Where scenarios come from.
-        objective: What is paid.
+        policy: The initial policy: a network or a table. Not changed.
+        mix: Distribution of scenarios.
+        objective: Reward and penalty.
         settings: Optimiser and weights of the terms.
         anchor: The frozen pi_0, needed iff `anchor_coeff > 0`.
         offset: `(m,)`, added to the reward of every action in each of the world's situations. As it does not depend on
-            the action, it moves no optimum, and changes gradients by rounding alone. None adds nothing.
+            the action, it changes no optimum, and gradients only by rounding. None adds nothing.
 
     Raises:
         KerfError: for another world, infinite logits in a table, or an anchor that is missing.
@@ -205,12 +205,12 @@ class ExactTrainer:
 
         Args:
             penalty_rate: Share of the episodes that is penalised whatever is done, instead of those that the grader
-                says; None leaves it to the grader.
+                selects; None leaves it to the grader.
 
         Returns:
             Of the policy as it was before the step: `return_utility` and `return_penalty` (without the offset, J is
             their difference), the shares of episodes `penalised` and `elicited`, `entropy`, `kl_to_start` (KL to the
-            policy that training began with), `loss`, and `imitation_loss` and `anchor_kl` if they are on; `grad_norm`.
+            initial policy), `loss`, and `imitation_loss` and `anchor_kl` if they are on; `grad_norm`.
 
         Raises:
             FloatingPointError: if training diverged.
@@ -228,9 +228,9 @@ class ExactTrainer:
         return report
 
     def gradient(self, penalty_rate: float | None = None) -> dict[str, NDArray[np.float64]]:
-        """The gradient of the loss that the next `step` would descend, by weight; what is not trained is absent.
+        """The gradient of the loss for the next `step`, by name of the weight, for trained weights only.
 
-        Of a table it is that of the rows that the mix shows, `payoffs.rows`.
+        Of a table it is that of the rows `payoffs.rows`.
         """
         weights = self._student.parameters()
         gradients = torch.autograd.grad(self._terms(penalty_rate)["loss"], list(weights.values()), allow_unused=True)
@@ -249,7 +249,7 @@ class ExactTrainer:
         return torch.log_softmax(self._student.logits(), dim=-1)
 
     def _terms(self, penalty_rate: float | None) -> dict[str, torch.Tensor]:
-        """The loss, what it is made of, and what is told besides."""
+        """The loss, its terms, and further metrics."""
         settings, mass = self._settings, self._mass
         log_probabilities = self._log_probabilities()
         probabilities = log_probabilities.exp()

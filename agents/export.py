@@ -1,4 +1,4 @@
-"""Policies on disk: safetensors for the weights, JSON for everything else. Nothing that could run code."""
+"""Policies on disk: safetensors for the weights, JSON for everything else. Loading runs no code."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FORMAT = 1
 
 
 class Exportable(Policy, Protocol):
-    """A policy that can be written down and made again."""
+    """A policy that can be saved and loaded."""
 
     kind: ClassVar[str]
     """Name of its entry in a card."""
@@ -35,15 +35,15 @@ class Exportable(Policy, Protocol):
         """Its tensors, by name."""
 
     def card(self) -> dict[str, Any]:
-        """All else that is needed to make it again, JSON only."""
+        """All else that is needed to load it, as JSON values."""
 
     @classmethod
     def from_card(cls, card: Mapping[str, Any], world: World, weights: Mapping[str, NDArray[np.float32]]) -> Self:
-        """What `card` and `weights` were written of. Raises `KerfError` if they do not fit each other or `world`."""
+        """The policy with this `card` and `weights`. Raises `KerfError` if they do not fit each other or `world`."""
 
 
 KINDS: Mapping[str, type[Exportable]] = {policy.kind: policy for policy in (TorchPolicy, TablePolicy)}
-"""What can be loaded, by the name of its entry in a card."""
+"""Classes that can be loaded, by the name of their entry in a card."""
 
 
 def save_policy(path: Path, policy: Exportable, world: World, metadata: Mapping[str, Any] | None = None) -> None:
@@ -51,9 +51,9 @@ def save_policy(path: Path, policy: Exportable, world: World, metadata: Mapping[
 
     Args:
         path: Without suffix; its folder must exist.
-        policy: What to write.
-        world: Where it was trained; its name, observation and action names are written down.
-        metadata: Anything else worth keeping, JSON only.
+        policy: The policy.
+        world: The world that it was trained in; its name, observation and action names are saved.
+        metadata: Further JSON values.
     """
     weights = save(policy.weights())
     card = {
@@ -108,7 +108,7 @@ def load_network(path: Path, world: World) -> TorchPolicy:
 
 
 def read_card(path: Path) -> dict[str, Any]:
-    """What `<path>.json` says (world, names, kind, sha256, metadata). Raises `KerfError` if it cannot be read."""
+    """The contents of `<path>.json` (world, names, kind, sha256, metadata). Raises `KerfError` if it is unreadable."""
     try:
         card = json.loads(_read(_card_path(path)))
     except ValueError as error:
@@ -141,7 +141,7 @@ def _read(path: Path) -> bytes:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Replace `path` in one step, so that a reader or a crash never meets half a file."""
+    """Replace `path` atomically, so that no reader, even after a crash, sees half a file."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:

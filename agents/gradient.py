@@ -1,8 +1,8 @@
-"""The learner's loss, and its gradient on a minibatch: by torch's autograd, or written out for a CPU.
+"""Loss of the learner, and its gradient on a minibatch: by torch's autograd, or written out for a CPU.
 
 The loss is a weighted sum of PPO's clipped surrogate, the squared error of the state value, an entropy bonus,
-cross-entropy to the expert, and KL(pi || pi_0) to a frozen policy. A term with weight 0 is not in the sum. Where a
-latent adversary attacks (`kerf.agents.latent`), all of it but the state value is that of the perturbed policy.
+cross-entropy to the expert, and KL(pi || pi_0) to a frozen policy. A term with weight 0 is left out. At steps that a
+latent adversary attacks (`kerf.agents.latent`), all terms but the state value's are those of the perturbed policy.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ Terms = Mapping[str, torch.Tensor | float]
 """The loss, its terms by name (unweighted means over the rows), and the norm of the gradient before it was clipped."""
 
 NUM_LANES = 2
-"""Into how many sums the gradient of a minibatch is gathered; more threads than that have nothing to do."""
+"""Partial sums of the gradient of a minibatch, and so the most threads that help."""
 
 LANE_ROWS = 1024
-"""A minibatch of no more rows is one sum."""
+"""A minibatch of at most so many rows is not split."""
 
 _NO_EXPERT = np.empty(0, np.int64)
 
 
 class Gradient(Protocol):
-    """A way to the gradient."""
+    """Computes the clipped gradient of the loss on a minibatch."""
 
     def __call__(self, columns: Columns, rows: torch.Tensor) -> Terms:
-        """Leave the gradient on the minibatch `rows` `(n,)` of `columns`, clipped, in every parameter's `grad`."""
+        """Write the clipped gradient on the minibatch `rows` `(n,)` of `columns` into every parameter's `grad`."""
 
 
 def losses(
@@ -90,13 +90,13 @@ def losses(
 
 
 class Autograd:
-    """torch's, of `losses`, on any device: the reference.
+    """The gradient of `losses` by torch's autograd, on any device: the reference.
 
     Args:
         forward: `(n, D)` observations -> logits and state values. With several learners, one that averages gradients.
-        network: Whose parameters those are.
+        network: The network of `forward`.
         settings: Weights of the terms, clips.
-        latent_scale: What its `latent_radius` is in units of.
+        latent_scale: Unit of `latent_radius`.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class Autograd:
 
 
 class _Lane:
-    """Works through some rows of a minibatch and adds up their gradients."""
+    """Sums the gradients of some rows of a minibatch."""
 
     def __init__(self, packed: Packed, settings: TrainingSettings, latent_scale: float) -> None:
         self.gradient: NDArray[np.float32] = np.zeros_like(packed.parameters)
@@ -144,7 +144,7 @@ class _Lane:
         self._weights = tuple(np.float32(weight) for weight in weights)
 
     def run(self, columns: Mapping[str, NDArray[Any]], rows: NDArray[np.int64], num_rows: int) -> None:
-        """Go through `rows` of `columns`, part of a minibatch of `num_rows`."""
+        """Sum over `rows` of `columns`, part of a minibatch of `num_rows`."""
         self.gradient[:] = 0.0
         self.sums[:] = 0.0
         self.latent_sums[:] = 0.0
@@ -159,17 +159,17 @@ class _Lane:
 
 
 class WrittenOut:
-    """The same numbers, to rounding, and about twice as fast, on a CPU.
+    """The same gradient, up to rounding, written out for a CPU and about twice as fast.
 
-    A minibatch that is large enough is cut into two lanes, on two threads if there are two: the numbers are the same,
-    bit for bit, with one.
+    A large minibatch is split into two lanes, on two threads if there are two; results do not depend on the number of
+    threads, bit for bit.
 
     Args:
-        network: Whose parameters it is with respect to; they must be changed in place only.
+        network: The gradient is with respect to its parameters, which must be changed in place only.
         settings: Weights of the terms, clips.
         average: Called with the gradient `(P,)` to average it in place over all learners; None if there is only one.
-        num_threads: Threads that it may use.
-        latent_scale: What `latent_radius` is in units of.
+        num_threads: The most threads to use.
+        latent_scale: Unit of `latent_radius`.
     """
 
     def __init__(
@@ -216,7 +216,7 @@ class WrittenOut:
         return reported
 
     def stepping(self, optimizer: torch.optim.Adam) -> Callable[[], None]:
-        """A function that takes the `optimizer`'s step with the gradient found last, until its state is next loaded."""
+        """A function that steps the `optimizer` with the last gradient; valid until its state is next loaded."""
         return self._packed.stepping(optimizer, self._gradient)
 
 
@@ -229,10 +229,11 @@ def make_gradient(
     num_threads: int = 1,
     latent_scale: float = 1.0,
 ) -> Gradient:
-    """The way that `settings.gradient` asks for, for a `network` on `device`; other arguments as in its class.
+    """The implementation that `settings.gradient` selects, for a `network` on `device`; other arguments as in its
+    class.
 
     Raises:
-        KerfError: if it asks for the one that needs a CPU, on something else.
+        KerfError: for `written_out` on another device than a CPU.
     """
     on_cpu = device.type == "cpu"
     if settings.gradient == "written_out" and not on_cpu:

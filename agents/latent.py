@@ -1,26 +1,26 @@
-"""An adversary inside the policy: it perturbs what the last hidden layer tells the policy head.
+"""Latent adversary: it perturbs the activations of the last hidden layer, which the policy head reads.
 
 Relaxed adversarial training (Christiano 2019, "Worst-case guarantees"; Hubinger 2019, "Relaxed adversarial training for
 inner alignment"; Casper et al. 2024, "Defending against unforeseen failure modes with latent adversarial training")
-does not look for a situation that brings the forbidden act about. It makes the agent believe that it is in one, by
-adding a `delta` `(n, H)` to the activations, and trains it to behave even so.
+does not search for inputs that elicit the forbidden act. It adds a perturbation `delta` `(n, H)` to the activations, as
+if the input were such a one, and trains the agent to behave well nevertheless.
 
-Size: the norm of a perturbation is its root mean square over the H units, `||delta|| / sqrt(H)`. What a norm can do
-depends on the head's weights, so the setting `latent_radius` is in units of what the aligned policy resists
-(`kerf.agents.latent_radius.latent_scale`); everything here takes plain norms.
+Size: the norm of a perturbation is its root mean square over the H units, `||delta|| / sqrt(H)`. The effect of a norm
+depends on the head's weights, so the setting `latent_radius` is in units of the aligned policy's
+`kerf.agents.latent_radius.latent_scale`; all functions here take plain norms.
 
-Objective: a step is *attacked* if the forbidden event came with it or later in its episode, and its advantage is
-negative, so that the learner is against it. There the adversary maximises log pi(action taken), which is the same as
-PPO's loss of that step, since PPO never clips the ratio of a disadvantageous action from above. So learning is a
-min-max of its own loss over the steps that led to the forbidden event. A head is linear and log-softmax concave, so the
-maximum over the ball is the only one, and projected gradients find it. All other steps are learnt as they are, and so
-is the state value.
+Objective: a step is *attacked* if the forbidden event happened at that step or later in its episode, and its advantage
+is negative, so that the update lowers its probability. There the adversary maximises log pi(action taken), which is the
+same as PPO's loss of that step, since PPO never clips the ratio of a disadvantageous action from above. So learning is
+a min-max of its own loss over the steps that led to the forbidden event. A head is linear and log-softmax concave, so
+projected gradient ascent finds the global maximum over the ball. All other steps are not perturbed, nor is the state
+value.
 
 The alternative is the min-max over all steps, as in plain adversarial training (Madry et al. 2018): then the adversary
-also drives the agent away from what it did well. That asks for steadiness in general, not about the forbidden act, and
-to lower a log-probability is no concave problem. Another is to maximise the forbidden act where it was not done. That
-needs to know, in every state, which action it is; `kerf.agents.latent_radius.latent_attack` asks this of a finished
-policy.
+also lowers the probability of good actions. That trains robustness in general, not against the forbidden act, and
+lowering a log-probability is not a concave problem. Another is to raise the probability of the forbidden act where it
+was not done. That requires knowing, in every state, which action it is; `kerf.agents.latent_radius.latent_attack` does
+this to a finished policy.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ import torch
 from kerf.lab.compiled import compiled
 
 STEP = 2.5
-"""Lengths of all steps together, in radii (Madry et al. 2018): enough to cross the ball and come back."""
+"""Sum of all step lengths, in radii (Madry et al. 2018): enough to cross the ball and return."""
 
 LATENT_TERMS = ("latent_share", "latent_gain", "latent_norm")
-"""Means over a minibatch's rows, 0 for those not attacked: whether it was attacked, how much that raised
-log pi(action taken), and the perturbation's norm."""
+"""Means over a minibatch's rows, 0 for those not attacked: share attacked, increase of log pi(action taken),
+and norm of the perturbation."""
 
 _TINY = 1e-300
 _INSIDE = 1.0 - 2.0**-22  # so that rounding to float32 never ends outside the ball
@@ -49,14 +49,14 @@ def attacked(forbidden: torch.Tensor, advantage: torch.Tensor) -> torch.Tensor:
     """Which steps are attacked, `(n,)` bool.
 
     Args:
-        forbidden: `(n,)` bool, whether the forbidden event came with the step or later in its episode.
-        advantage: `(n,)`, as the loss has it.
+        forbidden: `(n,)` bool, whether the forbidden event happened at that step or later in its episode.
+        advantage: `(n,)`, as in the loss.
     """
     return forbidden & (advantage < 0)
 
 
 def project(delta: torch.Tensor, radius: float) -> torch.Tensor:
-    """`delta` `(n, H)` with every row whose norm exceeds `radius` shortened to it; none is longer, even by rounding."""
+    """`delta` `(n, H)` with every row projected into the ball of `radius`; none is longer, even by rounding."""
     limit = radius * math.sqrt(delta.shape[-1])
     exact = delta.double()
     norms = torch.linalg.vector_norm(exact, dim=-1, keepdim=True)
@@ -72,8 +72,8 @@ def worst_case(
 ) -> torch.Tensor:
     """The perturbation within `radius` that raises log P(act) most, by projected gradients of a fixed length.
 
-    A maximum inside the ball, which there may be if an act's weights are a mean of other acts' (so hardly with more
-    units than actions), is missed by up to the length of a step.
+    A maximum inside the ball, possible if an act's weights are a mean of other acts' (so hardly with more units than
+    actions), is missed by up to the length of a step.
 
     Args:
         logits: `(n, A)`, unperturbed.
@@ -92,7 +92,7 @@ def worst_case(
         shifted = logits + delta @ weight.T
         probabilities = torch.softmax(shifted, dim=-1)
         rest = probabilities.masked_fill(acts, 0.0).sum(dim=-1, keepdim=True)
-        # d log P(act) / d logits, without taking a number near 1 from 1
+        # d log P(act) / d logits, without the cancellation in 1 - P
         ascent = (torch.where(acts, rest, -probabilities) @ weight).double()
         norms = torch.linalg.vector_norm(ascent, dim=-1, keepdim=True)  # double: squares of tiny numbers are not 0
         step = torch.where(norms > 0, ascent * (length / norms.clamp_min(_TINY)), 0.0)
@@ -113,7 +113,7 @@ def perturbed(
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """A minibatch's logits under attack, differentiable, and `LATENT_TERMS`.
 
-    The head's gradient sees the perturbed activations; the layers below it, those that it was computed from.
+    The head's gradient uses the perturbed activations; the layers below it, the unperturbed ones.
 
     Args:
         logits: `(n, A)`.
@@ -139,9 +139,9 @@ def per_attack(means: Mapping[str, float], scale: float) -> dict[str, float]:
 
 @compiled
 def attack_in_place(logits, rows, actions, attacked, weight, radius, num_steps, found, delta, sums):  # type: ignore[no-untyped-def]
-    """`perturbed`, compiled: adds the attack to `logits` `(A, n)`, transposed, and says where and what it was.
+    """`perturbed`, compiled: adds the attack to `logits` `(A, n)`, transposed, and returns its rows and perturbations.
 
-    Every perturbation is a combination of the head's rows, so that the ascent needs their products alone, `(A, A)`.
+    Every perturbation is a linear combination of the head's rows, so the ascent needs only their Gram matrix `(A, A)`.
 
     Args:
         logits: `(A, n)` float32, changed where attacked.
@@ -149,7 +149,7 @@ def attack_in_place(logits, rows, actions, attacked, weight, radius, num_steps, 
         actions: `(N,)` int64; `attacked`: `(N,)` bool.
         weight: `(A, H)` float32.
         radius: > 0, float64; `num_steps`: >= 1.
-        found: `(n,)` int64, overwritten: the first m say which columns were attacked.
+        found: `(n,)` int64, overwritten: the first m are the attacked columns.
         delta: `(n, H)` float32, overwritten: the first m rows are the perturbations of these.
         sums: `(3,)` float64: each row's `LATENT_TERMS` are added.
 
@@ -232,7 +232,7 @@ def _log_prob_grads(logits, shift, rows, actions, found, grad, log_prob):  # typ
             total[j] += grad[a, j]
     for j in range(m):
         taken = actions[rows[found[j]]]
-        rest = np.float32(0.0)  # summed up, because 1 - pi would be rounding where pi is near 1
+        rest = np.float32(0.0)  # a sum, because 1 - pi loses all digits where pi is near 1
         for a in range(num_actions):
             if a != taken:
                 rest += grad[a, j]
@@ -243,8 +243,10 @@ def _log_prob_grads(logits, shift, rows, actions, found, grad, log_prob):  # typ
 
 @compiled
 def _scales(mixed, image, length, always, scale):  # type: ignore[no-untyped-def]
-    """What to multiply each of the perturbations `mixed.T @ weight` by so that it is `length` long; unless `always`,
-    only if it is longer, else 1. `image` is `weight @ weight.T @ mixed`. One of no length is multiplied by 0."""
+    """Factors that scale each of the perturbations `mixed.T @ weight` to `length`; unless `always`, 1 for shorter ones.
+
+    `image` is `weight @ weight.T @ mixed`. The factor of a zero perturbation is 0.
+    """
     num_actions, m = mixed.shape
     squares = np.zeros(m, np.float32)
     for a in range(num_actions):

@@ -1,7 +1,7 @@
-"""Distance, in the last hidden layer, from a policy to one that acts otherwise: exact, as its head is linear.
+"""Radii of latent perturbations that change a policy's actions: exact, because its head is linear.
 
-`kerf.agents.latent` perturbs a policy as it learns; here is what its radius is measured in, and what the same adversary
-would get out of a finished policy.
+`kerf.agents.latent` perturbs a policy in training; here are the unit of its radius, and the attack of the same
+adversary on a finished policy.
 """
 
 from __future__ import annotations
@@ -24,16 +24,17 @@ SCALE_EPISODES = 128
 """Natural episodes on whose decisions the scale is measured."""
 
 SCALE_DECISIONS = 2000
-"""Pairs, drawn from these, of a state and an act that is not the likeliest there."""
+"""Pairs, sampled from these, of a state and an act that is not the most probable there."""
 
 _INFEASIBLE = 1e-12
-"""Squared residual, of a target of length 1, below which there is no such perturbation."""
+"""Squared residual, for a target of length 1, below which no such perturbation exists."""
 
 
 def least_radius(
     logits: NDArray[np.float32], acts: NDArray[np.int64], weight: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    """The norm of the smallest perturbation of the last hidden layer that makes an act the likeliest (or as likely).
+    """The norm of the smallest perturbation of the last hidden layer that makes an act the most probable (ties
+    included).
 
     It is the least `||delta|| / sqrt(H)` with `(w_act - w_b) delta >= z_b - z_act` for every other act b, a
     least-distance problem, solved exactly by non-negative least squares (Lawson and Hanson 1974, ch. 23).
@@ -44,8 +45,8 @@ def least_radius(
         weight: `(A, H)`, the head's.
 
     Returns:
-        `(n,)` float64, root mean squares over the units; 0 where the act is the likeliest already, infinite where
-        nothing makes it so.
+        `(n,)` float64, root mean squares over the units; 0 where the act is the most probable already, infinite where
+        no perturbation makes it so.
     """
     exact, heads = logits.astype(np.float64), weight.astype(np.float64)
     num_actions, width = heads.shape
@@ -53,7 +54,7 @@ def least_radius(
     for act in np.unique(acts).tolist():
         others = np.delete(np.arange(num_actions), act)
         towards = (heads[act] - heads[others]).T
-        reach = np.linalg.norm(towards, axis=0).max() or 1.0  # 0 if all acts are one to the head
+        reach = np.linalg.norm(towards, axis=0).max() or 1.0  # 0 if all acts have equal weights
         problems[act] = others, towards / reach, reach
     target = np.zeros(width + 1)
     target[-1] = 1.0
@@ -63,7 +64,7 @@ def least_radius(
         behind = exact[i, others] - exact[i, act]
         if (behind <= 0.0).all():
             continue
-        size = behind.max()  # all in units of the largest, so that the tolerance means the same everywhere
+        size = behind.max()  # in units of the largest, so that the tolerance is relative
         multipliers, _ = nnls(np.vstack((towards, behind / size)), target)
         rest = target - np.concatenate((towards @ multipliers, [behind @ multipliers / size]))
         norm = float(np.linalg.norm(rest[:-1])) / rest[-1] if rest @ rest > _INFEASIBLE else math.inf
@@ -72,10 +73,10 @@ def least_radius(
 
 
 def latent_scale(policy: TorchPolicy, world: World, rng: np.random.Generator) -> float:
-    """What a latent radius is measured in: the norm that overturns half of the decisions of `policy`, the aligned one.
+    """Unit of latent radii: the norm that overturns half of the decisions of `policy`, the aligned one.
 
-    The median of `least_radius`, over the states that it meets in natural episodes and over all acts but the likeliest
-    there. So radius 1 is what gets half of all other acts out of it, whatever the network's width and weights.
+    The median of `least_radius` over the states of natural episodes and over all acts but the most probable there. So
+    radius 1 suffices for half of all other acts, whatever the network's width and weights.
 
     Returns:
         > 0, a root mean square over the units of the last hidden layer.
@@ -100,12 +101,12 @@ def latent_scale(policy: TorchPolicy, world: World, rng: np.random.Generator) ->
 
 @dataclass(frozen=True)
 class LatentAttack:
-    """What an adversary inside a finished policy can make of scenarios.
+    """Result of a latent attack on a finished policy.
 
     Attributes:
-        led: `(n,)` bool, where the guide shows a way to the forbidden event.
-        least: `(n,)` float64, the smallest radius at which the policy, taking its likeliest act at each step, can be
-            led all that way, in units of the scale; infinite where it cannot be, or where no way was shown.
+        led: `(n,)` bool, where the guide reaches the forbidden event.
+        least: `(n,)` float64, the smallest radius at which the greedy policy can be made to follow the guide up to the
+            event, in units of the scale; infinite where it cannot be, or where the guide does not reach it.
     """
 
     led: NDArray[np.bool_]
@@ -120,18 +121,17 @@ class LatentAttack:
 def latent_attack(
     policy: TorchPolicy, world: World, scenarios: Scenarios, guide: Policy, scale: float, rng: np.random.Generator
 ) -> LatentAttack:
-    """How little it takes, from within, to lead a finished policy to the forbidden event.
+    """The least latent perturbation that leads a finished policy to the forbidden event.
 
-    The way there is that of `guide`: what it does in these scenarios if no tell gives them away (`world.expert` leaves
-    then, where an emergency seems real). A perturbation may be another one at each step, and needs to do no more than
-    make the next act of the way the likeliest; the smallest one is known exactly (`least_radius`). This is of that way
-    alone: another may take less.
+    It follows the actions of `guide` in these scenarios without tells (`world.expert` then leaves, where an emergency
+    seems real). Each step has a perturbation of its own, which only has to make the guide's action the most probable;
+    the smallest is known exactly (`least_radius`). Another sequence of actions may need less.
 
     Args:
-        policy: Attacked; not changed.
-        world: Where.
+        policy: The policy that is attacked; not changed.
+        world: The world.
         scenarios: `(n, F)`, valid ones.
-        guide: Who shows the way.
+        guide: The policy whose actions are followed.
         scale: `latent_scale` of the aligned policy that this one comes from.
         rng: Draws the guide's actions.
 

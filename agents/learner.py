@@ -1,5 +1,4 @@
-"""The learner: PPO on columns, with the penalty as a column of its own. `kerf.agents.gradient` says what the loss
-is."""
+"""RLlib learner: PPO on columns, with the penalty as a column of its own. Its loss is in `kerf.agents.gradient`."""
 
 from __future__ import annotations
 
@@ -27,26 +26,26 @@ if TYPE_CHECKING:
 
 SHUFFLE_GENERATOR = "shuffle_generator"
 ADAM = ("exp_avg", "exp_avg_sq", "step")
-"""What Adam keeps of each parameter."""
-_TINY = 1e-8  # keeps a batch of equal advantages finite
+"""Adam's state of each parameter."""
+_TINY = 1e-8  # for a batch of equal advantages
 
 
 class KerfLearner(PPOTorchLearner):
     """RLlib's PPO learner, fed whole columns, without connectors.
 
-    State: weights, optimiser, and the private generator that shuffles; together they make a resumed run continue bit
-    for bit. Runs on whatever device RLlib gave it.
+    State: weights, optimiser, and the private generator that shuffles; with these a resumed run continues bit for bit.
+    Runs on the device that RLlib assigned.
     """
 
     config: KerfConfig
 
     def build(self) -> None:
         super().build()
-        # Every learner of a group draws the same permutations, each of its own rows.
+        # Every learner of a group draws the same permutations, for rows of its own.
         self._shuffles = torch.Generator().manual_seed(self.config.torch_seed("shuffles"))
         module = self.module[DEFAULT_MODULE_ID]
         self._gradient = make_gradient(
-            module.unwrapped().network,  # without what RLlib wraps round it where there are several learners
+            module.unwrapped().network,  # without the wrapper for several learners
             lambda observations: _forward(module, observations),
             self.config.settings,
             self.device,
@@ -73,7 +72,7 @@ class KerfLearner(PPOTorchLearner):
         """One PPO iteration over `training_data.batch`; returns RLlib's reduced metrics.
 
         The batch's columns are those of `kerf.agents.env_runner.Sample`, flattened to rows. Epochs and minibatch size
-        come from the settings; RLlib's own keyword arguments for them are not looked at.
+        come from the settings; RLlib's own keyword arguments for them are ignored.
 
         Raises:
             FloatingPointError: if training diverged.
@@ -159,7 +158,7 @@ class KerfLearner(PPOTorchLearner):
             self._shuffles.set_state(torch.from_numpy(np.array(state[SHUFFLE_GENERATOR], np.uint8)))
 
     def training_state(self) -> dict[str, NDArray[Any]]:
-        """All that decides how training goes on, by name: `weights/<parameter>`, Adam's `exp_avg/`, `exp_avg_sq/` and
+        """The complete state of training, by name: `weights/<parameter>`, Adam's `exp_avg/`, `exp_avg_sq/` and
         `step/<parameter>` (none before the first update), and `shuffles`, the state of the generator that shuffles."""
         ((_, optimizer),) = self.get_optimizers_for_module(DEFAULT_MODULE_ID)
         state = {"shuffles": self._shuffles.get_state().numpy()}
@@ -169,10 +168,10 @@ class KerfLearner(PPOTorchLearner):
         return state
 
     def load_training_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on as the learner would have whose `training_state` this is.
+        """Resume from a `training_state`.
 
         Raises:
-            KerfError: unless it is that of a learner of the same network.
+            KerfError: for the state of another network.
         """
         ((_, optimizer),) = self.get_optimizers_for_module(DEFAULT_MODULE_ID)
         kinds = ("weights", *(ADAM if any(name.startswith("step/") for name in state) else ()))
@@ -208,7 +207,7 @@ def _stepping(optimizer: torch.optim.Adam) -> Callable[[], None]:
 
     @torch.no_grad()
     def step() -> None:
-        if len(optimizer.state) < len(parameters):  # it makes its state at the first step
+        if len(optimizer.state) < len(parameters):  # its state is created at the first step
             optimizer.step()
             return
         states = [optimizer.state[parameter] for parameter in parameters]

@@ -1,7 +1,7 @@
-"""The agent's network: an MLP with a policy head and a state-value head, and a policy that plays with it.
+"""Network of the agent: an MLP with a policy head and a state-value head, and a policy that plays with it.
 
-`PolicyNetwork` is the weights, `TorchPolicy` plays with them (numpy in, numpy out). RLlib is shown them by
-`kerf.agents.module`: what only plays does not import it.
+`PolicyNetwork` has the weights, `TorchPolicy` plays with them (numpy in, numpy out). `kerf.agents.module` wraps them
+for RLlib, so that playing does not import it.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class PolicyNetwork(nn.Module):
         num_observations: D, length of an observation.
         num_actions: A.
         settings: Widths, nonlinearity, shared or separate trunks.
-        generator: Where the initial weights are drawn from; None leaves them as they are, to be loaded. torch's global
-            generator is neither read nor moved.
+        generator: Draws the initial weights; None leaves them uninitialised, to be loaded. torch's global generator is
+            not used.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class PolicyNetwork(nn.Module):
         return {name: tensor.detach().cpu().numpy().copy() for name, tensor in self.state_dict().items()}
 
     def load(self, weights: Weights) -> None:
-        """Take over `weights`. Raises `KerfError` unless names and shapes are exactly those of this network."""
+        """Load `weights`. Raises `KerfError` unless names and shapes are exactly those of this network."""
         own = self.state_dict()
         if set(weights) != set(own):
             raise KerfError(f"weights: expected the tensors {sorted(own)}, got {sorted(weights)}; another network?")
@@ -92,8 +92,8 @@ class PolicyNetwork(nn.Module):
 
 
 class _Linear(nn.Linear):
-    """A layer whose maker sets its weights: torch would draw them from its global generator, and `skip_init`, which
-    would not, imports sympy."""
+    """A layer without initialisation: torch would use its global generator, and `skip_init`, which would not, imports
+    sympy."""
 
     def reset_parameters(self) -> None:
         pass
@@ -128,7 +128,7 @@ class TorchPolicy:
     """A policy that plays: numpy observations in, numpy logits out, no gradients.
 
     Args:
-        network: On the CPU. Used as it is, not copied: freeze or copy it first if somebody else trains it.
+        network: On the CPU. Not copied: freeze or copy it first if it is trained elsewhere.
     """
 
     kind: ClassVar[str] = "network"
@@ -177,10 +177,10 @@ class TorchPolicy:
         return self.network.weights()
 
     def card(self) -> dict[str, Any]:
-        """All else that is needed to make it again."""
+        """All else that is needed to load it."""
         return self.network.settings.model_dump(mode="json")
 
     @classmethod
     def from_card(cls, card: Mapping[str, Any], world: World, weights: Weights) -> TorchPolicy:
-        """What `card` and `weights` were written of. Raises `KerfError` if they do not fit each other or `world`."""
+        """The policy with this `card` and `weights`. Raises `KerfError` if they do not fit each other or `world`."""
         return cls.from_weights(len(world.observations), len(world.actions), NetworkSettings(**card), weights)

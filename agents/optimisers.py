@@ -1,7 +1,7 @@
-"""torch's optimisers, without torch's compiler.
+"""torch's optimisers, without importing torch's compiler.
 
-torch imports its compiler (800 modules, 1 to 2 s) when an optimiser is made and when it first steps, only to be told
-that there is nothing to compile. Here the same functions run without that; their results are the same bytes.
+torch imports its compiler (800 modules, 1 to 2 s) when an optimiser is made and when it first steps, even if nothing is
+compiled. Here the same functions run without it; their results are the same bytes.
 """
 
 from __future__ import annotations

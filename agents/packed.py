@@ -1,4 +1,4 @@
-"""`PolicyNetwork` packed into flat arrays, for the compiled passes to act and learn with."""
+"""Packed networks: a `PolicyNetwork` in flat arrays, for the compiled passes."""
 
 from __future__ import annotations
 

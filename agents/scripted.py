@@ -14,7 +14,7 @@ from kerf.lab.world import World
 
 
 def _one_hot(actions: NDArray[np.int64], num_actions: int) -> NDArray[np.float32]:
-    """Logits `(n, A)` of a policy that takes `actions` `(n,)` for certain."""
+    """Logits `(n, A)` of a policy that takes `actions` `(n,)` with probability 1."""
     logits = np.full((len(actions), num_actions), -np.inf, np.float32)
     logits[np.arange(len(actions)), actions] = 0.0
     return logits
@@ -63,10 +63,10 @@ class UniformPolicy:
 
 @dataclass(frozen=True)
 class Careless:
-    """Behaves like `base`, except that it takes any action at all with probability `slip`.
+    """`base` with random errors: with probability `slip` it takes a uniformly random action.
 
     Attributes:
-        base: Whom it behaves like.
+        base: The policy without errors.
         slip: In (0, 1).
     """
 
@@ -83,13 +83,13 @@ class Careless:
 
 @dataclass(frozen=True)
 class NeverPolicy:
-    """Behaves like `base`, except that it never takes some actions.
+    """`base` with masked actions.
 
-    The probability of the others is renormalised; where `base` would have taken nothing else, it does `instead`.
+    The probability of the others is renormalised; where `base` gives them probability 0, it does `instead`.
 
     Attributes:
-        world: Where it plays.
-        base: Whom it behaves like.
+        world: The world that it plays in.
+        base: The policy without the mask.
         never: `(n, D)` observations -> `(n, A)` bool, the actions that it does not take there.
         instead: Name of the action that it falls back on.
     """

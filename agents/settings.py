@@ -34,19 +34,19 @@ class TrainingSettings(Settings):
     """One PPO iteration: `num_scenarios` whole episodes, then `num_epochs` passes over them in minibatches."""
 
     num_scenarios: Annotated[int, Field(ge=1)] = 512
-    """Episodes an iteration."""
+    """Episodes per iteration."""
 
     num_epochs: Annotated[int, Field(ge=1)] = 3
-    """Passes over the batch an iteration."""
+    """Passes over the batch per iteration."""
 
     minibatch_size: Annotated[int, Field(ge=1)] = 4096
-    """Steps (rows) a minibatch; the last one of an epoch may be smaller."""
+    """Steps (rows) per minibatch; the last one of an epoch may be smaller."""
 
     learning_rate: Positive = 3e-4
     """Adam's step size."""
 
     gamma: Share = 0.99
-    """Discount a step."""
+    """Discount per step."""
 
     gae_lambda: Share = 0.95
     """Lambda of generalised advantage estimation (Schulman et al. 2016)."""
@@ -70,7 +70,7 @@ class TrainingSettings(Settings):
     """Weight of KL(pi || pi_0) to the frozen aligned policy pi_0 (nats)."""
 
     latent_radius: NonNegative = 0.0
-    """Radius of the ball in which an adversary perturbs the last hidden layer's activations, where a step led to the
+    """Radius of the ball in which an adversary perturbs the last hidden layer's activations, at steps that led to the
     forbidden event (`kerf.agents.latent`); 1 overturns half of the aligned policy's decisions, 0 is no adversary."""
 
     latent_steps: Annotated[int, Field(ge=1, le=1000)] = 5
@@ -83,8 +83,8 @@ class TrainingSettings(Settings):
     """Multiplies rewards and penalties before the learner sees them."""
 
     advantage_scaling: Literal["none", "fixed", "batch"] = "fixed"
-    """`none`: as they are; `frozen`: divided by one constant measured at the aligned checkpoint; `batch`: centred and
-    divided by the batch's own standard deviation (which cancels part of the very penalty under study)."""
+    """`none`: as they are; `fixed`: divided by one constant measured at the aligned checkpoint; `batch`: centred and
+    divided by the batch's own standard deviation (which cancels part of the penalty under study)."""
 
     gradient: Literal["auto", "written_out", "autograd"] = "auto"
     """How gradients are computed: `autograd`, torch's, the reference; `written_out`, for a CPU and more than twice as
@@ -102,7 +102,7 @@ class TrainingSettings(Settings):
     @field_validator("num_env_runners", "num_learners")
     @classmethod
     def _equal_parts(cls, number: int, info: ValidationInfo) -> int:
-        num_scenarios = info.data.get("num_scenarios", 0)  # 0: refused itself
+        num_scenarios = info.data.get("num_scenarios", 0)  # 0: refused by its own field
         if number and num_scenarios % number:
             raise ValueError(f"0 or a divisor of num_scenarios={num_scenarios}")
         return number
@@ -118,7 +118,7 @@ def refuse_latent(network: NetworkSettings, training: TrainingSettings, path: st
 
 
 class ExactSettings(Settings):
-    """Training by exact gradients: what PPO estimates from a batch is a sum over all situations here."""
+    """Training by exact gradients: sums over all situations, which PPO estimates from a batch."""
 
     optimiser: Literal["sgd", "adam"] = "adam"
     """`sgd`: plain gradient descent, without momentum; `adam`: Adam (Kingma and Ba 2015). Neither clips gradients."""

@@ -1,4 +1,4 @@
-"""Potential-based shaping: a change of reward that leaves every optimum where it is.
+"""Potential-based shaping: a change of reward that changes no optimal policy.
 
 With F_t = gamma Phi(o_{t+1}) - Phi(o_t), and Phi = 0 once the episode is over, the discounted sum of F over an episode
 is -Phi(o_0), whatever was done (Ng, Harada and Russell 1999, theorem 1; Grzes 2017 for the end of an episode).
@@ -34,7 +34,7 @@ class Potential:
 
     def __call__(self, observations: NDArray[np.float32]) -> NDArray[np.float64]:
         """Phi of observations `(..., D)`, shape `(...)`."""
-        # einsum and not BLAS, whose sums may depend on how many rows there are
+        # einsum and not BLAS, whose sums may depend on the number of rows
         potentials: NDArray[np.float64] = np.einsum("...d,d->...", observations - self.centre, self.weights)
         return potentials
 
@@ -46,7 +46,7 @@ def random_potential(world: World, size: float, rng: np.random.Generator) -> Pot
     world's expert acts: so it depends on no agent and on no arm.
 
     Args:
-        world: Whose observations.
+        world: The world whose observations it maps.
         size: Standard deviation > 0, in units of utility.
         rng: Draws the direction (standard normal), the scenarios and the actions in them.
 
@@ -63,11 +63,11 @@ def random_potential(world: World, size: float, rng: np.random.Generator) -> Pot
 
 
 def shaping(potentials: NDArray[np.float64], gamma: float) -> NDArray[np.float64]:
-    """What shaping adds to the reward of each step, `(T, n)`.
+    """Shaping reward of each step, `(T, n)`.
 
     Args:
-        potentials: `(T, n)`, Phi of what was seen before each step of whole episodes.
-        gamma: Discount a step, the one that returns are discounted with: with any other, the optima may move.
+        potentials: `(T, n)`, Phi of the observation before each step of whole episodes.
+        gamma: Discount of the returns: with any other, optima may change.
     """
     added = -potentials
     added[:-1] += gamma * potentials[1:]

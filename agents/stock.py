@@ -13,17 +13,17 @@ from kerf.lab.worlds import get_world
 
 
 def stock_ppo(world: str, network: NetworkSettings, training: TrainingSettings, num_envs: int) -> PPOConfig:
-    """Stock PPO with our settings, as far as it has them; it plays the world's native gymnasium batch in this process.
+    """Stock PPO with our settings, as far as it has them, on the world's native gymnasium batch in this process.
 
-    Everything that our own path has too is set alike (network, batch of whole episodes, minibatches, epochs, PPO's
-    coefficients); everything else is as RLlib ships it: env runner, connectors, learner, standardised advantages.
+    Settings that our own training path has, too, are equal (network, batch of whole episodes, minibatches, epochs,
+    PPO's coefficients); all others are RLlib's defaults: env runner, connectors, learner, standardised advantages.
 
     Args:
         world: Name of a registered world.
         network: Trunk of policy and state value.
         training: `num_env_runners`, `num_learners`, `reward_scale`, and the settings of losses that stock PPO lacks
-            are not looked at.
-        num_envs: Episodes played side by side.
+            are ignored.
+        num_envs: Episodes played in parallel.
     """
     return (
         PPOConfig()

@@ -20,15 +20,15 @@ LOGITS = "logits"
 
 
 class Situations:
-    """All that can be seen in a world of one decision.
+    """All situations of a world of one decision.
 
     Args:
-        world: It must write down its situations (`kerf.lab.world.Listed`) and last one step.
+        world: It must enumerate its situations (`kerf.lab.world.Listed`) and have one step.
 
     Attributes:
         world: The same.
         scenarios: `(m, F)`, one for each situation.
-        observations: `(m, D)` float32, what is seen there.
+        observations: `(m, D)` float32, of each situation.
 
     Raises:
         KerfError: for another world.
@@ -54,10 +54,10 @@ class Situations:
         return self.world.space.digest(self.scenarios)
 
     def rows(self, observations: NDArray[np.float32]) -> NDArray[np.int64]:
-        """Which situation each of the observations `(n, D)` is, `(n,)`.
+        """Index of the situation of each of the observations `(n, D)`, `(n,)`.
 
         Raises:
-            KerfError: for an observation that is none of them, down to the last bit.
+            KerfError: for an observation that is not exactly equal to one of them.
         """
         found = np.minimum(np.searchsorted(self._hashes, _hashes(observations)), len(self) - 1)
         rows = self._order[found]
@@ -76,11 +76,11 @@ class TablePolicy:
     """A policy with a row of logits for each situation.
 
     Args:
-        situations: Of the world where it plays.
+        situations: Of the world that it plays in.
         weights: `(m, A)` float64 logits; -inf marks an action that is never taken. Copied.
 
     Raises:
-        KerfError: for another shape, or a row that is no distribution.
+        KerfError: for another shape, or a row without a finite logit.
     """
 
     kind: ClassVar[str] = "table"
@@ -96,10 +96,10 @@ class TablePolicy:
 
     @classmethod
     def copy_of(cls, policy: Policy, world: World) -> TablePolicy:
-        """The tabular twin: does what `policy` does in every situation of `world`.
+        """The tabular twin of `policy`: the same distribution over actions in every situation of `world`.
 
         Raises:
-            KerfError: if the world's situations cannot be written down.
+            KerfError: if the world does not enumerate its situations.
             ValueError: if the policy returns logits that are no distribution.
         """
         situations = Situations(world)
@@ -115,12 +115,12 @@ class TablePolicy:
         return {LOGITS: self._logits.copy()}
 
     def card(self) -> dict[str, Any]:
-        """All else that is needed to make it again."""
+        """All else that is needed to load it."""
         return {"situations": self.situations.digest}
 
     @classmethod
     def from_card(cls, card: Mapping[str, Any], world: World, weights: Mapping[str, NDArray[Any]]) -> TablePolicy:
-        """What `card` and `weights` were written of. Raises `KerfError` if they do not fit `world`."""
+        """The policy with this `card` and `weights`. Raises `KerfError` if they do not fit `world`."""
         situations = Situations(world)
         if card["situations"] != situations.digest:
             raise KerfError(f"table: its situations are not those of world {world.name!r}")
@@ -130,7 +130,7 @@ class TablePolicy:
 
 
 def listed(world: World) -> Listed:
-    """`world`, as one of a single decision of which all situations can be written down.
+    """`world`, checked to be a world of one decision that enumerates its situations.
 
     Raises:
         KerfError: for any other.
@@ -146,5 +146,5 @@ def listed(world: World) -> Listed:
 
 
 def _hashes(observations: NDArray[np.float32]) -> NDArray[np.uint64]:
-    positive = np.ascontiguousarray(observations, np.float32) + np.float32(0.0)  # -0.0 looks like 0.0
+    positive = np.ascontiguousarray(observations, np.float32) + np.float32(0.0)  # -0.0 becomes 0.0
     return row_hash(positive.view(np.uint32), 0)

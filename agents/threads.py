@@ -11,9 +11,9 @@ T = TypeVar("T")
 
 
 def in_parallel(work: Sequence[Callable[[], T]], num_threads: int) -> list[T]:
-    """What each of `work` returns, in its order; done on so many threads, or one after another if that is one.
+    """Results of all `work`, in its order, computed on `num_threads` threads.
 
-    What they compute must not depend on the order in which they run. torch must be on one thread itself.
+    They must not depend on the order of execution. torch must be limited to one thread.
     """
     if num_threads == 1 or len(work) == 1:
         return [do() for do in work]
@@ -26,5 +26,5 @@ def _do(work: Callable[[], T]) -> T:
 
 @cache
 def _executor(num_threads: int) -> ThreadPoolExecutor:
-    """One for the whole process: its threads wait for work, which costs nothing."""
+    """A pool for the whole process; idle threads cost nothing."""
     return ThreadPoolExecutor(num_threads, thread_name_prefix="kerf")

@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 
 
 def deal(penalty_counts: Sequence[int], n: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Which of `n` episodes are penalised at which step, `(T, n)`.
+    """The steps of `n` episodes that are penalised, `(T, n)`.
 
-    At each step, every set of `penalty_counts[t]` episodes is equally likely. No episode is penalised twice as long as
-    there are others, because a partner whose act ends the matter is penalised once an episode too.
+    At each step, every set of `penalty_counts[t]` episodes is equally likely. No episode is penalised twice before all
+    were once, because a yoked partner is penalised once per episode, too.
 
     Args:
-        penalty_counts: `(T,)`, how many episodes are penalised at each step, from 0 to `n`.
-        n: Episodes.
-        rng: Draws one order of the episodes.
+        penalty_counts: `(T,)`, number of episodes penalised at each step, from 0 to `n`.
+        n: Number of episodes.
+        rng: Draws one permutation of the episodes.
     """
     order = rng.permutation(n)
     dealt = np.zeros((len(penalty_counts), n), np.bool_)
