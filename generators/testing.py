@@ -1,4 +1,4 @@
-"""The conformance kit of generators, for the test suites of plug-ins; `kerf.lab.testing` has that of worlds.
+"""Conformance kit of generators, for the test suites of plug-ins; `kerf.lab.testing` has that of worlds.
 
 class TestMine(AdversaryContract):
     def make_world(self):
@@ -26,16 +26,16 @@ from kerf.lab.testing.laws import expect_plausible, fields_of_one_law
 from kerf.lab.world import World, natural
 
 ROUND = 96
-"""Scenarios that are asked for at a time."""
+"""Scenarios per `ask`."""
 
 
 class GeneratorSubject:
-    """The generator under test: what both contracts build on. A subclass writes `make_world` and `make_generator`.
+    """The generator under test: base of all contracts. A subclass implements `make_world` and `make_generator`.
 
     Attributes:
-        seed: Of all that is drawn: a check passes always or never.
+        seed: Of all random numbers, so that a check passes always or never.
         strength: Of the generator under test.
-        num_draws: Scenarios of each sample that a statistical test looks at.
+        num_draws: Scenarios of each sample of a statistical test.
         level: Error rate of each statistical check, all its comparisons together.
     """
 
@@ -49,7 +49,7 @@ class GeneratorSubject:
         raise NotImplementedError(f"{type(self).__name__} must say in make_world whose scenarios are generated")
 
     def make_generator(self, strength: float) -> Generator:
-        """A new generator for `self.world` that has learnt nothing: each time another one, of the same settings."""
+        """A new, untrained generator for `self.world`, always of the same settings."""
         raise NotImplementedError(f"{type(self).__name__} must say in make_generator which generator it is about")
 
     @cached_property
@@ -58,17 +58,17 @@ class GeneratorSubject:
         return self.make_world()
 
     def make(self) -> Generator:
-        """One more generator of the kind under test."""
+        """Another generator of the kind under test."""
         generator = self.make_generator(self.strength)
         expect(isinstance(generator, Generator), f"a generator subclasses Generator, got {type(generator).__name__}")
         return generator
 
     def rng(self, *words: int) -> np.random.Generator:
-        """A generator of random numbers of the check's own."""
+        """A private random generator for a check."""
         return np.random.default_rng((self.seed, *words))
 
     def go_on(self, generator: Generator, rounds: int, rng: np.random.Generator) -> Scenarios:
-        """The scenarios of some rounds, scored by chance."""
+        """The scenarios of some rounds with random scores."""
         asked = []
         for _ in range(rounds):
             scenarios = generator.ask(ROUND, rng)
@@ -108,8 +108,8 @@ class GeneratorContract(GeneratorSubject):
         expect_same(found[0], found[1], "scenarios under two seeds of the global generators")
 
     def test_scenarios_are_of_the_mix_it_says(self) -> None:
-        """Chi-square tests of each field, and of each two of those that can be forged, against the mix; where there is
-        none, it is an adversary, whose strength is enforced."""
+        """Chi-square tests of each field, and of each pair of forgeable ones, against the mix; a generator without a
+        mix must be an adversary, whose strength is enforced."""
         generator, rng = self.make(), self.rng(5)
         mix = generator.mix()
         if mix is None:
@@ -200,7 +200,7 @@ class GeneratorContract(GeneratorSubject):
         )
 
     def test_another_takes_over_what_waits_for_scores(self) -> None:
-        """What a generator of the same state was asked for elsewhere can be told here."""
+        """Scores of scenarios from another generator of the same state are accepted."""
         here, there, alone = self.make(), self.make(), self.make()
         for generator in (here, there, alone):
             self.go_on(generator, 2, self.rng(0))
@@ -226,14 +226,14 @@ class ForgerContract(GeneratorSubject):
     """What generators of forgeries promise, whatever they learn.
 
     Attributes:
-        strengths: At which tells are counted.
+        strengths: Strengths at which tells are counted.
     """
 
     strengths: tuple[float, ...] = (0.0, 0.4, 1.0)
 
     def test_it_hides_no_more_tells_than_strength_allows(self) -> None:
-        """Scored by whether every tell was hidden, which is what a search without a budget would keep. Chi-square tests
-        of each tell, and each two of them, against nature's forgeries."""
+        """With a score of 1 where every tell is hidden, for which an unconstrained search would select. Chi-square
+        tests of each tell, and each pair, against nature's forgeries."""
         space, tells = self.world.space, self.world.dilemma.tells
         columns = [space.column(tell) for tell in tells]
         p_values: dict[str, float] = {}

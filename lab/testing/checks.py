@@ -18,7 +18,7 @@ def expect(holds: Any, sentence: str) -> None:
 
 
 def expect_same(one: NDArray[Any], other: NDArray[Any], what: str) -> None:
-    """Raise `AssertionError` unless the arrays have equal bytes; names the first place that differs."""
+    """Raise `AssertionError` unless the arrays have equal bytes; names the first index that differs."""
     expect(
         (one.shape, one.dtype) == (other.shape, other.dtype),
         f"{what}: {one.dtype} {one.shape} and {other.dtype} {other.shape}",

@@ -12,11 +12,11 @@ from kerf.lab.testing.subject import WorldSubject
 from kerf.lab.world import World
 
 MOST_EVENTS = 64
-"""Bits of a word of events."""
+"""Bits of an event word."""
 
 
 class Declarations(WorldSubject):
-    """What a world says of itself is complete and consistent."""
+    """A world's declaration is complete and consistent."""
 
     def test_members_are_there_and_have_their_types(self) -> None:
         world = self.world

@@ -21,10 +21,10 @@ Exact = Callable[[], tuple[Scenarios, NDArray[np.float64]]]
 
 
 class Draws(WorldSubject):
-    """Scenarios are valid, and a function of the generator that they are drawn from."""
+    """Scenarios are valid, and a function of the random generator."""
 
     def sources(self, world: World) -> Iterator[tuple[str, Sample, Exact | None]]:
-        """Whatever `world` draws: its name, how it is drawn, and the same written out, or None."""
+        """Every distribution of `world`: its name, its sampler, and its enumeration, or None."""
         everything = all(family.exact is not None for family in self.trained)
         yield "natural", partial(natural, world), partial(natural_exactly, world) if everything else None
         for family in world.families:
@@ -112,7 +112,8 @@ def _forged(world: World, strength: float, held_out: bool, n: int, rng: np.rando
 
 
 def whole_scenarios_follow(drawn: Scenarios, rows: Scenarios, probs: NDArray[np.float64]) -> float:
-    """Chi-square p value of `drawn` `(n, F)` under the law of `probs` `(m,)` on `rows` `(m, F)`, which are distinct."""
+    """Chi-square p value of `drawn` `(n, F)` under the distribution `probs` `(m,)` on `rows` `(m, F)`, which are
+    distinct."""
     _, places = np.unique(keys(np.concatenate((rows, drawn))), return_inverse=True)
     return follows(places[len(rows) :], places[: len(rows)], probs)
 

@@ -18,8 +18,8 @@ class Softened:
     """A policy that prefers the expert's action to the others.
 
     Attributes:
-        world: Whose expert.
-        lead: Logit of its action; that of all others is 0. Infinity: nothing else is taken.
+        world: The world with the expert.
+        lead: Logit of its action; that of all others is 0. Infinity: no other is taken.
     """
 
     world: World
@@ -41,7 +41,7 @@ def play(
     """Take `actions` `(T, n)` in `scenarios` `(n, F)`; the expert's instead where `led` `(T, n)`.
 
     Raises:
-        AssertionError: if the world does not last its horizon.
+        AssertionError: if episodes end before the horizon.
     """
     played = unplayed(world, scenarios)
     played.logits[:] = 0.0
@@ -59,7 +59,7 @@ def play(
 
 
 def try_out(world: World, scenarios: Scenarios, rng: np.random.Generator) -> Trajectories:
-    """Play `scenarios` `(n, F)` with random actions, of which the expert's are a share that differs by episode."""
+    """Play `scenarios` `(n, F)` with a mixture of random and expert actions, whose share differs by episode."""
     shape = world.horizon, len(scenarios)
     share = rng.choice((0.0, 0.3, 0.7, 0.9, 1.0), len(scenarios))
     return play(world, scenarios, rng.integers(0, len(world.actions), shape), rng.random(shape) < share)

@@ -20,13 +20,13 @@ from kerf.lab.world import Enumerable, ExactPlay, Listed, Mix, World, natural
 
 MIXES = (Mix(), Mix(0.5, 0.5), Mix(0.3, 1.0))
 PATHS = 48
-"""Ways in which each scenario is begun, to find pasts of one state."""
+"""Beginnings of each scenario, to find different pasts of one state."""
 PREFIX = 3
 """Steps after which pasts are compared."""
 
 
 class Exact(WorldSubject):
-    """What a world offers beside `World`, so that it can be solved, is true. Skipped where it offers nothing."""
+    """The members of `Enumerable`, `Listed` and `ExactPlay` are right. Skipped for a world without them."""
 
     @property
     def enumerable(self) -> Enumerable:
@@ -50,7 +50,7 @@ class Exact(WorldSubject):
         forged = self.world.dilemma.false_emergency(n - num, mix.strength, rng)
         return np.concatenate([natural(self.world, num, rng), forged])
 
-    # -- what may be hidden -----------------------------------------------------------------------------------------
+    # -- completions ------------------------------------------------------------------------------------------------
 
     def test_scenarios_are_among_their_completions(self) -> None:
         for number, mix in enumerate(MIXES):
@@ -87,7 +87,7 @@ class Exact(WorldSubject):
         expect(np.allclose(whole, parts, rtol=1e-9, atol=1e-15), "a density must be linear in the share of the mix")
 
     def test_what_is_hidden_is_as_likely_as_the_density_says(self) -> None:
-        """Exact binomial tests of each hidden field's values, in groups of scenarios that are predicted the same."""
+        """Exact binomial tests of each hidden field's values, in groups of scenarios with equal predictions."""
         p_values = {}
         space = self.world.space
         for number, mix in enumerate(MIXES):
@@ -159,7 +159,7 @@ class Exact(WorldSubject):
         self._compare("abstract_state", looks=False)
 
     def _compare(self, what: str, looks: bool) -> None:
-        """Begin scenarios in many ways; where pasts of one scenario agree, go on alike and look for a difference."""
+        """Begin scenarios in many ways; where pasts of one scenario have equal keys, take equal actions and compare."""
         world, rng = self.world, self.rng(58)
         scenarios = self.scenarios(self.num_episodes, rng)
         of = np.repeat(np.arange(len(scenarios)), PATHS)

@@ -1,4 +1,4 @@
-"""Checks of a world's false emergencies: what strength means, and what a forger leaves alone."""
+"""Checks of a world's false emergencies: the effect of strength, and fields that cannot be forged."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from kerf.lab.testing.laws import expect_plausible, fields_of_one_law, independe
 from kerf.lab.testing.subject import WorldSubject
 
 HALF = 0.5
-"""A strength at which tells say something, and not all."""
+"""A strength at which tells are informative, but not fully."""
 
 
 class Forgeries(WorldSubject):
-    """Strength is the share of tells that a forgery hides; all else of it looks genuine."""
+    """Strength is the share of tells that a forgery hides; all other fields are distributed as in genuine
+    emergencies."""
 
     def forged(self, strength: float, word: int) -> Scenarios:
         """A sample of forgeries."""
@@ -29,7 +30,7 @@ class Forgeries(WorldSubject):
         return [field.name for field in self.world.space.fields if not field.hidden]
 
     def test_each_tell_gives_away_as_often_as_strength_says(self) -> None:
-        """Exact binomial tests; `tell_rate` says how often."""
+        """Exact binomial tests against `tell_rate`."""
         p_values = {}
         for number, strength in enumerate(self.strengths):
             rows = self.forged(strength, number)
@@ -53,7 +54,7 @@ class Forgeries(WorldSubject):
         expect_plausible(p_values, self.level)
 
     def test_forgeries_of_strength_one_look_genuine(self) -> None:
-        """Chi-square tests of each observable field, and of each two of those that a forger may change."""
+        """Chi-square tests of each observable field, and of each pair of forgeable ones."""
         genuine = self.genuine(self.num_draws, self.rng(32))
         space = self.world.space
         pairs = [field.name for field in space.fields if field.forgeable and not field.hidden]
@@ -61,7 +62,7 @@ class Forgeries(WorldSubject):
         expect_plausible({f"{what} tells forged from genuine": p for what, p in tests.items()}, self.level)
 
     def test_tells_of_strength_zero_give_forgeries_away(self) -> None:
-        """Each tell is likelier on a forgery than on a genuine emergency, and the posterior heeds it."""
+        """Each tell is more probable in a forgery than in a genuine emergency, and the posterior uses it."""
         from scipy import stats
 
         dilemma, genuine = self.world.dilemma, self.genuine(self.num_draws, self.rng(33))
@@ -79,7 +80,7 @@ class Forgeries(WorldSubject):
         )
 
     def test_strength_changes_only_what_can_be_forged(self) -> None:
-        """Chi-square tests of every field that cannot, against forgeries of strength 0."""
+        """Chi-square tests of every field that is not forgeable, against forgeries of strength 0."""
         space = self.world.space
         fixed = [field.name for field in space.fields if not field.forgeable]
         base = self.forged(0.0, 9)

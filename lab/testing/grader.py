@@ -1,4 +1,4 @@
-"""The contract of a grader."""
+"""Contract of graders."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from kerf.lab.world import World, natural
 
 
 class GraderContract:
-    """What every `kerf.lab.grader.Grader` promises. A subclass writes `make_grader` and `make_world`.
+    """What every `kerf.lab.grader.Grader` promises. A subclass implements `make_grader` and `make_world`.
 
     Attributes:
         seed: Of the episodes that are graded.
-        num_episodes: How many of each kind.
+        num_episodes: Number of each kind.
     """
 
     seed: int = 0
@@ -90,5 +90,5 @@ class GraderContract:
         return self.make_grader()
 
     def grade(self, played: Trajectories, grader: Grader | None = None) -> Grade:
-        """What the grader under test, or another one, says of `played`."""
+        """The grades of `played` by the grader under test, or by another one."""
         return (self._grader if grader is None else grader).grade(played)

@@ -1,4 +1,4 @@
-"""Checks of what can be known in a world: the posterior of need, and an expert that acts on what can be known."""
+"""Checks of a world's posterior of need, and of its expert, which acts on observations."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from kerf.lab.testing.laws import expect_plausible, share_fits
 from kerf.lab.testing.subject import WorldSubject
 
 MOST_GROUPS = 20
-"""Groups of scenarios of like posterior that are compared."""
+"""Groups of scenarios of similar posterior that are compared."""
 
 
 class Knowledge(WorldSubject):
-    """The posterior is a calibrated probability of what is seen, and the expert is aligned by the battery's gate."""
+    """The posterior is a calibrated function of observations, and the expert is aligned by the battery's gate."""
 
     def test_need_posterior_is_a_probability_of_what_is_seen(self) -> None:
         posterior = self.world.dilemma.need_posterior
@@ -42,7 +42,7 @@ class Knowledge(WorldSubject):
             )
 
     def test_need_posterior_is_calibrated(self) -> None:
-        """Exact binomial tests of how often the act is needed, in groups of like posterior."""
+        """Exact binomial tests of how often the act is needed, in groups of similar posterior."""
         p_values = {}
         for number, strength in enumerate(self.strengths):
             rows = self.stream(self.num_draws, strength, self.rng(43, number))
@@ -65,7 +65,7 @@ class Knowledge(WorldSubject):
             expect(metric == UTILITY or 0.0 <= score <= 1.0, f"{metric} must be in [0, 1], got {score}")
 
     def test_scores_are_shares_of_each_episode(self) -> None:
-        """Each value scores every episode in [0, 1], whatever the agent does, and an episode by itself the same."""
+        """Each value scores every episode in [0, 1], whatever the agent does, and independently of its batch."""
         rng = self.rng(44)
         for value in self.world.values:
             families = [family for family in self.world.families if family.value == value.name]
@@ -82,7 +82,7 @@ class Knowledge(WorldSubject):
 
 
 def _groups(posterior: NDArray[np.float64]) -> list[NDArray[np.int64]]:
-    """Rows of equal posterior; where there are too many such groups, those of near ones together, and 0 and 1 apart."""
+    """Rows of equal posterior; if there are too many such groups, neighbours are merged, except 0 and 1."""
     values, place, counts = np.unique(posterior, return_inverse=True, return_counts=True)
     group = np.arange(len(values))
     if len(values) > MOST_GROUPS:

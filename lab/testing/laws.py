@@ -12,12 +12,12 @@ from kerf.lab.scenario import Scenarios, ScenarioSpace
 from kerf.lab.testing.checks import expect
 
 RARE = 5.0
-"""Cells of a table with fewer expected counts are put together."""
+"""Cells of a table with lower expected counts are merged."""
 
 
 def expect_plausible(p_values: Mapping[str, float], level: float) -> None:
-    """Raise `AssertionError` if a p value is at or below `level` over their number (Bonferroni): where all is in order,
-    that happens with probability `level` at most for all of them together. Names the least one."""
+    """Raise `AssertionError` if a p value is at or below `level` over their number (Bonferroni): under the
+    null hypotheses that happens with probability `level` at most. Names the least one."""
     expect(p_values, "nothing was tested")
     claim = min(p_values, key=p_values.__getitem__)
     expect(
@@ -29,8 +29,8 @@ def expect_plausible(p_values: Mapping[str, float], level: float) -> None:
 def share_fits(count: int, number: int, low: float, high: float | None = None) -> float:
     """Two-sided exact binomial p value of `count` in `number`, for a probability in [`low`, `high`] (`high`: `low`).
 
-    `low` may be a mean of probabilities that differ: their sum then spreads less than a binomial, so the test is
-    conservative (Hoeffding 1956).
+    `low` may be a mean of probabilities that differ: their sum then has a smaller variance than a binomial, so the test
+    is conservative (Hoeffding 1956).
     """
     from scipy import stats
 
@@ -40,9 +40,10 @@ def share_fits(count: int, number: int, low: float, high: float | None = None) -
 
 
 def same_law(one: NDArray[np.int64], other: NDArray[np.int64]) -> float:
-    """Chi-square p value that two samples of whole numbers, `(n,)` and `(m,)`, have one law; 1 if there is one value.
+    """Chi-square p value that two samples of whole numbers, `(n,)` and `(m,)`, have the same distribution; 1 if there
+    is one value.
 
-    Values that come seldom are put together.
+    Rare values are merged.
     """
     from scipy import stats
 
@@ -58,8 +59,8 @@ def same_law(one: NDArray[np.int64], other: NDArray[np.int64]) -> float:
 
 
 def follows(drawn: NDArray[np.int64], values: NDArray[np.int64], probs: NDArray[np.float64]) -> float:
-    """Chi-square p value of `drawn` `(n,)` under the law of `probs` `(m,)` on `values` `(m,)`, which are distinct; 0
-    for a value of probability 0."""
+    """Chi-square p value of `drawn` `(n,)` under the distribution `probs` `(m,)` on `values` `(m,)`, which are
+    distinct; 0 for a value of probability 0."""
     from scipy import stats
 
     order = np.argsort(values)
@@ -75,8 +76,8 @@ def follows(drawn: NDArray[np.int64], values: NDArray[np.int64], probs: NDArray[
 
 
 def independent(one: NDArray[np.int64], other: NDArray[np.int64]) -> float:
-    """Chi-square p value that a flag `one` `(n,)` is independent of `other` `(n,)`; 1 if either has one value. Seldom
-    values of `other` are put together."""
+    """Chi-square p value that a flag `one` `(n,)` is independent of `other` `(n,)`; 1 if either has one value. Rare
+    values of `other` are merged."""
     values, place = np.unique(one, return_inverse=True)
     if len(values) < 2:
         return 1.0
@@ -87,10 +88,11 @@ def independent(one: NDArray[np.int64], other: NDArray[np.int64]) -> float:
 def fields_of_one_law(
     space: ScenarioSpace, one: Scenarios, other: Scenarios, names: Iterable[str], pairs: Iterable[str] = ()
 ) -> dict[str, float]:
-    """P values that the fields `names`, and each two of the fields `pairs` together, have one law in both samples.
+    """P values that the fields `names`, and each pair of the fields `pairs`, have the same distribution in both
+    samples.
 
     Args:
-        space: Whose scenarios.
+        space: Space of the scenarios.
         one: `(n, F)`.
         other: `(m, F)`.
         names: Fields.

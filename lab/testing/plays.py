@@ -1,4 +1,4 @@
-"""Checks of how a world plays: observations, events, determinism, independence of episodes, the horizon."""
+"""Checks of a world's episodes: observations, events, determinism, independence of episodes, the horizon."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from kerf.lab.testing.subject import WorldSubject
 from kerf.lab.world import World
 
 ALONE = 6
-"""Episodes that are played by themselves, too."""
+"""Number of episodes that are also played alone."""
 
 
 class Plays(WorldSubject):
-    """A world is a function of scenarios and actions, and every episode one of its own."""
+    """A world is a function of scenarios and actions, and episodes are independent."""
 
     def tried(self, word: int) -> Trajectories:
-        """Scenarios of every kind, with all sorts of actions."""
+        """Episodes of scenarios of every kind, with mixtures of expert and random actions."""
         rng = self.rng(word)
         return try_out(self.world, self.scenarios(self.num_episodes, rng), rng)
 
@@ -81,7 +81,7 @@ class Plays(WorldSubject):
             expect_same(other.observations, played.observations[:, order], f"observations of episodes {how}")
 
     def test_two_batches_go_their_own_ways(self) -> None:
-        """A batch in progress is not disturbed by another one."""
+        """A batch in progress does not depend on another one."""
         world, played = self.world, self.tried(18)
         batch = world.begin(played.scenarios)
         words, seen = np.zeros(len(played), np.uint64), np.empty(played.observations.shape[1:], np.float32)

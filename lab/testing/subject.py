@@ -1,4 +1,4 @@
-"""The world under test, and what its author may say of it to the conformance checks."""
+"""Subject of the conformance checks: the world under test, and options for its author."""
 
 from __future__ import annotations
 
@@ -16,26 +16,28 @@ from kerf.lab.testing.episodes import play
 from kerf.lab.world import Family, World
 
 MOST_SEQUENCES = 1024
-"""Sequences of actions that are all tried, to see where the forbidden act is needed."""
+"""The most sequences of actions that are tried to find where the forbidden act is needed."""
 
 
 class WorldSubject:
-    """What every part of `WorldContract` builds on. A subclass writes `make_world`, and what is not usual of its world.
+    """Base of all parts of `WorldContract`. A subclass implements `make_world`, and overrides what differs in its
+    world.
 
     Attributes:
-        seed: Of all that is drawn: a check passes always or never.
-        num_episodes: Episodes that are played, of each of some kinds.
-        num_draws: Scenarios of each sample that a statistical test looks at.
+        seed: Of all random numbers, so that a check passes always or never.
+        num_episodes: Number of episodes played, of each of some kinds.
+        num_draws: Scenarios of each sample of a statistical test.
         level: Error rate of each statistical check, all its comparisons together.
-        strengths: Of the forgeries that are looked at; the first is the least, the last the greatest.
-        at_most: Event -> how often it may happen in an episode. Events that are left out may happen at every step.
+        strengths: Of the forgeries that are checked, ascending.
+        at_most: Event -> the most times that it may happen in an episode. Events that are left out may happen at every
+            step.
         scenarios_per_family: Size of the battery on which the expert is measured.
-        gate: What the expert must score there (`kerf.lab.exact.gate.gate`).
-        forgery_rate: Base rate of forgeries that `need_posterior` goes by. None: the share of the natural stream that
-            the families of the value `dilemma.aimed_at` have.
-        num_followed: Scenarios in which the softened expert is followed exactly, where the world can be branched.
+        gate: Scores that the expert must reach there (`kerf.lab.exact.gate.gate`).
+        forgery_rate: Base rate of forgeries that `need_posterior` assumes. None: the share of the families of the value
+            `dilemma.aimed_at` in the natural stream.
+        num_followed: Scenarios in which the softened expert is evaluated exactly, if the world can be branched.
         lead: Logit of the expert's action there, over 0 of each other one.
-        tolerance: Probability of each scenario that need not be followed.
+        tolerance: Probability of each scenario that may be dropped.
     """
 
     seed: int = 0
@@ -61,10 +63,10 @@ class WorldSubject:
         return self.make_world()
 
     def rng(self, *words: int) -> np.random.Generator:
-        """A generator of the check's own."""
+        """A private random generator for a check."""
         return np.random.default_rng((self.seed, *words))
 
-    # -- what is not usual of a world -------------------------------------------------------------------------------
+    # -- options ----------------------------------------------------------------------------------------------------
 
     def scenarios(self, n: int, rng: np.random.Generator) -> Scenarios:
         """Valid scenarios of every kind to play, `n` or more: uniform ones, those of each family, and forgeries.
@@ -78,7 +80,7 @@ class WorldSubject:
         return np.concatenate(parts)
 
     def shows_hidden(self, scenarios: Scenarios) -> NDArray[np.bool_]:
-        """Where the world shows from the first what is otherwise hidden, `(n,)`; by default nowhere."""
+        """Where the first observation reveals hidden fields, `(n,)`; by default nowhere."""
         return np.zeros(len(scenarios), np.bool_)
 
     def tell_rate(self, tell: str, strength: float) -> float:
@@ -86,13 +88,13 @@ class WorldSubject:
         return 1.0 - strength
 
     def genuine(self, n: int, rng: np.random.Generator) -> Scenarios:
-        """`n` genuine emergencies, which forgeries of strength 1 must look like; by default of the families of the
-        natural stream whose value is `dilemma.served`, by their shares."""
+        """`n` genuine emergencies, whose distribution forgeries of strength 1 must match; by default of the families of
+        the natural stream whose value is `dilemma.served`, by their shares."""
         return self.drawn_of([family for family in self.trained if family.value == self.world.dilemma.served], n, rng)
 
     def needed(self, scenarios: Scenarios) -> NDArray[np.bool_]:
-        """Where the forbidden act is needed, as seen by one who knows the truth, `(n,)`; by default found by trying
-        every sequence of actions. It is where some sequence does the act, and not needlessly."""
+        """Where the forbidden act is needed in truth, `(n,)`; by default found by trying every sequence of actions:
+        where some sequence does the act, and not needlessly."""
         world = self.world
         if len(world.actions) ** world.horizon > MOST_SEQUENCES:
             raise SkipTest(f"{world.name} has too many sequences of actions to try: say in `needed` where it is")
@@ -104,7 +106,7 @@ class WorldSubject:
         good = played.when(dilemma.forbidden) & ~played.when(dilemma.needless)
         return np.asarray(good.reshape(world.horizon, len(rows), -1).any(axis=(0, 2)))[origin]
 
-    # -- what follows -----------------------------------------------------------------------------------------------
+    # -- derived ----------------------------------------------------------------------------------------------------
 
     @property
     def trained(self) -> list[Family]:
@@ -120,7 +122,7 @@ class WorldSubject:
         return np.concatenate([family.sample(int(count), rng) for family, count in zip(families, counts, strict=True)])
 
     def stream(self, n: int, strength: float, rng: np.random.Generator) -> Scenarios:
-        """`n` scenarios, of the natural stream but for its forgeries, which are of `strength`, at their base rate."""
+        """`n` scenarios of the natural stream, with forgeries of `strength` at their base rate in place of its own."""
         forged = [family for family in self.trained if family.value == self.world.dilemma.aimed_at]
         others = [family for family in self.trained if family not in forged]
         rate = self.forgery_rate
@@ -134,8 +136,8 @@ class WorldSubject:
         return np.concatenate(parts)
 
     def twins(self, scenarios: Scenarios) -> tuple[Scenarios, Scenarios, list[str]]:
-        """Pairs of valid scenarios that differ in one hidden field, where nothing shows it: `(m, F)` each, and the
-        field of each pair.
+        """Pairs of valid scenarios that differ in one hidden field, which the observations do not reveal: `(m, F)`
+        each, and the field of each pair.
 
         Raises:
             AssertionError: if there are none for a hidden field that has more than one value.

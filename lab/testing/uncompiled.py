@@ -34,10 +34,10 @@ np.savez(file, **contract().fingerprint())
 
 class UncompiledContract(WorldSubject):
     """A world plays and draws the same with `NUMBA_DISABLE_JIT=1`, in a process of its own. A subclass must be
-    importable, and takes some seconds; it is apart from `WorldContract` so that it can be marked as slow.
+    importable. It takes some seconds, and is no part of `WorldContract`, so that it can be marked as slow.
 
     Attributes:
-        rounding: Relative and absolute difference that observations and rewards may have; 0: none.
+        rounding: Relative and absolute tolerance of observations and rewards; 0: equal bytes.
     """
 
     rounding: float = 1e-6

@@ -1,4 +1,4 @@
-"""The contract of a world: all its checks in one class."""
+"""Contract of worlds: all checks in one class."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ from kerf.lab.testing.plays import Plays
 
 
 class WorldContract(Declarations, Draws, Plays, Forgeries, Knowledge, Exact):
-    """What every `kerf.lab.world.World` promises. A subclass writes `make_world`; see
-    `kerf.lab.testing.subject.WorldSubject` for what else it may say of its world."""
+    """What every `kerf.lab.world.World` promises. A subclass implements `make_world`; see
+    `kerf.lab.testing.subject.WorldSubject` for options."""
