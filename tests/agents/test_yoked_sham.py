@@ -189,7 +189,7 @@ def p_and_size(gradients: list[NDArray[np.float64]]) -> tuple[float, float]:
 
 
 def test_the_expected_gradient_of_the_penalty_is_zero_if_yoked_and_only_then(network: PolicyNetwork) -> None:
-    """The yoked arm's first iteration: same agent, same luck, the partner's very counts.
+    """The yoked arm's first iteration: same agent, common random numbers, the partner's counts.
 
     As the counts follow from what the same agent did, a share 1 / `NUM_SCENARIOS` of the contingency is left, and the
     square of that of the squared norm: far below what this test could see.

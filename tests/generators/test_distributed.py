@@ -25,7 +25,7 @@ def make(kind, num_workers, world="station", adversarial_share=1.0):
 
 
 def go_on(source, rounds, seed):
-    """Scenarios of some rounds, scored by chance; 250 rows are two full parts and a smaller one."""
+    """Scenarios of some rounds with random scores; 250 rows are two full parts and a smaller one."""
     rng, asked = np.random.default_rng(seed), []
     for _ in range(rounds):
         scenarios = source.ask(250, rng)

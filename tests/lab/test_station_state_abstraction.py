@@ -138,7 +138,7 @@ class Tally:
 
 
 def compare(completions: Scenarios, num_paths: int, rng: np.random.Generator, tally: Tally) -> None:
-    """Play many ways; wherever two have one abstract_state in all completions, go on alike and look for a difference.
+    """Play many ways; wherever two have one abstract state in all completions, take equal actions and compare.
 
     Pasts are compared that tell the same completions apart: those are the pasts of one information set.
     """
@@ -167,7 +167,7 @@ def partners(paths: Paths, rng: np.random.Generator, most: int = 60) -> NDArray[
 
 
 def follow(paths: Paths, pairs: NDArray[np.int64], left: int, rng: np.random.Generator, tally: Tally) -> None:
-    """Go on alike in both of each pair, and count the pairs in which something differs."""
+    """Take equal actions in both of each pair, and count the pairs in which something differs."""
     one, other = (paths.rows(pairs[:, side]) for side in (0, 1))
     differs = (one.play.state() != other.play.state()).reshape(len(pairs), -1, one.play.state().shape[1])
     tally.pairs += len(pairs)
@@ -202,7 +202,7 @@ def test_episodes_of_one_essence_have_the_same_future() -> None:
 
 @pytest.mark.slow
 def test_sets_of_one_essence_come_apart_at_the_same_steps() -> None:
-    """The same with all completions of a situation at once: they are told apart alike, too."""
+    """The same with all completions of a situation at once: observations tell them apart at the same steps, too."""
     rng = np.random.default_rng(32)
     tally = Tally()
     for scenario in pool(rng):
