@@ -18,7 +18,7 @@ SETTINGS = GeneratorSettings(kind="mine", strength=0.5)
 
 
 class Mine(Adversary):
-    """Proposes what it is told to."""
+    """Proposes given scenarios."""
 
     def __init__(self, propose, learn=lambda outcome: None, num_slots=0):
         super().__init__(STATION, SETTINGS, num_slots)

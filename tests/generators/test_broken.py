@@ -14,7 +14,7 @@ from kerf.lab.worlds import get_world
 
 
 class Counting(Scripted):
-    """Sound in this: remembers how many scores it was told, and asks for the first place after 256 of them."""
+    """Correct in this: counts its scores, and asks for the first place after 256 of them."""
 
     told = 0
 

@@ -1,4 +1,4 @@
-"""The evolution strategy, against what is known of it."""
+"""The evolution strategy, against known properties."""
 
 from __future__ import annotations
 

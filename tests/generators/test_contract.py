@@ -153,7 +153,7 @@ def test_no_replay_leaves_the_stream_as_it_is():
 
 
 class Diary(Generator):
-    """Asks for one and the same scenario, and remembers what it was told."""
+    """Asks for one and the same scenario, and records its scores."""
 
     def __init__(self, world, place):
         super().__init__(world)

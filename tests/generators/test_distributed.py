@@ -1,4 +1,4 @@
-"""A population that is asked for in parts is the same on any number of workers, and what it is told is merged."""
+"""A population that is asked for in parts is the same on any number of workers, and its scores are merged."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def _test(counts: NDArray[np.int64], density: NDArray[np.float64], order: NDArra
 
 
 def fixed_kinds() -> list[str]:
-    """Kinds whose distribution can be written down: it depends on nothing that they are told."""
+    """Kinds whose distribution is known: it does not depend on scores."""
     return [kind for kind in known_generators() if make_generator(WORLD, GeneratorSettings(kind=kind)).mix()]
 
 

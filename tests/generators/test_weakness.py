@@ -1,4 +1,4 @@
-"""A planted weakness is found soon, none is found where there is none, and strength is what it is said to be.
+"""Searches: a planted weakness is found soon, none is found where there is none, and strength is as set.
 
 The policies are scripted and their weakness is known (`weakness.py`), so that what must come out is too.
 """
@@ -29,9 +29,11 @@ from tests.generators.weakness import NARROW, SLOPE, WIDER, WORLD, Gullible, Ste
 
 ADVERSARIES = ("replay", "mutation", "illuminate", "search", "learned")
 SEARCHERS = ("mutation", "illuminate", "search", "learned")
-"""Those that propose what nature would not, and learn; `replay` chooses among what nature drew, `uniform` is blind."""
+"""Generators that propose scenarios of their own, and learn; `replay` replays nature's draws, `uniform` does not
+learn."""
 SOONER = ("mutation", "search", "learned")
-"""Those that climb a slope sooner than blind draws hit its top. `illuminate` does not: it goes for every kind alike."""
+"""Generators that climb a slope sooner than blind draws hit its top. `illuminate` does not: it covers all kinds
+equally."""
 NUM_SEEDS = 20
 BATCH = 256
 ALPHA = 1e-3
@@ -266,7 +268,7 @@ def test_success_does_not_fall_with_strength(kind):
 @pytest.mark.parametrize("kind", ["uniform", *ADVERSARIES])
 def test_asking_and_telling_takes_a_small_part_of_training(kind):
     """`ask` and `tell` of 1,024 scenarios against training on as many: the least processor time of each, taken in turn,
-    so that whatever else the machine does slows both."""
+    so that other load on the machine slows both."""
     generator, rng, policy = make(kind, 0.7), np.random.default_rng(0), Gullible(tells=True)
     training = TrainingSettings(num_scenarios=1024, advantage_scaling="batch")
     source = make("uniform", 0.7)

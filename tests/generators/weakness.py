@@ -17,7 +17,7 @@ CUES, TELLS = ("cry", "thump", "message", "vitals"), ("channel", "timestamp", "b
 
 
 def distance(observations: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Steps from the doorway to the claimed place, as seen, `(n,)`."""
+    """Steps from the doorway to the claimed place, from observations, `(n,)`."""
 
     def cell(thing: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         there = SEEN[f"{thing}_there"]

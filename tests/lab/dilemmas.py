@@ -1,4 +1,4 @@
-"""Dilemmas of every make, and how to look at them: for the tests of that world."""
+"""Dilemmas of every kind, for the tests of that world."""
 
 from __future__ import annotations
 

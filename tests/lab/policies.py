@@ -44,7 +44,7 @@ class Credulous:
 
 @dataclass(frozen=True)
 class Bolts:
-    """Walks out by the door at once, whatever is the matter; outside it is the expert."""
+    """Walks out by the door at once in every scenario; outside it is the expert."""
 
     def logits(self, observations: np.ndarray) -> np.ndarray:
         logits = ExpertPolicy(WORLD).logits(observations)

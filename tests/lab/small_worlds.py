@@ -1,4 +1,4 @@
-"""Worlds small enough to try everything in them, which offer their enumeration."""
+"""Worlds that are enumerable and small enough to try everything in them."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class MazePlay:
 
 
 class Maze:
-    """A random deterministic world: a secret decides where actions lead, what happens there and what shows.
+    """A random deterministic world: a hidden field decides transitions, events and observations.
 
     The last action shows too, and is of no consequence. Everything is drawn from `seed`: tables, densities and weights
     of events, which are small whole numbers, so that many policies are equally good.
@@ -144,7 +144,7 @@ class Maze:
 
 
 class Softmax:
-    """A policy of random logits, a function of what is seen at present alone."""
+    """A policy of random logits, a function of the present observation alone."""
 
     def __init__(self, seed: int, num_observations: int, num_actions: int, scale: float = 1.5) -> None:
         rng = np.random.default_rng(seed)

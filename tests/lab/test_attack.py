@@ -16,7 +16,7 @@ from kerf.lab.worlds import get_world
 
 
 class Schedule:
-    """A source of forgeries whose strength at each `ask` is given; remembers what it was told."""
+    """A source of forgeries whose strength at each `ask` is given; records its scores."""
 
     def __init__(self, world, *strengths):
         self.world, self.strengths, self.told = world, list(strengths), []

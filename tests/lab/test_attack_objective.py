@@ -70,7 +70,7 @@ def test_where_no_tell_may_be_shown_the_expert_alone_is_the_measure():
 
 @dataclass(frozen=True)
 class Sceptic:
-    """The expert of `station`, to whom every tell is shown, whatever the scenario says."""
+    """The expert of `station`, on observations with every tell set."""
 
     expert: ExpertPolicy
 

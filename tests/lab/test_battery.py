@@ -1,4 +1,4 @@
-"""The battery: held out, hashed, and able to see a planted weakness."""
+"""The battery: held out, hashed, and sensitive to a planted weakness."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one-decision world: its contract, what actions bring about, its size, and what is refused."""
+"""The one-decision world: its contract, the events of actions, its size, and what is refused."""
 
 from __future__ import annotations
 
@@ -269,7 +269,7 @@ def test_ex_ante_feedback_weighs_the_stakes() -> None:
 
 
 def test_completions_of_what_is_shown_keep_the_truth() -> None:
-    """The truth is in sight where it is revealed; what asking would have done is not."""
+    """The truth is observed where it is revealed; the result of asking is not."""
     shown = [f"dilemma(truth={truth}, revealed=1)" for truth in ("genuine", "false")]
     scenarios = np.stack([RICH.space.from_text(text) for text in [*shown, "dilemma(truth=genuine)"]])
     rows, origin = RICH.completions(scenarios)

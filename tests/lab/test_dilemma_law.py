@@ -1,4 +1,4 @@
-"""The laws of a dilemma's scenarios, what an observer can know of them, and what is best then."""
+"""Distributions of a dilemma's scenarios, their posteriors, and the optimal actions."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_densities_are_those_of_what_is_written_out(of: DilemmaSettings, mix: Mi
 @few
 @given(of=any_settings(), strength=st.sampled_from((0.0, 0.3, 1.0)))
 def test_the_posterior_is_bayes_rule(of: DilemmaSettings, strength: float) -> None:
-    """Natural scenarios but its forgeries, and forgeries of `strength` at their base rate, written out and counted."""
+    """Natural scenarios without forgeries, and forgeries of `strength` at their base rate, enumerated."""
     world = DilemmaWorld(of)
     situations = world.situations()
     rows, origin = world.completions(situations)
@@ -97,7 +97,7 @@ def test_the_posterior_by_hand() -> None:
 
 @pytest.mark.parametrize("strength", [0.0, 0.5, 1.0])
 def test_each_tell_gives_away_as_strength_says(strength: float) -> None:
-    """Exact binomial tests; at strength 1 a forgery's signals have the law of genuine ones, but for the hour's own."""
+    """Exact binomial tests; at strength 1 a forgery's signals are distributed as genuine ones, except the hour."""
     forged = RICH.dilemma.false_emergency(5000, strength, np.random.default_rng(5))
     signals = RICH.settings.forgeable
     for signal in signals:

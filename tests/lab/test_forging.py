@@ -109,7 +109,7 @@ def test_what_nobody_could_do_well_in_is_unsolvable():
 
 
 def test_refused_rows_keep_the_tells_fair():
-    """Refusal is decided before anyone sees the tells, so it cannot pick among them."""
+    """Refusal is decided before the tells are drawn, so it cannot select among them."""
     forging, fresh, bare = drawn("station", 0.5, n=4000)
     proposals = bare.copy()
     proposals[::2, forging.world.space.column("ttl")] = 31

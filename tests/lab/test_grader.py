@@ -17,7 +17,7 @@ from tests.toy_world import FALSE, GENUINE, NONE, Lever
 
 @pytest.fixture(scope="module")
 def played() -> Trajectories:
-    """Everybody walks out: with need, without need, and where there was no saying."""
+    """Everybody walks out: with need, without need, and where it is uncertain."""
     rng = np.random.default_rng(0)
     forged = [WORLD.dilemma.false_emergency(300, strength, rng) for strength in (0.5, 1.0)]
     scenarios = np.concatenate([natural(WORLD, 1000, rng), *forged])
@@ -66,7 +66,7 @@ def test_where_nobody_leaves_nothing_is_penalised(name: str) -> None:
 
 
 def test_ex_ante_of_known_forgeries_is_ex_post() -> None:
-    """At strength 0 every tell gives a forgery away, so that what is known before is what is known after."""
+    """At strength 0 every tell gives a forgery away, so `ex_ante` and `ex_post` agree."""
     rng = np.random.default_rng(3)
     scenarios = np.concatenate([WORLD.dilemma.false_emergency(300, 0.0, rng), natural(WORLD, 1000, rng)])
     played = rollout(Credulous(), WORLD, scenarios, rng)

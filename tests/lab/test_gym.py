@@ -1,4 +1,4 @@
-"""The gymnasium faces: the same world one episode at a time or in a batch, checked by gymnasium itself."""
+"""Gymnasium environments: the same world one episode at a time or in a batch, checked by gymnasium itself."""
 
 from __future__ import annotations
 

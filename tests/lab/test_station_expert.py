@@ -1,4 +1,4 @@
-"""The known answer: a scripted agent that is aligned on every probe, from what it sees alone."""
+"""The known answer: a scripted agent that is aligned on every probe, from observations alone."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def test_every_natural_scenario_is_among_its_own_completions() -> None:
 
 
 def predictions(scenarios: Scenarios, mix: Mix) -> dict[str, NDArray[np.float64]]:
-    """P(a secret has a value | what is seen at first) of each scenario, `{"truth=1": (n,), ...}`."""
+    """P(a hidden field has a value | first observation) of each scenario, `{"truth=1": (n,), ...}`."""
     rows, origin = WORLD.completions(scenarios)
     density = WORLD.density(rows, mix)
     total = np.bincount(origin, density, len(scenarios))
@@ -65,7 +65,7 @@ def predictions(scenarios: Scenarios, mix: Mix) -> dict[str, NDArray[np.float64]
 
 
 def check_calibration(scenarios: Scenarios, mix: Mix, groups: dict[str, NDArray[np.int64]]) -> int:
-    """Exact binomial tests of each prediction within each group of scenarios that are predicted the same.
+    """Exact binomial tests of each prediction within each group of scenarios with equal predictions.
 
     Groups go by what is seen; a prediction that is right on the whole, and wrong for some of them, is found out. The
     number of predictions tested that are neither 0 nor 1 is returned.
@@ -90,7 +90,7 @@ def check_calibration(scenarios: Scenarios, mix: Mix, groups: dict[str, NDArray[
 
 
 def what_is_seen(scenarios: Scenarios) -> dict[str, NDArray[np.int64]]:
-    """Ways to group scenarios by what is seen at first."""
+    """Groupings of scenarios by the first observation."""
     groups: dict[str, NDArray[np.int64]] = {
         "cues": count(scenarios, fields.CUES),
         "wrong tells": count(scenarios, fields.TELLS) * (count(scenarios, fields.CUES) > 0),
@@ -163,7 +163,7 @@ def test_the_density_agrees_with_the_posterior_of_need(strength: float) -> None:
 
 
 def test_densities_of_two_mixes_are_in_proportion() -> None:
-    """How many natural scenarios are forgeries with so many wrong tells: exact binomial tests.
+    """Number of natural scenarios that are forgeries with so many wrong tells: exact binomial tests.
 
     Predicted from forgeries of one strength, whose number of wrong tells is binomial, and the ratio of the densities.
     """
@@ -181,7 +181,7 @@ def test_densities_of_two_mixes_are_in_proportion() -> None:
 
 
 def test_a_job_gives_nothing_away_before_it_is_done() -> None:
-    """Its fate has one probability, whatever family it is of."""
+    """The job's outcome has the same probability in every family."""
     trained = {family.name: family.share for family in WORLD.families if not family.held_out}
     failed = trained["honesty/failure"] / (trained["honesty/failure"] + trained["diligence/bench"])
     assert failed == pytest.approx(situations.FAILS)

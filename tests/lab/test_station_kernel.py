@@ -199,7 +199,7 @@ def check_errands_and_jobs(played: Played) -> None:
 
 
 def test_every_event_can_happen() -> None:
-    """Else the invariants above would hold for want of trying."""
+    """Otherwise the invariants above would hold vacuously."""
     seen = np.zeros(len(WORLD.events), np.bool_)
     for kind in range(len(WORLD.families) + 2):
         for expert_share in (0.0, 0.5, 1.0):

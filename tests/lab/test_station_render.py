@@ -1,4 +1,4 @@
-"""The pictures of `station`: pure functions of the episode, complete, and different where something differs."""
+"""Pictures of `station`: functions of the episode alone, complete, and different for different states."""
 
 from __future__ import annotations
 

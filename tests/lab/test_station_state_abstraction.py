@@ -115,7 +115,7 @@ def start(completions: Scenarios, num_paths: int) -> Paths:
 
 
 LIKELY = np.array([2, 2, 2, 2, 4, 4, 2, 2, 1, 1]) / 22
-"""Chances of actions: walking east and using things, more often than reporting."""
+"""Probabilities of actions: walking east and using things, more often than reporting."""
 
 
 def wander(paths: Paths, led: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
@@ -129,7 +129,7 @@ def wander(paths: Paths, led: NDArray[np.float64], rng: np.random.Generator) -> 
 
 @dataclass
 class Tally:
-    """Pairs of pasts that have the same abstract_state and another state, and those that were told apart after all."""
+    """Pairs of pasts with equal abstract states and different states, and those whose futures differ."""
 
     pairs: int = 0
     columns: int = 0
@@ -153,7 +153,7 @@ def compare(completions: Scenarios, num_paths: int, rng: np.random.Generator, ta
 
 
 def partners(paths: Paths, rng: np.random.Generator, most: int = 60) -> NDArray[np.int64]:
-    """Pairs of paths `(k, 2)` of one abstract_state, but another state."""
+    """Pairs of paths `(k, 2)` of one abstract state, but different states."""
     num_paths = len(paths.alike)
     abstract_states = paths.play.abstract_state().reshape(num_paths, -1)
     states = paths.play.state().reshape(num_paths, -1)
@@ -185,7 +185,7 @@ def follow(paths: Paths, pairs: NDArray[np.int64], left: int, rng: np.random.Gen
 
 @pytest.mark.slow
 def test_episodes_of_one_essence_have_the_same_future() -> None:
-    """Random searches for a pair of pasts that the abstract_state takes for one and that have different futures."""
+    """Random searches for a pair of pasts with equal abstract states and different futures."""
     rng = np.random.default_rng(31)
     tally = Tally()
     for scenario in pool(rng):
@@ -258,7 +258,7 @@ def test_what_is_one_and_what_is_not(text: str, one: str, other: str, same: bool
 
 
 def test_essences_are_at_most_as_fine_as_states() -> None:
-    """Where states are equal, abstract_states are."""
+    """Where states are equal, abstract states are."""
     rng = np.random.default_rng(33)
     for scenario in pool(rng)[::6]:
         paths = start(scenario[None], 200)

@@ -1,4 +1,4 @@
-"""Certificates: the bounds against their definition, and claims on outcomes that are written down by hand."""
+"""Certificates: the bounds against their definition, and claims on outcomes worked out by hand."""
 
 from __future__ import annotations
 

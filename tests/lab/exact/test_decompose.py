@@ -54,7 +54,7 @@ def one(
 
 
 class Table:
-    """Acts by a table of logits, one row for each thing that can be seen."""
+    """Acts by a table of logits, one row for each observation."""
 
     def __init__(self, world: DilemmaWorld, logits: NDArray[np.float64]) -> None:
         seen = np.empty((len(logits), len(world.observations)), np.float32)
@@ -157,7 +157,8 @@ def test_a_policy_that_has_not_changed_has_lost_nothing() -> None:
 @pytest.mark.parametrize("name", ["dilemma_two", "dilemma_one"])
 @pytest.mark.parametrize("grader", [ExPost(), Rule(), ExAnte(0.0)], ids=str)
 def test_disjoint_supports_force_nothing(name: str, grader: Grader) -> None:
-    """Whatever one starts from: forgeries show a tell that nothing natural does, so training is silent on those."""
+    """From any initial policy: forgeries show a tell that no natural scenario does, so training does not constrain
+    those."""
     world = world_of(name)
     deployment = Deployment.listed(world)
     for penalty in (0.0, 5.0, 1000.0):
@@ -170,7 +171,7 @@ def test_disjoint_supports_force_nothing(name: str, grader: Grader) -> None:
 
 
 def late_rescues(world: DilemmaWorld) -> float:
-    """What the expert's leaving on late emergencies is worth to it: a sum over how many of four cues are there."""
+    """The value of the expert's leaving on late emergencies: a sum over how many of four cues are there."""
     settings = world.settings
     genuine = settings.genuine / (1 - settings.false) / 2
     quiet = settings.none / 2 / (1 - settings.false) / 2
@@ -389,7 +390,7 @@ def test_shares_and_strengths_out_of_range_are_refused(field: str, value: float)
 
 
 def test_leaving_is_what_the_expert_does_late() -> None:
-    """Or else the sums by hand above would be of something else."""
+    """Preconditions of the sums by hand above."""
     world = world_of("dilemma_two")
     seen = np.empty((1, len(world.observations)), np.float32)
     world.begin(world.space.from_text("dilemma_two(cry=1, thump=1, message=1)")[None]).observe(seen)

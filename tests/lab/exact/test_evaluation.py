@@ -1,4 +1,4 @@
-"""Exact evaluation against all that can be done, and against samples."""
+"""Exact evaluation against brute force, and against samples."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_mazes_are_evaluated_as_by_trying_everything(seed: int) -> None:
 
 
 class Forks:
-    """The expert, but at the steps before `until` it as likely does what `other` says."""
+    """The expert, but at the steps before `until` it follows `other` with probability 1/2."""
 
     def __init__(self, world: World, other: str, until: int) -> None:
         self.world, self.other, self.until = world, world.actions.index(other), until
@@ -155,7 +155,7 @@ def test_the_expert_is_evaluated_as_it_plays() -> None:
 
 
 class Slips:
-    """The expert, with slips."""
+    """The expert, with random errors."""
 
     def __init__(self, scale: float) -> None:
         self.scale = scale

@@ -1,4 +1,4 @@
-"""The battery without chance, against the one that is drawn."""
+"""The exact battery, against the sampled one."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_certain_policy_scores_what_can_be_counted(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_expert_passes_the_gate(name: str) -> None:
-    """Fooled by forgeries of strength 1, and aligned in all else."""
+    """Deceived by forgeries of strength 1, and aligned otherwise."""
     world = get_world(name)
     battery = ExactBattery(world)
     scores = battery.measure(ExpertPolicy(world))

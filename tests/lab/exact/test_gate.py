@@ -1,4 +1,4 @@
-"""The gate: whom it passes, and what it certifies of the scores that it asks for."""
+"""The gate: which agents pass, and what it certifies of the required scores."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_the_gate_asks_more_of_skills_and_never_passes_nan(expert: dict[str, flo
 
 
 def certified(score: float, num: int | None) -> Requirement:
-    """What the gate says of `held_out/care`, all else perfect."""
+    """The gate's verdict on `held_out/care`, if all else is perfect."""
     world = Lever()
     metrics = ["held_out/care", "held_out/discernment", "held_out/diligence", "held_out/false_exit/1.0"]
     scores = dict.fromkeys(metrics, 1.0) | {"held_out/care": score}

@@ -1,4 +1,4 @@
-"""Information sets: what they hold, in which order they come, and which worlds are refused."""
+"""Information sets: their members, their order, and worlds that are refused."""
 
 from __future__ import annotations
 

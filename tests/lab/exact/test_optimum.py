@@ -37,7 +37,7 @@ DESIGNS = {
 
 @dataclass(frozen=True)
 class Brute:
-    """Everything that can be done in one situation, tried.
+    """Brute force over all policies in one situation.
 
     Attributes:
         world: Where.
@@ -52,7 +52,7 @@ class Brute:
     valued: tuple[RewardSpec, NDArray[np.float64]]
 
     def take(self, actions: tuple[int, ...], members: list[int]) -> tuple[NDArray[np.uint64], list[bytes]]:
-        """What the last of `actions` brings about in each member, and what is seen after it."""
+        """The events of the last of `actions` in each member, and the observations after it."""
         play = self.world.begin(self.completions[members])
         words = np.zeros(len(members), np.uint64)
         for action in actions:
@@ -62,21 +62,21 @@ class Brute:
         return words, [row.tobytes() for row in seen]
 
     def worth(self, of: tuple[RewardSpec, NDArray[np.float64]], actions: tuple[int, ...], members: list[int]) -> float:
-        """What the last of `actions` pays, times the probability of the members."""
+        """The reward of the last of `actions`, times the probability of the members."""
         objective, weights = of
         words, _ = self.take(actions, members)
         paid = objective.of_events(self.world, self.completions[members], words)
         return float(objective.discount ** (len(actions) - 1) * (paid @ weights[members]))
 
     def after(self, actions: tuple[int, ...], members: list[int]) -> list[list[int]]:
-        """The members, by what is seen."""
+        """The members, grouped by observation."""
         if len(actions) == self.world.horizon:
             return []
         _, seen = self.take(actions, members)
         return [[m for m, sight in zip(members, seen, strict=True) if sight == kind] for kind in dict.fromkeys(seen)]
 
     def policies(self, actions: tuple[int, ...], members: list[int]) -> NDArray[np.float64]:
-        """Worth in training and as valued `(k, 2)` of every deterministic way to go on after `actions`."""
+        """Values in training and by the other objective, `(k, 2)`, of every deterministic policy after `actions`."""
         ways = []
         for action in range(len(self.world.actions)):
             taken = (*actions, action)
@@ -87,7 +87,7 @@ class Brute:
         return np.concatenate(ways)
 
     def best(self, actions: tuple[int, ...], members: list[int]) -> NDArray[np.float64]:
-        """The best that can be had in training after each action, `(A,)`."""
+        """The optimal value in training after each action, `(A,)`."""
         values = []
         for action in range(len(self.world.actions)):
             taken = (*actions, action)
@@ -338,7 +338,7 @@ def test_nobody_beats_the_optimum_of_a_maze() -> None:
 
 
 def test_nobody_beats_the_optimum_of_the_station(stations: Scenarios) -> None:
-    """Neither the expert, with slips or without, nor four dozen that do something else here and there."""
+    """Neither the expert, with random errors or without, nor 48 policies that deviate from it in places."""
     policies: list[Policy] = [ExpertPolicy(STATION), Softened(STATION, 8.0)]
     policies += [Strays(seed, weight) for seed in range(12) for weight in (0.0, 5.0, 10.0, 20.0)]
     reached = better = 0
@@ -356,7 +356,7 @@ def test_nobody_beats_the_optimum_of_the_station(stations: Scenarios) -> None:
 
 
 class Strays:
-    """For certain what the expert does, unless a random function of what is seen exceeds its `weight`."""
+    """The expert's action, unless a random function of the observation exceeds its `weight`."""
 
     def __init__(self, seed: int, weight: float) -> None:
         self.noise = Softmax(seed, len(STATION.observations), len(STATION.actions))
@@ -370,7 +370,7 @@ class Strays:
 
 @dataclass(frozen=True)
 class Softened:
-    """The expert, with slips."""
+    """The expert, with random errors."""
 
     world: World
     scale: float
@@ -398,7 +398,7 @@ def test_the_nearest_optimum_of_the_station_attains_the_optimum(mix: Mix, statio
 
 
 def test_nearest_follows_histories_that_merge_only_later() -> None:
-    """On an errand: to ask and go out before the answer comes, which then is of no consequence, and still is heard."""
+    """On an errand: to ask and go out before the answer comes, which then changes nothing, and still is observed."""
     for delay, row in product((3, 4, 5), (1, 2, 3, 4)):
         text = f"station(start={row * 10 + 5}, door={row}, need=errand, site={row * 10 + 8}, delay={delay})"
         tree = grow(STATION, STATION.space.from_text(text)[None])

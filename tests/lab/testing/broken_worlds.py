@@ -1,4 +1,4 @@
-"""Worlds that break one promise each: `Lever` with its enumeration, and something wrong with it."""
+"""Worlds that break one part of the contract each: an enumerable `Lever` with one defect."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class TestStation(WorldContract):
 
 
 class DilemmaContract(WorldContract):
-    """What is not usual of a dilemma: how often a tell shows, and base rates."""
+    """Options for dilemmas: probability of a tell, and base rates."""
 
     world: DilemmaWorld
 
