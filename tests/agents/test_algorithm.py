@@ -349,9 +349,9 @@ def test_the_source_is_told_what_the_objective_makes_of_each_episode(objective):
     other.stop()
     algorithm = config(objective=objective, anchor=anchor.weights()).build_algo()
     before = algorithm.policy()
-    rng, luck = (np.random.default_rng(algorithm.config.seed_sequence(*key)) for key in ((0,), (0, ACTIONS)))
+    rng, action_rng = (np.random.default_rng(algorithm.config.seed_sequence(*key)) for key in ((0,), (0, ACTIONS)))
     scenarios = Natural().ask(64, rng)
-    played = rollout(before, world, scenarios, luck.random((world.horizon, 64), np.float32))
+    played = rollout(before, world, scenarios, action_rng.random((world.horizon, 64), np.float32))
     result = algorithm.train()
     expected = make_objective(objective)(played, anchor)
     np.testing.assert_allclose(algorithm.source.scores, expected, atol=1e-6)
@@ -367,9 +367,9 @@ def test_the_source_may_be_told_how_far_the_critic_was_surprised(reward_scale):
     graded = {"grader": ExPost(), "penalty": 0.5}
     algorithm = config(objective="positive_value_loss", training=training, **graded).build_algo()
     before = algorithm.policy()
-    rng, luck = (np.random.default_rng(algorithm.config.seed_sequence(*key)) for key in ((0,), (0, ACTIONS)))
+    rng, action_rng = (np.random.default_rng(algorithm.config.seed_sequence(*key)) for key in ((0,), (0, ACTIONS)))
     scenarios = Natural().ask(64, rng)
-    played = rollout(before, world, scenarios, luck.random((world.horizon, 64), np.float32))
+    played = rollout(before, world, scenarios, action_rng.random((world.horizon, 64), np.float32))
     utility, penalty = RewardSpec(**graded).terms(played)
     _, state_values = before.outputs(played.observations.reshape(-1, 7))
     foreseen = state_values.reshape(penalty.shape) / reward_scale

@@ -260,13 +260,13 @@ def test_kernels_give_uncompiled_what_they_give_compiled() -> None:
     rows = rng.permutation(NUM_ROWS)[:n]
     results = []
     for kernel in (kernels.loss_gradient, kernels.loss_gradient.py_func):
-        pull, sums = np.empty_like(outputs), np.zeros(len(kernels.TERMS))
+        grad, sums = np.empty_like(outputs), np.zeros(len(kernels.TERMS))
         kernel(
-            outputs, pull, rows, batch["actions"], batch["action_logp"], batch["advantage"], batch["value_target"],
+            outputs, grad, rows, batch["actions"], batch["action_logp"], batch["advantage"], batch["value_target"],
             batch["expert_action"], batch["anchor_logp"], tuple(map(np.float32, (1, 0.5, 0.01, 0.3, 0.7))),
             np.float32(0.2), np.float32(1 / n), sums,
         )  # fmt: skip
-        results.append((pull, sums))
+        results.append((grad, sums))
     np.testing.assert_allclose(results[0][0], results[1][0], rtol=1e-4, atol=1e-7)
     np.testing.assert_allclose(results[0][1], results[1][1], rtol=1e-4)
 
