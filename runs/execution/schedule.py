@@ -1,4 +1,4 @@
-"""What runs next: units, what each of them needs, what is finished, which tries failed, and when to try again.
+"""Schedule of units: what each of them needs, what is finished, which tries failed, and when to try again.
 
 No clock, no disk and no worker is touched here. `Schedule` keeps what happened; `next_step` decides from one `Snapshot`
 of it, so that nothing can change between two looks. `kerf.runs.execution.pool` acts on the decision.

@@ -1,4 +1,4 @@
-"""Which trainer a recipe asks for: the only place that tells one way of training from another."""
+"""Choice of the trainer that a recipe asks for: the only place that tells one way of training from another."""
 
 from __future__ import annotations
 
