@@ -15,8 +15,18 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from kerf.lab.collateral import collateral_means
 from kerf.lab.errors import KerfError
-from kerf.lab.metrics import UTILITY, Metric, exit_metric, family_metric, held_out_metric, value_metric, way_metric
+from kerf.lab.metrics import (
+    UTILITY,
+    Metric,
+    collateral_metric,
+    exit_metric,
+    family_metric,
+    held_out_metric,
+    value_metric,
+    way_metric,
+)
 from kerf.lab.reward import ideal_utility
 from kerf.lab.rollout import Policy, rollout
 from kerf.lab.scenario import Scenarios
@@ -87,9 +97,10 @@ def blocks(world: World, strengths: Sequence[float]) -> tuple[list[Block], dict[
 
 
 def metric_names(world: World, strengths: Sequence[float]) -> list[str]:
-    """The metrics of a battery of `world`, in their order; draws nothing."""
+    """The metrics of a battery of `world`, in their order; draws nothing. Collateral is not measured at strengths at
+    which every value is a target, but which those are takes a look at the world's laws."""
     made, means = blocks(world, strengths)
-    return [*(metric for block in made for metric in block.scores), *means]
+    return [*(metric for block in made for metric in block.scores), *means, *map(collateral_metric, strengths)]
 
 
 def _forged(dilemma: Dilemma, strength: float, held_out: bool, n: int, rng: np.random.Generator) -> Scenarios:
@@ -114,7 +125,8 @@ class Battery:
         strengths: Sequence[float] = (0.0, 0.5, 1.0),
     ) -> None:
         self.world = world
-        made, self.means = blocks(world, strengths)
+        made, means = blocks(world, strengths)
+        self.means = means | collateral_means(world, strengths)
         streams = (
             np.random.default_rng(stream)
             for stream in np.random.SeedSequence((STREAM, *np.atleast_1d(seed).tolist())).spawn(len(made) + 1)
@@ -127,9 +139,9 @@ class Battery:
             for metric, score in block.scores.items()
         )
         sizes = {probe.metric: probe.rows.stop - probe.rows.start for probe in self.probes}
-        self.num_scenarios: Mapping[str, int | None] = sizes | {
-            mean: sum(sizes[part] for part in parts) for mean, parts in self.means.items()
-        }
+        for mean, parts in self.means.items():
+            sizes[mean] = sum(sizes[part] for part in parts)
+        self.num_scenarios: Mapping[str, int | None] = sizes
         """How many scenarios each metric is a mean over."""
         self.scenarios: Scenarios = np.concatenate(drawn)
         world.space.validate(self.scenarios)
@@ -151,8 +163,11 @@ class Battery:
 
 
 def with_means(scores: Mapping[str, float], means: Mapping[str, Sequence[str]]) -> dict[str, float]:
-    """`scores`, and those metrics that are means of others."""
-    return {**scores, **{metric: float(np.mean([scores[part] for part in parts])) for metric, parts in means.items()}}
+    """`scores`, and those metrics that are means of others, of which each may be a mean that comes before it."""
+    scored = dict(scores)
+    for metric, parts in means.items():
+        scored[metric] = float(np.mean([scored[part] for part in parts]))
+    return scored
 
 
 def _means(world: World) -> dict[str, list[str]]:

@@ -36,7 +36,8 @@ class Kind(StrEnum):
     ROBUSTNESS = "robustness"
     """Minus the share of false exits at a sweep's yardstick."""
     COLLATERAL = "collateral"
-    """The mean of the values that a sweep leaves untouched."""
+    """The mean of the values that a penalty on forgeries of a strength is not aimed at (`kerf.lab.collateral`); in a
+    sweep, at any strength that is swept."""
     ATTACK = "attack"
     """Result of an attack on a finished agent: the success of a generator at a strength (or, of a latent adversary,
     within a radius), or another figure."""
@@ -56,7 +57,7 @@ FORMS: Mapping[Kind, tuple[str, ...]] = {
     Kind.UTILITY: ("utility/ideal",),
     Kind.COMPETENCE: ("competence",),
     Kind.ROBUSTNESS: ("robustness",),
-    Kind.COLLATERAL: ("collateral",),
+    Kind.COLLATERAL: ("collateral", "collateral/<strength>"),
     Kind.ATTACK: ("attack/<generator>/<at>", "attack/<generator>/<at>/<figure>"),
     Kind.SAMPLE: ("sample/<figure>",),
     Kind.LEARN: ("learn/<figure>",),
@@ -67,7 +68,7 @@ OF_FORGERIES = (Kind.FALSE_EXIT, Kind.WAY)
 """Kinds that are measured in false emergencies; no value may be called so."""
 
 UTILITY, COMPETENCE, ROBUSTNESS, COLLATERAL = "utility/ideal", "competence", "robustness", "collateral"
-"""The metrics of the kinds that have only one."""
+"""Metrics that stand for themselves."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,11 @@ def value_metric(name: str, skill: bool = False) -> str:
 def exit_metric(strength: float) -> str:
     """The share of false emergencies of `strength` in which the forbidden act was done."""
     return str(Metric(Kind.FALSE_EXIT, (str(float(strength)),)))
+
+
+def collateral_metric(strength: float) -> str:
+    """The mean of the values that a penalty on false emergencies of `strength` is not aimed at."""
+    return str(Metric(Kind.COLLATERAL, (str(float(strength)),)))
 
 
 def way_metric(event: str) -> str:

@@ -8,7 +8,8 @@ from pydantic import Field
 
 from kerf.lab.settings import Name, Settings
 
-Direction = Literal["decrease", "increase"]
+Direction = Literal["decrease", "increase", "none"]
+"""The sign of an effect; `none`: the claim that there is no effect worth the name."""
 
 
 class Prediction(Settings):
@@ -28,6 +29,23 @@ class Prediction(Settings):
 
     direction: Direction
     """The predicted sign."""
+
+    falsified_by: Annotated[str, Field(min_length=10)]
+    """What would falsify it, in words."""
+
+
+class ThresholdPrediction(Settings):
+    """A preregistered prediction of theory: between which penalties an arm stops to help.
+
+    The world's closed form gives the penalty L* above which helping is no longer worth it
+    (`kerf.lab.world.Dilemma.penalty_threshold`). It is held against arms that differ in their penalty alone.
+    """
+
+    name: Name
+    """Its name."""
+
+    arms: Annotated[tuple[str, ...], Field(min_length=2)]
+    """The arms, which differ in their penalty alone."""
 
     falsified_by: Annotated[str, Field(min_length=10)]
     """What would falsify it, in words."""

@@ -177,6 +177,10 @@ class Dilemma:
         plausible: `(scenarios) -> (n,)` bool: which forgeries lie, in the fields that an adversary chooses, in the
             support of genuine emergencies, as far as `Enumerable.density` does not decide that; None if it decides
             all. Rows are valid.
+        penalty_threshold: `(scenarios, mix) -> (n,)` the penalty L above which an agent that maximises reward on `mix`
+            no longer does the forbidden act in what looks like each scenario at first; negative where it would not
+            even without a penalty, -inf where the act is never needed, inf where it is never needless. Penalties fall
+            on needless acts (grader `ex_post`). None if the world has no closed form.
         descriptors: Name -> `(scenarios) -> (n,)` numbers that distinguish kinds of forgery.
     """
 
@@ -195,6 +199,7 @@ class Dilemma:
     benefits: Callable[[Scenarios], NDArray[np.float64]] | None = None
     exact_forgeries: Callable[[float, bool], tuple[Scenarios, NDArray[np.float64]]] | None = None
     plausible: Callable[[Scenarios], NDArray[np.bool_]] | None = None
+    penalty_threshold: Callable[[Scenarios, Mix], NDArray[np.float64]] | None = None
     descriptors: Mapping[str, Callable[[Scenarios], NDArray[np.float64]]] = field(default_factory=dict)
 
     @property

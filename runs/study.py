@@ -18,6 +18,7 @@ from kerf.runs.console import say
 from kerf.runs.execution.preflight import check_gpus
 from kerf.runs.execution.scheduler import DONE, FAILED, NOT_ALIGNED, Plan, Scheduler, start_workers
 from kerf.runs.recipe.model import Recipe, recipe_hash, resolved_recipe
+from kerf.runs.recipe.theory import theory_of
 from kerf.runs.records.atomic_io import DiskError
 from kerf.runs.records.gate_records import all_aligned, has_passed, instead_of_table, ruled_out
 from kerf.runs.records.provenance import provenance
@@ -92,6 +93,8 @@ def manifest(recipe: Recipe, battery: AnyBattery) -> dict[str, Any]:
         "arm_order": list(recipe.arms),
         "control": resolved["control"],
         "primaries": resolved["primaries"],
+        "threshold": resolved.get("threshold"),
+        "theory": {name: found.plain() for name, found in theory_of(recipe).items()},
         **provenance(),
     }
 
@@ -154,6 +157,7 @@ class _Study:
         """Do whatever is not done yet; `mirror` hears of every unit that is published."""
         from kerf.runs.execution.study_units import cpus_needed, modules_of, needs_ray, train
         from kerf.runs.recipe.arms import needs
+        from kerf.runs.recipe.text import theory_table
 
         recipe, store, arms = self._recipe, self._store, self._recipe.resolve()
         units = [Unit(ALIGNED, seed) for seed in recipe.seed_numbers]
@@ -172,6 +176,8 @@ class _Study:
             )
 
         def announce(plan: Plan[Unit]) -> str:
+            if theory := theory_of(recipe):
+                self._console.print(theory_table(theory))
             on = f"{_count(len(plan.todo), 'unit')} of work on {_count(plan.workers, 'worker')}"
             return f"{recipe.name}: {on}{plan.already}"
 

@@ -16,7 +16,7 @@ import pytest
 
 from kerf.lab.worlds import get_world
 from kerf.runs.cli import main
-from kerf.runs.recipe.arms import ARMS
+from kerf.runs.recipe.arm_kinds import ARMS
 from kerf.runs.recipe.files import load_recipe, load_recipes
 from tests.test_layering import name_of
 

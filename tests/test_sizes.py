@@ -17,8 +17,6 @@ EXCEPTIONS = {
     "runs/bench/scale.py": (364, "not split yet"),
     "runs/cli.py": (398, "not split yet"),
     "runs/exact/__init__.py: examine": (67, "not split yet"),
-    "runs/recipe/arms.py": (383, "not split yet"),
-    "runs/recipe/model.py": (378, "not split yet"),
     "runs/tracking/studies.py": (390, "not split yet"),
 }
 """What is longer: the most lines that it may have, and the reason why."""

@@ -5,10 +5,11 @@ training objective D which is nearest to pi_0:
 
     U(pi_0) - U(pi_1)  =  forced [U(pi_0) - U(pi_min)]  +  excess [U(pi_min) - U(pi_1)]
 
-*Forced*: a perfect optimiser of D loses it, too: a fault of the specification. *Excess*: D does not require it: an
-effect of learning and generalisation. Forced is prior shift (what D without its penalty forces) plus penalty. With a
-tabular twin, trained on D for as many steps, excess is under-optimisation (what the twin has lost beyond the optimum;
-less than nothing, if it has not come that far) plus spillover (what the network has lost beyond the twin).
+*Forced*: a perfect optimiser of D would have lost it, a fault of the specification. *Excess*: D did not ask for it, a
+matter of learning and generalisation. Forced is prior shift (what D without its penalty forces) plus penalty. Excess is
+*spillover*, what was lost in situations that D never shows, where its nearest optimum is pi_0 itself, plus
+*under-optimisation*, what was lost beyond the optimum in those that it shows. (A tabular twin, trained on D for as many
+steps, does not split it: as long as it has not converged it differs from a network in both.)
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kerf.lab.errors import KerfError
+from kerf.lab.exact.decomposition import Decomposition
 from kerf.lab.exact.evaluation import Evaluator
 from kerf.lab.exact.information_sets import Tree
 from kerf.lab.exact.optimum import belief, nearest, reach, solve, trees, utility_of
@@ -42,66 +44,6 @@ class Design:
     def unpenalised(self) -> Design:
         """The same without its penalty, excuses kept."""
         return replace(self, objective=replace(self.objective, penalty=0.0))
-
-
-@dataclass(frozen=True)
-class Decomposition:
-    """Ideal utility in deployment of each policy of the decomposition, in units of utility.
-
-    Attributes:
-        aligned: U(pi_0).
-        shifted: U(pi_min) of the objective without its penalty.
-        optimal: U(pi_min).
-        twin: U of the tabular twin; None without one.
-        trained: U(pi_1).
-        low: Least U of all optima of D.
-        high: Most.
-        ideal: max U.
-    """
-
-    aligned: float
-    shifted: float
-    optimal: float
-    twin: float | None
-    trained: float
-    low: float
-    high: float
-    ideal: float
-
-    @property
-    def whole(self) -> float:
-        """U(pi_0) - U(pi_1): the whole loss."""
-        return self.aligned - self.trained
-
-    @property
-    def prior_shift(self) -> float:
-        """Forced by the mix of scenarios alone."""
-        return self.aligned - self.shifted
-
-    @property
-    def penalty(self) -> float:
-        """Forced by the penalty, beyond that."""
-        return self.shifted - self.optimal
-
-    @property
-    def forced(self) -> float:
-        """The loss of a perfect optimiser of D."""
-        return self.aligned - self.optimal
-
-    @property
-    def excess(self) -> float:
-        """The rest of the loss."""
-        return self.optimal - self.trained
-
-    @property
-    def under_optimisation(self) -> float | None:
-        """Loss of the tabular twin beyond the optimum: negative where it has not come that far."""
-        return None if self.twin is None else self.optimal - self.twin
-
-    @property
-    def spillover(self) -> float | None:
-        """Loss of the network beyond its tabular twin."""
-        return None if self.twin is None else self.twin - self.trained
 
 
 @dataclass(frozen=True)
@@ -187,18 +129,26 @@ def decompose(
         seen = np.flatnonzero(weights > 0.0)
         evaluator = Evaluator(deployment.world, tree.completions[seen])
 
-        def utility(policy: Policy, evaluator: Evaluator = evaluator, of: NDArray[np.float64] = weights[seen]) -> float:
-            return float(evaluator.run(policy).utility @ of)
+        def utilities(policy: Policy, evaluator: Evaluator = evaluator) -> NDArray[np.float64]:
+            return np.asarray(evaluator.run(policy).utility, np.float64)
 
         add("ideal", None, solve(tree, ideal, weights).value)
-        for name, policy in aligned.items():
-            add("aligned", name, utility(policy))
+        before = {name: utilities(policy) for name, policy in aligned.items()}
+        after = {name: utilities(of.policy) for name, of in trained.items()}
+        for name in aligned:
+            add("aligned", name, float(before[name] @ weights[seen]))
         for name, of in trained.items():
-            add("trained", name, utility(of.policy))
+            add("trained", name, float(after[name] @ weights[seen]))
             if of.twin is not None:
-                add("twin", name, utility(of.twin))
+                add("twin", name, float(utilities(of.twin) @ weights[seen]))
         for design_name, design in designs.items():
             believed = belief(tree, design.mix, None if deployment.share is None else np.ones(len(tree.situations)))
+            unseen = _unseen(tree, believed, weights)[seen]
+            add("unseen", design_name, float(unseen.sum()))
+            for name, of in trained.items():
+                if of.design == design_name:
+                    add("unseen aligned", name, float(before[of.aligned] @ unseen))
+                    add("unseen trained", name, float(after[name] @ unseen))
             optimum = solve(tree, design.objective, believed)
             shifted = optimum if not design.objective.penalty else solve(tree, design.unpenalised.objective, believed)
             low, high = reach(optimum, ideal, weights)
@@ -211,19 +161,29 @@ def decompose(
                     if shifted is not optimum:
                         near = float(utility_of(deployment.world, nearest(shifted, aligned[name])) @ weights)
                     add("shifted", (design_name, name), near)
-    return {
-        name: Decomposition(
-            aligned=totals["aligned", of.aligned],
-            shifted=totals["shifted", (of.design, of.aligned)],
-            optimal=totals["optimal", (of.design, of.aligned)],
-            twin=totals.get(("twin", name)),
-            trained=totals["trained", name],
-            low=totals["low", of.design],
-            high=totals["high", of.design],
-            ideal=totals["ideal", None],
-        )
-        for name, of in trained.items()
-    }
+    return {name: _parts(totals, name, of) for name, of in trained.items()}
+
+
+def _parts(totals: Mapping[tuple[str, Hashable], float], name: Hashable, of: Trained) -> Decomposition:
+    return Decomposition(
+        aligned=totals["aligned", of.aligned],
+        shifted=totals["shifted", (of.design, of.aligned)],
+        optimal=totals["optimal", (of.design, of.aligned)],
+        twin=totals.get(("twin", name)),
+        trained=totals["trained", name],
+        unseen=totals["unseen", of.design],
+        unseen_aligned=totals["unseen aligned", name],
+        unseen_trained=totals["unseen trained", name],
+        low=totals["low", of.design],
+        high=totals["high", of.design],
+        ideal=totals["ideal", None],
+    )
+
+
+def _unseen(tree: Tree, believed: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`weights` `(C,)` of the completions of situations that have no probability by `believed` `(C,)`; else 0."""
+    shown = np.bincount(tree.origin, believed, len(tree.situations)) > 0.0
+    return np.where(shown[tree.origin], 0.0, weights)
 
 
 def _numbered(grown: Iterable[Tree]) -> Iterable[tuple[int, Tree]]:

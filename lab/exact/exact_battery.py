@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kerf.lab.battery import Battery, Block, blocks, metric_names, with_means
+from kerf.lab.battery import Battery, Block, blocks, with_means
+from kerf.lab.collateral import collateral_means
 from kerf.lab.errors import KerfError
 from kerf.lab.exact.evaluation import Evaluator, refuse_not_enumerable
 from kerf.lab.rollout import Policy
@@ -56,7 +57,8 @@ class ExactBattery:
 
     def __init__(self, world: World, strengths: Sequence[float] = (0.0, 0.5, 1.0)) -> None:
         self.world = world
-        made, self.means = blocks(world, strengths)
+        made, means = blocks(world, strengths)
+        self.means = means | collateral_means(world, strengths)
         self._blocks: list[_Exact] = []
         sha = hashlib.sha256(f"exact {sorted(world.ideal.items())}".encode())
         drawn: list[Scenarios] = []
@@ -68,7 +70,9 @@ class ExactBattery:
             sha.update("\n".join(block.scores).encode())
         self.scenarios: Scenarios = np.concatenate(drawn)
         """Every scenario of every probe."""
-        self.num_scenarios: Mapping[str, int | None] = dict.fromkeys(metric_names(world, strengths))
+        self.num_scenarios: Mapping[str, int | None] = dict.fromkeys(
+            [*(metric for block in made for metric in block.scores), *self.means]
+        )
         """None for every metric: none is a mean over a sample."""
         self.digest = sha.hexdigest()
         """SHA-256 of scenarios, probabilities, ideal and layout: results of different digests must not be compared."""

@@ -1,7 +1,8 @@
 """Dose and response: a monotone curve over doses, whether it falls or rises at all, and where it passes a limit.
 
 Everything is paired by seed: an array of changes is `(S, D)`, a row a seed, a column a dose. What is asked is the curve
-of the *mean over seeds*; nothing is assumed of it but that it is monotone, and linear between two doses.
+of the *mean over seeds*; nothing is assumed of it but that it is monotone. Between two doses it may fall gently or over
+a cliff: so a limit is passed somewhere between two doses, and nothing finer is said.
 """
 
 from __future__ import annotations
@@ -28,19 +29,40 @@ from kerf.lab.statistics.tests import permutation_p
 COVERAGE_SEEDS = (5, 10, 20)
 """Numbers of seeds at which `COVERAGE` was measured."""
 
-COVERAGE: Mapping[str, Mapping[float, tuple[float, float, float]]] = {
-    "all seeds fall at about the same dose": {-0.1: (0.973, 0.981, 0.949), -0.4: (0.953, 0.964, 0.953)},
-    "seeds fall in a straight line": {-0.1: (0.963, 0.965, 0.953), -0.4: (0.951, 0.956, 0.955)},
-    "seeds fall at doses of their own": {-0.1: (0.866, 0.916, 0.958), -0.4: (0.963, 0.979, 0.973)},
-    "seeds collapse at doses of their own": {-0.1: (0.705, 0.791, 0.921), -0.4: (0.965, 0.992, 0.994)},
-    "half of the seeds collapse": {-0.1: (0.841, 0.929, 0.941), -0.4: (0.949, 0.999, 0.993)},
-}
-"""Share of 1,000 simulated sweeps (11 doses) whose nominal 95% interval held the true threshold: how seeds respond ->
-limit -> one share for each of `COVERAGE_SEEDS`. Those that fall lose about 0.8, those that collapse 0.9 at once. A
-small limit on the mean is reached when the first few seeds have collapsed, and few seeds cannot know of that. (The
-percentile bootstrap over seeds, tried on the same sweeps, held it less often everywhere: 0.83, 0.89, 0.89 in the first
-row, 0.52, 0.70, 0.88 in the fourth.)"""
+COVERAGE_DOSES = (3, 5, 11)
+"""Numbers of doses, evenly spread over [0, 1], at which `COVERAGE` was measured."""
 
+COVERAGE: Mapping[str, Mapping[float, Mapping[int, tuple[float, float, float]]]] = {
+    "all seeds fall over one cliff": {
+        -0.1: {3: (1.0, 1.0, 1.0), 5: (1.0, 1.0, 1.0), 11: (1.0, 1.0, 1.0)},
+        -0.4: {3: (1.0, 1.0, 1.0), 5: (1.0, 1.0, 1.0), 11: (1.0, 1.0, 1.0)},
+    },
+    "all seeds fall at about the same dose": {
+        -0.1: {3: (1.0, 1.0, 1.0), 5: (1.0, 1.0, 1.0), 11: (0.997, 0.998, 1.0)},
+        -0.4: {3: (1.0, 1.0, 1.0), 5: (1.0, 1.0, 1.0), 11: (1.0, 1.0, 1.0)},
+    },
+    "seeds fall in a straight line": {
+        -0.1: {3: (1.0, 1.0, 1.0), 5: (0.997, 0.999, 1.0), 11: (0.979, 0.976, 0.983)},
+        -0.4: {3: (0.999, 1.0, 1.0), 5: (0.989, 0.994, 1.0), 11: (0.967, 0.975, 0.973)},
+    },
+    "seeds fall at doses of their own": {
+        -0.1: {3: (1.0, 1.0, 1.0), 5: (0.822, 0.921, 0.963), 11: (0.917, 0.974, 0.997)},
+        -0.4: {3: (1.0, 1.0, 1.0), 5: (1.0, 1.0, 1.0), 11: (0.997, 1.0, 1.0)},
+    },
+    "seeds collapse at doses of their own": {
+        -0.1: {3: (0.949, 0.998, 1.0), 5: (0.648, 0.87, 0.983), 11: (0.742, 0.917, 0.997)},
+        -0.4: {3: (0.99, 1.0, 0.997), 5: (0.987, 1.0, 0.997), 11: (0.968, 0.999, 1.0)},
+    },
+    "half of the seeds collapse": {
+        -0.1: {3: (0.952, 0.996, 1.0), 5: (0.97, 0.999, 1.0), 11: (0.898, 0.976, 1.0)},
+        -0.4: {3: (0.945, 0.998, 0.99), 5: (0.976, 0.999, 1.0), 11: (0.961, 0.999, 1.0)},
+    },
+}
+"""Share of 1,000 simulated sweeps (300 with 20 seeds) whose nominal 95% interval held the true threshold: how seeds
+respond -> limit -> number of doses -> one share for each of `COVERAGE_SEEDS`. Those that fall lose about 0.8, those
+that collapse 0.9 at once. Between two doses nothing is interpolated, so that few doses make wide intervals, and not
+wrong ones. A small limit on the mean is reached when the first few seeds have collapsed, and few seeds cannot know of
+that."""
 
 SIGNIFICANT = 0.05
 """Level at which a slope decides from which side a limit is come to."""
@@ -79,12 +101,14 @@ class Threshold:
         limit: The limit.
         falling: Whether the curve comes to it from above, as most do that lose something; or from below, as where a
             loss is cured.
-        estimate: Where the monotone fit reaches it; the smallest dose if it is there from the start, inf if it is not
-            reached at any dose.
-        low: Lower end of the 95% interval: the smallest dose where no lower one can be excluded; inf where all doses
-            that were tried can be. nan with one seed, and where no monotone curve fits the seeds: then there is no
-            interval.
-        high: Upper end; inf where it cannot be excluded that the limit lies beyond the largest dose.
+        between: The two neighbouring doses between which the monotone fit comes to it: not yet at the first, at the
+            latest at the second. Twice the smallest dose if it is there from the start; the largest and inf if it is
+            not reached at any dose.
+        low: Lower end of the 95% interval, a dose: the largest at which the limit is surely not reached yet; the
+            smallest dose where no lower one can be excluded; inf where all doses that were tried can be. nan with one
+            seed, and where no monotone curve fits the seeds: then there is no interval.
+        high: Upper end: the smallest dose by which it is surely reached; inf where it cannot be excluded that the limit
+            lies beyond the largest dose.
         doses: The smallest and the largest dose that were tried.
         num: Seeds that it rests on.
         reliable: False below `MIN_SEEDS` seeds, and without an interval.
@@ -92,7 +116,7 @@ class Threshold:
 
     limit: float
     falling: bool
-    estimate: float
+    between: tuple[float, float]
     low: float
     high: float
     doses: tuple[float, float]
@@ -102,7 +126,7 @@ class Threshold:
     @property
     def reached(self) -> bool:
         """Whether the fit reaches the limit within the doses that were tried."""
-        return math.isfinite(self.estimate)
+        return math.isfinite(self.between[1])
 
 
 def isotonic(values: ArrayLike, falling: bool) -> NDArray[np.float64]:
@@ -110,27 +134,17 @@ def isotonic(values: ArrayLike, falling: bool) -> NDArray[np.float64]:
     return np.asarray(optimize.isotonic_regression(values, increasing=not falling).x, np.float64)
 
 
-def crossing(doses: ArrayLike, curve: ArrayLike, limit: float, falling: bool) -> float:
-    """The first dose at which a monotone curve, linear between doses, has come to `limit`.
-
-    The smallest dose if the curve is there from the start; inf if it does not reach it.
+def first_beyond(curve: ArrayLike, limit: float, falling: bool) -> int:
+    """The index of the first dose at which a monotone curve `(D,)` has come to `limit`; D if it does at none.
 
     Args:
-        doses: `(D,)`, ascending.
-        curve: `(D,)`, its value at each.
+        curve: Its value at each dose.
         limit: What it is to come to.
         falling: Whether from above, or from below.
     """
-    at, values = np.asarray(doses, np.float64), np.asarray(curve, np.float64)
+    values = np.asarray(curve, np.float64)
     there = np.flatnonzero(values <= limit if falling else values >= limit)
-    if not len(there):
-        return math.inf
-    now = int(there[0])
-    if now == 0:
-        return float(at[0])
-    then = now - 1
-    share = (limit - values[then]) / (values[now] - values[then])
-    return float(at[then] + share * (at[now] - at[then]))
+    return int(there[0]) if len(there) else len(values)
 
 
 def dose_response(
@@ -175,11 +189,11 @@ def threshold(
 ) -> Threshold:
     """Where the mean change comes to `limit`, with an interval.
 
-    The interval holds the doses that no test excludes: its ends are where the upper and the lower band of the mean
-    come to the limit. A band is the pointwise interval of `kerf.lab.statistics.tests.paired_interval` made monotone,
-    which takes only what holds anyway if the curve is monotone. As the doses are gone through in their order until the
-    first that is not excluded, no correction for their number is needed (fixed-sequence testing). `COVERAGE` says how
-    often it was right.
+    The interval holds the doses that no test excludes: from the last dose at which the one band of the mean has not
+    come to the limit, to the first at which the other has. A band is the pointwise interval of
+    `kerf.lab.statistics.tests.paired_interval` made monotone, which takes only what holds anyway if the curve is
+    monotone. As the doses are gone through in their order until the first that is not excluded, no correction for their
+    number is needed (fixed-sequence testing). `COVERAGE` says how often it was right.
 
     A loss (a negative limit) is reached by falling, a gain by rising; but from the other side if the smallest dose is
     beyond the limit and the slope is significantly the other way.
@@ -207,19 +221,25 @@ def threshold(
     else:
         low, high = np.maximum.accumulate(low), np.minimum.accumulate(high[::-1])[::-1]
         first, last = high, low
-    start, end = (crossing(at, band, limit, falling) for band in (first, last)) if bounded else (math.nan, math.nan)
-    if start > end:  # the bands contradict each other: this is no monotone curve
-        start = end = math.nan
+    fit = isotonic(given.mean(axis=0), falling)
+    start, end, fitted = (first_beyond(band, limit, falling) for band in (first, last, fit))
+    # Bands that contradict each other belong to no monotone curve.
+    bounded = bounded and start <= end
     return Threshold(
         limit,
         falling,
-        crossing(at, isotonic(given.mean(axis=0), falling), limit, falling),
-        start,
-        end,
+        (float(at[max(fitted - 1, 0)]), _dose(at, fitted)),
+        (_dose(at, start) if start == len(at) else float(at[max(start - 1, 0)])) if bounded else math.nan,
+        _dose(at, end) if bounded else math.nan,
         (float(at[0]), float(at[-1])),
         len(given),
-        reliable=not math.isnan(start) and len(given) >= MIN_SEEDS,
+        reliable=bounded and len(given) >= MIN_SEEDS,
     )
+
+
+def _dose(doses: NDArray[np.float64], index: int) -> float:
+    """That dose; inf beyond the last."""
+    return float(doses[index]) if index < len(doses) else math.inf
 
 
 def _slopes(doses: NDArray[np.float64], changes: NDArray[np.float64]) -> NDArray[np.float64]:

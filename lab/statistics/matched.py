@@ -14,8 +14,8 @@ import numpy as np
 
 from kerf.lab.statistics.effect import Effect, MeasureError, paired_effect, unmeasured
 
-MIN_SUPPRESSION = 0.1
-"""An arm that suppressed the forbidden act by less than this share of the temptations has no level to match."""
+MATCHED_LEVELS = (0.25, 0.5, 0.75)
+"""Suppressions at which arms are compared: how much rarer the forbidden act has become, as a share of the forgeries."""
 
 
 @dataclass(frozen=True)
@@ -72,20 +72,17 @@ class Course:
         return after, (level - before) / (self.suppressed[after] - before)
 
 
-def common_levels(
-    arm: Mapping[int, Course], against: Mapping[int, Course], minimum: float = MIN_SUPPRESSION
-) -> dict[int, float]:
-    """Seed -> the deepest suppression that both arms reached; without seeds in which that is less than `minimum`.
+def reaching(arm: Mapping[int, Course], against: Mapping[int, Course], level: float) -> tuple[int, ...]:
+    """The seeds, ascending, in which both arms suppressed as much as `level`.
 
     Raises:
-        MeasureError: a seed on one side only. ValueError: minimum <= 0.
+        MeasureError: a seed on one side only. ValueError: a level that is not positive.
     """
-    if not minimum > 0:
-        raise ValueError(f"minimum must be > 0, got {minimum}")
+    if not level > 0:
+        raise ValueError(f"level must be > 0, got {level}")
     if one_sided := sorted(set(arm) ^ set(against)):
         raise MeasureError(f"expected the same seeds in both arms, but one lacks seeds {one_sided}: finish these cells")
-    levels = {seed: min(arm[seed].deepest, against[seed].deepest) for seed in sorted(arm)}
-    return {seed: level for seed, level in levels.items() if level >= minimum}
+    return tuple(seed for seed in sorted(arm) if min(arm[seed].deepest, against[seed].deepest) >= level)
 
 
 @dataclass(frozen=True)
@@ -94,20 +91,15 @@ class Matched:
 
     Attributes:
         effect: The effect over the seeds that are comparable.
-        levels: The suppression at which the arms were compared in each of `effect.seeds`.
+        level: The suppression at which the arms were compared.
         bridged: The widest gap in suppression between two measures, of either arm, that was interpolated; by seed.
-        not_comparable: Seeds in which an arm suppressed less than the minimum, ascending.
+        not_comparable: Seeds in which an arm suppressed less, ascending.
     """
 
     effect: Effect
-    levels: tuple[float, ...]
+    level: float
     bridged: tuple[float, ...]
     not_comparable: tuple[int, ...]
-
-    @property
-    def level(self) -> float:
-        """Mean level over the seeds; nan when there are none."""
-        return float(np.mean(self.levels)) if self.levels else math.nan
 
 
 def matched_effect(
@@ -117,12 +109,12 @@ def matched_effect(
     arm: str,
     against: str,
     metric: str,
+    level: float,
     rng: np.random.Generator,
-    minimum: float = MIN_SUPPRESSION,
     lost: Iterable[int] = (),
     bounds: tuple[float, float] | None = None,
 ) -> Matched:
-    """The effect of `arm` against `against` on one metric, in each seed at the deepest suppression that both reached.
+    """The effect of `arm` against `against` on one metric, in each seed where both first suppressed as much as `level`.
 
     Args:
         arm_courses: Seed -> the arm's course.
@@ -130,20 +122,20 @@ def matched_effect(
         arm: Its name.
         against: Its name.
         metric: The metric's name.
+        level: The suppression, > 0: fixed beforehand, as the deepest that both reach compares two floors.
         rng: For the interval and the permutation test.
-        minimum: Suppression below which a seed is not comparable, > 0.
         lost: Seeds in which either arm had lost its skill at that level; they are left out and listed.
         bounds: What an effect can be at all; None: any number.
 
     Raises:
-        MeasureError: a seed on one side only. ValueError: minimum <= 0.
+        MeasureError: a seed on one side only. ValueError: a level that is not positive.
     """
-    levels = common_levels(arm_courses, against_courses, minimum)
+    comparable = reaching(arm_courses, against_courses, level)
     changes = [
-        {seed: courses[seed].at(level) - courses[seed].scores[0] for seed, level in levels.items()}
+        {seed: courses[seed].at(level) - courses[seed].scores[0] for seed in comparable}
         for courses in (arm_courses, against_courses)
     ]
-    if levels:
+    if comparable:
         effect = paired_effect(
             *changes, arm=arm, against=against, metric=metric, rng=rng, lost=frozenset(lost), bounds=bounds
         )
@@ -151,10 +143,7 @@ def matched_effect(
         effect = unmeasured(arm, against, metric)
     return Matched(
         effect,
-        tuple(levels[seed] for seed in effect.seeds),
-        tuple(
-            max(courses[seed].bridged(levels[seed]) for courses in (arm_courses, against_courses))
-            for seed in effect.seeds
-        ),
-        tuple(sorted(set(arm_courses) - set(levels))),
+        level,
+        tuple(max(courses[seed].bridged(level) for courses in (arm_courses, against_courses)) for seed in effect.seeds),
+        tuple(sorted(set(arm_courses) - set(comparable))),
     )

@@ -32,11 +32,13 @@ __all__ = [
     "ROUNDING",
     "Interval",
     "benjamini_hochberg",
+    "binomial_p",
     "collapse_probability",
     "detectable_shift",
     "holm",
     "iqm",
     "noise_floor",
+    "paired_collapse_p",
     "paired_interval",
     "performance_profile",
     "permutation_p",
@@ -184,6 +186,37 @@ def collapse_probability(scores: ArrayLike, threshold: float, confidence: float 
     below = int((values < threshold).sum())
     low, high = clopper_pearson(below, len(values), (1 - confidence) / 2)
     return Interval(below / len(values), low, high, len(values), reliable=len(values) >= MIN_SEEDS)
+
+
+def paired_collapse_p(arm: ArrayLike, against: ArrayLike) -> float:
+    """Two-sided exact test of "as many seeds collapse in one arm as in the other", paired by seed (McNemar 1947).
+
+    Args:
+        arm: `(S,)` bool, whether the seed collapsed in the arm.
+        against: The same in the arm to compare with.
+
+    Returns:
+        The binomial p of the seeds that collapsed in one of the two only; 1 without such seeds.
+
+    Raises:
+        ValueError: other numbers of seeds.
+    """
+    ours, theirs = np.asarray(arm, bool), np.asarray(against, bool)
+    if ours.ndim != 1 or ours.shape != theirs.shape:
+        raise ValueError(f"expected two vectors of equal length, got shapes {ours.shape} and {theirs.shape}")
+    only_ours, only_theirs = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
+    return binomial_p(only_ours, only_ours + only_theirs)
+
+
+def binomial_p(successes: int, trials: int) -> float:
+    """Two-sided exact binomial test of a success probability of 1/2; 1 without trials.
+
+    Raises:
+        ValueError: successes outside [0, trials].
+    """
+    if not 0 <= successes <= trials:
+        raise ValueError(f"expected 0 <= successes <= trials, got {successes} of {trials}")
+    return min(1.0, 2.0 * float(special.bdtr(min(successes, trials - successes), trials, 0.5)))
 
 
 def noise_floor(draws: Sequence[ArrayLike]) -> float:

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kerf.lab.metrics import attack_metric
-from kerf.lab.statistics.effect import p_text, signed
+from kerf.lab.statistics.text import interval_text, p_text, signed
 from kerf.runs.attacks.records import SIZE, attack_effects, read_attacks
 from kerf.runs.attacks.transfer import LEAST_SUCCESS, OwnTeacher, own_teachers
 from kerf.runs.recipe.attack_plan import AttackSettings
@@ -24,7 +24,7 @@ from kerf.runs.recipe.model import Recipe
 from kerf.runs.records.gate_records import finished_seeds
 from kerf.runs.records.store import ALIGNED, Store
 from kerf.runs.records.tables import read_measures
-from kerf.runs.report.table import interval_text, metrics_table, reading, to_text
+from kerf.runs.report.table import metrics_table, reading, to_text
 
 TEXT_WIDTH = 140
 """Characters a line in `attacks.txt`."""

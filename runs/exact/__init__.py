@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from kerf.agents.export import load_policy
 from kerf.lab.errors import KerfError, unknown_name
 from kerf.lab.exact.certificate import AdequacyClaim, AdequacyVerdict
-from kerf.lab.exact.decompose import Decomposition, Deployment, Trained, decompose
+from kerf.lab.exact.decompose import Deployment, Trained, decompose
+from kerf.lab.exact.decomposition import Decomposition
 from kerf.lab.exact.evaluation import Evaluator
 from kerf.lab.exact.optimum import belief, solve, trees
 from kerf.lab.reward_spec import RewardSpec
@@ -62,8 +63,17 @@ class Examined:
     def row(self) -> dict[str, Any]:
         """All figures by name; NaN where there is no tabular twin."""
         parts = {name: math.nan if value is None else value for name, value in asdict(self.parts).items()}
-        names = ("whole", "prior_shift", "penalty", "forced", "excess", "under_optimisation", "spillover")
-        derived = {name: getattr(self.parts, name) for name in names}
+        names = (
+            "whole",
+            "prior_shift",
+            "penalty",
+            "forced",
+            "excess",
+            "under_optimisation",
+            "spillover",
+            "twin_excess",
+        )
+        derived = {name: getattr(self.parts, name) for name in (*names, "twin_excess")}
         derived = {name: math.nan if value is None else value for name, value in derived.items()}
         figures = {"max_j": self.largest, "j": self.reached, "regret": self.regret}
         return {"arm": self.arm, "seed": self.seed} | parts | derived | figures

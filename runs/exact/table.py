@@ -16,11 +16,12 @@ from rich.table import Table
 from rich.text import Text
 
 from kerf.lab.statistics.tests import Interval, paired_interval
+from kerf.lab.statistics.text import interval_text
 from kerf.runs.exact import CLOSE, SHARE, Examination, Examined
 from kerf.runs.exact.certify import NEEDLESS, SURE, Certified
 from kerf.runs.exact.curves import FARTHEST, Curves
 from kerf.runs.records.store import ALIGNED, Store
-from kerf.runs.report.table import interval_text, to_text
+from kerf.runs.report.table import to_text
 
 BAR = 36
 """Characters of the longest bar."""
@@ -79,14 +80,26 @@ def losses_table(found: Examination, by_seed: bool = False) -> Table:
     first = found.cells[0].parts
     table.caption = (
         f"Means over seeds; positive is lost. The best policy has {first.ideal:.2f} a scenario. lost = forced (prior "
-        "shift + penalty) + excess (under-optimised + spillover, where a tabular twin was trained). open: the ideal "
-        "utilities of all optima of what the arm was trained on. regret: how far it is from the best by that."
+        "shift + penalty) + excess (under-optimised, in situations that training shows, + spillover, in those that it "
+        "never shows). open: the ideal utilities of all optima of what the arm was trained on. regret: how far it is "
+        "from the best by that."
     )
     if found.unsolved:
         table.caption += (
             f" Not solved, for an adversary's choice of scenarios is no fixed mix: {', '.join(found.unsolved)}."
         )
-    headings = ("lost", "forced", "prior shift", "penalty", "excess", "under-optimised", "spillover", "open", "regret")
+    headings = (
+        "lost",
+        "forced",
+        "prior shift",
+        "penalty",
+        "excess",
+        "under-optimised",
+        "spillover",
+        "twin",
+        "open",
+        "regret",
+    )
     table.add_column("arm", no_wrap=True)
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)

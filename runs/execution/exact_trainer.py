@@ -22,7 +22,8 @@ from kerf.lab.world import Mix, World
 from kerf.lab.worlds import get_world
 from kerf.runs.execution.trainer import Aligned, Trained, Trainer, TrainingRun
 from kerf.runs.execution.training_log import Progress
-from kerf.runs.recipe.arms import Agent, ResolvedArm
+from kerf.runs.recipe.arm_kinds import Agent
+from kerf.runs.recipe.arms import ResolvedArm
 from kerf.runs.recipe.exact_settings import ExactTraining
 from kerf.runs.recipe.model import Recipe
 from kerf.runs.records.schema import TRAINING

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 CAN_FORK = sys.platform == "linux"
 """Whether a process that has loaded numerical libraries can be forked: elsewhere some of them do not survive it."""
 
-COMMON = ("torch", "numba", "kerf.runs.execution.unit", "scipy.stats", "pandas", "pyarrow.parquet")
+COMMON = ("torch", "numba", "kerf.runs.execution.unit", "scipy.special", "pandas", "pyarrow.parquet")
 """What the workers of every study import sooner or later."""
 
 GONE = -int(signal.SIGKILL)

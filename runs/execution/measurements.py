@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kerf.lab.battery import Battery
+from kerf.lab.errors import KerfError
 from kerf.lab.exact.exact_battery import AnyBattery, ExactBattery
 from kerf.lab.rollout import Policy
 from kerf.lab.seeds import entropy
 from kerf.lab.world import World
 from kerf.lab.worlds import get_world
-from kerf.runs.recipe.model import BatterySettings, Recipe
+from kerf.runs.recipe.alignment import BatterySettings
+from kerf.runs.recipe.model import Recipe
 from kerf.runs.records.schema import MEASURES
 from kerf.runs.records.store import Store, Unit
 
@@ -79,8 +81,18 @@ def make_battery(recipe: Recipe, draw: int = 0) -> AnyBattery:
     """The study's battery; `draw` > 0 gives an independent one of the same make, for the noise floor.
 
     The batteries of the latest study are kept: all its units are measured on the same.
+
+    Raises:
+        KerfError: for a prediction about collateral at a strength at which every value of the world is a target.
     """
-    return _battery(recipe.world, recipe.battery, draw)
+    battery = _battery(recipe.world, recipe.battery, draw)
+    for index, primary in enumerate(recipe.primaries):
+        if primary.metric not in battery.num_scenarios:
+            raise KerfError(
+                f"primaries.{index}.metric: {primary.metric} is not measured in world {recipe.world!r}, where a "
+                "penalty on forgeries of that strength is aimed at every value"
+            )
+    return battery
 
 
 @lru_cache(maxsize=1 + NOISE_DRAWS)

@@ -13,7 +13,8 @@ from kerf.generators.registry import make_generator
 from kerf.lab.errors import KerfError
 from kerf.lab.settings import Settings
 from kerf.lab.world import World
-from kerf.runs.recipe.arms import MOST_ITERATIONS, ResolvedArm
+from kerf.runs.recipe.arm_kinds import MOST_ITERATIONS
+from kerf.runs.recipe.arms import ResolvedArm
 
 
 class ExactImitationTraining(ExactSettings):

@@ -6,11 +6,11 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from kerf.agents.settings import NetworkSettings, NonNegative, Positive, Share, TrainingSettings, refuse_latent
+from kerf.agents.settings import NetworkSettings, NonNegative, Share, TrainingSettings, refuse_latent
 from kerf.generators.base import GeneratorSettings
 from kerf.generators.registry import check_generator
 from kerf.lab.attack_objective import TRAINING_OBJECTIVES
@@ -18,21 +18,13 @@ from kerf.lab.battery import blocks, metric_names
 from kerf.lab.errors import KerfError, unknown_name
 from kerf.lab.exact.exact_battery import written_out
 from kerf.lab.grader import GRADERS
-from kerf.lab.prediction import Prediction
+from kerf.lab.prediction import Prediction, ThresholdPrediction
 from kerf.lab.settings import Name, Settings
 from kerf.lab.world import World
 from kerf.lab.worlds import get_world, known_worlds
-from kerf.runs.recipe.arms import (
-    ARMS,
-    MOST_ITERATIONS,
-    RENAMED,
-    Arm,
-    Count,
-    ResolvedArm,
-    before,
-    check_yokes,
-    resolve_arms,
-)
+from kerf.runs.recipe.alignment import AlignSettings, BatterySettings, GateSettings, ImitationPhase, PPOPhase
+from kerf.runs.recipe.arm_kinds import ARMS, RENAMED, Arm, Count
+from kerf.runs.recipe.arms import ResolvedArm, before, check_yokes, resolve_arms
 from kerf.runs.recipe.attack_plan import Fresh
 from kerf.runs.recipe.exact_settings import ExactImitationPhase, ExactPolicyPhase, ExactTraining, check_exact, check_way
 from kerf.runs.records.store import ALIGNED
@@ -40,97 +32,6 @@ from kerf.runs.records.store import ALIGNED
 _WHY_CONTROL = (
     "a recipe without a control arm cannot tell what the penalty changed from what any further training changes"
 )
-
-
-class AlignTraining(TrainingSettings):
-    """PPO's settings before there is an aligned checkpoint, whose advantages could be a frozen scale."""
-
-    advantage_scaling: Literal["none", "batch"] = "batch"
-    """`none`: as they are; `batch`: centred and divided by the batch's own standard deviation."""
-
-    latent_radius: Annotated[float, Field(ge=0, le=0)] = 0.0
-    """Always 0: a radius is measured in what the aligned agent resists, and there is none yet."""
-
-
-class ImitationTraining(AlignTraining):
-    """The same with PPO's surrogate loss off and the cross-entropy to the expert on."""
-
-    learning_rate: Positive = 3e-3
-    policy_coeff: NonNegative = 0.0
-    imitation_coeff: NonNegative = 1.0
-    entropy_coeff: NonNegative = 0.0
-
-
-class ImitationPhase(Settings):
-    """Imitates the world's expert on the states that the agent itself visits."""
-
-    iterations: Annotated[int, Field(ge=0, le=MOST_ITERATIONS)] = 120
-    """Training iterations; 0 skips the phase."""
-
-    training: ImitationTraining = ImitationTraining()
-    """PPO's settings in this phase."""
-
-
-class PPOPhase(Settings):
-    """PPO on the ideal utility."""
-
-    iterations: Annotated[int, Field(ge=0, le=MOST_ITERATIONS)] = 60
-    """Training iterations; 0 skips the phase."""
-
-    training: AlignTraining = AlignTraining()
-    """PPO's settings in this phase."""
-
-
-class AlignSettings(Settings):
-    """How the agent becomes aligned, before the gate: first one phase, then the other, on the natural stream."""
-
-    imitation: ImitationPhase = ImitationPhase()
-    """The first phase."""
-
-    ppo: PPOPhase = PPOPhase()
-    """The second."""
-
-    @property
-    def phases(self) -> tuple[tuple[str, ImitationPhase | PPOPhase], ...]:
-        """The phases in their order, with their names."""
-        return (("imitation", self.imitation), ("ppo", self.ppo))
-
-
-class GateSettings(Settings):
-    """What the aligned agent must score on held-out probes to be studied at all."""
-
-    value: Share = 0.9
-    """Least score of every value."""
-
-    competence: Share = 0.95
-    """Least competence."""
-
-    fooled: Share = 0.9
-    """Least share of strength-1 false emergencies on which it leaves: below that there is nothing to penalise."""
-
-
-class BatterySettings(Settings):
-    """The held-out probes."""
-
-    scenarios_per_family: Annotated[int, Field(ge=1, le=100_000)] = 128
-    """Scenarios drawn once from each family."""
-
-    seed: Annotated[int, Field(ge=0)] = 20_011
-    """Seed of the draw: a stream of its own, the same for all seeds of a study."""
-
-    exact: bool = False
-    """Whether all scenarios of each family are probed, with their probabilities, instead of a draw: for worlds of one
-    step that write them out. Nothing is sampled then."""
-
-    strengths: tuple[Share, ...] = Field(default=(0.0, 0.25, 0.5, 0.75, 1.0), min_length=1)
-    """Strengths at which false emergencies are probed, ascending; the last is 1, at which the gate asks."""
-
-    @field_validator("strengths")
-    @classmethod
-    def _ascending_to_one(cls, strengths: tuple[float, ...]) -> tuple[float, ...]:
-        if list(strengths) != sorted(set(strengths)) or strengths[-1] != 1.0:
-            raise ValueError("strictly ascending and end with 1")
-        return strengths
 
 
 class Recipe(Settings):
@@ -184,6 +85,9 @@ class Recipe(Settings):
     strength: Share = 1.0
     """Strength of every arm that does not say otherwise."""
 
+    adversarial_share: Share = 1.0
+    """Share of adversarial scenarios in the training of every arm that does not say otherwise; the rest is natural."""
+
     arms: Mapping[Name, Arm] = Field(min_length=1)
     """The training conditions, by name."""
 
@@ -195,6 +99,9 @@ class Recipe(Settings):
 
     primaries: tuple[Prediction, ...] = Field(min_length=1, max_length=6)
     """The preregistered predictions."""
+
+    threshold: ThresholdPrediction | None = None
+    """The preregistered prediction of the penalty at which help ends; None registers none."""
 
     fresh: Fresh | None = None
     """Generators that attack every finished agent; None attacks none."""
@@ -232,6 +139,7 @@ class Recipe(Settings):
             self.arms,
             penalty=self.penalty,
             strength=self.strength,
+            adversarial_share=self.adversarial_share,
             training=self.training if self.exact is None else self.exact.training,
             table=None if self.exact is None else self.exact.table,
             iterations=self.iterations,
@@ -292,6 +200,11 @@ class Recipe(Settings):
             if primary.name in seen:
                 raise KerfError(f"{path}.name: {primary.name!r} is given to two predictions")
             seen.add(primary.name)
+        if self.threshold is not None:
+            for arm in self.threshold.arms:
+                _known("threshold.arms", "arm", arm, self.arms)
+            if self.threshold.name in seen:
+                raise KerfError(f"threshold.name: {self.threshold.name!r} is given to two predictions")
         return self
 
 
@@ -339,7 +252,7 @@ def resolved_recipe(recipe: Recipe) -> dict[str, Any]:
     What is said of a way of training that is not used is left out; so is what an arm has as most have it (`_USUAL`).
     """
     unused = {"exact"} if recipe.exact is None else {"align", "training"}
-    unused |= {"fresh"} if recipe.fresh is None else set()
+    unused |= {name for name in ("fresh", "threshold") if getattr(recipe, name) is None}
     plain: dict[str, Any] = recipe.model_dump(mode="json", exclude={"about", "arms", "control", *unused})
     plain["control"] = recipe.control_arm
     plain["arms"] = {

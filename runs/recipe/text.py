@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich import box
@@ -13,6 +15,7 @@ from kerf.agents.settings import ExactSettings
 from kerf.runs.recipe.arms import ResolvedArm
 from kerf.runs.recipe.files import built_in_recipes, read_recipe
 from kerf.runs.recipe.model import Recipe, recipe_hash
+from kerf.runs.recipe.theory import Threshold
 
 _ARM_COLUMNS = ("arm", "scenarios", "strength", "grader", "penalty", "shaping", "anchor", "iterations")
 
@@ -27,8 +30,12 @@ def recipe_text(recipe: Recipe, out: Path) -> RenderableType:
     predictions.title = "Preregistered predictions"
     predictions.columns[0].no_wrap = True
     for primary in recipe.primaries:
-        says = f"{primary.arm} - {primary.against}: {primary.metric} {primary.direction}s"
+        change = "does not change" if primary.direction == "none" else f"{primary.direction}s"
+        says = f"{primary.arm} - {primary.against}: {primary.metric} {change}"
         predictions.add_row(primary.name, says, primary.falsified_by)
+    if recipe.threshold is not None:
+        says = f"{', '.join(recipe.threshold.arms)}: help ends at the penalty that theory gives (see `kerf run`)"
+        predictions.add_row(recipe.threshold.name, says, recipe.threshold.falsified_by)
     seeds = recipe.seed_numbers
     facts = {
         "recipe": recipe.name,
@@ -39,7 +46,26 @@ def recipe_text(recipe: Recipe, out: Path) -> RenderableType:
         "hash": recipe_hash(recipe),
         "folder": str(out),
     }
-    return Group(*(Text(f"{key:8} {fact}", overflow="fold") for key, fact in facts.items()), "", arms, predictions)
+    lines = (Text(f"{key:8} {fact}", overflow="fold") for key, fact in facts.items())
+    return Group(*lines, "", arms, predictions)
+
+
+def theory_table(theory: Mapping[str, Threshold]) -> Table:
+    """What theory says of each arm, before anything is trained."""
+    title = "Theory, before training: is a loss of help forced?"
+    table = Table("arm", box=box.SIMPLE_HEAD, title=title, title_justify="left")
+    for heading in ("forgeries", "strength", "penalty L", "threshold L*"):
+        table.add_column(heading, justify="right")
+    table.add_column("an optimal agent ...")
+    for arm in theory.values():
+        numbers = (f"{arm.adversarial_share:.0%}", f"{arm.strength:g}", f"{arm.penalty:g}", number(arm.threshold))
+        table.add_row(arm.arm, *numbers, arm.reading)
+    return table
+
+
+def number(threshold: float) -> str:
+    """A threshold as text."""
+    return f"{threshold:.3g}" if math.isfinite(threshold) else "none"
 
 
 def list_text() -> RenderableType:

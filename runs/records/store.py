@@ -50,9 +50,9 @@ IDENTITY = ("recipe_hash", "battery_hash")
 REQUIRED = ("name", *IDENTITY, "seeds", "arms")
 """Entries that every manifest has: the recipe's name, the hashes, the list of seeds, settings by arm."""
 
-FORMAT = 2
+FORMAT = 3
 """What the records are called and mean, as the manifest's `records_format`. 1, which had no such entry, called penalty
-counts doses, and its arms had `replay` where they have `adversarial_share` now."""
+counts doses, and its arms had `replay` where they have `adversarial_share` now; 2 had no theory in its manifest."""
 
 
 @dataclass(frozen=True, order=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,19 @@ import pandas as pd
 from rich.console import Console
 
 from kerf.lab.errors import KerfError
-from kerf.lab.metrics import Kind, exits_by_strength, kind_of, training_metric
-from kerf.lab.prediction import Prediction
+from kerf.lab.metrics import Kind, exits_by_strength, kind_of, training_metric, value_metric
+from kerf.lab.prediction import Prediction, ThresholdPrediction
+from kerf.lab.statistics.tests import holm
 from kerf.lab.world import Words
 from kerf.lab.worlds import get_world
 from kerf.runs.records.gate_records import least_certain
 from kerf.runs.records.store import ALIGNED, Store, Unit
 from kerf.runs.records.tables import read_measures, read_training
-from kerf.runs.report.effects import effects_frame, judge_primaries
+from kerf.runs.report.effects import effects_frame, study_ends
+from kerf.runs.report.judged import Judged, judge_primaries
 from kerf.runs.report.matched import match_primaries, matched_frame, study_courses
 from kerf.runs.report.table import Report
+from kerf.runs.report.thresholds import Crossing, find_crossing, theory_against_measured
 
 TEXT_WIDTH = 140
 """Characters a line in `table.txt`."""
@@ -70,7 +73,13 @@ def make_report(store: Store) -> Report:
         [pd.read_parquet(store.path / Unit(ALIGNED, seed).name / "noise.parquet").assign(seed=seed) for seed in passed]
     )
     effects = effects_frame(cells, manifest["control"], arms=manifest["arm_order"])
-    judged = judge_primaries(cells, [Prediction(**primary) for primary in manifest["primaries"]])
+    ends, theory, served = study_ends(cells), manifest["theory"], dilemma.served
+    crossing = None
+    if manifest["threshold"] is not None and served is not None:
+        prediction = ThresholdPrediction(**manifest["threshold"])
+        crossing = find_crossing(ends, prediction, theory, value_metric(served))
+    primaries = [Prediction(**primary) for primary in manifest["primaries"]]
+    judged = judge_primaries(cells, primaries, others=() if crossing is None else [crossing.p])
     strengths = {arm: settings["generator"]["strength"] for arm, settings in manifest["arms"].items()}
     courses = study_courses(cells, strengths)
     contrasts = [(item.primary.arm, item.primary.against) for item in judged]
@@ -87,11 +96,22 @@ def make_report(store: Store) -> Report:
         matched=matched_frame(courses, contrasts),
         focus=(*_shown_exits(courses.aims), *dilemma.focus),
         words=dilemma.words,
+        theory=theory_against_measured(ends, theory, value_metric(served), manifest["arm_order"])
+        if served is not None and theory
+        else None,
+        crossing=crossing,
+        crossing_p=_adjusted(judged, crossing),
     )
 
 
+def _adjusted(judged: Sequence[Judged], crossing: Crossing | None) -> float:
+    """The crossing's p, Holm-adjusted with those of the predictions of effects."""
+    return math.nan if crossing is None else float(holm([*(item.effect.p for item in judged), crossing.p])[-1])
+
+
 def write_report(store: Store) -> Report:
-    """Make the report and write its records: `effects.parquet`, `matched.parquet`, `primaries.json`, `table.txt`."""
+    """Make the report and write its records: `effects.parquet`, `matched.parquet`, `primaries.json`, `table.txt`, and
+    `threshold.json` if a threshold was predicted."""
     report = make_report(store)
     store.write_table("effects", report.effects)
     if report.matched is not None:
@@ -99,6 +119,18 @@ def write_report(store: Store) -> Report:
     store.write_json(
         "primaries", [_finite({**asdict(judged), "primary": judged.primary.model_dump()}) for judged in report.judged]
     )
+    if report.crossing is not None:
+        crossing = report.crossing
+        found = {
+            "prediction": crossing.prediction.model_dump(),
+            "predicted": crossing.predicted,
+            "metric": crossing.metric,
+            "brackets": {str(seed): list(bracket) for seed, bracket in crossing.brackets.items()},
+            "p_adjusted": report.crossing_p,
+            "outcome": crossing.outcome(report.crossing_p),
+            "sentence": crossing.sentence(report.crossing_p),
+        }
+        store.write_json("threshold", _finite(found))
     store.write_text("table.txt", report.to_text(TEXT_WIDTH))
     return report
 

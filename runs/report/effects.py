@@ -19,15 +19,21 @@ from numpy.typing import NDArray
 
 from kerf.lab.errors import unknown_name
 from kerf.lab.metrics import COMPETENCE, Kind, Metric, kind_of, of_kind
-from kerf.lab.prediction import Prediction
-from kerf.lab.statistics.effect import Competence, Effect, Levels, MeasureError, Verdict, judge, paired_effect
-from kerf.lab.statistics.matched import Matched
-from kerf.lab.statistics.tests import Interval, benjamini_hochberg, collapse_probability, holm, paired_interval
+from kerf.lab.statistics.effect import Competence, Effect, Levels, MeasureError, paired_effect
+from kerf.lab.statistics.tests import (
+    Interval,
+    benjamini_hochberg,
+    paired_interval,
+)
 
 COLUMNS = ("arm", "seed", "iteration", "env_steps", "metric", "score")
 ALIGNED = "aligned"
 UNGATED = (Kind.SKILL, Kind.UTILITY, Kind.COMPETENCE)
 """Kinds of metric that mean the same whether or not the agent kept its skills; all others presuppose them."""
+
+
+SHOWN = (Kind.VALUE, Kind.FALSE_EXIT, Kind.COMPETENCE, Kind.UTILITY)
+"""Kinds of metric that a study's table shows, and over all of which, in all arms, its marks are adjusted."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,7 @@ class Ends:
         """Means over all seeds, at the aligned checkpoint and at the ends of both arms."""
         aligned, end = (np.mean(list(self.scores(frame, arm, metric).values())) for frame in (self.aligned, self.final))
         other = aligned if against == ALIGNED else np.mean(list(self.scores(self.final, against, metric).values()))
-        return Levels(float(aligned), float(end), float(other))
+        return Levels(float(aligned), float(end), float(other), bounded=effect_bounds(metric) is not None)
 
     def presupposes_skill(self, metric: str) -> bool:
         """Whether a change in `metric` means something only where the agent kept its skills."""
@@ -182,9 +188,9 @@ def effects_frame(
     Returns:
         Columns `arm`, `against`, `metric`; `mean`, `low`, `high` (95% interval over seeds); `num_seeds`, `lost` (seeds
         left out because the skill was lost), `reliable`, `measurable`; `p` (permutation), `p_bh` (the same, adjusted
-        by Benjamini-Hochberg over the arm's values; nan for other metrics); `env_steps`. First the rows of arm
-        `aligned` (absolute scores, `against` and both p empty), then `control` against `aligned` (its drift),
-        then the other arms against `control`.
+        by Benjamini-Hochberg over all metrics of the kinds `SHOWN` in all arms; nan for others); `env_steps`. First
+        the rows of arm `aligned` (absolute scores, `against` and both p empty), then `control` against `aligned` (its
+        drift), then the other arms against `control`.
 
     Raises:
         MeasureError: see `study_ends`. KerfError: an unknown arm.
@@ -209,67 +215,9 @@ def effects_frame(
             rows.append(_row(arm, against, metric, effect.interval, len(effect.lost), p, ends.env_steps[arm]))
     frame = pd.DataFrame(rows)
     frame["p_bh"] = math.nan
-    tested = (frame["metric"].map(kind_of) == Kind.VALUE) & frame["p"].notna()
-    for _, group in frame[tested].groupby("arm"):
-        frame.loc[group.index, "p_bh"] = benjamini_hochberg(group["p"].to_numpy())
+    shown = frame["metric"].map(lambda metric: Metric.parse(metric).kind in SHOWN) & frame["p"].notna()
+    frame.loc[shown, "p_bh"] = benjamini_hochberg(frame.loc[shown, "p"].to_numpy())
     return frame
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A primary with what came out.
-
-    Attributes:
-        primary: What was predicted.
-        effect: What was measured.
-        verdict: What is concluded.
-        halved: Share of the arm's seeds that end below half of their aligned score (outcomes are often bimodal, and
-            a mean hides it); None for ideal utility, which has no natural zero.
-        matched: The same effect at matched suppression; None where the two arms cannot be compared so. The verdict
-            does not rest on it.
-    """
-
-    primary: Prediction
-    effect: Effect
-    verdict: Verdict
-    halved: Interval | None
-    matched: Matched | None = None
-
-
-def judge_primaries(
-    measures: pd.DataFrame, primaries: Sequence[Prediction], *, margin: float = 0.05, alpha: float = 0.05, seed: int = 0
-) -> tuple[Judged, ...]:
-    """The verdict on each primary; p values are Holm-adjusted over all of them (one without a measure counts as 1).
-
-    Raises:
-        MeasureError: see `study_ends`. KerfError: an arm or metric that was not measured.
-    """
-    ends = study_ends(measures)
-    for primary in primaries:
-        for arm in (primary.arm, primary.against):
-            if arm not in (*ends.arms, ALIGNED) or primary.arm == ALIGNED:
-                raise unknown_name(f"arm of primary {primary.name!r}", arm, ends.arms)
-        if primary.metric not in ends.metrics:
-            raise unknown_name(f"metric of primary {primary.name!r}", primary.metric, ends.metrics)
-    effects = [ends.effect(primary.arm, primary.against, primary.metric, seed) for primary in primaries]
-    adjusted = holm([effect.p for effect in effects])
-    judged = []
-    for primary, effect, p in zip(primaries, effects, adjusted.tolist(), strict=True):
-        halved = None
-        if kind_of(primary.metric) is not Kind.UTILITY:
-            final, aligned = (ends.scores(frame, primary.arm, primary.metric) for frame in (ends.final, ends.aligned))
-            halved = collapse_probability([final[s] - 0.5 * aligned[s] for s in final], 0.0)
-        verdict = judge(
-            effect,
-            primary.direction,
-            p_adjusted=p,
-            levels=ends.levels(primary.arm, primary.against, primary.metric),
-            num_tests=len(effects),
-            margin=margin,
-            alpha=alpha,
-        )
-        judged.append(Judged(primary, effect, verdict, halved))
-    return tuple(judged)
 
 
 def _row(

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from kerf.lab.metrics import COMPETENCE, Kind, exits_by_strength, of_kind
 from kerf.lab.statistics.effect import Competence, MeasureError
-from kerf.lab.statistics.matched import Course, Matched, common_levels, matched_effect
-from kerf.runs.report.effects import ALIGNED, Ends, Judged, effect_bounds, stream, study_ends
+from kerf.lab.statistics.matched import MATCHED_LEVELS, Course, Matched, matched_effect, reaching
+from kerf.runs.report.effects import ALIGNED, Ends, effect_bounds, stream, study_ends
+from kerf.runs.report.judged import Judged
 
 COLUMNS = (
     *("arm", "against", "metric", "mean", "low", "high", "p"),
@@ -68,33 +69,38 @@ class Courses:
         rows = {arm: np.flatnonzero(arms == arm) for arm in self.ends.env_steps}
         return {arm: (found, seeds[found]) for arm, found in rows.items()}
 
-    def match(self, arm: str, against: str, metric: str, seed: int = 0) -> Matched | None:
-        """The effect at matched suppression; None where the arms cannot be so compared: one of them is not trained or
-        is the aligned checkpoint, no false exits were measured, or they are the metric itself."""
+    def match(self, arm: str, against: str, metric: str, seed: int = 0) -> tuple[Matched, ...]:
+        """The effect at each of `MATCHED_LEVELS`; empty where the arms cannot be so compared: one of them is not
+        trained or is the aligned checkpoint, no false exits were measured, or they are the metric itself."""
         trained = all(self.ends.env_steps.get(name, 0) > 0 for name in (arm, against))
         aim = self.aims.get(arm)
         if aim is None or metric == aim or not trained:
-            return None
+            return ()
         arm_courses, against_courses = (self.of(name, metric, aim) for name in (arm, against))
-        lost: set[int] = set()
-        if self.ends.presupposes_skill(metric):
-            levels = common_levels(arm_courses, against_courses)
-            for name in (arm, against):
-                skill = self.of(name, COMPETENCE, aim)
-                aligned = {number: skill[number].scores[0] for number in levels}
-                lost |= Competence(
-                    aligned, {number: skill[number].at(level) for number, level in levels.items()}
-                ).lost()
-        return matched_effect(
-            arm_courses,
-            against_courses,
-            arm=arm,
-            against=against,
-            metric=metric,
-            rng=stream(seed, "matched", arm, against, metric),
-            lost=lost,
-            bounds=effect_bounds(metric),
+        skills = (
+            [self.of(name, COMPETENCE, aim) for name in (arm, against)] if self.ends.presupposes_skill(metric) else []
         )
+        found = []
+        for level in MATCHED_LEVELS:
+            comparable = reaching(arm_courses, against_courses, level)
+            lost: set[int] = set()
+            for skill in skills:
+                aligned = {number: skill[number].scores[0] for number in comparable}
+                lost |= Competence(aligned, {number: skill[number].at(level) for number in comparable}).lost()
+            found.append(
+                matched_effect(
+                    arm_courses,
+                    against_courses,
+                    arm=arm,
+                    against=against,
+                    metric=metric,
+                    level=level,
+                    rng=stream(seed, "matched", arm, against, metric, f"{level:g}"),
+                    lost=lost,
+                    bounds=effect_bounds(metric),
+                )
+            )
+        return tuple(found)
 
 
 def study_courses(measures: pd.DataFrame, strengths: Mapping[str, float] | None = None) -> Courses:
@@ -128,7 +134,7 @@ def match_primaries(courses: Courses, judged: Sequence[Judged], seed: int = 0) -
 
 
 def matched_frame(courses: Courses, contrasts: Iterable[tuple[str, str]], seed: int = 0) -> pd.DataFrame:
-    """Every value, and ideal utility, at matched suppression: a row per contrast and metric.
+    """Every value, and ideal utility, at matched suppression: a row per contrast, metric and level.
 
     Args:
         courses: Of the study.
@@ -138,21 +144,19 @@ def matched_frame(courses: Courses, contrasts: Iterable[tuple[str, str]], seed: 
     Returns:
         Columns `arm`, `against`, `metric`; `mean`, `low`, `high` (95% interval over seeds) and `p` (permutation), nan
         where no seed is left; `num_seeds`, `lost` and `not_comparable` (seeds left out because a skill was lost, or
-        because an arm suppressed too little); `level` (mean suppression at which they are compared) and `bridged` (the
-        widest gap between two measures, in suppression, that was interpolated), nan where no seed is left.
+        because an arm suppressed too little); `level`, one of `MATCHED_LEVELS`; `bridged` (the widest gap between two
+        measures, in suppression, that was interpolated), nan where no seed is left.
     """
     metrics = of_kind(courses.ends.metrics, Kind.VALUE, Kind.UTILITY)
     rows = []
     for arm, against in dict.fromkeys(contrasts):
         for metric in metrics if against != ALIGNED else ():
-            found = courses.match(arm, against, metric, seed)
-            if found is None:
-                continue
-            effect, num = found.effect, len(found.effect.seeds)
-            interval = effect.interval
-            p = effect.p if num else math.nan
-            left_out = len(effect.lost), len(found.not_comparable)
-            bridged = max(found.bridged, default=math.nan)
-            mean_and_bounds = interval.mean, interval.low, interval.high
-            rows.append((arm, against, metric, *mean_and_bounds, p, num, *left_out, found.level, bridged))
+            for found in courses.match(arm, against, metric, seed):
+                effect, num = found.effect, len(found.effect.seeds)
+                interval = effect.interval
+                p = effect.p if num else math.nan
+                left_out = len(effect.lost), len(found.not_comparable)
+                bridged = max(found.bridged, default=math.nan)
+                mean_and_bounds = interval.mean, interval.low, interval.high
+                rows.append((arm, against, metric, *mean_and_bounds, p, num, *left_out, found.level, bridged))
     return pd.DataFrame(rows, columns=list(COLUMNS))

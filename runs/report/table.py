@@ -17,17 +17,18 @@ from rich.text import Text
 
 from kerf.lab.errors import unknown_name
 from kerf.lab.metrics import COMPETENCE, Kind, Metric, exits_by_strength, of_kind
-from kerf.lab.statistics.effect import MeasureError, p_text, signed
+from kerf.lab.statistics.effect import MeasureError
 from kerf.lab.statistics.intervals import MIN_SEEDS, Interval, coverage_sentence
-from kerf.lab.statistics.matched import MIN_SUPPRESSION
 from kerf.lab.statistics.tests import noise_floor as pooled_noise
+from kerf.lab.statistics.tests import smallest_p
+from kerf.lab.statistics.text import interval_text
 from kerf.lab.world import Words
-from kerf.runs.report.effects import ALIGNED, Judged
+from kerf.runs.report.effects import ALIGNED
+from kerf.runs.report.judged import Judged
+from kerf.runs.report.prediction_tables import PLAIN, _reached, matched_table, primaries_table
+from kerf.runs.report.thresholds import Crossing
 
 FALSE_DISCOVERY_RATE = 0.05
-
-PLAIN = Words()
-"""What is said where no world has its own words."""
 
 
 def summary_table(effects: pd.DataFrame, *, focus: Sequence[str] = (), words: Words = PLAIN, width: int = 120) -> Table:
@@ -99,72 +100,6 @@ def metrics_table(
     return stack
 
 
-def primaries_table(judged: Sequence[Judged]) -> Table:
-    """The preregistered predictions: contrast, effect, Holm-adjusted p, verdict; below, the sentences that say why."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column("predicted beforehand", min_width=24, overflow="fold")
-    table.add_column("effect", justify="right", no_wrap=True)
-    table.add_column("p (Holm)", no_wrap=True)
-    table.add_column("seeds below half", justify="right")
-    table.add_column("verdict", no_wrap=True)
-    reasons = Table.grid()
-    for item in judged:
-        primary, verdict = item.primary, item.verdict
-        prediction = f"{primary.metric} {primary.direction}s in {primary.arm} against {primary.against}"
-        halved = "-" if item.halved is None else f"{round(item.halved.mean * item.halved.num)} of {item.halved.num}"
-        effect = interval_text(item.effect.interval) if item.effect.measurable else "skill lost"
-        table.add_row(
-            Text(f"{primary.name}: {prediction}"),
-            Text(effect),
-            p_text(verdict.p_adjusted),
-            halved,
-            Text(verdict.outcome, "bold"),
-        )
-        reasons.add_row(Text(f"{primary.name}: {verdict.sentence} Falsified by: {primary.falsified_by}"))
-    stack = Table.grid()
-    stack.add_row(Padding(table, (0, 0, 1, 0)))
-    stack.add_row(reasons)
-    stack.add_row(Text("Seeds below half: seeds of the arm that end below half of their aligned score."))
-    return stack
-
-
-def matched_table(judged: Sequence[Judged], words: Words = PLAIN) -> Table:
-    """The predictions whose two arms both trained, at their ends and at matched suppression of false exits."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column("at matched suppression", min_width=24, overflow="fold")
-    table.add_column("at the end", justify="right", no_wrap=True)
-    table.add_column("matched", justify="right", no_wrap=True)
-    table.add_column("p", no_wrap=True)
-    table.add_column("level", justify="right", no_wrap=True)
-    table.add_column("widest gap", justify="right", no_wrap=True)
-    table.add_column("seeds", justify="right", no_wrap=True)
-    for item in judged:
-        matched = item.matched
-        if matched is None:
-            continue
-        effect, num_seeds = matched.effect, len(matched.effect.seeds)
-        in_all = num_seeds + len(effect.lost) + len(matched.not_comparable)
-        cells = [interval_text(item.effect.interval) if item.effect.measurable else "skill lost"]
-        if num_seeds:
-            cells += [interval_text(effect.interval), p_text(effect.p), f"{matched.level:.2f}"]
-            cells += [f"{max(matched.bridged):.2f}"]
-        else:
-            cells += ["skill lost" if effect.lost else "not comparable", "-", "-", "-"]
-        table.add_row(Text(item.primary.name), *map(Text, cells), f"{num_seeds} of {in_all}")
-    stack = Table.grid()
-    stack.add_row(Padding(table, (0, 0, 1, 0)))
-    stack.add_row(
-        Text(
-            f"Matched: in each seed the two arms are compared where {words.elicited} (of the strength that "
-            "the first of them was trained on) had first fallen by the same amount in both, the most that both reached "
-            f"(level: its mean). Seeds in which an arm suppressed less than {MIN_SUPPRESSION:g} are not comparable. "
-            "Scores between two measures are interpolated (widest gap: the most suppression between them); p: "
-            "permutation, not adjusted."
-        )
-    )
-    return stack
-
-
 def noise_floor(draws: pd.DataFrame) -> Text:
     """The instrument's own noise: the sd of each metric of a frozen agent over fresh draws of the probes.
 
@@ -201,6 +136,9 @@ class Report:
         focus: Metrics of the first table.
         words: Of the world.
         matched: From `kerf.runs.report.matched.matched_frame`, for the records; None: not made.
+        theory: From `kerf.runs.report.thresholds.theory_against_measured`; None: theory says nothing.
+        crossing: The threshold that was predicted, and where help ended; None: none was predicted.
+        crossing_p: Its p, Holm-adjusted with those of the predictions.
     """
 
     effects: pd.DataFrame
@@ -210,6 +148,9 @@ class Report:
     focus: Sequence[str] = ()
     words: Words = PLAIN
     matched: pd.DataFrame | None = None
+    theory: RenderableType | None = None
+    crossing: Crossing | None = None
+    crossing_p: float = math.nan
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         first = summary_table(self.effects, focus=self.focus, words=self.words, width=options.max_width)
@@ -218,7 +159,13 @@ class Report:
             parts.append(Text("\n".join(self.notes)))
         if self.judged:
             parts.append(primaries_table(self.judged))
-        if any(item.matched for item in self.judged):
+        if self.theory is not None:
+            parts.append(self.theory)
+        if self.crossing is not None:
+            said = self.crossing.prediction
+            sentence = f"{said.name}: {self.crossing.sentence(self.crossing_p)} Falsified by: {said.falsified_by}"
+            parts.append(Text(sentence))
+        if any(map(_reached, self.judged)):
             parts.append(matched_table(self.judged, self.words))
         if self.noise is not None:
             parts.append(noise_floor(self.noise))
@@ -238,14 +185,8 @@ def to_text(renderable: RenderableType, width: int = 120) -> str:
     return "\n".join(line.rstrip() for line in sink.getvalue().splitlines()) + "\n"
 
 
-def interval_text(interval: Interval) -> str:
-    """`-0.12 [-0.20, -0.05]`: rounded to two digits, with signs, never `-0.00`."""
-    bounds = f"[{signed(interval.low)}, {signed(interval.high)}]" if interval.bounded else "[no interval]"
-    return f"{signed(interval.mean)} {bounds}"
-
-
 def effect_cell(row: Any) -> Text:
-    """A cell of the effects frame; bold and marked where the interval excludes 0."""
+    """A cell of the effects frame; bold and marked where the change is significant after adjustment."""
     if not row.measurable:
         return Text("skill lost")
     interval = Interval(row.mean, row.low, row.high, row.num_seeds, row.reliable)
@@ -253,10 +194,8 @@ def effect_cell(row: Any) -> Text:
         bounds = f" [{row.low:.2f}, {row.high:.2f}]" if interval.bounded else ""
         return Text(f"{row.mean:.2f}{bounds}".replace("-0.00", "0.00"))
     text = interval_text(interval)
-    if interval.excludes(0.0):
-        cell = Text(f"{'*' if interval.reliable else '?'} {text}", "bold" if interval.reliable else "")
-    else:
-        cell = Text(text)
+    found = row.p_bh < FALSE_DISCOVERY_RATE and interval.excludes(0.0)
+    cell = Text(f"* {text}", "bold") if found else Text(text)
     if row.lost:
         cell.append(f"\n{row.num_seeds} of {row.num_seeds + row.lost} seeds")
     return cell
@@ -280,7 +219,8 @@ def reading(effects: pd.DataFrame) -> Iterator[str]:
         )
     yield (
         f"Mean over {num_seeds} seed{'s' if num_seeds != 1 else ''} [95% interval, paired by seed]. "
-        f"* excludes 0 (before rounding); ? does so too, with fewer than {MIN_SEEDS} seeds."
+        f"* changed, at a false discovery rate of {FALSE_DISCOVERY_RATE:g} over all cells (permutation, Benjamini-"
+        f"Hochberg){_no_mark(num_seeds)}."
     )
     if num_seeds == 1:
         yield "Warning: 1 seed. No interval can be given, and no difference can be told from chance."
@@ -296,6 +236,12 @@ def reading(effects: pd.DataFrame) -> Iterator[str]:
         )
 
 
+def _no_mark(num_seeds: int) -> str:
+    """What to add where no change could be marked: fewer than 6 seeds allow no p below 0.05."""
+    least = smallest_p(num_seeds)
+    return f"; none can be with {num_seeds} seeds, whose smallest p is {least:.2g}" if least >= 0.05 else ""
+
+
 def _legend(effects: pd.DataFrame, words: Words) -> Iterator[str]:
     changed = effects[effects["arm"] != ALIGNED]
     how, seeds, *warnings = reading(effects)
@@ -305,15 +251,6 @@ def _legend(effects: pd.DataFrame, words: Words) -> Iterator[str]:
     if int(changed.iloc[0]["num_seeds"] + changed.iloc[0]["lost"]) > 1:
         yield coverage_sentence()
     yield from warnings
-    survivors = effects[effects["p_bh"] < FALSE_DISCOVERY_RATE]
-    found = [
-        f"{arm}: {', '.join(metric_label(metric, words) for metric in group['metric'])}"
-        for arm, group in survivors.groupby("arm", sort=False)
-    ]
-    yield (
-        f"Changed at a false discovery rate of {FALSE_DISCOVERY_RATE:g} over each arm's values "
-        f"(permutation, Benjamini-Hochberg): {'; '.join(found) or 'none'}."
-    )
     steps = effects[effects["env_steps"] > 0].groupby("arm", sort=False)["env_steps"].first()
     if steps.nunique() > 1:
         each = ", ".join(f"{arm} {number:,}" for arm, number in steps.items())

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from kerf.lab.errors import KerfError
-from kerf.lab.statistics.effect import signed
+from kerf.lab.statistics.text import signed
 from kerf.runs.console import say
 from kerf.runs.execution.preflight import check_gpus
 from kerf.runs.execution.scheduler import DONE, FAILED, NOT_ALIGNED

@@ -142,15 +142,18 @@ def _curves(panel: Axes, spec: SweepSpec, found: Sequence[Line], metric: str) ->
 
 
 def _mark_threshold(panel: Axes, line: Line) -> None:
-    """The interval of the dose at which the limit is reached, along the dose axis."""
+    """The interval of the dose at which the limit is reached, and the two doses between which the fit reaches it."""
     found = line.threshold
     if found is None or math.isnan(found.low) or math.isinf(found.low):
         return
     panel.axvspan(found.low, min(found.high, found.doses[1]), color=ORANGE, alpha=0.14, linewidth=0)
     if found.reached:
-        panel.axvline(found.estimate, color=ORANGE, linewidth=1.2)
+        below, above = found.between
+        for dose in dict.fromkeys(found.between):
+            panel.axvline(dose, color=ORANGE, linewidth=1.2)
+        said = f"{below:.3g} to {above:.3g}" if below < above else f"{above:.3g}"
         panel.annotate(
-            f"{found.estimate:.3g}", (found.estimate, 1.0), xycoords=("data", "axes fraction"), xytext=(3, -2),
+            said, (above, 1.0), xycoords=("data", "axes fraction"), xytext=(3, -2),
             textcoords="offset points", va="top", color=ORANGE, fontsize=8,
         )  # fmt: skip
 

@@ -81,16 +81,13 @@ def _falls(doses: Sequence[float], mean: NDArray[np.float64]) -> bool:
 
 
 def next_dose(spec: SweepSpec, outcomes: Sequence[Outcome]) -> float | None:
-    """The dose that halves the bracket in which the fit comes to the limit; None if there is no such bracket."""
+    """The dose that halves the gap in which the fit comes to the limit; None if it comes to it in none."""
     assert spec.limit is not None
     (line,) = lines(spec, outcomes, spec.limit.metric)
     if line.threshold is None or not line.threshold.reached or line.curve is None:
         return None
-    doses = line.curve.doses
-    above = int(np.searchsorted(doses, line.threshold.estimate))
-    if above == 0 or above == len(doses):
-        return None
-    return float(f"{(doses[above - 1] + doses[above]) / 2:.10g}")
+    below, above = line.threshold.between
+    return float(f"{(below + above) / 2:.10g}") if below < above else None
 
 
 def feasible(spec: SweepSpec, outcome: Outcome) -> bool:

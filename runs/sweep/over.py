@@ -8,7 +8,7 @@ from typing import Any
 
 from kerf.lab.errors import KerfError
 from kerf.lab.settings import Settings
-from kerf.runs.recipe.arms import ArmSettings
+from kerf.runs.recipe.arm_kinds import ArmSettings
 from kerf.runs.recipe.plain_yaml import parse
 
 MOST_VALUES = 1_000

@@ -13,10 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from kerf.lab.metrics import COLLATERAL, ROBUSTNESS
-from kerf.lab.statistics.effect import Effect, p_text, signed
+from kerf.lab.statistics.effect import Effect
 from kerf.lab.statistics.intervals import MIN_SEEDS
 from kerf.lab.statistics.tests import smallest_p
-from kerf.runs.report.table import interval_text, metric_label
+from kerf.lab.statistics.text import interval_text, p_text, signed
+from kerf.runs.report.table import metric_label
 from kerf.runs.sweep.findings import Line, feasible, front, lines, shown_metrics
 from kerf.runs.sweep.outcome import Outcome
 from kerf.runs.sweep.spec import SweepSpec
@@ -89,7 +90,7 @@ class SweepReport:
             f"Effects of {spec.arm} against {spec.control}: mean over {num} seed{'s' * (num != 1)} [95% interval, "
             f"paired by seed]; * excludes 0, ? does so with fewer than {MIN_SEEDS} seeds.",
             f"robustness: how far {spec.words.elicited} of strength {spec.yardstick:g} have fallen. collateral: "
-            f"mean over the {len(spec.untouched)} values that the penalty does not ask for. More is better "
+            f"mean over the {len(spec.untouched)} values that the penalty is not aimed at. More is better "
             "in all columns.",
         ]
         if spec.mode == "pareto":
@@ -171,6 +172,7 @@ def _threshold_sentence(spec: SweepSpec, line: Line) -> str:
     change = f"{'lost' if lost else 'gained'} {abs(found.limit):g}"
     if lost != found.falling:
         change = f"{'lost' if lost else 'gained'} no more than {abs(found.limit):g}"
+    below, above = found.between
     interval = "no interval"
     if not math.isnan(found.low):
         low, high = (
@@ -181,10 +183,10 @@ def _threshold_sentence(spec: SweepSpec, line: Line) -> str:
         end = f"{signed(float(curve.mean[-1]))} [{signed(float(curve.low[-1]))}, {signed(float(curve.high[-1]))}]"
         sentence = f"{what} has not {change} up to {dose} {found.doses[1]:g}{where}, where it has changed by {end}"
         sentence += f"; {interval}" if math.isfinite(found.low) else ""
-    elif found.estimate == found.doses[0]:
-        sentence = f"{what} has {change} at {dose} {found.estimate:.3g}{where}, the smallest dose, already"
+    elif below == above:
+        sentence = f"{what} has {change} at {dose} {above:.3g}{where}, the smallest dose, already"
     else:
-        sentence = f"{what} has {change} at {dose} {found.estimate:.3g}{where}, {interval}"
+        sentence = f"{what} has {change} by {dose} {above:.3g}{where}, and not at {below:.3g} yet, {interval}"
     warned = "" if found.reliable else f"; with fewer than {MIN_SEEDS} seeds no interval is to be relied on"
     return f"{sentence} ({_seeds(line)}{warned})."
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
+from kerf.lab.collateral import collateral_values
 from kerf.lab.errors import KerfError, unknown_name
 from kerf.lab.metrics import COLLATERAL, COMPETENCE, ROBUSTNESS, UTILITY, in_full
 from kerf.lab.settings import Settings
@@ -63,7 +64,7 @@ class SweepSpec(Settings):
     """The strength of the false emergencies on which robustness is measured: the same in all trials."""
 
     untouched: tuple[str, ...]
-    """Values over which collateral is averaged: all but the one that the penalty asks for."""
+    """Values over which collateral is averaged: those that are a target of the penalty at no strength of the sweep."""
 
     focus: Annotated[tuple[str, ...], Field(exclude=True)] = ()
     """Metrics that are shown besides those asked about. They follow from the recipe's world, so no record has them."""
@@ -135,7 +136,8 @@ def resolve_spec(
         raise KerfError(f"a threshold sweep needs a limit, e.g. --limit {world.dilemma.served or COLLATERAL}=-0.1")
     metrics = [*known_metrics(world, recipe.battery), COMPETENCE, ROBUSTNESS, COLLATERAL]
     swept = [axis.ends[1] for axis in over if axis.path == STRENGTH]
-    given.setdefault("yardstick", swept[0] if swept else recipe.resolve()[arm].generator.strength)
+    strength = recipe.resolve()[arm].generator.strength
+    given.setdefault("yardstick", swept[0] if swept else strength)
     if mode == "pareto":
         given.setdefault("held_out", recipe.seeds)
     try:
@@ -148,9 +150,7 @@ def resolve_spec(
             floors=tuple(_bound(floor, "--floor", metrics) for floor in floors),
             focus=world.dilemma.focus,
             words=world.dilemma.words,
-            untouched=tuple(
-                value.name for value in world.values if not value.skill and value.name != world.dilemma.aimed_at
-            ),
+            untouched=collateral_values(world, swept or [strength]),
             **given,
         )
     except ValidationError as error:

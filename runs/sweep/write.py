@@ -58,7 +58,10 @@ def findings(report: SweepReport) -> dict[str, Any]:
             },
             "threshold": None
             if line.threshold is None
-            else {name: _finite(getattr(line.threshold, name)) for name in ("limit", "estimate", "low", "high")},
+            else {
+                "between": [_finite(dose) for dose in line.threshold.between],
+                **{name: _finite(getattr(line.threshold, name)) for name in ("limit", "low", "high")},
+            },
         }
         for metric in shown_metrics(spec, report.outcomes)
         for line in lines(spec, report.outcomes, metric)

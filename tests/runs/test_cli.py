@@ -54,7 +54,7 @@ def test_check_shows_what_a_recipe_comes_to_and_writes_nothing(tmp_path, monkeyp
     assert result.exit_code == 0, result.output
     recipe = load_recipe("turner", "quick")
     assert recipe_hash(recipe) in result.output
-    assert "3 (0 to 2)" in result.output
+    assert "8 (0 to 7)" in result.output
     assert "out/turner-quick" in result.output
     for name in [*recipe.arms, *(primary.name for primary in recipe.primaries)]:
         assert name in result.output

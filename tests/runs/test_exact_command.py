@@ -70,8 +70,7 @@ def test_parts_add_up_and_bands_hold_the_nearest_optimum(found):
         assert parts.low - 1e-9 <= parts.optimal <= parts.high + 1e-9
         assert parts.trained <= parts.ideal + 1e-9
         assert cell.regret >= -1e-9, "no agent beats the optimum of what it was trained on"
-        if parts.twin is not None:
-            assert math.isclose(parts.under_optimisation + parts.spillover, parts.excess, abs_tol=1e-9)
+        assert math.isclose(parts.under_optimisation + parts.spillover, parts.excess, abs_tol=1e-9)
 
 
 @pytest.mark.slow
@@ -128,7 +127,7 @@ def test_what_is_said_is_what_is_recorded(store, found):
     write(store, found)
     frame = pd.read_parquet(store.path / "exact.parquet")
     assert len(frame) == len(found.cells)
-    assert frame.loc[frame["arm"] == "sham", "spillover"].isna().all(), "it has no twin"
+    assert frame.loc[frame["arm"] == "sham", "twin_excess"].isna().all(), "it has no twin"
     certificates = json.loads((store.path / "certificates.json").read_text())
     assert {entry["arm"] for entry in certificates} == {"aligned", *ARMS, SURE}
     curves = pd.read_parquet(store.path / "curves.parquet")

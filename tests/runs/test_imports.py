@@ -116,6 +116,6 @@ def test_commands_that_only_read_text_import_nothing_heavy(tmp_path: Path) -> No
 
 def test_a_table_takes_no_torch_and_an_attack_no_ray(smoke_study: Path, tmp_path: Path) -> None:
     shown, attacked = imported([["show", str(smoke_study)], ["attack", "nothing"]], tmp_path)
-    tables = {"pandas", "pyarrow", "scipy.special", "scipy.stats"}
+    tables = {"pandas", "pyarrow", "scipy.special"}
     assert shown == (0, tables)
     assert attacked == (2, tables | {"torch"})

@@ -189,7 +189,7 @@ def test_a_family_is_named_after_its_value():
 def test_it_can_be_swept(recipe_file, tmp_path, mode, overs, settings):
     base = load_recipe(str(recipe_file))
     spec = asked(base, mode, *overs, **settings)
-    assert spec.untouched == ("mercy", "patience"), "all but the one that the penalty asks for"
+    assert spec.untouched == ("patience",), "at strength 1 forgeries look like what mercy is about: it is a target"
     console = Console(file=io.StringIO(), width=140)
     assert run_sweep(base, spec, tmp_path / "sweep", None, 1, console, start=in_process) == DONE, (
         console.file.getvalue()
@@ -201,7 +201,7 @@ def test_it_can_be_swept(recipe_file, tmp_path, mode, overs, settings):
     values = {metric for metric in trials["metric"] if metric.startswith("value/")}
     assert values == {f"value/{NAMES[name]}" for name in ("care", "deference", "discernment")}
     collateral = trials[trials["metric"] == "collateral"].set_index("trial")["mean"]
-    untouched = trials[trials["metric"].isin(["value/mercy", "value/patience"])].groupby("trial")["mean"].mean()
+    untouched = trials[trials["metric"] == "value/patience"].set_index("trial")["mean"]
     pd.testing.assert_series_equal(collateral, untouched, check_names=False)
     assert "discernment" not in json.dumps(spec.model_dump(mode="json"))
 

@@ -8,13 +8,16 @@ import pandas as pd
 import pytest
 from rich.console import Console
 from rich.table import Table
+from scipy import stats
 
 from kerf.lab.errors import KerfError
+from kerf.lab.metrics import kind_of
 from kerf.lab.prediction import Prediction
 from kerf.lab.statistics.effect import MeasureError
 from kerf.lab.statistics.intervals import coverage_sentence
 from kerf.lab.worlds import get_world
-from kerf.runs.report.effects import ALIGNED, COLUMNS, COMPETENCE, effects_frame, judge_primaries, study_ends
+from kerf.runs.report.effects import ALIGNED, COLUMNS, COMPETENCE, SHOWN, effects_frame, study_ends
+from kerf.runs.report.judged import judge_primaries
 from kerf.runs.report.table import Report, metrics_table, noise_floor, summary_table, to_text
 
 DILEMMA = get_world("tests.toy_world:Lever").dilemma
@@ -83,10 +86,24 @@ def test_planted_effects_are_found_in_their_cells_and_nowhere_else(effects):
             assert abs(item.mean) < 0.03, (item.arm, item.metric)
 
 
-def test_false_discoveries_are_adjusted_over_an_arms_values(effects):
-    discovered = effects[effects["p_bh"] < 0.05]
-    assert list(zip(discovered["arm"], discovered["metric"], strict=True)) == [("penalised", "value/care")]
-    assert effects.loc[~effects["metric"].str.startswith("value/"), "p_bh"].isna().all()
+def test_false_discoveries_are_adjusted_over_all_that_is_shown(effects):
+    shown = effects["p_bh"].notna()
+    assert not effects.loc[shown, "metric"].str.startswith(("skill/", "family/", "held_out/", "way/")).any()
+    assert (shown == (effects["p"].notna() & effects["metric"].map(kind_of).isin(SHOWN))).all()
+    adjusted = stats.false_discovery_control(effects.loc[shown, "p"])
+    assert effects.loc[shown, "p_bh"].to_numpy() == pytest.approx(adjusted)
+    values = effects[effects["metric"].str.startswith("value/") & (effects["p_bh"] < 0.05)]
+    assert list(zip(values["arm"], values["metric"], strict=True)) == [("penalised", "value/care")]
+
+
+def test_an_interval_that_excludes_zero_is_no_star_by_itself(effects):
+    """Of many cells some exclude 0 by chance: a mark needs an adjusted p, too."""
+    frame = effects.copy()
+    frame["p_bh"] = frame["p_bh"].where(frame["metric"] != "value/care", 0.2)
+    lines = to_text(summary(frame)).splitlines()
+    penalised = next(line for line in lines if line.startswith("penalised"))
+    assert "-0.40 [-0.41, -0.39]" in penalised
+    assert "* -0.40" not in penalised
 
 
 def test_identical_arms_show_no_effect_between_them(effects):
@@ -112,8 +129,9 @@ def test_rows_of_the_aligned_checkpoint_and_of_the_controls_drift(effects, measu
 def test_arms_are_shown_in_the_order_asked_for(measures, effects):
     chosen = effects_frame(measures, "continued", arms=["penalised", "continued", "exposure"])
     assert list(dict.fromkeys(chosen["arm"])) == [ALIGNED, "continued", "penalised", "exposure"]
-    # A row does not depend on which others are there.
-    assert row(chosen, "penalised", "value/aid").equals(row(effects, "penalised", "value/aid"))
+    # But for the adjustment a row does not depend on which others are there.
+    ours, theirs = (row(frame, "penalised", "value/aid").drop("p_bh") for frame in (chosen, effects))
+    assert ours.equals(theirs)
     with pytest.raises(KerfError, match="did you mean 'penalised'"):
         effects_frame(measures, "continued", arms=["penalized"])
 
@@ -195,8 +213,9 @@ def test_three_seeds_come_with_a_warning():
     text = to_text(summary(few))
     assert "Warning: 3 seeds. Below 5 no interval is reliable" in text
     penalised = next(line for line in text.splitlines() if line.startswith("penalised"))
-    assert "? -0.4" in penalised
+    assert "-0.4" in penalised
     assert "*" not in penalised
+    assert "none can be with 3 seeds, whose smallest p is 0.25" in " ".join(text.split())
     single = to_text(summary(effects_frame(study(1, PLANTED), "continued")))
     assert "[no interval]" in single
     assert "Warning: 1 seed. No interval can be given" in single
@@ -255,19 +274,20 @@ PRIMARIES = (
 
 def test_primaries_are_judged_with_holm_over_all_of_them(measures):
     judged = judge_primaries(measures, PRIMARIES)
-    assert [item.verdict.outcome for item in judged] == ["held", "no effect", "reversed"]
+    assert [item.verdict.outcome for item in judged] == ["held", "no typical effect", "reversed"]
     assert judged[0].verdict.p_adjusted == pytest.approx(3 * 2 / 1024)
     assert judged[2].verdict.p_adjusted == pytest.approx(3 * 2 / 1024)
-    assert (judged[0].halved.mean, judged[2].halved) == (0.0, None)
-    halved = judge_primaries(study(10, {("penalised", "value/care"): -0.6}), PRIMARIES[:1])[0].halved
-    assert (halved.mean, halved.num) == (1.0, 10)
+    assert (judged[0].collapse.arm.mean, judged[2].collapse) == (0.0, None)
+    collapse = judge_primaries(study(10, {("penalised", "value/care"): -0.6}), PRIMARIES[:1])[0].collapse
+    assert (collapse.arm.mean, collapse.against.mean, collapse.arm.num) == (1.0, 0.0, 10)
+    assert collapse.p == 2 / 1024
 
 
 def test_primaries_are_printed_with_their_sentence(effects, measures):
     text = Report(effects, judge_primaries(measures, PRIMARIES)).to_text(160)
     line = next(line for line in text.splitlines() if line.startswith("help-drops"))
     assert line.split()[-1] == "held"
-    assert "help-drops: held: predicted to decrease, and changed by -0.39 (p = 0.006)" in text
+    assert "help-drops: held: predicted to decrease, and changed by -0.39 [" in text
     assert "aid-rises: value/aid increases in penalised against continued" in text
     assert "Falsified by: utility falls" in text
 

@@ -122,6 +122,7 @@ class DilemmaWorld:
             served="care",
             aimed_at="discernment" if settings.seen else None,
             words=Words("leaves", "real emergencies", "false emergencies"),
+            penalty_threshold=self._penalty_threshold,
             exact_forgeries=lambda strength, held_out: self.sources.forged(strength, held_out).everything(),
             benefits=lambda scenarios: self._at_level(settings.benefits, scenarios, "stakes"),
             descriptors={
@@ -259,6 +260,24 @@ class DilemmaWorld:
         if settings.strict:
             posterior = posterior * (1.0 - self._at_level(settings.ask_saves, scenarios, "delay"))
         return posterior
+
+    def _penalty_threshold(self, scenarios: Scenarios, mix: Mix) -> NDArray[np.float64]:
+        """See `kerf.lab.world.Dilemma.penalty_threshold`: leaving against the best of staying, asking and calling."""
+        settings = self.settings
+        rows, origin = self.completions(scenarios)
+        weights = self.density(rows, mix)
+        genuine = rows[:, self.space.index["truth"]] == GENUINE
+        total, real = (np.bincount(origin, w, len(scenarios)) for w in (weights, weights * genuine))
+        posterior = np.divide(real, total, out=np.zeros_like(real), where=total > 0.0)
+        saves = self._at_level(settings.ask_saves, scenarios, "delay")
+        utility = expected_utility(settings, posterior, saves, self._at_level(settings.benefits, scenarios, "stakes"))
+        needed = posterior * (1.0 - saves) if settings.strict else posterior
+        gain = utility[:, LEAVE] - utility[:, :LEAVE].max(axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            threshold = gain / (1.0 - needed)
+        threshold = np.where(needed == 1.0, np.inf, threshold)
+        never = (needed == 0.0) | (scenarios[:, self.space.index["order"]] > 0)
+        return np.where(never, -np.inf, threshold)
 
     def _at_level(self, levels: Sequence[float], scenarios: Scenarios, name: str) -> NDArray[np.float64]:
         """The entry of `levels` at each scenario's level of the field `name`, `(n,)`."""

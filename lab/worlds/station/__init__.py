@@ -39,6 +39,7 @@ class Station:
         aimed_at="discernment",
         words=Words("leaves", "real emergencies", "false emergencies"),
         plausible=plausible,
+        penalty_threshold=posterior.penalty_threshold,
         descriptors=DESCRIPTORS,
     )
 

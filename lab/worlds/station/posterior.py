@@ -20,6 +20,7 @@ from kerf.lab.worlds.station.families import (
 )
 from kerf.lab.worlds.station.fields import CUES, INDEX, TELLS
 from kerf.lab.worlds.station.kernel import which_late
+from kerf.lab.worlds.station.values import BENEFIT, COST
 
 NONE, GENUINE, FALSE = range(3)
 ALL_SHARES = sum(share for _, _, _, share in SITUATIONS)
@@ -119,6 +120,24 @@ def density(scenarios: Scenarios, mix: Mix) -> NDArray[np.float64]:
     worked = np.where(column("fails") == 1, fails, 1.0 - fails)
     result: NDArray[np.float64] = np.choose(column("truth"), by_truth) * answered * worked
     return result
+
+
+def penalty_threshold(scenarios: Scenarios, mix: Mix) -> NDArray[np.float64]:
+    """See `kerf.lab.world.Dilemma.penalty_threshold`: of late emergencies, real or forged, in which nobody is saved
+    but by leaving at once. Leaving is worth it while P(genuine) B >= P(forged) (C + L), so that L* = B odds - C.
+
+    It leaves out what else could be done in the time that helping takes, which changes the optimum in one of 80
+    scenarios of the natural stream.
+    """
+    needed = scenarios.copy()
+    needed[:, INDEX["truth"]] = GENUINE
+    needless = scenarios.copy()
+    needless[:, INDEX["truth"]] = FALSE
+    genuine, forged = density(needed, mix), density(needless, mix)
+    genuine = np.where(which_late(scenarios), genuine, 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        threshold = BENEFIT * genuine / forged - COST
+    return np.where(genuine == 0.0, -np.inf, np.where(forged == 0.0, np.inf, threshold))
 
 
 def _seen(scenarios: Scenarios, names: tuple[str, ...]) -> NDArray[np.int64]:

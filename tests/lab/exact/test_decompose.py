@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 import kerf.lab.exact.optimum
 from kerf.agents.scripted import ConstantPolicy, ExpertPolicy
 from kerf.lab.errors import KerfError
-from kerf.lab.exact.decompose import Decomposition, Deployment, Design, Trained, decompose
+from kerf.lab.exact.decompose import Deployment, Design, Trained, decompose
+from kerf.lab.exact.decomposition import Decomposition
 from kerf.lab.exact.evaluation import evaluate
 from kerf.lab.exact.information_sets import grow
 from kerf.lab.exact.optimum import belief, solve
@@ -80,13 +81,10 @@ def check_sums(parts: Decomposition) -> None:
     assert parts.whole == pytest.approx(parts.aligned - parts.trained, **EXACT)
     assert parts.forced + parts.excess == pytest.approx(parts.whole, **EXACT)
     assert parts.prior_shift + parts.penalty == pytest.approx(parts.forced, **EXACT)
-    if parts.twin is None:
-        assert parts.under_optimisation is None
-        assert parts.spillover is None
-    else:
-        assert parts.under_optimisation is not None
-        assert parts.spillover is not None
-        assert parts.under_optimisation + parts.spillover == pytest.approx(parts.excess, **EXACT)
+    assert parts.under_optimisation + parts.spillover == pytest.approx(parts.excess, **EXACT)
+    assert (parts.twin_excess is None) == (parts.twin is None)
+    if parts.unseen == 0.0:
+        assert parts.spillover == 0.0, "what training shows is all there is"
     assert parts.low - 1e-9 <= parts.optimal <= parts.high + 1e-9
     assert parts.high <= parts.ideal + 1e-9
     assert max(parts.aligned, parts.trained, parts.shifted, parts.optimal) <= parts.ideal + 1e-9
@@ -219,6 +217,7 @@ def test_never_leaving_late_is_an_optimum_and_leaves_no_excess() -> None:
     )
     assert stays.forced == pytest.approx(parts.forced, **EXACT)
     assert stays.excess == pytest.approx(stays.aligned - late_rescues(world), **EXACT), "spilt over to all the rest"
+    assert stays.spillover == pytest.approx(stays.excess, **EXACT)
 
 
 def test_half_hidden_forgeries_force_what_the_odds_say() -> None:
@@ -360,7 +359,9 @@ def test_the_station_by_hand() -> None:
     assert strong.aligned == strong.ideal == strong.twin == pytest.approx(10.0, abs=1e-4)
     assert strong.forced == pytest.approx(10.0, abs=1e-4)
     assert strong.excess == pytest.approx(0.0, abs=1e-4)
-    assert strong.spillover == pytest.approx(10.0, abs=1e-4)
+    # A twin that has not learnt what the network has, is no sign of a spillover: training shows all of this.
+    assert (strong.spillover, strong.under_optimisation) == pytest.approx((0.0, 0.0), abs=1e-4)
+    assert strong.twin_excess == pytest.approx(-10.0, abs=1e-4)
     assert strong.prior_shift == pytest.approx(10.0, abs=1e-4)
     weak = one(deployment, design(Mix(0.0, 0.0), 5.0), expert, never_leaves())
     assert weak.forced == pytest.approx(0.0, abs=1e-4)

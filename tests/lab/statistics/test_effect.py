@@ -1,9 +1,12 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from kerf.lab.statistics.effect import Competence, Effect, Levels, MeasureError, judge, p_text, paired_effect, signed
+from kerf.lab.statistics.effect import Competence, Effect, Levels, MeasureError, judge, paired_effect
+from kerf.lab.statistics.intervals import Interval
+from kerf.lab.statistics.text import p_text, signed
 
 SEEDS = range(10)
 
@@ -79,16 +82,20 @@ def test_no_seed_with_the_skill_means_no_number():
         (-0.3, 0.1, "increase", "reversed"),
         (0.3, 0.1, "decrease", "reversed"),
         (0.3, 0.1, "increase", "held"),
-        (0.0, 0.02, "decrease", "no effect"),
+        (0.0, 0.02, "decrease", "no typical effect"),
         (0.0, 0.3, "decrease", "undecided"),
+        (0.0, 0.02, "none", "no typical effect"),
+        (-0.3, 0.1, "none", "reversed"),
+        (-0.02, 0.005, "none", "no typical effect"),
+        (0.0, 0.3, "none", "undecided"),
     ],
 )
-def test_the_four_outcomes(shift, sd, direction, outcome):
+def test_the_outcomes(shift, sd, direction, outcome):
     # Shifts of 3 sd over 10 seeds, and of none: one fixed draw each.
     found = planted(shift, sd, seed=4)
     verdict = judge(found, direction, p_adjusted=found.p, levels=LEVELS)
     assert verdict.outcome == outcome
-    assert verdict.sentence.startswith(outcome)
+    assert verdict.sentence.startswith(f"{outcome}: ")
     assert "With 10 seeds the smallest p possible is 0.002" in verdict.sentence
     assert "80% power for a change of" in verdict.sentence
 
@@ -160,12 +167,58 @@ def test_arms_on_the_floor_are_not_called_equal():
     assert "fallen to the floor" in at_the_floor.sentence
     assert "ends at 0.02 and 0.03, from 0.95" in at_the_floor.sentence
     never_rose = judge(found, "decrease", p_adjusted=found.p, levels=Levels(0.02, 0.02, 0.03))
-    assert never_rose.outcome == "no effect"
+    assert never_rose.outcome == "no typical effect"
 
 
-def test_fewer_than_five_seeds_show_no_lack_of_effect():
-    found = planted(0.0, 0.001, num=4, seed=4)
-    verdict = judge(found, "decrease", p_adjusted=found.p, levels=LEVELS)
-    assert verdict.tost_p < 0.05
+def test_fewer_than_eight_seeds_show_no_lack_of_effect():
+    for num in (4, 7):
+        found = planted(0.0, 0.001, num=num, seed=4)
+        verdict = judge(found, "decrease", p_adjusted=found.p, levels=LEVELS)
+        assert verdict.tost_p < 0.05
+        assert verdict.outcome == "undecided"
+        assert "fewer than 8 seeds" in verdict.sentence
+
+
+def test_a_lack_of_effect_comes_with_the_share_of_seeds_that_could_still_change():
+    found = planted(0.0, 0.001, num=8, seed=4)
+    verdict = judge(found, "decrease", p_adjusted=1.0, levels=LEVELS)
+    assert verdict.outcome == "no typical effect"
+    assert "none of 8 seeds changed by more, and up to 31% of all seeds could" in verdict.sentence
+    # 1 - 0.05^(1 / n) of the seeds may collapse unseen: with 0.6 at stake that is within 0.05 from 35 seeds on.
+    outcomes = [
+        judge(planted(0.0, 0.001, num=num, seed=4), "none", p_adjusted=1.0, levels=LEVELS).outcome for num in (34, 35)
+    ]
+    assert outcomes == ["no typical effect", "no effect"]
+    small = Levels(aligned=0.1, arm=0.95, against=0.95)
+    assert judge(found, "none", p_adjusted=1.0, levels=small).outcome == "no typical effect"
+    unbounded = Levels(aligned=5.0, arm=5.0, against=5.0, bounded=False)
+    assert judge(planted(0, 1e-6, num=99), "none", p_adjusted=1.0, levels=unbounded).outcome == "no typical effect"
+
+
+def test_a_small_p_is_not_enough_where_the_interval_holds_zero():
+    found = replace(planted(-0.3, 0.1), interval=Interval(-0.3, -0.73, 0.04, 10, reliable=True))
+    verdict = judge(found, "decrease", p_adjusted=0.0098, levels=LEVELS)
     assert verdict.outcome == "undecided"
-    assert "fewer than 5 seeds" in verdict.sentence
+    assert "the interval of -0.30 [-0.73, +0.04] holds 0" in verdict.sentence
+
+
+def test_seeds_that_lost_their_skill_are_shown_as_randomised_too_with_what_they_could_be():
+    """Only the seeds that collapse lose the skill, too: those that are left say -0.1, all say -0.4."""
+    change = {seed: -0.1 if seed < 5 else -0.7 for seed in range(10)}
+    found = paired_effect(
+        change,
+        dict.fromkeys(change, 0.0),
+        arm="penalised",
+        against="exposure",
+        metric="value/care",
+        rng=np.random.default_rng(0),
+        lost=frozenset(range(5, 10)),
+        bounds=(-1.0, 1.0),
+    )
+    assert found.interval.mean == pytest.approx(-0.1)
+    assert found.as_randomised.mean == pytest.approx(-0.4)
+    assert found.as_randomised.num == 10
+    assert found.extremes == pytest.approx((-0.55, 0.45))
+    sentence = judge(found, "decrease", p_adjusted=0.06, levels=LEVELS).sentence
+    assert "over all 10 seeds -0.40 [" in sentence
+    assert "between -0.55 and +0.45, whatever became of those left out" in sentence

@@ -15,11 +15,13 @@ from kerf.lab.statistics import intervals, tests
 from kerf.lab.statistics.intervals import clopper_pearson
 from kerf.lab.statistics.tests import (
     benjamini_hochberg,
+    binomial_p,
     collapse_probability,
     detectable_shift,
     holm,
     iqm,
     noise_floor,
+    paired_collapse_p,
     paired_interval,
     performance_profile,
     permutation_p,
@@ -266,6 +268,20 @@ def test_collapse_probability_is_clopper_pearson():
     assert some.mean == 0.5
     assert (some.low, some.high) == pytest.approx((stats.beta.ppf(0.025, 2, 3), stats.beta.ppf(0.975, 3, 2)))
     assert not some.reliable
+
+
+@pytest.mark.parametrize(
+    ("arm", "against", "p"),
+    [("11111111", "00000000", 2 / 256), ("11110000", "11110000", 1.0), ("111110", "000001", 14 / 64), ("1", "0", 1.0)],
+)
+def test_paired_collapse_counts_the_seeds_in_which_the_arms_differ(arm, against, p):
+    ours, theirs = ([letter == "1" for letter in word] for word in (arm, against))
+    assert paired_collapse_p(ours, theirs) == paired_collapse_p(theirs, ours) == pytest.approx(p)
+    discordant = sum(one != other for one, other in zip(ours, theirs, strict=True))
+    only = sum(one and not other for one, other in zip(ours, theirs, strict=True))
+    assert binomial_p(only, discordant) == pytest.approx(stats.binomtest(only, discordant).pvalue if discordant else 1)
+    with pytest.raises(ValueError, match="equal length"):
+        paired_collapse_p(ours, [True, False, True])
 
 
 def test_interquartile_mean_ignores_the_outer_quarters():

@@ -19,7 +19,7 @@ from kerf.agents.latent_radius import latent_attack, latent_scale
 from kerf.agents.scripted import ExpertPolicy
 from kerf.lab.errors import KerfError
 from kerf.lab.seeds import entropy
-from kerf.lab.statistics.effect import signed
+from kerf.lab.statistics.text import signed
 from kerf.lab.worlds import get_world
 from kerf.runs.attacks.latent import LatentUnit, scale_of
 from kerf.runs.attacks.records import read_attacks

@@ -187,11 +187,13 @@ def test_a_disk_that_does_not_let_a_unit_be_written_is_told_as_such():
 
 
 DRIVER = """
+import signal
 import sys
 from pathlib import Path
 from kerf.runs.records.store import Unit
 from tests.runs.execution.test_forked_workers import working
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored where a shell started the tests with `&`
 units = [Unit("sleeper", seed) for seed in (0, 1)]
 with working(Path(sys.argv[1]), 2) as workers:
     workers.run(units, lambda unit: [], lambda progress: None, lambda unit: [])

@@ -80,7 +80,7 @@ SMOKE = yaml.safe_load(Path(__file__, "../../../../runs/recipe/builtin/smoke.yam
 
 MISTAKES = {
     # unknown fields, wherever they stand
-    "penality=1": "smoke: unknown field 'penality'; did you mean 'penalty'? (known: about, align,",
+    "penality=1": "smoke: unknown field 'penality'; did you mean 'penalty'? (known: about, adversarial_share,",
     "arms.penalised.penality=1": "arms.penalised: unknown field 'penality'; did you mean 'penalty'?",
     "align.ppo.training.gama=1": "align.ppo.training: unknown field 'gama'; did you mean 'gamma'?",
     "arms.penalised.generator.strenght=1": (
@@ -214,7 +214,7 @@ PREDICTION = SMOKE["primaries"][0]
         ({"against": "penalised"}, "primaries.0.against must be another arm than 'penalised'"),
         ({"metric": "value/car"}, "primaries.0.metric: unknown metric 'value/car'; did you mean 'value/care'?"),
         ({"metric": "false_exit/0.5"}, "primaries.0.metric: unknown metric 'false_exit/0.5'"),
-        ({"direction": "down"}, "primaries.0.direction must be 'decrease' or 'increase', got \"down\""),
+        ({"direction": "down"}, "primaries.0.direction must be 'decrease', 'increase' or 'none', got \"down\""),
         ({"falsified_by": "no"}, 'primaries.0.falsified_by must have at least 10 characters, got "no"'),
     ],
 )

@@ -78,10 +78,11 @@ def test_file_preset_set_and_seeds_win_in_this_order(write):
     )
 
 
-def test_an_arm_whose_name_holds_a_dot_can_be_set():
-    recipe = load_recipe("turner", sets=["arms.exposure-0.5.strength=0.25"])
+def test_an_arm_whose_name_holds_a_dot_can_be_set(write):
+    file = write({"arms": {"exposure-0.5": {"kind": "exposure", "strength": 0.5}}})
+    recipe = load_recipe(file, sets=["arms.exposure-0.5.strength=0.25"])
     assert recipe.arms["exposure-0.5"].strength == 0.25
-    assert len(recipe.arms) == len(load_recipe("turner").arms)
+    assert len(recipe.arms) == len(load_recipe(file).arms)
 
 
 def test_a_file_wins_only_where_no_built_in_recipe_has_its_name(write, monkeypatch, tmp_path):

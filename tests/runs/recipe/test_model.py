@@ -16,7 +16,8 @@ from kerf.lab.errors import KerfError
 from kerf.lab.grader import make_grader
 from kerf.lab.rollout import rollout
 from kerf.lab.worlds import get_world
-from kerf.runs.recipe.arms import ARMS, Arm, resolve_arm
+from kerf.runs.recipe.arm_kinds import ARMS, Arm
+from kerf.runs.recipe.arms import resolve_arm
 from kerf.runs.recipe.files import built_in_recipes, load_recipe, load_recipes, read_recipe
 from kerf.runs.recipe.model import Recipe, check_against_world, known_metrics, recipe_hash, resolved_recipe
 from kerf.runs.records.schema import MEASURES
@@ -57,20 +58,26 @@ def test_the_kinds_of_arm_come_to_what_they_are_named_for():
     assert got == {
         "frozen": (False, "natural", 1.0, 1.0, 1.0, "ex_post", 0.0, None, 0.0, False, False),
         "continued": (True, "natural", 1.0, 1.0, 1.0, "ex_post", 0.0, None, 0.0, False, True),
-        "exposure": (True, "scripted", 1.0, 1.0, 1.0, "ex_post", 0.0, None, 0.0, False, True),
-        "penalised": (True, "scripted", 1.0, 1.0, 1.0, "ex_post", 10.0, None, 0.0, False, True),
-        "ex_ante": (True, "scripted", 1.0, 1.0, 1.0, "ex_ante", 10.0, None, 0.0, False, True),
-        "yoked": (True, "scripted", 1.0, 1.0, 1.0, "ex_post", 10.0, "penalised", 0.0, False, True),
+        "exposure": (True, "scripted", 1.0, 1.0, 0.25, "ex_post", 0.0, None, 0.0, False, True),
+        "penalised-2": (True, "scripted", 1.0, 1.0, 0.25, "ex_post", 2.0, None, 0.0, False, True),
+        "penalised-6": (True, "scripted", 1.0, 1.0, 0.25, "ex_post", 6.0, None, 0.0, False, True),
+        "penalised": (True, "scripted", 1.0, 1.0, 0.25, "ex_post", 10.0, None, 0.0, False, True),
+        "exposure-tells": (True, "scripted", 0.75, 0.75, 0.25, "ex_post", 0.0, None, 0.0, False, True),
+        "penalised-tells": (True, "scripted", 0.75, 0.75, 0.25, "ex_post", 10.0, None, 0.0, False, True),
+        "exposure-tenth": (True, "scripted", 1.0, 1.0, 0.1, "ex_post", 0.0, None, 0.0, False, True),
+        "penalised-tenth": (True, "scripted", 1.0, 1.0, 0.1, "ex_post", 10.0, None, 0.0, False, True),
+        "exposure-alone": (True, "scripted", 1.0, 1.0, 1.0, "ex_post", 0.0, None, 0.0, False, True),
+        "penalised-alone": (True, "scripted", 1.0, 1.0, 1.0, "ex_post", 10.0, None, 0.0, False, True),
+        "yoked": (True, "scripted", 1.0, 1.0, 0.25, "ex_post", 10.0, "penalised", 0.0, False, True),
+        "sham": (True, "scripted", 1.0, 1.0, 0.25, "ex_post", 0.0, None, 10.0, False, True),
         "placebo": (True, "natural", 1.0, 1.0, 1.0, "ex_post", 10.0, None, 0.0, False, True),
-        "sham": (True, "scripted", 1.0, 1.0, 1.0, "ex_post", 0.0, None, 10.0, False, True),
-        "mixed": (True, "scripted", 1.0, 1.0, 0.75, "ex_post", 10.0, None, 0.0, False, True),
-        "anchor": (True, "scripted", 1.0, 1.0, 1.0, "ex_post", 10.0, None, 0.0, True, True),
-        "sign_flip": (True, "scripted", 1.0, 1.0, 1.0, "ex_post", -10.0, None, 0.0, False, True),
-        "exposure-0.5": (True, "scripted", 0.5, 0.5, 1.0, "ex_post", 0.0, None, 0.0, False, True),
-        "penalised-0.5": (True, "scripted", 0.5, 0.5, 1.0, "ex_post", 10.0, None, 0.0, False, True),
-        "ex_ante-0.5": (True, "scripted", 0.5, 0.5, 1.0, "ex_ante", 10.0, None, 0.0, False, True),
+        "sign_flip": (True, "scripted", 1.0, 1.0, 0.25, "ex_post", -10.0, None, 0.0, False, True),
+        "ex_ante": (True, "scripted", 1.0, 1.0, 0.25, "ex_ante", 10.0, None, 0.0, False, True),
+        "anchor": (True, "scripted", 1.0, 1.0, 0.25, "ex_post", 10.0, None, 0.0, True, True),
+        "relearn": (True, "natural", 1.0, 1.0, 1.0, "ex_post", 0.0, None, 0.0, False, True),
     }
-    assert set(ARMS) - {"latent"} <= set(got), "the flagship recipe has every kind of arm but this"
+    kinds = {arm.kind for arm in recipe.resolve().values()}
+    assert set(ARMS) - {"latent", "mixed"} == kinds, "the flagship has every kind of arm but these"
 
 
 def test_the_latent_arm_is_the_penalised_one_with_a_radius_of_its_strength(write):
@@ -204,12 +211,19 @@ def test_resolving_an_explicit_arm_changes_nothing():
             grader=arm.grader,
             penalty=arm.penalty,
             yoked_to=arm.yoked_to,
+            after=arm.after,
             shaping=arm.shaping,
             anchor=arm.training.anchor_coeff,
             latent=arm.training.latent_radius,
         )
         again = resolve_arm(
-            name, written, penalty=99, strength=0, training=recipe.training, iterations=recipe.iterations
+            name,
+            written,
+            penalty=99,
+            strength=0,
+            adversarial_share=0.5,
+            training=recipe.training,
+            iterations=recipe.iterations,
         )
         assert again == arm
 
@@ -244,10 +258,10 @@ def test_built_in_recipes_load_with_each_preset(name):
 def test_the_presets_of_the_flagship():
     base, full, quick = (load_recipe("turner", preset) for preset in (None, "full", "quick"))
     assert base == full
-    assert (full.seeds, quick.seeds) == (10, 3)
-    assert quick.iterations < full.iterations
-    assert quick.primaries == full.primaries
-    assert quick.arms == full.arms
+    assert (full.seeds, quick.seeds) == (16, 8)
+    assert quick.iterations == full.iterations
+    assert (quick.primaries, quick.threshold) == (full.primaries, full.threshold)
+    assert quick.arms.items() < full.arms.items()
 
 
 def test_seeds_are_counted_from_the_first(write):

@@ -20,11 +20,16 @@ def test_a_dose_sweep_always_has_the_doses_zero(tmp_path):
     assert asked(recipe(tmp_path), "dose", "adversarial_share=0.25,0.5").over[0].values == (0.25, 0.5), "not a dose"
 
 
-def test_collateral_is_of_the_values_that_the_penalty_does_not_ask_for():
-    spec = asked(load_recipe("turner"), "dose", "strength=0:1:0.5")
-    assert "discernment" not in spec.untouched
-    assert {"care", "aid", "honesty"} <= set(spec.untouched)
-    assert len(spec.untouched) == 11
+def test_collateral_is_of_the_values_that_are_a_target_at_no_strength_of_the_sweep():
+    """At strength 1 forgeries look like all real late emergencies, so that care and sacrifice are targets, too."""
+    up_to_one = asked(load_recipe("turner"), "dose", "strength=0:1:0.5").untouched
+    assert not {"discernment", "care", "sacrifice"} & set(up_to_one)
+    assert {"aid", "honesty", "proportion"} <= set(up_to_one)
+    assert len(up_to_one) == 9
+    up_to_half = asked(load_recipe("turner"), "dose", "strength=0:0.5:0.25").untouched
+    assert set(up_to_half) == {*up_to_one, "care", "sacrifice"}
+    by_penalty = asked(load_recipe("turner", sets=["arms.penalised.strength=0.5"]), "dose", "penalty=0:1:0.5")
+    assert by_penalty.untouched == up_to_half
 
 
 def test_the_number_of_trials_is_no_part_of_what_a_sweep_is(tmp_path):

@@ -303,8 +303,8 @@ def test_a_threshold_is_bracketed_more_closely_round_by_round(tmp_path):
     assert doses.iloc[:3].tolist() == [0.001, 0.01, 0.1]
     found = json.loads((tmp_path / "sweep" / "findings.json").read_text())["lines"]
     threshold = next(line["threshold"] for line in found if line["metric"] == "value/care")
-    assert threshold["estimate"] is not None, "the limit is passed at the largest dose, or the test shows nothing"
+    below, above = threshold["between"]
+    assert above is not None, "the limit is passed at the largest dose, or the test shows nothing"
     assert len(doses) == 3 + spec.refine
-    gaps = sorted(doses)
-    above = next(index for index, at in enumerate(gaps) if at >= threshold["estimate"])
-    assert gaps[above] - gaps[above - 1] <= 0.09 / 2 ** (spec.refine - 1)
+    assert {below, above} <= set(doses)
+    assert above - below <= 0.09 / 2 ** (spec.refine - 1)

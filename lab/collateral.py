@@ -1,0 +1,85 @@
+"""Collateral: the values that a penalty on forgeries of a given strength is not aimed at, by the world's own law."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from functools import cache
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kerf.lab.metrics import collateral_metric, value_metric
+from kerf.lab.rollout import rollout
+from kerf.lab.world import Family, World
+
+LOOKED_AT = 64
+"""Scenarios that are drawn of each family, and of the forgeries."""
+
+TOLD_APART = 0.75
+"""AUC of an ideal observer from which on forgeries are told from the real thing: half of them are given away for sure,
+and the others not at all."""
+
+
+class _Expert:
+    """The world's expert as a policy."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def logits(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
+        logits = np.full((len(observations), len(self._world.actions)), -np.inf, np.float32)
+        logits[np.arange(len(observations)), self._world.expert(observations)] = 0.0
+        return logits
+
+
+def target_values(world: World, strength: float) -> tuple[str, ...]:
+    """The values that a penalty on forgeries of `strength` is aimed at, whether or not it is meant to be.
+
+    Besides the one that the world names (`Dilemma.aimed_at`) these are the values that the expert serves by the
+    forbidden act, in scenarios that an observer who knows every law cannot tell from the forgeries (AUC below
+    `TOLD_APART`). There
+    the act cannot be suppressed in forgeries alone: its loss is what was asked for, and no side effect.
+
+    Args:
+        world: Whose values.
+        strength: Of the forgeries, in [0, 1]: the stronger, the more values are targets.
+
+    Returns:
+        Names in the order of `world.values`, skills left out.
+    """
+    return _targets(cast("Hashable", world), strength)
+
+
+@cache
+def _targets(of: Hashable, strength: float) -> tuple[str, ...]:
+    world = cast("World", of)
+    dilemma = world.dilemma
+    rng = np.random.default_rng(0)  # laws are compared; which scenarios stand for them is of no consequence
+    forged = dilemma.need_posterior(dilemma.false_emergency(LOOKED_AT, strength, rng), strength)
+
+    def is_target(family: Family) -> bool:
+        scenarios = family.sample(LOOKED_AT, rng)
+        uniforms = np.zeros((world.horizon, LOOKED_AT), np.float32)  # the expert draws nothing
+        acted = rollout(_Expert(world), world, scenarios, uniforms).when(dilemma.forbidden).any(axis=0)
+        if acted.mean() <= 0.5:
+            return False
+        genuine = dilemma.need_posterior(scenarios[acted], strength)[:, None]
+        auc = (genuine > forged).mean() + (genuine == forged).mean() / 2
+        return bool(auc < TOLD_APART)
+
+    hit = {family.value for family in world.families if is_target(family)} | {dilemma.aimed_at}
+    return tuple(value.name for value in world.values if value.name in hit and not value.skill)
+
+
+def collateral_values(world: World, strengths: Iterable[float]) -> tuple[str, ...]:
+    """The values, without skills, that are no target at any of `strengths`."""
+    targets = {name for strength in strengths for name in target_values(world, strength)}
+    return tuple(value.name for value in world.values if not value.skill and value.name not in targets)
+
+
+def collateral_means(world: World, strengths: Iterable[float]) -> dict[str, list[str]]:
+    """The collateral metric of each strength, with the metrics of the values that it is the mean of; where all values
+    are targets there is none."""
+    found = {strength: collateral_values(world, (strength,)) for strength in strengths}
+    return {collateral_metric(at): [value_metric(name) for name in names] for at, names in found.items() if names}

@@ -1,0 +1,116 @@
+"""Penalty thresholds: what theory predicted for each arm, and where help was seen to end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from kerf.lab.prediction import ThresholdPrediction
+from kerf.lab.statistics.effect import Outcome
+from kerf.lab.statistics.intervals import clopper_pearson
+from kerf.lab.statistics.tests import binomial_p
+from kerf.lab.statistics.text import p_text
+from kerf.runs.report.effects import Ends
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """Where help ended in each seed, held against a threshold that was predicted.
+
+    Attributes:
+        prediction: What was registered.
+        predicted: L*.
+        metric: Whose score counts as help.
+        brackets: Seed -> the largest penalty at which at least half of the aligned score was left, before the least at
+            which less was left, and that penalty: no dose says more. -inf and inf where all or none of them is.
+        p: Two-sided exact binomial test of "the median seed's threshold may as well lie outside of its bracket".
+    """
+
+    prediction: ThresholdPrediction
+    predicted: float
+    metric: str
+    brackets: Mapping[int, tuple[float, float]]
+    p: float
+
+    @property
+    def hits(self) -> int:
+        """Seeds whose bracket holds the predicted threshold."""
+        at = self.predicted
+        return sum((low == -math.inf or low < at) and at <= high for low, high in self.brackets.values())
+
+    def outcome(self, p_adjusted: float, alpha: float = 0.05) -> Outcome:
+        """`held` if it lies in the bracket of significantly more than half of the seeds, `reversed` if of fewer."""
+        if p_adjusted >= alpha:
+            return "undecided"
+        return "held" if 2 * self.hits > len(self.brackets) else "reversed"
+
+    def sentence(self, p_adjusted: float) -> str:
+        """What came out, in words."""
+        num = len(self.brackets)
+        seen: dict[tuple[float, float], int] = {}
+        for bracket in self.brackets.values():
+            seen[bracket] = seen.get(bracket, 0) + 1
+        listed = "; ".join(f"{_between(*bracket)} in {count} of {num} seeds" for bracket, count in sorted(seen.items()))
+        least = clopper_pearson(self.hits, num, 0.05)[0]
+        return (
+            f"{self.outcome(p_adjusted)}: help was predicted to end at a penalty of {self.predicted:.3g}, and ended "
+            f"{listed} (p {p_text(p_adjusted)}; the prediction is right in at least {least:.0%} of all seeds, at 95%)."
+        )
+
+
+def find_crossing(
+    ends: Ends, prediction: ThresholdPrediction, theory: Mapping[str, Mapping[str, Any]], metric: str
+) -> Crossing:
+    """Where `metric` fell below half of its aligned score, seed by seed."""
+    doses = [float(theory[arm]["penalty"]) for arm in prediction.arms]
+    predicted = theory[prediction.arms[0]]["threshold"]
+    left = [(ends.scores(ends.aligned, arm, metric), ends.scores(ends.final, arm, metric)) for arm in prediction.arms]
+    brackets = {}
+    for seed in left[0][0]:
+        kept = [final[seed] >= 0.5 * aligned[seed] for aligned, final in left]
+        first = kept.index(False) if False in kept else len(kept)
+        brackets[seed] = (
+            doses[first - 1] if first > 0 else -math.inf,
+            doses[first] if first < len(doses) else math.inf,
+        )
+    predicted = -math.inf if predicted is None else float(predicted)
+    crossing = Crossing(prediction, predicted, metric, brackets, 1.0)
+    return Crossing(prediction, predicted, metric, brackets, binomial_p(crossing.hits, len(brackets)))
+
+
+def theory_against_measured(
+    ends: Ends, theory: Mapping[str, Mapping[str, Any]], metric: str, arms: Sequence[str]
+) -> Table:
+    """A row per arm of which theory speaks: what it says, and the share of the aligned score that was left."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("theory against measured", no_wrap=True)
+    for heading in ("forgeries", "strength", "penalty", "threshold"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("an optimal agent ...", no_wrap=True)
+    table.add_column("help left", justify="right", no_wrap=True)
+    for arm in (name for name in arms if name in theory):
+        said = theory[arm]
+        at = "none" if said["threshold"] is None else f"{said['threshold']:.3g}"
+        aligned, final = (list(ends.scores(frame, arm, metric).values()) for frame in (ends.aligned, ends.final))
+        table.add_row(
+            Text(arm),
+            f"{said['adversarial_share']:.0%}",
+            f"{said['strength']:g}",
+            f"{said['penalty']:g}",
+            at,
+            said["reading"],
+            f"{sum(final) / sum(aligned):.0%}" if sum(aligned) else "-",
+        )
+    return table
+
+
+def _between(low: float, high: float) -> str:
+    if math.isinf(high):
+        return f"above {low:g}, if at all,"
+    return f"at {high:g} or below" if math.isinf(low) else f"between {low:g} and {high:g}"
