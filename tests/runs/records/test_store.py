@@ -330,7 +330,8 @@ class TestOpening:
     def test_records_of_another_format_are_refused(self, tmp_path):
         older = {key: value for key, value in MANIFEST.items() if key != "records_format"}
         (tmp_path / "study.json").write_text(json.dumps(older))
-        with pytest.raises(KerfError, match=r"expected records of format 2, got 1, .* \(one\), or run the study again"):
+        said = rf"expected records of format {FORMAT}, got 1, .* \(one\), or run the study again"
+        with pytest.raises(KerfError, match=said):
             Store(tmp_path).manifest()
         with pytest.raises(KerfError, match="got 1, whose names mean other things"), open_study(tmp_path, MANIFEST):
             pass
