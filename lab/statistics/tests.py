@@ -36,13 +36,10 @@ __all__ = [
     "collapse_probability",
     "detectable_shift",
     "holm",
-    "iqm",
     "noise_floor",
     "paired_collapse_p",
     "paired_interval",
-    "performance_profile",
     "permutation_p",
-    "seeds_needed",
     "smallest_p",
     "tost_p",
 ]
@@ -154,28 +151,6 @@ def detectable_shift(sd: float, num_seeds: int, power: float = 0.8, alpha: float
     return sd * float(standardised)
 
 
-def seeds_needed(sd: float, shift: float, power: float = 0.8, alpha: float = 0.05) -> int:
-    """The fewest seeds (at least 2) with which a two-sided paired t test finds a mean difference of `shift`.
-
-    Arguments as in `detectable_shift`; `shift` > 0, in the unit of `sd`.
-    """
-    _check_power(sd, power, alpha)
-    if not shift > 0:
-        raise ValueError(f"shift must be > 0, got {shift}")
-    if sd == 0:
-        return 2
-    few, enough = 1, 2
-    while _power(shift / sd, enough, alpha) < power:
-        few, enough = enough, 2 * enough
-    while enough - few > 1:
-        middle = (few + enough) // 2
-        if _power(shift / sd, middle, alpha) < power:
-            few = middle
-        else:
-            enough = middle
-    return enough
-
-
 def collapse_probability(scores: ArrayLike, threshold: float, confidence: float = 0.95) -> Interval:
     """Share of the seeds whose score is below `threshold`, with its Clopper-Pearson (exact binomial) interval.
 
@@ -239,22 +214,6 @@ def noise_floor(draws: Sequence[ArrayLike]) -> float:
     if not by_seed or min(map(len, by_seed)) < 2:
         raise ValueError(f"expected two or more scores of every seed, got {[scores.tolist() for scores in by_seed]}")
     return math.sqrt(sum(float(scores.var(ddof=1)) for scores in by_seed) / len(by_seed))
-
-
-def performance_profile(scores: ArrayLike, thresholds: ArrayLike) -> NDArray[np.float64]:
-    """Share of the seeds whose score is above each of `(m,)` thresholds: `(m,)` (Agarwal et al. 2021, section 4.2).
-
-    Raises:
-        ValueError: no scores or thresholds, or NaN or infinity among them.
-    """
-    return np.asarray((finite(scores)[:, None] > finite(thresholds)).mean(axis=0), np.float64)
-
-
-def iqm(scores: ArrayLike) -> float:
-    """Interquartile mean: the mean without the lowest and highest quarter, each rounded down (Agarwal et al. 2021)."""
-    ordered = np.sort(finite(scores))
-    cut = len(ordered) // 4
-    return float(ordered[cut : len(ordered) - cut].mean())
 
 
 def _power(standardised: float, num_seeds: int, alpha: float) -> float:
