@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 NOISE_DRAWS = 3
 """Fresh draws of the battery on which an aligned agent is measured again: the noise floor."""
 
+CELL_NOISE_DRAWS = 2
+"""The first of these draws, on which every arm's agent is measured again at its end. They are the same for all arms and
+seeds, so that the error of the probes can be told from the spread of the seeds (`kerf.lab.statistics.variance`)."""
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -93,6 +97,16 @@ def make_battery(recipe: Recipe, draw: int = 0) -> AnyBattery:
                 "penalty on forgeries of that strength is aimed at every value"
             )
     return battery
+
+
+def noise_columns(recipe: Recipe, policy: Policy, num_draws: int) -> dict[str, list[Any]]:
+    """The columns of `noise.parquet`: the scores of `policy` on the first `num_draws` fresh draws of the battery."""
+    draws = [make_battery(recipe, draw + 1).measure(policy) for draw in range(num_draws)]
+    return {
+        "metric": [metric for scored in draws for metric in scored],
+        "draw": [draw for draw, scored in enumerate(draws) for _ in scored],
+        "score": [score for scored in draws for score in scored.values()],
+    }
 
 
 @lru_cache(maxsize=1 + NOISE_DRAWS)

@@ -12,7 +12,14 @@ from dataclasses import asdict
 from kerf.agents.export import Exportable, load_policy, read_card, save_policy
 from kerf.lab.exact.exact_battery import AnyBattery
 from kerf.lab.exact.gate import gate
-from kerf.runs.execution.measurements import NOISE_DRAWS, Measurements, final_scores, make_battery
+from kerf.runs.execution.measurements import (
+    CELL_NOISE_DRAWS,
+    NOISE_DRAWS,
+    Measurements,
+    final_scores,
+    make_battery,
+    noise_columns,
+)
 from kerf.runs.execution.trainer import Trainer, TrainingRun
 from kerf.runs.execution.trainers import trainer_of
 from kerf.runs.execution.training_log import Log, Progress
@@ -73,21 +80,14 @@ def _align(
             "latent_scale": aligned.scales.latent,
         },
     )
-    draws = [make_battery(recipe, draw + 1).measure(aligned.policy) for draw in range(NOISE_DRAWS)]
-    folder.write_table(
-        "noise",
-        {
-            "metric": [metric for scored in draws for metric in scored],
-            "draw": [draw for draw, scored in enumerate(draws) for _ in scored],
-            "score": [score for scored in draws for score in scored.values()],
-        },
-    )
+    folder.write_table("noise", noise_columns(recipe, aligned.policy, NOISE_DRAWS))
 
 
 def _train(
     recipe: Recipe, trainer: Trainer, arm: ResolvedArm, run: TrainingRun, folder: Folder, battery: AnyBattery
 ) -> Iterator[Progress]:
-    """Train one arm from its seed's aligned agent, or from where another arm ended, measuring on the way.
+    """Train one arm from its seed's aligned agent, or from where another arm ended, measuring on the way and, at its
+    end, the noise of the probes.
 
     Iterations and environment steps are counted from the aligned agent on.
     """
@@ -109,6 +109,7 @@ def _train(
         run.measured.known(at_first)
         policy = load_policy(origin, battery.world)
     _publish(folder, policy, run, battery)
+    folder.write_table("noise", noise_columns(recipe, policy, CELL_NOISE_DRAWS))
 
 
 def _publish(folder: Folder, policy: Exportable, run: TrainingRun, battery: AnyBattery) -> None:

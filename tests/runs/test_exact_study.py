@@ -198,8 +198,9 @@ def test_nothing_of_ppo_is_in_the_records(out):
     assert manifest["arms"]["anchor"]["training"]["anchor_coeff"] == 0.3
     metrics = set(read_training(out)["metric"])
     assert {"sample/penalised", "sample/return_utility", "learn/entropy", "learn/kl_to_start"} <= metrics
-    noise = pd.read_parquet(out / Unit(ALIGNED, 0).name / "noise.parquet")
-    assert (noise.groupby("metric")["score"].std() == 0.0).all()
+    for arm in (ALIGNED, "penalised"):
+        noise = pd.read_parquet(out / Unit(arm, 0).name / "noise.parquet")
+        assert (noise.groupby("metric")["score"].std() == 0.0).all()
 
 
 @pytest.mark.slow

@@ -78,6 +78,19 @@ def test_frozen_changes_nothing_and_every_arm_starts_from_the_aligned_agent(smok
         assert not measures.loc["continued", seed, 4].equals(aligned)
 
 
+def test_every_arm_ends_on_the_fresh_draws_of_the_aligned_agent(smoke):
+    def noise(unit: Unit) -> pd.Series:
+        return pd.read_parquet(smoke / unit.name / "noise.parquet").set_index(["draw", "metric"])["score"]
+
+    measured = set(read_measures(smoke)["metric"])
+    for seed in (0, 1):
+        aligned = noise(Unit(ALIGNED, seed))
+        for arm in ("frozen", "continued", "exposure", "penalised"):
+            cell = noise(Unit(arm, seed))
+            assert set(cell.index) == {(draw, metric) for draw in (0, 1) for metric in measured}
+            assert (cell == aligned[cell.index]).all() == (arm == "frozen")
+
+
 @pytest.mark.slow
 def test_penalty_zero_is_exposure_byte_for_byte_and_twins_do_not_differ(tmp_path):
     arms = "arms={frozen: null, penalised: {penalty: 0}, twin: {kind: penalised, penalty: 7}, other: {kind: penalised, "
