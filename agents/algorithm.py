@@ -29,6 +29,7 @@ from ray.rllib.utils.metrics import (
 )
 
 from kerf.agents.config import ACTIONS, PENALTY_COUNTS, KerfConfig
+from kerf.agents.effective_steps import EVERY
 from kerf.agents.env_runner import Sample
 from kerf.agents.network import TorchPolicy, Weights, weights_digest
 from kerf.agents.yoking import deal
@@ -66,9 +67,11 @@ class KerfAlgorithm(PPO):
 
     The result of `train()` holds, as plain floats, `env_runners/{elicited, penalised, return_utility, return_penalty,
     advantage_std, num_env_steps_sampled_lifetime}`, `env_runners/score` if the objective is not `elicit`, and
-    `learners/default_policy/{loss, policy_loss, value_loss, entropy, kl, clip_fraction, grad_norm, imitation_loss,
-    anchor_kl, latent_share, latent_gain, latent_norm}` (means over the iteration, the last two over the rows that were
-    attacked; terms that are off are absent).
+    `learners/default_policy/{loss, policy_loss, value_loss, entropy, kl, clip_fraction, grad_norm, grad_clip_share,
+    imitation_loss, anchor_kl, latent_share, latent_gain, latent_norm}` (means over the iteration, `latent_gain` and
+    `latent_norm` over the rows that were attacked; terms that are off are absent). With a surrogate loss there are also
+    `step_{penalty, utility, critic, all}`, of the first minibatch of the first, sixth, ... iteration
+    (`kerf.agents.effective_steps`); in all others they are NaN.
 
     Attributes:
         penalty_counts: `(T,)` int64, how many episodes of the last iteration were penalised at each step.
@@ -212,13 +215,15 @@ class KerfAlgorithm(PPO):
 
     def _learn(self, sample: Sample) -> list[Any]:
         """One learner update, each learner on an equal share of the episodes."""
-        num_learners = self.config.settings.num_learners
+        settings = self.config.settings
+        num_learners = settings.num_learners
+        split = settings.policy_coeff > 0 and self.num_iterations % EVERY == 0
         if num_learners == 0:
-            return self.learner_group.update(batch=_batch(sample.columns))
+            return self.learner_group.update(batch=_batch(sample.columns), split=split)
         num_episodes = len(sample.episodes["elicited"])
         shares = np.array_split(np.arange(num_episodes), num_learners)
         batches = [_batch({name: column[:, rows] for name, column in sample.columns.items()}) for rows in shares]
-        return self.learner_group.update(batches=batches)
+        return self.learner_group.update(batches=batches, split=split)
 
     # -- weights -------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ latent adversary attacks (`kerf.agents.latent`), all terms but the state value's
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -18,6 +18,16 @@ from torch.nn.utils import clip_grad_norm_
 
 from kerf.agents import kernels
 from kerf.agents.adam import clip
+from kerf.agents.effective_steps import (
+    NORM_EPSILON,
+    OTHER_TERMS,
+    PENALTY,
+    PENALTY_ADVANTAGE,
+    UTILITY,
+    Gradients,
+    part_columns,
+    part_settings,
+)
 from kerf.agents.latent import LATENT_TERMS, perturbed
 from kerf.agents.network import PolicyNetwork
 from kerf.agents.packed import Packed
@@ -31,7 +41,8 @@ Columns = Mapping[str, torch.Tensor]
 combined and scaled, `anchor_logp` for `anchor_logits`, and `attacked` for `forbidden`."""
 
 Terms = Mapping[str, torch.Tensor | float]
-"""The loss, its terms by name (unweighted means over the rows), and the norm of the gradient before it was clipped."""
+"""The loss, its terms by name (unweighted means over the rows), the norm of the gradient before it was clipped, and
+`grad_clip_share`, 1 if that made it shorter and else 0."""
 
 NUM_LANES = 2
 """Partial sums of the gradient of a minibatch, and so the most threads that help."""
@@ -47,6 +58,12 @@ class Gradient(Protocol):
 
     def __call__(self, columns: Columns, rows: torch.Tensor) -> Terms:
         """Write the clipped gradient on the minibatch `rows` `(n,)` of `columns` into every parameter's `grad`."""
+
+    def parts(self, columns: Columns, rows: torch.Tensor) -> Mapping[str, Gradients]:
+        """The gradient there of each part of `kerf.agents.effective_steps`, not clipped; changes no `grad`.
+
+        `utility` may be absent if the loss has no other terms. `columns` holds `PENALTY_ADVANTAGE`.
+        """
 
 
 def losses(
@@ -97,6 +114,7 @@ class Autograd:
         network: The network of `forward`.
         settings: Weights of the terms, clips.
         latent_scale: Unit of `latent_radius`.
+        average: Averages a tensor in place over all learners; None if there is only one. For `parts` alone.
     """
 
     def __init__(
@@ -105,24 +123,50 @@ class Autograd:
         network: PolicyNetwork,
         settings: TrainingSettings,
         latent_scale: float = 1.0,
+        average: Callable[[torch.Tensor], None] | None = None,
     ) -> None:
         self._forward, self._parameters, self._settings = forward, list(network.parameters()), settings
-        self._head, self._radius = network.policy_head, settings.latent_radius * latent_scale
+        self._network, self._radius = network, settings.latent_radius * latent_scale
+        self._parts, self._average = part_settings(settings), average
 
     def __call__(self, columns: Columns, rows: torch.Tensor) -> Terms:
         minibatch = {name: column.index_select(0, rows) for name, column in columns.items()}
-        logits, state_values = self._forward(minibatch["observations"])
-        attack: dict[str, torch.Tensor] = {}
-        if self._radius > 0:
-            num_steps = self._settings.latent_steps
-            logits, attack = perturbed(logits, minibatch, self._head.weight, self._radius, num_steps)
+        logits, state_values, attack = self._outputs(self._forward, minibatch)
         loss, terms = losses(logits, state_values, minibatch, self._settings)
         terms |= attack
         for parameter in self._parameters:
             parameter.grad = None
         loss.backward()
         norm = clip_grad_norm_(self._parameters, self._settings.max_grad_norm, foreach=True)
-        return {name: term.detach() for name, term in terms.items()} | {"grad_norm": norm}
+        is_clipped = (norm + NORM_EPSILON > self._settings.max_grad_norm).float()
+        told = {name: term.detach() for name, term in terms.items()}
+        return told | {"grad_norm": norm, "grad_clip_share": is_clipped}
+
+    def parts(self, columns: Columns, rows: torch.Tensor) -> Mapping[str, Gradients]:
+        minibatch = {name: column.index_select(0, rows) for name, column in columns.items()}
+        logits, state_values, _ = self._outputs(self._network, minibatch)
+        found: dict[str, Gradients] = {}
+        for part, settings in self._parts.items():
+            loss, _ = losses(logits, state_values, part_columns(minibatch, part), settings)
+            gradients = torch.autograd.grad(
+                loss, self._parameters, retain_graph=True, allow_unused=True, materialize_grads=True
+            )
+            if self._average is not None:
+                for gradient in gradients:
+                    self._average(gradient)
+            found[part] = dict(zip(self._parameters, gradients, strict=True))
+        return found
+
+    def _outputs(
+        self, forward: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]], minibatch: Columns
+    ) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
+        """Logits, attacked if there is an adversary, state values, and what is told of the attack."""
+        logits, state_values = forward(minibatch["observations"])
+        attack: dict[str, torch.Tensor] = {}
+        if self._radius > 0:
+            num_steps, head = self._settings.latent_steps, self._network.policy_head
+            logits, attack = perturbed(logits, minibatch, head.weight, self._radius, num_steps)
+        return logits, state_values, attack
 
 
 class _Lane:
@@ -137,14 +181,15 @@ class _Lane:
         self._not_attacked = np.empty(0, np.bool_)
         self._clip = np.float32(settings.clip)
         self._radius, self._steps = settings.latent_radius * latent_scale, settings.latent_steps
-        weights = (
-            settings.policy_coeff, settings.value_coeff, settings.entropy_coeff, settings.imitation_coeff,
-            settings.anchor_coeff,
-        )  # fmt: skip
-        self._weights = tuple(np.float32(weight) for weight in weights)
 
-    def run(self, columns: Mapping[str, NDArray[Any]], rows: NDArray[np.int64], num_rows: int) -> None:
-        """Sum over `rows` of `columns`, part of a minibatch of `num_rows`."""
+    def run(
+        self,
+        columns: Mapping[str, NDArray[Any]],
+        rows: NDArray[np.int64],
+        num_rows: int,
+        weights: tuple[np.float32, ...],
+    ) -> None:
+        """Sum over `rows` of `columns`, part of a minibatch of `num_rows`, with these `weights` of the terms."""
         self.gradient[:] = 0.0
         self.sums[:] = 0.0
         self.latent_sums[:] = 0.0
@@ -152,10 +197,19 @@ class _Lane:
         accumulate(
             columns["observations"], rows, columns["actions"], columns["action_logp"], columns["advantage"],
             columns["value_target"], columns.get("expert_action", _NO_EXPERT),
-            columns.get("anchor_logp", self._no_anchor), self._weights, self._clip, np.float32(1.0 / num_rows),
+            columns.get("anchor_logp", self._no_anchor), weights, self._clip, np.float32(1.0 / num_rows),
             packed.parameters, self.gradient, packed.widths, packed.relu, self._work, self.sums,
             columns.get("attacked", self._not_attacked), self._radius, self._steps, self.latent_sums,
         )  # fmt: skip
+
+
+def _weights(settings: TrainingSettings) -> tuple[np.float32, ...]:
+    """The weights of the terms, as kernels take them."""
+    weights = (
+        settings.policy_coeff, settings.value_coeff, settings.entropy_coeff, settings.imitation_coeff,
+        settings.anchor_coeff,
+    )  # fmt: skip
+    return tuple(np.float32(weight) for weight in weights)
 
 
 class WrittenOut:
@@ -187,6 +241,10 @@ class WrittenOut:
         self._packed.bind_gradient(self._gradient)
         self._average, self._num_threads = average, num_threads
         self._max_norm = settings.max_grad_norm
+        self._term_weights = _weights(settings)
+        self._parts = part_settings(settings)
+        if not any(getattr(settings, term) for term in OTHER_TERMS):
+            del self._parts[UTILITY]  # it is what the other two leave
         policy, imitation, anchor = settings.policy_coeff, settings.imitation_coeff, settings.anchor_coeff
         self._weights = np.array([-settings.entropy_coeff, settings.value_coeff, 0.0, policy, 0.0, imitation, anchor])
         is_reported = [True, True, True, policy > 0, policy > 0, imitation > 0, anchor > 0]
@@ -194,26 +252,45 @@ class WrittenOut:
         self._attacks = settings.latent_radius > 0
 
     def __call__(self, columns: Columns, rows: torch.Tensor) -> Terms:
-        plain = {name: column.numpy() for name, column in columns.items()}
-        parts = np.array_split(rows.numpy(), NUM_LANES if len(rows) > LANE_ROWS else 1)
-        lanes = self._lanes[: len(parts)]
-        self._packed.refresh()
-        in_parallel(
-            [partial(lane.run, plain, part, len(rows)) for lane, part in zip(lanes, parts, strict=True)],
-            self._num_threads,
-        )
-        np.add(lanes[0].gradient, lanes[-1].gradient if len(lanes) > 1 else 0.0, out=self._flat_gradient)
-        if self._average is not None:
-            self._average(self._gradient)
+        lanes = self._run(columns, rows.numpy(), len(rows), self._term_weights)
         norm = clip(self._flat_gradient, self._max_norm)
         means = np.sum([lane.sums for lane in lanes], axis=0) / len(rows)
         terms = dict(zip(kernels.TERMS, means.tolist(), strict=True))
         loss = float(means @ self._weights)
         reported = {name: terms[name] for name in self._reported} | {"loss": loss, "grad_norm": norm}
+        reported["grad_clip_share"] = float(norm + NORM_EPSILON > self._max_norm)
         if self._attacks:
             attack = np.sum([lane.latent_sums for lane in lanes], axis=0) / len(rows)
             reported |= dict(zip(LATENT_TERMS, attack.tolist(), strict=True))
         return reported
+
+    def parts(self, columns: Columns, rows: torch.Tensor) -> Mapping[str, Gradients]:
+        found: dict[str, Gradients] = {}
+        for part, settings in self._parts.items():
+            used = rows
+            if part == PENALTY:  # the others add nothing
+                used = rows[columns[PENALTY_ADVANTAGE][rows] != 0.0]
+            self._run(part_columns(columns, part), used.numpy(), len(rows), _weights(settings))
+            found[part] = self._packed.by_parameter(self._gradient.clone())
+        return found
+
+    def _run(
+        self, columns: Columns, rows: NDArray[np.int64], num_rows: int, weights: tuple[np.float32, ...]
+    ) -> Sequence[_Lane]:
+        """Leave the gradient on `rows`, of a minibatch of `num_rows`, in the common array, averaged over all learners
+        and not clipped; the lanes that worked on it."""
+        plain = {name: column.numpy() for name, column in columns.items()}
+        parts = np.array_split(rows, NUM_LANES if num_rows > LANE_ROWS else 1)
+        lanes = self._lanes[: len(parts)]
+        self._packed.refresh()
+        in_parallel(
+            [partial(lane.run, plain, part, num_rows, weights) for lane, part in zip(lanes, parts, strict=True)],
+            self._num_threads,
+        )
+        np.add(lanes[0].gradient, lanes[-1].gradient if len(lanes) > 1 else 0.0, out=self._flat_gradient)
+        if self._average is not None:
+            self._average(self._gradient)
+        return lanes
 
     def stepping(self, optimizer: torch.optim.Adam) -> Callable[[], None]:
         """A function that steps the `optimizer` with the last gradient; valid until its state is next loaded."""
@@ -239,5 +316,5 @@ def make_gradient(
     if settings.gradient == "written_out" and not on_cpu:
         raise KerfError(f"gradient: written_out needs a learner on a CPU, and this one is on {device}; try auto")
     if settings.gradient == "autograd" or not on_cpu:
-        return Autograd(forward, network, settings, latent_scale)
+        return Autograd(forward, network, settings, latent_scale, average)
     return WrittenOut(network, settings, average, num_threads, latent_scale)

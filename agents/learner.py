@@ -15,6 +15,14 @@ from ray.rllib.core.learner.training_data import TrainingData
 from ray.rllib.utils.metrics import ALL_MODULES, NUM_ENV_STEPS_TRAINED_LIFETIME, WEIGHTS_SEQ_NO
 from torch.optim.adam import adam
 
+from kerf.agents.effective_steps import (
+    PENALTY_ADVANTAGE,
+    Gradients,
+    clip_scale,
+    effective_steps,
+    not_measured,
+    step_norms,
+)
 from kerf.agents.gradient import WrittenOut, losses, make_gradient
 from kerf.agents.latent import attacked, per_attack
 from kerf.agents.module import STATE_VALUE
@@ -68,11 +76,12 @@ class KerfLearner(PPOTorchLearner):
             lr_or_lr_schedule=self.config.settings.learning_rate,
         )
 
-    def update(self, *, training_data: TrainingData, timesteps: Any = None, **kwargs: Any) -> Any:
+    def update(self, *, training_data: TrainingData, timesteps: Any = None, split: bool = False, **kwargs: Any) -> Any:
         """One PPO iteration over `training_data.batch`; returns RLlib's reduced metrics.
 
         The batch's columns are those of `kerf.agents.env_runner.Sample`, flattened to rows. Epochs and minibatch size
-        come from the settings; RLlib's own keyword arguments for them are ignored.
+        come from the settings; RLlib's own keyword arguments for them are ignored. With `split` the effective
+        steps (`kerf.agents.effective_steps`) of the first minibatch are measured, which changes nothing else.
 
         Raises:
             FloatingPointError: if training diverged.
@@ -80,19 +89,24 @@ class KerfLearner(PPOTorchLearner):
         self._check_is_built()
         training_data.validate()
         training_data.solve_refs()
-        columns = self._columns(training_data)
+        columns = self._columns(training_data, split)
         settings = self.config.settings
         num_rows = len(columns["actions"])
         minibatch_size = -(-settings.minibatch_size // max(1, settings.num_learners))
         ((_, optimizer),) = self.get_optimizers_for_module(DEFAULT_MODULE_ID)
         step = self._gradient.stepping(optimizer) if isinstance(self._gradient, WrittenOut) else _stepping(optimizer)
         sums: dict[str, Any] = {}
+        steps = not_measured() if settings.policy_coeff > 0 else {}
         num_minibatches = 0
         for _ in range(settings.num_epochs):
             order = torch.randperm(num_rows, generator=self._shuffles).to(self.device)
             for rows in order.split(minibatch_size):
+                is_split = split and num_minibatches == 0
+                parts = self._gradient.parts(columns, rows) if is_split else {}
                 terms = self._gradient(columns, rows)
                 step()
+                if is_split:
+                    steps = self._effective_steps(optimizer, float(terms["grad_norm"]), parts)
                 for name, term in terms.items():
                     sums[name] = sums[name] + term if name in sums else term
                 num_minibatches += 1
@@ -103,40 +117,55 @@ class KerfLearner(PPOTorchLearner):
             means = per_attack(means, self.config.latent_scale)
         if not np.isfinite(list(means.values())).all():
             raise FloatingPointError(f"training diverged: {means}; try a smaller learning_rate or reward_scale")
-        return self._report(means, num_rows)
+        return self._report(means | steps, num_rows)
+
+    def _effective_steps(
+        self, optimizer: torch.optim.Adam, norm: float, parts: Mapping[str, Gradients]
+    ) -> dict[str, float]:
+        """Norms of the effective steps of the minibatch that `optimizer` has just stepped with."""
+        (group,) = optimizer.param_groups
+        clipped = {parameter: parameter.grad for parameter in group["params"]}
+        scale = clip_scale(norm, self.config.settings.max_grad_norm)
+        return step_norms(effective_steps(optimizer, clipped, scale, parts))
 
     def compute_loss_for_module(self, *, module_id: str, config: Any, batch: Any, fwd_out: Any) -> torch.Tensor:
         """The loss of a minibatch of columns, not under attack, for RLlib's own callers."""
         return losses(fwd_out[Columns.ACTION_DIST_INPUTS], fwd_out[STATE_VALUE], batch, self.config.settings)[0]
 
-    def _columns(self, training_data: TrainingData) -> dict[str, torch.Tensor]:
-        """The batch on the device, its two advantages combined and scaled, its anchor normalised."""
+    def _columns(self, training_data: TrainingData, split: bool) -> dict[str, torch.Tensor]:
+        """The batch on the device, its two advantages combined and scaled, its anchor normalised; with `split` also the
+        penalty's advantage alone."""
         on_gpu = self.device.type == "cuda"
         batch = self._convert_batch_type(training_data.batch, pin_memory=on_gpu).policy_batches[DEFAULT_MODULE_ID]
         columns = {name: column.to(self.device) for name, column in batch.items()}
-        combined = columns.pop("advantage_utility") - columns.pop("advantage_penalty")
-        columns["advantage"] = self._scaled(combined)
+        of_penalty = columns.pop("advantage_penalty")
+        columns["advantage"], of_penalty = self._scaled(columns.pop("advantage_utility") - of_penalty, of_penalty)
+        if split:
+            columns[PENALTY_ADVANTAGE] = of_penalty
         if "anchor_logits" in columns:
             columns["anchor_logp"] = torch.log_softmax(columns.pop("anchor_logits"), dim=-1)
         if "forbidden" in columns:
             columns["attacked"] = attacked(columns.pop("forbidden"), columns["advantage"])
         return columns
 
-    def _scaled(self, advantage: torch.Tensor) -> torch.Tensor:
+    def _scaled(self, advantage: torch.Tensor, of_penalty: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Both `(N,)`, the latter by what the former is scaled by."""
         scaling = self.config.settings.advantage_scaling
         if scaling == "none":
-            return advantage
+            return advantage, of_penalty
         if scaling == "fixed":
             assert self.config.advantage_scale is not None, "the config checks it"
-            return advantage / self.config.advantage_scale
-        exact = advantage.double()
-        moments = torch.stack([exact.new_tensor(len(exact)), exact.sum(), exact.square().sum()])
+            return advantage / self.config.advantage_scale, of_penalty / self.config.advantage_scale
+        exact, exact_penalty = advantage.double(), of_penalty.double()
+        sums = [exact.new_tensor(len(exact)), exact.sum(), exact.square().sum(), exact_penalty.sum()]
+        moments = torch.stack(sums)
         if self.distributed:
             torch.distributed.all_reduce(moments)
-        count, total, squares = moments
+        count, total, squares, total_penalty = moments
         mean = total / count
-        deviation = (squares / count - mean.square()).clamp_min(0.0).sqrt()
-        return ((exact - mean) / (deviation + _TINY)).float()
+        deviation = (squares / count - mean.square()).clamp_min(0.0).sqrt() + _TINY
+        centred_penalty = exact_penalty - total_penalty / count
+        return ((exact - mean) / deviation).float(), (centred_penalty / deviation).float()
 
     def _report(self, means: dict[str, float], num_rows: int) -> Any:
         self._log_trainable_parameters()  # logged once, as RLlib does, these counts are NaN from then on

@@ -60,8 +60,13 @@ class Packed:
 
     def bind_gradient(self, gradient: torch.Tensor) -> None:
         """Make each parameter's `grad` a view of its part of `gradient` `(P,)`."""
-        for owner, part in zip(self._owners, torch.split(gradient, self._sizes), strict=True):
-            owner.grad = part.view(owner.shape)
+        for owner, part in self.by_parameter(gradient).items():
+            owner.grad = part
+
+    def by_parameter(self, gradient: torch.Tensor) -> dict[nn.Parameter, torch.Tensor]:
+        """Views of the parameters' parts of `gradient` `(P,)`, each of its parameter's shape."""
+        parts = zip(self._owners, torch.split(gradient, self._sizes), strict=True)
+        return {owner: part.view(owner.shape) for owner, part in parts}
 
     def stepping(self, optimizer: torch.optim.Adam, gradient: torch.Tensor) -> Callable[[], None]:
         """`kerf.agents.adam.stepping` on the network's parameters, as they were last copied."""

@@ -18,7 +18,8 @@ REPORTED = {
     "sample": {"elicited", "score", "return_utility", "return_penalty", "penalised", "advantage_std"},
     "learn": {
         "loss", "policy_loss", "value_loss", "imitation_loss", "anchor_kl", "entropy", "kl", "clip_fraction",
-        "grad_norm", "latent_share", "latent_gain", "latent_norm",
+        "grad_norm", "grad_clip_share", "latent_share", "latent_gain", "latent_norm",
+        "step_penalty", "step_utility", "step_critic", "step_all",
     },
 }  # fmt: skip
 """What goes into the training records of what PPO reports; a loss that is off is absent."""
