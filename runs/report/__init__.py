@@ -24,6 +24,8 @@ from kerf.runs.records.tables import read_measures, read_training
 from kerf.runs.report.effects import effects_frame, study_ends
 from kerf.runs.report.judged import Judged, judge_primaries
 from kerf.runs.report.matched import match_primaries, matched_frame, study_courses
+from kerf.runs.report.optimiser import optimiser_note
+from kerf.runs.report.probe_error import probe_error_note, read_noise
 from kerf.runs.report.table import Report
 from kerf.runs.report.thresholds import Crossing, find_crossing, theory_against_measured
 
@@ -72,6 +74,8 @@ def make_report(store: Store) -> Report:
     noise = pd.concat(
         [pd.read_parquet(store.path / Unit(ALIGNED, seed).name / "noise.parquet").assign(seed=seed) for seed in passed]
     )
+    training = read_training(store.path)
+    fresh = read_noise(store, [*wanted, *(Unit(ALIGNED, seed) for seed in passed)])
     effects = effects_frame(cells, manifest["control"], arms=manifest["arm_order"])
     ends, theory, served = study_ends(cells), manifest["theory"], dilemma.served
     crossing = None
@@ -90,8 +94,10 @@ def make_report(store: Store) -> Report:
         noise[noise["metric"].map(kind_of).isin(NOISE_KINDS)],
         (
             _gate_note(manifest["recipe"]["gate"], verdicts, dilemma.words),
-            _dose_note(read_training(store.path), manifest),
+            _dose_note(training, manifest),
             EQUAL_STEPS if effects.loc[effects["env_steps"] > 0, "env_steps"].nunique() <= 1 else OTHER_STEPS,
+            optimiser_note(training, manifest["arm_order"]),
+            probe_error_note(ends, fresh, primaries),
         ),
         matched=matched_frame(courses, contrasts),
         focus=(*_shown_exits(courses.aims), *dilemma.focus),

@@ -132,7 +132,7 @@ class Report:
         judged: From `kerf.runs.report.effects.judge_primaries`, with what `kerf.runs.report.matched.match_primaries`
             adds; may be empty.
         noise: What `noise_floor` takes; None: not measured.
-        notes: Lines on how the study was made, printed below the effects.
+        notes: Lines on how the study was made, printed below the effects; empty ones are left out.
         focus: Metrics of the first table.
         words: Of the world.
         matched: From `kerf.runs.report.matched.matched_frame`, for the records; None: not made.
@@ -155,8 +155,8 @@ class Report:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         first = summary_table(self.effects, focus=self.focus, words=self.words, width=options.max_width)
         parts: list[RenderableType] = [first]
-        if self.notes:
-            parts.append(Text("\n".join(self.notes)))
+        if any(self.notes):
+            parts.append(Text("\n".join(filter(None, self.notes))))
         if self.judged:
             parts.append(primaries_table(self.judged))
         if self.theory is not None:

@@ -1,0 +1,35 @@
+"""Line of the report on the optimiser: how often it clipped gradients, and how far each part moved the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from kerf.lab.metrics import training_metric
+
+CLIPPED = training_metric("learn", "grad_clip_share")
+STEPS = tuple(training_metric("learn", f"step_{part}") for part in ("penalty", "utility", "critic"))
+
+
+def optimiser_note(training: pd.DataFrame, arms: Sequence[str]) -> str:
+    """A line on all arms that report it, in this order; empty if none does, as with exact gradients.
+
+    Args:
+        training: From `kerf.runs.records.tables.read_training`.
+        arms: Their order.
+    """
+    means = training[training["metric"].isin([CLIPPED, *STEPS])].groupby(["arm", "metric"])["value"].mean()
+    told = means.unstack("metric").reindex(columns=[CLIPPED, *STEPS])
+    found = dict(zip(told.index, told.to_numpy().tolist(), strict=True))
+    said = []
+    for arm in arms:
+        if arm in found:
+            clipped, *steps = found[arm]
+            said.append(f"{arm} {clipped:.0%} ({', '.join(f'{step:.3f}' for step in steps)})")
+    if not said:
+        return ""
+    return (
+        "Minibatches whose gradient was clipped, and mean effective steps of the penalty, the utility and the critic: "
+        f"{'; '.join(said)}."
+    )
