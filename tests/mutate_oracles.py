@@ -7,12 +7,14 @@ with 1 if an oracle lets one pass, or if a text that is to be changed is no long
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import json
 import os
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from importlib.machinery import ModuleSpec, SourceFileLoader
@@ -27,6 +29,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from kerf.runs.execution.socket_folder import socket_folder
+
 ROOT = Path(__file__).parents[1]
 AT_A_TIME = 2
 TIMEOUT = 300
@@ -36,6 +40,9 @@ FIGURES, PRINTED = "figures.json", "printed.txt"
 """Files of the process that is asked."""
 
 KILLED, SURVIVED, CRASHED, NOT_FOUND = "killed", "SURVIVED", "CRASHED", "NOT FOUND"
+
+SOCKET = "/pymp-12345678/listener-12345678"
+"""What multiprocessing calls the socket of its fork server, below the temporary folder."""
 
 HEAVY = ("torch", "ray.rllib.algorithms.ppo", "pyarrow.parquet", "numba", "scipy.stats", "rich.table")
 """What is imported once for all; nothing of ours."""
@@ -283,6 +290,11 @@ def fate(mutation: Mutation) -> Fate:
 @cache
 def _context() -> ForkServerContext:
     """Processes that begin with all that is heavy and nothing of ours: what is imported cannot be mutated."""
+    stack = ExitStack()
+    short = stack.enter_context(socket_folder(tempfile.gettempdir(), len(SOCKET)))
+    if short is not None:
+        atexit.register(stack.close)
+        tempfile.tempdir = str(short)
     context = get_context("forkserver")
     context.set_forkserver_preload(list(HEAVY))
     return context

@@ -6,9 +6,11 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 
 from kerf.lab.errors import KerfError
 from kerf.runs.execution.forked_workers import CAN_FORK, stop
+from kerf.runs.execution.socket_folder import socket_folder
 
 LOOPBACK = "127.0.0.1"
 
@@ -17,6 +19,9 @@ STARTS = 3
 
 SLOW_START = "timed out during startup"
 """What Ray says then."""
+
+SOCKET = "/ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
+"""The longest name that Ray gives a socket below the temporary folder."""
 
 OBJECT_STORE_BYTES = 128 * 2**20
 """Weights and progress are all that passes between processes."""
@@ -39,16 +44,21 @@ def local_ray(num_cpus: int) -> Iterator[None]:
         yield
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    with on_loopback():
-        _start_ray(num_cpus)
+    usual = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+    with on_loopback(), socket_folder(usual, len(SOCKET)) as folder:
+        _start_ray(num_cpus, folder)
         try:
             yield
         finally:
             ray.shutdown()
 
 
-def _start_ray(num_cpus: int) -> None:
+def _start_ray(num_cpus: int, folder: Path | None) -> None:
     """Start Ray; again if it is too slow, for it gives its own processes 30 s, which a busy machine may not have.
+
+    Args:
+        num_cpus: Logical CPUs.
+        folder: Where its sessions go; None: where they usually go.
 
     Raises:
         KerfError: if it is too slow each time.
@@ -65,6 +75,7 @@ def _start_ray(num_cpus: int) -> None:
                 logging_level=logging.ERROR,
                 object_store_memory=OBJECT_STORE_BYTES,
                 _node_ip_address=LOOPBACK,
+                _temp_dir=None if folder is None else str(folder / "ray"),
             )
             return
         except Exception as error:  # it has no class of its own for that
