@@ -2,7 +2,8 @@
 
 numba keys its cache by a function's own source file, but constants and callees live in other files. Here the cache
 folder is named by a digest of all of `lab` and of the function's own package, so that no kernel outlives a change to
-what it was compiled from.
+what it was compiled from. It lies in `NUMBA_CACHE_DIR`, beside the code, or in the temporary folder, whichever is the
+first that can be written.
 """
 
 # mypy: disable-error-code="no-untyped-call"
@@ -10,7 +11,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import sys
+import tempfile
+import warnings
 from collections.abc import Callable
 from functools import cache, cached_property, update_wrapper
 from pathlib import Path
@@ -33,9 +37,35 @@ def sources_digest(package: Path = LAB) -> str:
     return sha.hexdigest()
 
 
-def cache_home() -> Path:
-    """Folder of compiled kernels: beside `lab`, or in the user's cache if that is read-only."""
-    return LAB / "__pycache__" if os.access(LAB, os.W_OK) else Path.home() / ".cache" / "kerf"
+def cache_home() -> Path | None:
+    """Folder of compiled kernels; None where no such folder can be written."""
+    asked = os.environ.get("NUMBA_CACHE_DIR")
+    for folder in (*([Path(asked)] if asked else ()), LAB / "__pycache__"):
+        if _can_be_written(folder):
+            return folder
+    return own_folder("kernels")
+
+
+def own_folder(name: str) -> Path | None:
+    """A folder called `name` that this user alone can write; None where there can be none."""
+    try:
+        top = Path(tempfile.gettempdir()) / f"kerf-{os.getuid()}"
+        top.mkdir(mode=0o700, exist_ok=True)
+        found = top.lstat()
+        # What lies in it may be code: none is taken from what somebody else may have written.
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+            return None
+        (top / name).mkdir(exist_ok=True)
+    except OSError:  # no temporary folder can be written, or something else is in its place
+        return None
+    return top / name if os.access(top / name, os.W_OK | os.X_OK) else None
+
+
+NO_CACHE = (
+    "compiled kernels are not kept: neither the folder of the code nor a temporary folder can be written, so every "
+    "process compiles its own; set NUMBA_CACHE_DIR to a folder that can"
+)
+"""What is told where there is no `cache_home`."""
 
 
 class Kernel:
@@ -66,13 +96,18 @@ class Kernel:
         import numba
         from numba.core import config
 
-        sha = hashlib.sha256(f"{numba.__version__} {self._digest}".encode())
+        options = {"nogil": True, "error_model": "numpy", "fastmath": self._allowed}
+        kernel: Callable[..., Any]
         with _making:  # threads: the folder is a global setting of numba's
+            home = _cache_home_or_warning()
+            if home is None:
+                kernel = numba.njit(**options)(self.py_func)
+                return kernel
+            sha = hashlib.sha256(f"{numba.__version__} {self._digest}".encode())
             before = config.CACHE_DIR
-            config.CACHE_DIR = str(cache_home() / f"compiled-{sha.hexdigest()[:16]}")
+            config.CACHE_DIR = str(home / f"compiled-{sha.hexdigest()[:16]}")
             try:
-                options = {"nogil": True, "error_model": "numpy", "fastmath": self._allowed}
-                kernel: Callable[..., Any] = numba.njit(cache=True, **options)(self.py_func)
+                kernel = numba.njit(cache=True, **options)(self.py_func)
             finally:
                 config.CACHE_DIR = before
         return kernel
@@ -97,6 +132,21 @@ def fused(function: Callable[..., Any]) -> Callable[..., Any]:
     """`compiled` with fused multiply-add, for polynomials: faster and no less exact, but not the same bytes on a
     processor without it."""
     return Kernel(function, fuses=True)
+
+
+@cache
+def _cache_home_or_warning() -> Path | None:
+    """`cache_home` as it is when the first kernel is compiled."""
+    home = cache_home()
+    if home is None:
+        warnings.warn(NO_CACHE, RuntimeWarning, stacklevel=2)
+    return home
+
+
+def _can_be_written(folder: Path) -> bool:
+    """Whether files can be made in a folder, which need not be there yet."""
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    return nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
 
 
 def _package(function: Callable[..., Any]) -> Path:

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import click
 
 from kerf.lab.errors import KerfError
 from kerf.runs.cluster.commands import cluster
 from kerf.runs.console import terminal
+from kerf.runs.home import settle_home
 from kerf.runs.new.command import new
 from kerf.runs.options import asks_for_a_recipe, on_ray, to_mlflow
 from kerf.runs.paths import StudyFolder
 from kerf.runs.submit.commands import COMMANDS
 from kerf.runs.sweep.command import sweep
-
-if TYPE_CHECKING:
-    pass
-
 
 REFUSED = 2
 """Exit code of a mistake in what was asked for."""
@@ -38,6 +35,7 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
+            settle_home()
             return super().invoke(ctx)
         except KerfError as error:
             raise Refusal(str(error)) from error

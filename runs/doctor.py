@@ -21,7 +21,7 @@ import psutil
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from kerf.lab.compiled import cache_home
+from kerf.lab.compiled import NO_CACHE, cache_home
 from kerf.lab.errors import KerfError
 from kerf.runs.execution.forked_workers import will_fork
 from kerf.runs.execution.limits import affinity, core_limit, memory_limit
@@ -171,8 +171,10 @@ def _room(out: Path) -> list[str]:
     return []
 
 
-def _cache(folder: Path) -> tuple[str, list[str]]:
+def _cache(folder: Path | None) -> tuple[str, list[str]]:
     """The kernel cache as it is shown, and what is wrong with it. Writes nothing that stays."""
+    if folder is None:
+        return "none", [NO_CACHE]
     try:
         with tempfile.TemporaryFile(dir=nearest(folder)):
             return f"{folder} (writable)", []

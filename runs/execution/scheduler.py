@@ -96,9 +96,12 @@ def start_workers(
         on_ray: Whether `work` needs Ray, so that a private one is started if this process has none.
         cpus_each: Logical CPUs that Ray must have for each unit at a time.
     """
+    from kerf.lab.compiled import NO_CACHE, cache_home
     from kerf.runs.execution.local_ray import ray_for
     from kerf.runs.execution.pool import Pool
 
+    if cache_home() is None:
+        tell(NO_CACHE)
     with ray_for(on_ray, num_workers * cpus_each), Pool(recipe, store.path, num_workers, work, tell, modules) as pool:
         yield pool
 
