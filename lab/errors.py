@@ -37,3 +37,15 @@ def unknown_name(
     if len(names) > MANY:
         listed = [*sorted(difflib.get_close_matches(name, names, n=FEW, cutoff=0.0)), f"and {len(names) - FEW} more"]
     return KerfError(f"unknown {kind} {name!r}{hint} (known: {', '.join(listed)})")
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asks the command to end. Like Ctrl-C, it is no `Exception`.
+
+    Attributes:
+        number: The signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number

@@ -11,6 +11,7 @@ from kerf.lab.errors import KerfError
 from kerf.runs.cluster.commands import cluster
 from kerf.runs.console import terminal
 from kerf.runs.home import settle_home
+from kerf.runs.interruption import goes_on_if_interrupted
 from kerf.runs.new.command import new
 from kerf.runs.options import asks_for_a_recipe, on_ray, to_mlflow
 from kerf.runs.paths import StudyFolder
@@ -62,6 +63,7 @@ main.add_command(sweep)
     metavar="SECONDS",
     help="How long a cell trains between two checkpoints; default 60; 0: one after every iteration.",
 )
+@goes_on_if_interrupted
 def run(
     recipe: str,
     preset: str | None,
@@ -188,6 +190,7 @@ def show(out: Path) -> None:
 )
 @click.option("--arm", "arms", multiple=True, metavar="NAME", help="Look at this arm only; may be given again.")
 @click.option("--by-seed", is_flag=True, help="Show a row for each seed; the records have them in any case.")
+@goes_on_if_interrupted
 def exact(out: Path, situations: int | None, arms: tuple[str, ...], by_seed: bool) -> None:
     """Solve what the arms of the study in OUT were trained on: optima, forced and excess loss, certificates.
 
@@ -247,6 +250,7 @@ def exact(out: Path, situations: int | None, arms: tuple[str, ...], by_seed: boo
 )
 @to_mlflow
 @click.option("--no-mlflow", is_flag=True, help="Keep records on disk only.")
+@goes_on_if_interrupted
 def attack(
     batch: int | None, uri: str | None, no_mlflow: bool, latent: bool, radii: tuple[float, ...], **asked: Any
 ) -> None:

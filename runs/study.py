@@ -132,7 +132,7 @@ class _Study:
         mirror = None
         if self._tracking is not None:
             mirror = Mirror(self._store.path, self._tracking, lambda why: self._say(f"warning: {why}"))
-        code = FAILED
+        code, patience = FAILED, 30.0
         try:
             with self._store.session({"study": self._recipe.name}):
                 code = self._units(mirror.unit_finished if mirror else lambda: None)
@@ -144,8 +144,11 @@ class _Study:
         except DiskError as error:
             code = FAILED
             self._say(f"failed: {error}")
+        except KeyboardInterrupt:
+            patience = 1.0
+            raise
         finally:
-            mirrored = mirror.close() if mirror else False
+            mirrored = mirror.close(patience) if mirror else False
         self._say(f"\nrecords   {self._store.path}")
         if self._store.address is not None:
             self._say(f"kept at   {self._store.address}")

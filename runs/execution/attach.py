@@ -36,11 +36,11 @@ def attach(address: str | None, recipes: Sequence[Recipe], workers: int | None) 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
-    from kerf.runs.execution.local_ray import LOOPBACK, on_loopback
+    from kerf.runs.execution.local_ray import LOOPBACK, on_loopback, own_handler
     from kerf.runs.execution.study_units import cpus_needed
 
     try:
-        with on_loopback() if found.startswith(f"{LOOPBACK}:") else nullcontext():
+        with own_handler(), on_loopback() if found.startswith(f"{LOOPBACK}:") else nullcontext():
             ray.init(address=found, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise KerfError(

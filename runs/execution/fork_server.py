@@ -31,6 +31,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from kerf.runs.execution import stop_request
 from kerf.runs.execution.worker import UnitDoer, WorkerError
 
 WORKER = "kerf-worker"
@@ -73,7 +74,8 @@ class Ready:
 
 def serve(descriptor: int) -> None:
     """Do what the driver at the other end of this socket asks for, until it is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver, which ends the workers
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # they are for the driver, which ends the workers
+        signal.signal(number, signal.SIG_IGN)
     gc.disable()  # imports make hardly any garbage; and what is never looked at is shared with the workers for ever
     with socket.socket(fileno=descriptor) as control:
         while True:
@@ -113,6 +115,7 @@ def _work(connected: int, output: int) -> None:
             os.dup2(output, standard)
         os.close(output)
         Path("/proc/self/comm").write_text(WORKER)
+        stop_request.listen()
         threading.Thread(target=_end_with, args=(connected,), daemon=True).start()
         with Connection(connected) as connection:
             _do_units(connection)
@@ -140,8 +143,12 @@ def _do_units(connection: Connection[Any, Any]) -> None:
     while True:
         unit, alone = connection.recv()
         try:
-            for progress in doer.run(unit, alone):
+            doing = doer.run(unit, alone)
+            for progress in doing:
                 connection.send(progress)
+                if stop_request.kept():
+                    doing.close()
+                    os._exit(stop_request.STOPPED)
             said: Ready | WorkerError = Ready(os.getpid())
         except (BrokenPipeError, ConnectionResetError):
             raise

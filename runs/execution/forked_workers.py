@@ -174,6 +174,12 @@ class ForkedWorker:
             return None
         return said
 
+    def stop(self) -> int | None:
+        if self._pid is None:
+            return None
+        os.kill(self._pid, signal.SIGTERM)
+        return os.pidfd_open(self._pid)
+
     def end(self) -> None:
         if self._pid is not None:
             os.kill(self._pid, signal.SIGKILL)  # it is this process still: nobody else reaps it

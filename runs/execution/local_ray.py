@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -46,11 +48,24 @@ def local_ray(num_cpus: int) -> Iterator[None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     usual = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
     with on_loopback(), socket_folder(usual, len(SOCKET)) as folder:
-        _start_ray(num_cpus, folder)
+        with own_handler():
+            _start_ray(num_cpus, folder)
         try:
             yield
         finally:
             ray.shutdown()
+
+
+@contextmanager
+def own_handler() -> Iterator[None]:
+    """Keeps what this process does at SIGTERM: where Ray is initialised, it writes its C++ stack and aborts."""
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if main and before is not None:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _start_ray(num_cpus: int, folder: Path | None) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
+from multiprocessing.connection import wait
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
-from kerf.lab.errors import KerfError
+from kerf.lab.errors import Interrupted, KerfError
 from kerf.runs.execution.forked_workers import ForkedCrew, will_fork
 from kerf.runs.execution.schedule import MAX_TRIES, Failure, Schedule, next_step
 from kerf.runs.execution.worker import Crew, Fault, Task, Work, Worker, WorkerError
@@ -18,6 +20,9 @@ from kerf.runs.records.store import Named, Store
 
 if TYPE_CHECKING:
     from kerf.runs.execution.training_log import Progress
+
+GRACE = 10.0
+"""Seconds that units have for a checkpoint when the command is told to end. Batch systems leave it half a minute."""
 
 PATIENCE = 60.0
 """Seconds that units may wait for a worker before this is told."""
@@ -95,6 +100,8 @@ class Pool(Generic[U]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if isinstance(error, Interrupted):
+            self._stop()
         self.close()
 
     def run(
@@ -121,6 +128,16 @@ class Pool(Generic[U]):
         for worker in (*self._idle, *self._starting, *self._busy):
             worker.end()
         self._idle, self._starting, self._busy = [], set(), {}
+
+    def _stop(self) -> None:
+        """Let units that keep checkpoints leave one. What workers say meanwhile is not read: the signal may have come
+        in the middle of it."""
+        ending = [descriptor for worker in self._busy if (descriptor := worker.stop()) is not None]
+        deadline, left = time.monotonic() + GRACE, set(ending)
+        while left and (seconds := deadline - time.monotonic()) > 0:
+            left -= set(wait(left, seconds))
+        for descriptor in ending:
+            os.close(descriptor)
 
     def act(self, schedule: Schedule[U]) -> tuple[bool, float | None]:
         """Give idle workers what is to be begun now; whether nothing is left to do, and when to act again at the

@@ -139,7 +139,7 @@ class Scheduler(Generic[U]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._stack.close()
+        self._stack.__exit__(kind, error, traceback)  # workers end otherwise where a signal asks them to
 
     def finished(self, unit: U) -> bool:
         """Whether a unit is finished; its files are compared with their hashes once.
@@ -191,11 +191,7 @@ class Scheduler(Generic[U]):
                 heard(unit)
                 return dropped
 
-            try:
-                failures = runner.run(todo, needs, shown.progress, on_done)
-            except KeyboardInterrupt:
-                say(self._console, "stopped: the records so far are kept, and the same command goes on")
-                raise
+            failures = runner.run(todo, needs, shown.progress, on_done)
         return self._told(failures)
 
     def _workers(self, plan: Plan[U]) -> Runner[U]:

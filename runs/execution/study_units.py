@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from kerf.runs.execution.forked_workers import get_ready, will_fork
+from kerf.runs.execution.stop_request import keeping_checkpoints, stopping
 from kerf.runs.execution.trainers import module_of
 from kerf.runs.recipe.model import Recipe
 from kerf.runs.records.store import Store, Unit
@@ -22,11 +24,14 @@ def train(
     checkpoint_every: float | None = None,
 ) -> Iterator[Progress]:
     """What workers do: `kerf.runs.execution.unit.run_unit`, imported where it runs; a checkpoint every so many
-    seconds."""
+    seconds, and one where SIGTERM ends the worker."""
+    from kerf.runs.execution.trainers import trainer_of
     from kerf.runs.execution.unit import run_unit
     from kerf.runs.records.checkpoints import EVERY
 
-    return run_unit(recipe, unit, store, num_threads, EVERY if checkpoint_every is None else checkpoint_every)
+    every = EVERY if checkpoint_every is None else checkpoint_every
+    with keeping_checkpoints() if trainer_of(recipe).keeps_checkpoints else nullcontext():
+        yield from run_unit(recipe, unit, store, num_threads, every, stopping)
 
 
 def modules_of(recipe: Recipe) -> list[str]:

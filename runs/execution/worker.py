@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -83,6 +83,10 @@ class Worker(Protocol):
             WorkerError: if it died, or the unit raised. After the latter it is ready for another one.
         """
 
+    def stop(self) -> int | None:
+        """Ask it to leave a checkpoint where it keeps some, and to end: the descriptor of its process (`pidfd_open`),
+        for the caller to close; None if it cannot be asked."""
+
     def end(self) -> None:
         """End its process, whatever it is doing."""
 
@@ -135,7 +139,7 @@ class UnitDoer:
         # A worker on another machine has a folder of its own.
         self._task, self._store = task, Store.kept_at(task.root, task.address)
 
-    def run(self, unit: Named, alone: bool) -> Iterator[Progress]:
+    def run(self, unit: Named, alone: bool) -> Generator[Progress]:
         """Do `unit`; raises whatever it raises."""
         if self._store.delivered(unit):
             return  # done on this machine by a worker that died before it could say so

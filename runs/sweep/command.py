@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kerf.lab.errors import KerfError
+from kerf.runs.interruption import goes_on_if_interrupted
 from kerf.runs.options import on_ray, to_mlflow
 from kerf.runs.paths import StudyFolder
 from kerf.runs.sweep import ARM
@@ -77,6 +78,7 @@ def sweep() -> None:
 @sweep.command()
 @asks_for_a_sweep
 @click.option("--limit", metavar="METRIC=CHANGE", help="Draw where this change is passed, e.g. care=-0.1.")
+@goes_on_if_interrupted
 def dose(limit: str | None, **asked: Any) -> None:
     """Dose-response of RECIPE's arm: a grid, every dose on the same seeds, monotone fits.
 
@@ -95,6 +97,7 @@ def dose(limit: str | None, **asked: Any) -> None:
 @click.option(
     "--held-out", type=click.IntRange(min=0), metavar="N", help="Further seeds for the front; default: as many."
 )
+@goes_on_if_interrupted
 def pareto(
     floors: tuple[str, ...],
     trials: int | None,
@@ -122,6 +125,7 @@ def pareto(
 @click.option("--limit", required=True, metavar="METRIC=CHANGE", help="The change that is asked for, e.g. care=-0.1.")
 @click.option("--points", type=click.IntRange(min=2), metavar="N", help="Doses to begin with, of a range; default 6.")
 @click.option("--refine", type=click.IntRange(min=0), metavar="N", help="Rounds of bisection after them; default 3.")
+@goes_on_if_interrupted
 def threshold(limit: str, points: int | None, refine: int | None, **asked: Any) -> None:
     """Find the dose at which a metric of RECIPE's arm has come to a limit, with an interval."""
     _run("threshold", asked, limit, points=points, refine=refine)
@@ -130,6 +134,7 @@ def threshold(limit: str, points: int | None, refine: int | None, **asked: Any) 
 @sweep.command("run")
 @asks_where
 @click.argument("file", metavar="FILE")
+@goes_on_if_interrupted
 def run_file(file: str, **asked: Any) -> None:
     """Run the sweep that the YAML file FILE describes."""
     from kerf.runs.sweep.file import read_sweep

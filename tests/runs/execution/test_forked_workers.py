@@ -18,8 +18,8 @@ import psutil
 import pytest
 from rich.console import Console
 
-from kerf.lab.errors import KerfError
-from kerf.runs.execution import forked_workers, pool, schedule
+from kerf.lab.errors import Interrupted, KerfError
+from kerf.runs.execution import forked_workers, pool, schedule, stop_request
 from kerf.runs.execution.pool import Pool
 from kerf.runs.execution.schedule import MAX_TRIES
 from kerf.runs.execution.study_units import modules_of, needs_ray
@@ -184,6 +184,35 @@ def test_a_disk_that_does_not_let_a_unit_be_written_is_told_as_such():
     said = WorkerError.of(DiskError("no room; free some"))
     assert (said.fault, said.why) == (Fault.DISK, "no room; free some")
     assert "DiskError: no room; free some" in said.details
+
+
+def keep(recipe: Recipe, unit: Unit, store: Store, num_threads: int) -> Iterator[object]:
+    """Trains without an end, and leaves what it has where that is asked for."""
+    with stop_request.keeping_checkpoints():
+        for iteration in itertools.count():
+            if stop_request.stopping():
+                (store.path / f"kept-{unit.seed}").write_text(str(iteration))
+            yield SimpleNamespace(unit=unit, iteration=iteration)
+            time.sleep(0.02)
+
+
+@pytest.mark.parametrize("interrupt", [Interrupted(signal.SIGTERM), KeyboardInterrupt()])
+def test_units_leave_a_checkpoint_where_sigterm_ends_the_command(tmp_path, interrupt):
+    begun = set[Unit]()
+
+    def on_progress(progress: SimpleNamespace) -> None:
+        begun.add(progress.unit)
+        if len(begun) == 2:
+            raise interrupt
+
+    units = [Unit("keeper", seed) for seed in (0, 1)]
+    with (
+        pytest.raises(type(interrupt)),
+        Pool(SMOKE, tmp_path, 2, keep, modules=[__name__]) as workers,
+    ):
+        workers.run(units, lambda unit: [], on_progress, lambda unit: [])
+    asked = isinstance(interrupt, Interrupted)
+    assert [(tmp_path / f"kept-{seed}").exists() for seed in (0, 1)] == [asked, asked]
 
 
 DRIVER = """

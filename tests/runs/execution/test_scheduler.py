@@ -137,11 +137,10 @@ def test_a_disk_that_fails_is_raised_after_all_else_was_told(tmp_path: Path) -> 
     assert setting.ended == 1
 
 
-def test_whoever_interrupts_is_told_how_to_go_on_and_leaves_no_worker(tmp_path: Path) -> None:
+def test_an_interrupt_leaves_no_worker(tmp_path: Path) -> None:
     setting = Setting(tmp_path, interrupted=True)
     with pytest.raises(KeyboardInterrupt), setting.scheduler() as scheduler:
         scheduler.do(UNITS, setting.monitor, needs=needs)
-    assert "stopped: the records so far are kept, and the same command goes on" in setting.printed
     assert (setting.ended, setting.store.units()) == (1, [FIRST])
 
 
