@@ -24,7 +24,7 @@ from packaging.specifiers import SpecifierSet
 from kerf.lab.compiled import NO_CACHE, cache_home
 from kerf.lab.errors import KerfError
 from kerf.runs.execution.forked_workers import will_fork
-from kerf.runs.execution.limits import affinity, core_limit, memory_limit
+from kerf.runs.execution.limits import affinity, allowance, core_limit, memory_limit
 from kerf.runs.execution.preflight import ROOM, check_room, nearest
 from kerf.runs.records.provenance import processor, revision
 from kerf.runs.records.redaction import without_password
@@ -96,7 +96,8 @@ def examine(out: Path, uri: str, kernels: Path | None = None, distribution: str 
         ("disk", _disk(out)),
         (
             "workers",
-            "forked here; Ray only for recipes that ask for it" if will_fork() else "on Ray: none can be forked",
+            f"{_workers()}; "
+            + ("forked here; Ray only for recipes that ask for it" if will_fork() else "on Ray: none can be forked"),
         ),
         ("ray", f"{_version('ray')}, {'cannot' if why_not else 'can'} be imported"),
         ("mlflow", f"{mlflow[0]} {mlflow[1]}"),
@@ -188,6 +189,11 @@ def _cores() -> str:
     limit = core_limit()
     allowed = "no limit by control groups" if limit is None else f"{limit:g} by control groups"
     return f"{affinity()} of {os.cpu_count()} ({allowed})"
+
+
+def _workers() -> str:
+    found = allowance()
+    return f"{found.workers} at a time for {found.why or 'as many cores'}"
 
 
 def _memory() -> str:

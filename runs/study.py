@@ -45,7 +45,7 @@ def run_study(
         recipe: What to do.
         out: Folder of the study.
         tracking: MLflow tracking URI, or None for records on disk only.
-        workers: Units at a time; None: one a core.
+        workers: Units at a time; None: one a core, as memory allows.
         console: Where progress and report go.
         checkpoint_every: Seconds between two checkpoints of a unit; None: `kerf.runs.records.checkpoints.EVERY`.
 

@@ -55,7 +55,7 @@ def attack_all(
         store: Of the study, whose targets are finished.
         attacks: What to do to each.
         targets: Agents.
-        workers: Attacks at a time; None: one a core.
+        workers: Attacks at a time; None: one a core, as memory allows.
         console: Where it is said how far they are.
         on_done: Called whenever one is published.
         pictures: Whether to draw the most telling episodes.

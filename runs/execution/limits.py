@@ -1,13 +1,23 @@
-"""Cores and memory that this process may use: what the machine has, its affinity, and the limits of control groups."""
+"""Cores and memory that this process may use, which decide how many workers there are unless somebody says.
+
+What counts is what the machine has, the affinity, the limits of control groups, and what a batch system gave the job.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 GROUPS = Path("/sys/fs/cgroup")
 OWN_GROUP = Path("/proc/self/cgroup")
+
+GIVEN = ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE", "PBS_NCPUS", "NCPUS", "LSB_DJOB_NUMPROC", "NSLOTS")
+"""Environment variables by which Slurm, PBS, LSF and Grid Engine say how many cores a job has on this machine."""
+
+WORKER_BYTES = 3 * 2**28
+"""Memory that a worker needs; the command and the process that workers are forked from take as much between them."""
 
 UNLIMITED = 2**60
 """Bytes from which on a limit of version 1 means that there is none."""
@@ -18,6 +28,51 @@ def affinity() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """How many workers there may be at a time.
+
+    Attributes:
+        workers: At least 1.
+        why: What decides, in words; empty if it is the number of the machine's cores.
+    """
+
+    workers: int
+    why: str = ""
+
+
+def cores(environment: Mapping[str, str] = os.environ, groups: Path = GROUPS, own: Path = OWN_GROUP) -> Allowance:
+    """How many cores this process may keep busy: the least that anybody leaves it.
+
+    Args:
+        environment: Variables in which a batch system says what the job was given.
+        groups: Where the control groups are mounted.
+        own: The file that names those of this process.
+    """
+    found = [(os.cpu_count() or 1, ""), (affinity(), "the affinity of this process")]
+    limit = core_limit(groups, own)
+    if limit is not None:
+        found.append((max(1, int(limit)), f"a control group's limit of {limit:g} cores"))
+    for name in GIVEN:
+        said = environment.get(name, "")
+        if said.isdecimal() and int(said) > 0:
+            found.append((int(said), f"{name}={said}"))
+    return Allowance(*min(found, key=lambda pair: pair[0]))  # of equals the first
+
+
+def allowance(environment: Mapping[str, str] = os.environ, groups: Path = GROUPS, own: Path = OWN_GROUP) -> Allowance:
+    """How many workers there are unless somebody says: one a core, and no more than memory holds; as `cores`."""
+    by_cores, limit = cores(environment, groups, own), memory_limit(groups, own)
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    size, whose = machine, "this machine's"
+    if limit is not None and limit[0] < machine:
+        size, whose = limit[0], "a control group's limit of"
+    fitting = max(1, size // WORKER_BYTES - 1)
+    if fitting >= by_cores.workers:
+        return by_cores
+    return Allowance(fitting, f"{whose} {size / 2**30:.3g} GiB of memory, of which each takes {WORKER_BYTES / 2**30:g}")
 
 
 def core_limit(groups: Path = GROUPS, own: Path = OWN_GROUP) -> float | None:

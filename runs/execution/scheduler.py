@@ -6,7 +6,6 @@ and why, and ends the workers. Which unit runs next is decided in `kerf.runs.exe
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar
 from rich.console import Console
 
 from kerf.runs.console import say
+from kerf.runs.execution.limits import Allowance, allowance
 from kerf.runs.recipe.model import Recipe
 from kerf.runs.records.atomic_io import DiskError
 from kerf.runs.records.store import Named, Store
@@ -111,7 +111,7 @@ class Scheduler(Generic[U]):
 
     Args:
         store: Where units appear.
-        num_workers: Units at a time; None: one a core.
+        num_workers: Units at a time; None: as `kerf.runs.execution.limits.allowance` says.
         console: Where it is said how it goes.
         start: Starts so many workers, once there is something to do.
         announce: What is said then.
@@ -128,7 +128,8 @@ class Scheduler(Generic[U]):
         at_most: int = 1,
     ) -> None:
         self._store, self._console, self._start, self._announce = store, console, start, announce
-        self._num_workers, self._at_most = num_workers or os.cpu_count() or 1, at_most
+        self._allowed = allowance() if num_workers is None else Allowance(num_workers)
+        self._at_most = at_most
         self._verified = set[U]()
         self._runner: Runner[U] | None = None
         self._stack = ExitStack()
@@ -181,7 +182,7 @@ class Scheduler(Generic[U]):
         todo = [unit for unit in asked if unit not in left_out]
         if not todo:
             return True
-        runner = self._workers(Plan(todo, len(done), min(self._num_workers, max(len(todo), self._at_most))))
+        runner = self._workers(Plan(todo, len(done), min(self._allowed.workers, max(len(todo), self._at_most))))
         with monitor(todo) as shown:
 
             def on_done(unit: U) -> Sequence[U]:
@@ -197,6 +198,8 @@ class Scheduler(Generic[U]):
     def _workers(self, plan: Plan[U]) -> Runner[U]:
         """The workers, started with the first work there is."""
         if self._runner is None:
+            if self._allowed.why and plan.workers == self._allowed.workers < max(len(plan.todo), self._at_most):
+                say(self._console, f"workers: {plan.workers} for {self._allowed.why}; --workers N asks for N")
             say(self._console, self._announce(plan))
             self._runner = self._stack.enter_context(self._start(plan.workers))
         return self._runner

@@ -7,7 +7,6 @@ and deals with those that fail.
 
 from __future__ import annotations
 
-import os
 import traceback
 from collections.abc import Callable, Collection, Generator, Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from kerf.lab.errors import KerfError
+from kerf.runs.execution.limits import cores
 from kerf.runs.records.atomic_io import DiskError
 
 if TYPE_CHECKING:
@@ -144,5 +144,5 @@ class UnitDoer:
         if self._store.delivered(unit):
             return  # done on this machine by a worker that died before it could say so
         # Two threads are the most that help, and one each is best where all cores have a unit.
-        num_threads = min(2, os.cpu_count() or 1) if alone else 1
+        num_threads = min(2, cores().workers) if alone else 1
         yield from self._task.work(self._task.recipe, unit, self._store, num_threads)

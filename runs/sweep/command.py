@@ -26,7 +26,10 @@ def asks_where(command: Callable[..., None]) -> Callable[..., None]:
     """The options of every sweep that change no record."""
     for decorate in (
         click.option(
-            "--workers", type=click.IntRange(min=1), metavar="N", help="Cells at a time; default: one a core."
+            "--workers",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="Cells at a time; default: one a core, as memory allows.",
         ),
         on_ray,
         click.option("--no-mlflow", is_flag=True, help="Keep records on disk only."),

@@ -52,7 +52,7 @@ def run_sweep(
         spec: What is asked.
         out: Folder of the sweep.
         tracking: MLflow tracking URI, or None for records on disk only.
-        workers: Cells at a time; None: one a core.
+        workers: Cells at a time; None: one a core, as memory allows.
         console: Where progress and findings go.
         storage: URL of Optuna's database; None: a journal in `out`.
         start: Starts what does the cells: recipe, folder, cells at a time.

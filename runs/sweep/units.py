@@ -63,7 +63,7 @@ class SweepUnits:
         recipe: The base.
         spec: What is swept.
         store: The sweep's folder.
-        num_workers: Units at a time; None: one a core.
+        num_workers: Units at a time; None: one a core, as memory allows.
         console: Where it is said how it goes.
         start: Starts what does them.
         name: What the sweep is called.

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from kerf.runs.cli import main
 from kerf.runs.doctor import PACKAGE, Findings, examine, outside
-from kerf.runs.execution.limits import core_limit, memory_limit
+from kerf.runs.execution.limits import GIVEN, WORKER_BYTES, Allowance, allowance, core_limit, cores, memory_limit
 from kerf.runs.execution.preflight import ROOM
 
 
@@ -144,3 +144,28 @@ def test_there_may_be_no_control_groups(tmp_path):
     assert core_limit(tmp_path, tmp_path / "own") is None
     assert memory_limit(tmp_path, tmp_path / "own") is None
     assert os.cpu_count()
+
+
+def test_workers_are_as_many_as_the_job_has_cores(tmp_path, monkeypatch):
+    own = tmp_path / "own"
+    own.write_text("0::/box\n")
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(16)))
+    assert cores({}, tmp_path, own) == Allowance(16, "the affinity of this process")
+    written(tmp_path / "box", cpu__max="650000 100000\n")
+    assert cores({}, tmp_path, own) == Allowance(6, "a control group's limit of 6.5 cores")
+    assert cores({"SLURM_CPUS_PER_TASK": "4"}, tmp_path, own) == Allowance(4, "SLURM_CPUS_PER_TASK=4")
+    assert cores(dict.fromkeys(GIVEN, "many"), tmp_path, own).workers == 6
+    written(tmp_path / "box", cpu__max="50000 100000\n")
+    assert cores({}, tmp_path, own).workers == 1
+
+
+def test_workers_are_no_more_than_the_memory_of_a_control_group_holds(tmp_path, monkeypatch):
+    own = tmp_path / "own"
+    own.write_text("0::/box\n")
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(16)))
+    for number, workers in ((0, 1), (2, 1), (4, 3)):
+        written(tmp_path / "box", memory__max=f"{number * WORKER_BYTES}\n")
+        assert allowance({}, tmp_path, own).workers == workers
+    assert allowance({}, tmp_path, own).why == "a control group's limit of 3 GiB of memory, of which each takes 0.75"

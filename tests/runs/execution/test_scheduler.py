@@ -151,3 +151,14 @@ def test_a_damaged_unit_is_no_finished_one(tmp_path: Path) -> None:
     (tmp_path / FIRST.name / "a").write_text("another")
     with setting.scheduler() as scheduler, pytest.raises(KerfError, match="is damaged"):
         scheduler.do(UNITS, setting.monitor)
+
+
+def test_fewer_workers_than_could_work_are_explained_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "1")
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1})
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    setting = Setting(tmp_path)
+    with Scheduler(setting.store, None, setting.console, setting.start, lambda plan: "units") as scheduler:
+        assert scheduler.do(UNITS, setting.monitor, needs=needs)
+    assert setting.started == [1]
+    assert setting.printed.count("workers: 1 for SLURM_CPUS_PER_TASK=1; --workers N asks for N") == 1
