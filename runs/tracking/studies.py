@@ -22,11 +22,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import click
+
 from kerf.lab.errors import KerfError
 from kerf.runs.records import atomic_io as disk
 from kerf.runs.records.redaction import without_password, without_passwords_of
 from kerf.runs.records.store import ALIGNED, Store, Unit
 from kerf.runs.tracking.attacks import attack_folders, attack_numbers
+from kerf.runs.tracking.database import artifacts_of, settle, sqlite_path
 from kerf.runs.tracking.metrics import Number, parameters, summary_numbers, unit_numbers
 
 ATTACKS = "attacks"
@@ -334,8 +337,8 @@ def experiment(client: Any, name: str, uri: str) -> str:
 
     found = client.get_experiment_by_name(name)
     if found is None:
-        database = _sqlite_path(uri)
-        artifacts = None if database is None else (database.parent / "mlflow-artifacts").as_uri()
+        database = sqlite_path(uri)
+        artifacts = None if database is None else artifacts_of(database)
         try:
             created: str = client.create_experiment(name, artifacts, {"kerf.recipe": name})
             return created
@@ -360,26 +363,20 @@ def explained(root: Path, uri: str) -> Iterator[None]:
     for noisy in ("mlflow.store.db.utils", "alembic", "urllib3.connectionpool"):
         logging.getLogger(noisy).setLevel(logging.ERROR)  # migrations and retries: what fails is raised
     try:
+        from alembic.util import CommandError
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
 
-        database = _sqlite_path(uri)
+        database = sqlite_path(uri)
         if database is not None:  # MLflow retries a database that cannot be opened for minutes
-            database.parent.mkdir(parents=True, exist_ok=True)
-            sqlite3.connect(database).execute("PRAGMA schema_version").connection.close()
+            settle(database, lambda sentence: click.echo(f"warning: {sentence}", err=True))
         yield
-    except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError, ImportError) as error:
+    except (MlflowException, SQLAlchemyError, CommandError, sqlite3.Error, OSError, ImportError) as error:
         why = textwrap.shorten(without_passwords_of(uri, str(error)), 600) or type(error).__name__
         raise KerfError(
             f"MLflow at {without_password(uri)} cannot be written ({why}); the records in {root} are safe, and "
             f"`kerf sync {root}` completes MLflow later"
         ) from error
-
-
-def _sqlite_path(uri: str) -> Path | None:
-    if not uri.startswith("sqlite:///"):
-        return None
-    return Path(uri.removeprefix("sqlite:///").partition("?")[0]).absolute()
 
 
 def _hash(value: Any) -> str:

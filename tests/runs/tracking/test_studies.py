@@ -20,7 +20,7 @@ import pytest
 from kerf.lab.errors import KerfError
 from kerf.runs.records.store import FORMAT, Unit, open_study
 from kerf.runs.tracking.metrics import ABSENT, PARAMETERS
-from kerf.runs.tracking.studies import Mirror, default_uri, sync, ui_command
+from kerf.runs.tracking.studies import Mirror, default_uri, explained, sync, ui_command
 
 METRICS = ("value/care", "false_exit/1.0", "skill/door")
 ARMS = {
@@ -338,6 +338,15 @@ class TestSync:
             server.shutdown()
         assert len(asked) == 2
         assert len(set(asked)) == 1
+
+    def test_what_alembic_raises_is_one_sentence_too(self, study):
+        from alembic.util import CommandError
+
+        with (
+            pytest.raises(KerfError, match=r"cannot be written \(expected to match one row\)"),
+            explained(study, "http://x"),
+        ):
+            raise CommandError("expected to match one row")
 
     def test_a_file_that_is_no_database(self, study, tmp_path):
         (tmp_path / "mlflow.db").write_text("no database " * 100)
