@@ -21,6 +21,7 @@ from collections.abc import Collection, Sequence
 from multiprocessing.connection import Pipe, wait
 from typing import IO, TYPE_CHECKING
 
+from kerf.lab.errors import KerfError
 from kerf.runs.execution.fork_server import Ready, Start
 from kerf.runs.execution.worker import Fault, Task, WorkerError
 
@@ -50,8 +51,8 @@ class _ForkServer:
     """The process that workers are forked from, which starts at once."""
 
     def __init__(self) -> None:
+        self._output = _output_file()
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._output = tempfile.TemporaryFile()  # noqa: SIM115  # closed by `end`
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _SERVER_PROGRAM, str(theirs.fileno()), json.dumps(sys.path)],
@@ -152,7 +153,7 @@ class ForkedWorker:
 
     def __init__(self, server: _ForkServer, task: Task) -> None:
         self._server = server
-        self._output = tempfile.TemporaryFile()  # noqa: SIM115  # closed by `end`
+        self._output = _output_file()
         self.connection, theirs = Pipe()
         with theirs:
             server.fork(theirs.fileno(), self._output.fileno())
@@ -225,6 +226,20 @@ class ForkedCrew:
         for connection in wait(list(by_connection), timeout):
             return by_connection[connection]  # type: ignore[index]
         return None
+
+
+def _output_file() -> IO[bytes]:
+    """A file that has no name, for what a process writes; whoever makes it closes it.
+
+    Raises:
+        KerfError: if no temporary folder can be written.
+    """
+    try:
+        return tempfile.TemporaryFile()
+    except OSError as error:
+        raise KerfError(
+            f"no temporary file can be made ({error.strerror}): set TMPDIR to a folder that can be written and has room"
+        ) from error
 
 
 def _environment() -> dict[str, str]:

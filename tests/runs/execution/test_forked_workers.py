@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -184,6 +185,14 @@ def test_a_disk_that_does_not_let_a_unit_be_written_is_told_as_such():
     said = WorkerError.of(DiskError("no room; free some"))
     assert (said.fault, said.why) == (Fault.DISK, "no room; free some")
     assert "DiskError: no room; free some" in said.details
+
+
+def test_without_a_temporary_folder_a_sentence_says_what_to_set(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file" / "none"))
+    forked_workers.stop()
+    with pytest.raises(KerfError, match=r"no temporary file can be made .*set TMPDIR"):
+        forked_workers.get_ready()
 
 
 def keep(recipe: Recipe, unit: Unit, store: Store, num_threads: int) -> Iterator[object]:
