@@ -55,9 +55,7 @@ main.add_command(sweep)
 @asks_for_a_recipe
 @to_mlflow
 @click.option("--no-mlflow", is_flag=True, help="Keep records on disk only.")
-@click.option(
-    "--workers", type=click.IntRange(min=1), metavar="N", help="Cells at a time; default: one a core, as memory allows."
-)
+@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Cells at a time; default: one a core.")
 @on_ray
 @click.option(
     "--checkpoint-every",
@@ -245,12 +243,7 @@ def exact(out: Path, situations: int | None, arms: tuple[str, ...], by_seed: boo
 @click.option("--world", metavar="NAME", help="The policy's world, if not the one that it names itself.")
 @click.option("--reference", type=click.Path(path_type=Path), help="The aligned policy, for `disagreement`.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where attacks on a policy outside of a study are kept.")
-@click.option(
-    "--workers",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Attacks at a time; default: one a core, as memory allows.",
-)
+@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Attacks at a time; default: one a core.")
 @click.option("--pictures/--no-pictures", default=None, help="Draw the most telling episodes; default: of one agent.")
 @click.option(
     "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the records there too."
@@ -383,9 +376,7 @@ def bench_generators(json_file: Path | None, check: bool) -> None:
 
 
 @bench.command("scale")
-@click.option(
-    "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the numbers there too."
-)
+@to_json
 @click.option("--check", is_flag=True, help="Measure at a small size; exit with 1 if something grows too fast.")
 def bench_scale(json_file: Path | None, check: bool) -> None:
     """How time grows with scenarios, weights, probes, env runners, arms and seeds: linearly at most."""
