@@ -7,10 +7,10 @@ PIP_OPTIONS := -qq --disable-pip-version-check  # errors are still printed
 PYTEST_OPTIONS := -n 2 --dist loadfile --no-loadscope-reorder  # tests/conftest.py knows which files are long
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint types docs links bench bench-check oracles clean
+.PHONY: help install demo test test-all lint types docs docs-figures links bench bench-check oracles clean
 
 help: ## Show this list.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s  %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s  %s\n", $$1, $$2}' Makefile
 
 install: $(INSTALLED) ## Create .venv and install Kerf there, with all that its tests need.
 
@@ -33,6 +33,9 @@ types: $(INSTALLED) links ## Check types alone.
 
 docs: $(INSTALLED) links ## Build the documentation into build/site; a link that leads nowhere is an error.
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+docs-figures: $(INSTALLED) ## Make the figures that the documentation quotes anew; takes some minutes.
+	@$(BIN)/python docs/figures/make.py
 
 # The folders under the names that they are installed by, for tools that read sources without importing them.
 links:

@@ -14,8 +14,6 @@ MOST_CODE = 60
 
 EXCEPTIONS = {
     "runs/attacks/transfer.py: own_teachers": (79, "not split yet"),
-    "runs/bench/scale.py": (364, "not split yet"),
-    "runs/cli.py": (398, "not split yet"),
     "runs/exact/__init__.py: examine": (67, "not split yet"),
     "runs/tracking/studies.py": (390, "not split yet"),
 }

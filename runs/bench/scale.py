@@ -16,10 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich import box
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from kerf.agents.config import KerfConfig
 from kerf.agents.network import PolicyNetwork, TorchPolicy
@@ -29,7 +26,8 @@ from kerf.generators.registry import make_generator
 from kerf.lab.battery import Battery
 from kerf.lab.world import World, natural
 from kerf.lab.worlds import get_world
-from kerf.runs.bench.growth import FALSE_ALARMS, LEVEL, MISFIT, Growth, growth
+from kerf.runs.bench.growth import Growth, growth
+from kerf.runs.bench.scale_table import ATTEMPTS, BROKEN, growth_table
 from kerf.runs.bench.timing import machine, one_quiet_thread, refuse_unwritable, write_figures
 from kerf.runs.execution.local_ray import local_ray
 from kerf.runs.execution.pool import Pool
@@ -40,13 +38,6 @@ from kerf.runs.records.store import ALIGNED, Unit
 
 LEAST_SECONDS = 0.03
 """What takes less is done several times for one timing."""
-
-ATTEMPTS = 3
-"""A row must grow too fast as many times, each with timings of its own, to be called so: others who use the machine
-come in bursts, which last longer than a repetition."""
-
-BROKEN = 1
-"""Exit code if something grows faster than it may."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +130,7 @@ def scale(json_file: Path | None, console: Console, check: bool = False, sizes: 
 
 def tell(figures: Mapping[str, Any], json_file: Path | None, console: Console) -> list[str]:
     """Print the table of `figures` and write them to `json_file` if it is given; names the rows that grow too fast."""
-    console.print(_table(figures))
+    console.print(growth_table(figures))
     write_figures(json_file, figures)
     broken = [row["what"] for row in figures["rows"] if row["too_fast"]]
     for what in broken:
@@ -324,41 +315,3 @@ def _studies(sizes: Sizes) -> Iterator[list[Axis]]:
                 clock=time.perf_counter,
             ),
         ]
-
-
-def _table(figures: Mapping[str, Any]) -> Table:
-    facts = figures["machine"]
-    table = Table(
-        box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False, title_justify="left", caption_justify="left"
-    )
-    table.title = f"How cost grows: {facts['cpu']}, one thread (load {facts['load']:.1f} on {facts['cores']} cores)"
-    table.caption = Text(
-        "seconds = fixed + slope x size^exponent (env runners: no fixed), by least squares of relative errors over "
-        "medians of timings in turn, each repetition over its mean. Seconds that this thread computed; of the last "
-        f"three rows those that passed. [{LEVEL:.0%} interval by the noise of the timings.] The bound's tolerance: "
-        f"what that noise does in all but {FALSE_ALARMS:.1%} of cases to a cost that grows as it may, and {MISFIT:g} "
-        f"for caches; to break it takes {ATTEMPTS} sets of timings in a row."
-    )
-    table.add_column("what grows: what is timed", no_wrap=True)
-    for heading in ("sizes", "timings", "seconds", "fixed", "noise", "exponent", "bound", ""):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in figures["rows"]:
-        typical = np.median(row["seconds"], axis=0)
-        table.add_row(
-            row["what"],
-            f"{len(row['sizes'])}: {row['sizes'][0]:,} to {row['sizes'][-1]:,}",
-            str(len(row["seconds"])),
-            f"{typical[0]:.3f} to {typical[-1]:.3f}",
-            f"{row['fixed']:.3f}",
-            f"{row['noise']:.1%}",
-            f"{row['exponent']:.2f} [{row['low']:.2f}, {row['high']:.2f}]",
-            f"{row['bound']:g} + {row['tolerance']:.2f}",
-            _verdict(row),
-        )
-    return table
-
-
-def _verdict(row: Mapping[str, Any]) -> str:
-    if row["too_noisy"]:
-        return "too noisy"
-    return "too fast" if row["too_fast"] else "ok"

@@ -1,0 +1,94 @@
+"""Commands of `kerf bench`. What one needs is imported when it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from kerf.runs.console import terminal
+
+
+@click.group()
+def bench() -> None:
+    """Measure how fast the lab is here."""
+
+
+to_json = click.option(
+    "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the numbers there too."
+)
+
+
+@bench.command()
+@to_json
+@click.option("--peers/--no-peers", default=True, help="Whether to time Stable-Baselines3 and rejax, too.")
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=0),
+    default=10,
+    metavar="N",
+    help="Agents to align from scratch by either way to gradients; default 10.",
+)
+@click.option(
+    "--check",
+    "only_check",
+    is_flag=True,
+    help="Compare ratios at a small size with bounds; exit with 1 if one is broken.",
+)
+@click.option(
+    "--isa", type=click.Choice(["avx2"]), help="Hold all that is timed to these vector instructions; default: none."
+)
+def train(json_file: Path | None, peers: bool, seeds: int, only_check: bool, isa: str | None) -> None:
+    """How fast training is, against its peers and its limit, and whether it learns as well as by autograd.
+
+    The peers are installed into an environment of their own, in out/peers.
+    """
+    if isa is not None:
+        from kerf.runs.bench.instructions import hold_to
+
+        hold_to(isa)
+    from kerf.runs.bench.peer_environment import FOLDER
+    from kerf.runs.bench.train import check as check_ratios
+    from kerf.runs.bench.train import train as bench_train
+
+    if only_check:
+        raise SystemExit(0 if check_ratios(terminal()) else 1)
+    bench_train(json_file, terminal(), peers=FOLDER if peers else None, num_seeds=seeds)
+
+
+@bench.command("exact")
+@to_json
+def bench_exact(json_file: Path | None) -> None:
+    """Seconds and memory of exact evaluation and of exact optima."""
+    from kerf.runs.bench.exact import exact as measure_exact
+
+    measure_exact(json_file, terminal())
+
+
+@bench.command("generators")
+@to_json
+@click.option("--check", is_flag=True, help="Measure at a small size; exit with 1 if one takes more than it may.")
+def bench_generators(json_file: Path | None, check: bool) -> None:
+    """What each generator, and the adversary inside the policy, costs, as a share of training."""
+    from kerf.runs.bench.generators import generators
+
+    raise SystemExit(generators(json_file, terminal(), check))
+
+
+@bench.command("scale")
+@to_json
+@click.option("--check", is_flag=True, help="Measure at a small size; exit with 1 if something grows too fast.")
+def bench_scale(json_file: Path | None, check: bool) -> None:
+    """How time grows with scenarios, weights, probes, env runners, arms and seeds: linearly at most."""
+    from kerf.runs.bench.scale import scale
+
+    raise SystemExit(scale(json_file, terminal(), check))
+
+
+@bench.command("sweep")
+@to_json
+def bench_sweep(json_file: Path | None) -> None:
+    """What a sweep's driver costs besides its cells; exit with 1 if it is more than a twentieth."""
+    from kerf.runs.bench.sweep import sweep_cost
+
+    raise SystemExit(0 if sweep_cost(json_file, terminal()) else 1)

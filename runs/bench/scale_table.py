@@ -1,0 +1,58 @@
+"""Table of how costs grow, and the verdict on each row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from kerf.runs.bench.growth import FALSE_ALARMS, LEVEL, MISFIT
+
+ATTEMPTS = 3
+"""A row must grow too fast as many times, each with timings of its own, to be called so: others who use the machine
+come in bursts, which last longer than a repetition."""
+
+BROKEN = 1
+"""Exit code if something grows faster than it may."""
+
+
+def growth_table(figures: Mapping[str, Any]) -> Table:
+    facts = figures["machine"]
+    table = Table(
+        box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False, title_justify="left", caption_justify="left"
+    )
+    table.title = f"How cost grows: {facts['cpu']}, one thread (load {facts['load']:.1f} on {facts['cores']} cores)"
+    table.caption = Text(
+        "seconds = fixed + slope x size^exponent (env runners: no fixed), by least squares of relative errors over "
+        "medians of timings in turn, each repetition over its mean. Seconds that this thread computed; of the last "
+        f"three rows those that passed. [{LEVEL:.0%} interval by the noise of the timings.] The bound's tolerance: "
+        f"what that noise does in all but {FALSE_ALARMS:.1%} of cases to a cost that grows as it may, and {MISFIT:g} "
+        f"for caches; to break it takes {ATTEMPTS} sets of timings in a row."
+    )
+    table.add_column("what grows: what is timed", no_wrap=True)
+    for heading in ("sizes", "timings", "seconds", "fixed", "noise", "exponent", "bound", ""):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in figures["rows"]:
+        typical = np.median(row["seconds"], axis=0)
+        table.add_row(
+            row["what"],
+            f"{len(row['sizes'])}: {row['sizes'][0]:,} to {row['sizes'][-1]:,}",
+            str(len(row["seconds"])),
+            f"{typical[0]:.3f} to {typical[-1]:.3f}",
+            f"{row['fixed']:.3f}",
+            f"{row['noise']:.1%}",
+            f"{row['exponent']:.2f} [{row['low']:.2f}, {row['high']:.2f}]",
+            f"{row['bound']:g} + {row['tolerance']:.2f}",
+            verdict_on(row),
+        )
+    return table
+
+
+def verdict_on(row: Mapping[str, Any]) -> str:
+    if row["too_noisy"]:
+        return "too noisy"
+    return "too fast" if row["too_fast"] else "ok"
