@@ -79,7 +79,7 @@ CIRCLES = {
 }
 """The circles of imports that stay, by the reason why. Imports within functions and for annotations count too."""
 
-FLOORS = 21
+FLOORS = 22
 """Modules above one another, circles taken as one: the longest way down through imports."""
 
 ROOMS = (
