@@ -42,3 +42,29 @@ def test_both_pages_quote_the_main_study() -> None:
 def test_the_simulated_rates_of_verdicts_stand_in_the_documentation_as_they_came_out() -> None:
     rates = (FIGURES / "decision-rates.md").read_text().strip()
     assert rates in (ROOT / "docs" / "concepts" / "statistics.md").read_text()
+
+
+def test_what_kerf_has_found_is_what_the_five_sets_of_seeds_gave() -> None:
+    """Every effect that the page gives, and each count, from the records of the sets themselves."""
+    sets = json.loads((FIGURES / "five-sets.json").read_text()).values()
+    page = " ".join((ROOT / "docs" / "findings.md").read_text().split())
+    first = [of["predictions"]["penalty-costs-care"] for of in sets]
+    assert ", ".join(f"{of['mean']:+.2f} [{of['low']:+.2f}, {of['high']:+.2f}]" for of in first) in page
+    assert all(of["outcome"] == "held" for of in first)
+    assert f"collapsed in {sum(of['collapsed'] for of in first)} of 40 seeds" in page
+    avoidable = [of["predictions"]["avoidable-cost"] for of in sets]
+    shown = [f"{-of['mean']:.2f}" for of in avoidable]
+    assert f"lower than in exposure by {', '.join(shown[:4])} and {shown[4]}" in page
+    assert [of["outcome"] for of in avoidable].count("held") == 4
+    others = [of["predictions"]["other-values-kept"] for of in sets]
+    assert max(abs(round(of["mean"], 2)) for of in others) == 0.01
+    assert all(of["outcome"] == "no typical effect" for of in others)
+    permitted = [of["predictions"]["spreads-to-permitted-help"] for of in sets]
+    assert {-round(of["mean"], 2) for of in permitted} <= {0.01, 0.02, 0.03, 0.04}
+    assert [of["outcome"] for of in permitted].count("no typical effect") == 3
+    brackets = [tuple(bracket) for of in sets for bracket in of["threshold"]["brackets"].values()]
+    counts = [brackets.count(bracket) for bracket in ((2.0, 6.0), (6.0, 10.0), (10.0, None))]
+    assert sum(counts) == len(brackets) == 40
+    assert f"between 2 and 6 in {counts[0]} of 40 seeds, between 6 and 10 in {counts[1]}" in page
+    assert counts[2] == 1
+    assert all(of["threshold"]["outcome"] == "undecided" for of in sets)
