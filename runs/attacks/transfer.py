@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -16,7 +16,7 @@ from kerf.lab.statistics.effect import Competence, Effect, paired_effect
 from kerf.runs.attacks.records import settings_text
 from kerf.runs.recipe.arms import ResolvedArm, before
 from kerf.runs.records.store import ALIGNED
-from kerf.runs.report.effects import stream, study_ends
+from kerf.runs.report.effects import Ends, stream, study_ends
 
 LEAST_SUCCESS = 0.05
 """Success against the aligned agent below which a share of it is not looked at."""
@@ -73,11 +73,7 @@ def own_teachers(attacks: pd.DataFrame, measures: pd.DataFrame, arms: Mapping[st
     ends = study_ends(measures[(measures["metric"].map(kind_of) == Kind.SKILL) & measures["seed"].isin(seeds)])
     keys = zip(forged["arm"], forged["seed"], forged["generator"], forged["strength"], strict=True)
     success = dict(zip(keys, forged["success"], strict=True))
-    lost = {
-        name: Competence(ends.scores(ends.aligned, name, COMPETENCE), ends.scores(ends.final, name, COMPETENCE)).lost()
-        for name in arms
-        if name in ends.env_steps
-    }
+    lost = {name: _lost(ends, name) for name in arms if name in ends.env_steps}
     attacked = {name: arm for name, arm in arms.items() if name in set(forged["arm"])}
     found = []
     for name, arm in attacked.items():
@@ -89,33 +85,16 @@ def own_teachers(attacks: pd.DataFrame, measures: pd.DataFrame, arms: Mapping[st
         strangers = {kind: of for kind, of in kinds.items() if kind not in _taught_by(arms, name)}
         if not (arm.train and labels and strangers):
             continue
-        alike = [
-            other
+        alike = {
+            other: taught
             for other, settings in attacked.items()
             if settings.train
             and settings.generator.strength == strength
             and settings.signed_penalty == arm.signed_penalty
             and (taught := _taught_by(arms, other)) & set(kinds)
             and arm.generator.kind not in taught
-        ]
-        left = _Left(success, strength)
-        gaps: dict[int, tuple[float, float]] = {}
-        elsewhere: dict[int, float] = {}
-        counted: set[str] = set()
-        for seed in seeds:
-            gap = left.gap(name, seed, labels, strangers)
-            if gap is None:
-                continue
-            others = {
-                other: found_gap
-                for other in alike
-                if seed not in lost[other]
-                and (found_gap := left.gap(other, seed, labels, _without(strangers, _taught_by(arms, other))))
-            }
-            gaps[seed] = gap
-            if others:
-                elsewhere[seed] = fmean(of[0] - of[1] for of in others.values())
-                counted |= set(others)
+        }
+        gaps, elsewhere, counted = _gaps(_Left(success, strength), name, seeds, labels, strangers, alike, lost)
         common = sorted(set(gaps) & set(elsewhere))
         effect = None
         if common:
@@ -134,9 +113,9 @@ def own_teachers(attacks: pd.DataFrame, measures: pd.DataFrame, arms: Mapping[st
                 name,
                 labels[0],
                 strength,
-                fmean(gaps[seed][0] for seed in shown) if shown else float("nan"),
-                fmean(gaps[seed][1] for seed in shown) if shown else float("nan"),
-                fmean(elsewhere[seed] for seed in shown) if shown and common else float("nan"),
+                _mean(gaps[seed][0] for seed in shown),
+                _mean(gaps[seed][1] for seed in shown),
+                _mean(elsewhere[seed] for seed in (shown if common else ())),
                 effect,
                 "too little success" if not gaps else "taught all alike",
                 len(strangers),
@@ -144,6 +123,47 @@ def own_teachers(attacks: pd.DataFrame, measures: pd.DataFrame, arms: Mapping[st
             )
         )
     return found
+
+
+def _lost(ends: Ends, arm: str) -> frozenset[int]:
+    """The seeds in which `arm` lost a skill."""
+    return Competence(ends.scores(ends.aligned, arm, COMPETENCE), ends.scores(ends.final, arm, COMPETENCE)).lost()
+
+
+def _mean(numbers: Iterable[float]) -> float:
+    """Their mean; nan if there are none."""
+    given = list(numbers)
+    return fmean(given) if given else float("nan")
+
+
+def _gaps(
+    left: _Left,
+    name: str,
+    seeds: Sequence[int],
+    labels: Sequence[str],
+    strangers: Kinds,
+    alike: Mapping[str, Collection[str]],
+    lost: Mapping[str, Collection[int]],
+) -> tuple[dict[int, tuple[float, float]], dict[int, float], set[str]]:
+    """What is left to its own teacher and to strangers, by seed; the mean difference of the two in arms that trained
+    alike but elsewhere, by seed; and the names of these."""
+    gaps: dict[int, tuple[float, float]] = {}
+    elsewhere: dict[int, float] = {}
+    counted: set[str] = set()
+    for seed in seeds:
+        gap = left.gap(name, seed, labels, strangers)
+        if gap is None:
+            continue
+        others = {
+            other: found_gap
+            for other, taught in alike.items()
+            if seed not in lost[other] and (found_gap := left.gap(other, seed, labels, _without(strangers, taught)))
+        }
+        gaps[seed] = gap
+        if others:
+            elsewhere[seed] = fmean(of[0] - of[1] for of in others.values())
+            counted |= set(others)
+    return gaps, elsewhere, counted
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ from kerf.runs.exact.certify import Certified, certify
 from kerf.runs.exact.curves import Curves, curves
 from kerf.runs.exact.designs import deployment_of, design_of, twin_of
 from kerf.runs.exact.detect import Detection, detect
+from kerf.runs.recipe.arms import ResolvedArm
 from kerf.runs.recipe.files import load_recipe
 from kerf.runs.records.gate_records import finished_seeds
 from kerf.runs.records.store import ALIGNED, POLICY, Store, Unit
@@ -149,12 +150,7 @@ def examine(
             f"{store.path}: none of these arms ({', '.join(examined)}) trains on a fixed mix of scenarios, so none has "
             "an optimum"
         )
-    trained: dict[Hashable, Trained] = {}
-    for name in designs:
-        twin = twin_of(arms, name)
-        for seed in seeds:
-            of_twin = policies[twin, seed] if twin else None
-            trained[name, seed] = Trained(name, seed, policies[name, seed], of_twin)
+    trained = _trained(policies, arms, designs, seeds)
     deployment = deployment_of(world, situations)
     say(f"{world.name}: {len(deployment.situations):,} situations, {len(designs)} objectives, {len(trained)} agents")
     parts = decompose(deployment, designs, {seed: policies[ALIGNED, seed] for seed in seeds}, trained)
@@ -169,11 +165,6 @@ def examine(
     judged = {key: policy for key, policy in policies.items() if key[0] in (ALIGNED, *examined)}
     certified = tuple(certify(world, judged, natural, max(1, situations // 8)))
     detections = tuple(detect(world, judged, natural, recipe.battery.strengths, situations))
-    adequate = {}
-    for name in designs:
-        of_arm = [cell.parts for cell in cells if cell.arm == name]
-        claim = AdequacyClaim("ideal utility", of_arm[0].ideal, CLOSE * abs(of_arm[0].ideal), SHARE)
-        adequate[name] = claim.judge([of.trained for of in of_arm])
     return Examination(
         world.name,
         world.dilemma.words,
@@ -183,9 +174,30 @@ def examine(
         certified,
         detections,
         tuple(curves(world, judged, designs)),
-        adequate,
+        {name: _adequacy([cell.parts for cell in cells if cell.arm == name]) for name in designs},
         tuple(name for name, arm in examined.items() if arm.train and name not in designs),
     )
+
+
+def _adequacy(of_arm: Sequence[Decomposition]) -> AdequacyVerdict:
+    """Whether nearly all seeds of an arm end near the best ideal utility."""
+    claim = AdequacyClaim("ideal utility", of_arm[0].ideal, CLOSE * abs(of_arm[0].ideal), SHARE)
+    return claim.judge([of.trained for of in of_arm])
+
+
+def _trained(
+    policies: Mapping[tuple[str, int], Policy],
+    arms: Mapping[str, ResolvedArm],
+    names: Iterable[str],
+    seeds: Sequence[int],
+) -> dict[Hashable, Trained]:
+    """The agents of the arms `names`, each with its tabular twin if there is one."""
+    twins = {name: twin_of(arms, name) for name in names}
+    return {
+        (name, seed): Trained(name, seed, policies[name, seed], policies[twin, seed] if twin else None)
+        for name, twin in twins.items()
+        for seed in seeds
+    }
 
 
 def _written_out(deployment: Deployment) -> tuple[Scenarios, NDArray[np.float64]]:

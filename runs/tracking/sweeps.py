@@ -16,8 +16,8 @@ from typing import Any
 from kerf.lab.errors import KerfError
 from kerf.runs.records import atomic_io as disk
 from kerf.runs.records.store import Store
+from kerf.runs.tracking.experiments import experiment, explained
 from kerf.runs.tracking.metrics import ENDS, PARAMETERS, effect_number, parameters
-from kerf.runs.tracking.studies import experiment, explained
 
 ATTACHED = ("study.json", "recipe.yaml", "trials.parquet", "changes.parquet", "findings.json", "table.txt")
 """Records that the sweep's run holds as artifacts, and all figures."""

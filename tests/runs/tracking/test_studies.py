@@ -19,8 +19,9 @@ import pytest
 
 from kerf.lab.errors import KerfError
 from kerf.runs.records.store import FORMAT, Unit, open_study
+from kerf.runs.tracking.experiments import explained
 from kerf.runs.tracking.metrics import ABSENT, PARAMETERS
-from kerf.runs.tracking.studies import Mirror, default_uri, explained, sync, ui_command
+from kerf.runs.tracking.studies import Mirror, default_uri, sync, ui_command
 
 METRICS = ("value/care", "false_exit/1.0", "skill/door")
 ARMS = {

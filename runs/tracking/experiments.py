@@ -1,0 +1,76 @@
+"""MLflow experiments: one for each recipe, and sentences for what goes wrong with its server or file."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kerf.lab.errors import KerfError
+from kerf.runs.records.redaction import without_password, without_passwords_of
+from kerf.runs.tracking.database import artifacts_of, settle, sqlite_path
+
+_ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
+    "MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT": "30",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+
+
+def experiment(client: Any, name: str, uri: str) -> str:
+    """The id of the experiment `name`; created if need be, with artifacts beside the database if that is SQLite."""
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        database = sqlite_path(uri)
+        artifacts = None if database is None else artifacts_of(database)
+        try:
+            created: str = client.create_experiment(name, artifacts, {"kerf.recipe": name})
+            return created
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another study of this recipe was quicker
+                raise
+            found = client.get_experiment_by_name(name)
+    if found.lifecycle_stage == "deleted":
+        number = found.experiment_id
+        raise KerfError(
+            f"the MLflow experiment {name!r} is deleted: `mlflow experiments restore --experiment-id {number}`"
+        )
+    experiment: str = found.experiment_id
+    return experiment
+
+
+@contextmanager
+def explained(root: Path, uri: str) -> Iterator[None]:
+    """Sets MLflow up for `uri`, and turns what it raises into one sentence."""
+    for key, value in _ENVIRONMENT.items():
+        os.environ.setdefault(key, value)
+    for noisy in ("mlflow.store.db.utils", "alembic", "urllib3.connectionpool"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)  # migrations and retries: what fails is raised
+    try:
+        from alembic.util import CommandError
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        database = sqlite_path(uri)
+        if database is not None:  # MLflow retries a database that cannot be opened for minutes
+            settle(database, lambda sentence: click.echo(f"warning: {sentence}", err=True))
+        yield
+    except (MlflowException, SQLAlchemyError, CommandError, sqlite3.Error, OSError, ImportError) as error:
+        why = textwrap.shorten(without_passwords_of(uri, str(error)), 600) or type(error).__name__
+        raise KerfError(
+            f"MLflow at {without_password(uri)} cannot be written ({why}); the records in {root} are safe, and "
+            f"`kerf sync {root}` completes MLflow later"
+        ) from error
