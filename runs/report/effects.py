@@ -32,8 +32,8 @@ UNGATED = (Kind.SKILL, Kind.UTILITY, Kind.COMPETENCE)
 """Kinds of metric that mean the same whether or not the agent kept its skills; all others presuppose them."""
 
 
-SHOWN = (Kind.VALUE, Kind.FALSE_EXIT, Kind.COMPETENCE, Kind.UTILITY)
-"""Kinds of metric that a study's table shows, and over all of which, in all arms, its marks are adjusted."""
+SHOWN = (Kind.VALUE, Kind.FALSE_EXIT, Kind.COMPETENCE, Kind.UTILITY, Kind.ATTACK)
+"""Kinds of metric that tables of studies and attacks show; over all of these, in all arms, marks are adjusted."""
 
 
 @dataclass(frozen=True)

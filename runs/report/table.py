@@ -219,8 +219,7 @@ def reading(effects: pd.DataFrame) -> Iterator[str]:
         )
     yield (
         f"Mean over {num_seeds} seed{'s' if num_seeds != 1 else ''} [95% interval, paired by seed]. "
-        f"* changed, at a false discovery rate of {FALSE_DISCOVERY_RATE:g} over all cells (permutation, Benjamini-"
-        f"Hochberg){_no_mark(num_seeds)}."
+        f"{marks_sentence(num_seeds)}"
     )
     if num_seeds == 1:
         yield "Warning: 1 seed. No interval can be given, and no difference can be told from chance."
@@ -236,10 +235,12 @@ def reading(effects: pd.DataFrame) -> Iterator[str]:
         )
 
 
-def _no_mark(num_seeds: int) -> str:
-    """What to add where no change could be marked: fewer than 6 seeds allow no p below 0.05."""
+def marks_sentence(num_seeds: int) -> str:
+    """What `*` means in a table of effects over `num_seeds` seeds; fewer than 6 allow no p below 0.05."""
     least = smallest_p(num_seeds)
-    return f"; none can be with {num_seeds} seeds, whose smallest p is {least:.2g}" if least >= 0.05 else ""
+    none = f"; none can be with {num_seeds} seeds, whose smallest p is {least:.2g}" if least >= 0.05 else ""
+    rate = f"a false discovery rate of {FALSE_DISCOVERY_RATE:g}"
+    return f"* changed, at {rate} over all cells (permutation, Benjamini-Hochberg){none}."
 
 
 def _legend(effects: pd.DataFrame, words: Words) -> Iterator[str]:

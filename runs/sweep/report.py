@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich import box
@@ -15,9 +15,9 @@ from rich.text import Text
 from kerf.lab.metrics import COLLATERAL, ROBUSTNESS
 from kerf.lab.statistics.effect import Effect
 from kerf.lab.statistics.intervals import MIN_SEEDS
-from kerf.lab.statistics.tests import smallest_p
+from kerf.lab.statistics.tests import benjamini_hochberg, smallest_p
 from kerf.lab.statistics.text import interval_text, p_text, signed
-from kerf.runs.report.table import metric_label
+from kerf.runs.report.table import FALSE_DISCOVERY_RATE, marks_sentence, metric_label
 from kerf.runs.sweep.findings import Line, feasible, front, lines, shown_metrics
 from kerf.runs.sweep.outcome import Outcome
 from kerf.runs.sweep.spec import SweepSpec
@@ -63,23 +63,31 @@ class SweepReport:
             shown = self._front()
         else:
             shown = sorted(self.outcomes, key=lambda o: [o.trial.settings[a.path] for a in reversed(self.spec.over)])
+        marked = _marked([*shown, *self.again], metrics)
         second = self.spec.over[1].path if len(self.spec.over) > 1 else None
         for index, outcome in enumerate(shown):
             last = index + 1 == len(shown)
             section = self.spec.mode == "dose" and second is not None and not last
             end = section and shown[index + 1].trial.settings[second] != outcome.trial.settings[second]  # type: ignore[index]
-            self._row(table, outcome, metrics, end_section=bool(end) or (last and bool(self.again)))
+            self._row(table, outcome, metrics, marked, end_section=bool(end) or (last and bool(self.again)))
         for again in self.again:
-            self._row(table, again, metrics, ", held out")
+            self._row(table, again, metrics, marked, ", held out")
         return table
 
     def _row(
-        self, table: Table, outcome: Outcome, metrics: Sequence[str], note: str = "", end_section: bool = False
+        self,
+        table: Table,
+        outcome: Outcome,
+        metrics: Sequence[str],
+        marked: Collection[int],
+        note: str = "",
+        end_section: bool = False,
     ) -> None:
         settings = [_number(outcome.trial.settings[axis.path]) for axis in self.spec.over]
         if self.spec.mode == "pareto":
             settings = [f"{outcome.trial.number}{note}", *settings]
-        cells = [_effect_cell(outcome.effects[metric]) for metric in metrics]
+        effects = [outcome.effects[metric] for metric in metrics]
+        cells = [_effect_cell(effect, id(effect) in marked) for effect in effects]
         table.add_row(*settings, *cells, end_section=end_section)
 
     def _legend(self) -> list[str]:
@@ -88,7 +96,7 @@ class SweepReport:
         num = len(effect.seeds) + len(effect.lost)
         said = [
             f"Effects of {spec.arm} against {spec.control}: mean over {num} seed{'s' * (num != 1)} [95% interval, "
-            f"paired by seed]; * excludes 0, ? does so with fewer than {MIN_SEEDS} seeds.",
+            f"paired by seed]. {marks_sentence(num)}",
             f"robustness: how far {spec.words.elicited} of strength {spec.yardstick:g} have fallen. collateral: "
             f"mean over the {len(spec.untouched)} values that the penalty is not aimed at. More is better "
             "in all columns.",
@@ -115,14 +123,23 @@ class SweepReport:
         return front(self.spec, self.outcomes) or front(without_floors, self.outcomes)
 
 
-def _effect_cell(effect: Effect) -> Text:
+def _marked(outcomes: Sequence[Outcome], metrics: Sequence[str]) -> set[int]:
+    """The effects (by identity) that are significant after adjustment over all cells of the table."""
+    cells = [outcome.effects[metric] for outcome in outcomes for metric in metrics]
+    tested = [effect for effect in cells if effect.measurable]
+    adjusted = benjamini_hochberg([effect.p for effect in tested])
+    return {
+        id(effect)
+        for effect, p in zip(tested, adjusted, strict=True)
+        if p < FALSE_DISCOVERY_RATE and effect.interval.excludes(0.0)
+    }
+
+
+def _effect_cell(effect: Effect, marked: bool) -> Text:
     if not effect.measurable:
         return Text("skill lost")
     text = interval_text(effect.interval)
-    if effect.interval.excludes(0.0):
-        mark = "*" if effect.interval.reliable else "?"
-        return Text(f"{mark} {text}", "bold" if effect.interval.reliable else "")
-    return Text(text)
+    return Text(f"* {text}", "bold") if marked else Text(text)
 
 
 def make_report(spec: SweepSpec, outcomes: Sequence[Outcome], again: Sequence[Outcome]) -> SweepReport:
