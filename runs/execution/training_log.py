@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -64,11 +65,14 @@ class Log:
         self.env_steps = env_steps
 
     def record(self, reports: Mapping[str, Mapping[str, Any]], env_steps: int) -> Progress:
-        """Take in what one iteration of `env_steps` steps reports, by the part of training that reports it."""
+        """Take in what one iteration of `env_steps` steps reports, by the part of training that reports it.
+
+        A figure that is NaN was not measured in this iteration and is left out; training that diverges raises instead.
+        """
         self.done += 1
         self.env_steps += env_steps
         for part, report in reports.items():
-            for name in sorted(report):
+            for name in sorted(name for name in report if not math.isnan(report[name])):
                 row = (self.done, self.env_steps, training_metric(part, name), float(report[name]))
                 for column, entry in zip(self.columns.values(), row, strict=True):
                     column.append(entry)

@@ -18,6 +18,7 @@ from ray.rllib.env.env_runner import EnvRunner
 from ray.rllib.utils.metrics import WEIGHTS_SEQ_NO
 
 from kerf.agents.algorithm import KerfAlgorithm
+from kerf.agents.effective_steps import FIGURES
 from kerf.agents.env_runner import KerfEnvRunner
 from kerf.agents.learner import KerfLearner
 from kerf.lab.grader import Rule
@@ -107,6 +108,9 @@ def test_a_build_leaves_nothing_in_the_home_folder(tmp_path: Path, monkeypatch: 
 def test_every_number_in_a_result_is_finite(algorithm: KerfAlgorithm) -> None:
     algorithm.train()
     result = algorithm.train()
-    numbers = tree.flatten({key: result[key] for key in ("env_runners", "learners")})
+    parts = {key: result[key] for key in ("env_runners", "learners")}
+    numbers = {path[-1]: number for path, number in tree.flatten_with_path(parts)}
     assert len(numbers) > 10
-    assert np.isfinite(numbers).all()
+    assert {name for name, number in numbers.items() if not np.isfinite(number)} <= set(FIGURES), (
+        "measured now and then"
+    )

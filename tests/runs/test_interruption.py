@@ -16,6 +16,8 @@ import os, signal, sys, time
 import click
 from kerf.runs.interruption import goes_on_if_interrupted
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell started the tests with `&`
+
 @click.command()
 @goes_on_if_interrupted
 def command():
