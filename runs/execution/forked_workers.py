@@ -1,8 +1,7 @@
-"""Workers that are processes of this machine, forked from one that has imported what they need
-(`kerf.runs.execution.fork_server`).
+"""Local workers, forked from a fork server that has imported what they need (`kerf.runs.execution.fork_server`).
 
-One such process serves all studies of this one. A worker starts in some milliseconds, and ends with this process,
-however that ends.
+This process has one fork server for all its studies. A worker starts within milliseconds and ends when this process
+ends, in whatever way.
 """
 
 from __future__ import annotations
@@ -30,16 +29,16 @@ if TYPE_CHECKING:
     from kerf.runs.records.store import Named
 
 CAN_FORK = sys.platform == "linux"
-"""Whether a process that has loaded numerical libraries can be forked: elsewhere some of them do not survive it."""
+"""Whether workers can be forked: on other systems some numerical libraries do not survive a fork."""
 
 COMMON = ("torch", "numba", "kerf.runs.execution.unit", "scipy.special", "pandas", "pyarrow.parquet")
-"""What the workers of every study import sooner or later."""
+"""Modules that the workers of every study import."""
 
 GONE = -int(signal.SIGKILL)
-"""Exit code of a worker whose parent is gone, so that nobody can tell."""
+"""Exit code assumed for a worker whose fork server has ended, so that the real one is unknown."""
 
 SHOWN = 4_000
-"""Characters that are kept of what a dead process wrote last."""
+"""Number of characters kept of the last output of a dead process."""
 
 _SERVER_PROGRAM = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[2]); from kerf.runs.execution.fork_server import serve; "
@@ -48,7 +47,7 @@ _SERVER_PROGRAM = (
 
 
 class _ForkServer:
-    """The process that workers are forked from, which starts at once."""
+    """The fork server process, as seen by its driver. It starts when this object is made."""
 
     def __init__(self) -> None:
         self._output = _output_file()
@@ -67,31 +66,31 @@ class _ForkServer:
 
     @property
     def lives(self) -> bool:
-        """Whether it was not seen to have ended."""
+        """Whether it is not known to have ended."""
         return self._process.poll() is None
 
     def load(self, modules: Sequence[str]) -> None:
-        """Have it import what it has not yet; does not wait for that."""
+        """Make it import the modules that it has not imported yet; does not wait."""
         missing = [module for module in modules if module not in self._loaded]
         if missing:
             self._ask("load", *missing)
             self._loaded |= set(missing)
 
     def fork(self, connected: int, output: int) -> None:
-        """Have it fork a worker that has these descriptors; does not wait for that."""
+        """Make it fork a worker that gets these descriptors; does not wait."""
         self._ask("fork", descriptors=(connected, output))
 
     def reap(self, pid: int) -> int:
-        """The exit code of a worker that is ending; negative: the signal that killed it."""
+        """Return the exit code of a worker that is ending; negative: the signal that killed it."""
         answer = self._answer("reap", pid)
         return GONE if answer is None else answer
 
     def answers(self) -> bool:
-        """Whether it answers, once it has done what it was asked before; else it has ended, or is about to."""
+        """Wait until it has handled all earlier requests; False if it has ended or is about to."""
         return self._answer("answer") is not None
 
     def end(self) -> None:
-        """End it. Its workers live on until they are ended."""
+        """End it. Its workers go on until they are ended."""
         self._process.kill()
         self.ending()
         self._control.close()
@@ -106,11 +105,11 @@ class _ForkServer:
         return int(json.loads(answer)) if answer else None
 
     def _ask(self, *request: str | int, descriptors: Sequence[int] = ()) -> None:
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has ended, which its workers tell
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has ended; its workers report that
             socket.send_fds(self._control, [json.dumps(request).encode()], descriptors)
 
     def ending(self) -> str:
-        """How it ended, which it has, in words."""
+        """Return in words how it ended; call this only after it has."""
         if self._ending is None:
             self._ending = f"{_exit_text(self._process.wait())}; {_last_line(self._output)}"
         return f"the process that workers are forked from has ended: {self._ending}"
@@ -120,14 +119,13 @@ _server: _ForkServer | None = None
 
 
 def will_fork() -> bool:
-    """Whether workers are forked here, if nothing asks for Ray: this process is not connected to one."""
-    ray = sys.modules.get("ray")  # not imported to find out
+    """Whether workers are forked rather than run on Ray: forking works and this process is not connected to Ray."""
+    ray = sys.modules.get("ray")  # avoids importing it
     return CAN_FORK and not (ray is not None and ray.is_initialized())
 
 
 def get_ready(modules: Sequence[str] = ()) -> None:
-    """Have the process that workers are forked from import what all of them need, and `modules`; starts it if need be,
-    and waits for nothing."""
+    """Start the fork server if needed and make it import `COMMON` and `modules`; does not wait."""
     _fork_server().load((*COMMON, *modules))
 
 
@@ -141,7 +139,7 @@ def _fork_server() -> _ForkServer:
 
 @atexit.register
 def stop() -> None:
-    """End the process that workers are forked from, if it runs."""
+    """End the fork server, if it runs."""
     global _server
     if _server is not None:
         _server.end()
@@ -149,7 +147,7 @@ def stop() -> None:
 
 
 class ForkedWorker:
-    """A forked process, as its driver sees it."""
+    """A forked worker, as its driver sees it."""
 
     def __init__(self, server: _ForkServer, task: Task) -> None:
         self._server = server
@@ -183,14 +181,14 @@ class ForkedWorker:
 
     def end(self) -> None:
         if self._pid is not None:
-            os.kill(self._pid, signal.SIGKILL)  # it is this process still: nobody else reaps it
+            os.kill(self._pid, signal.SIGKILL)  # the pid is still valid: only this object has it reaped
             self._server.reap(self._pid)
             self._pid = None
         self.connection.close()
         self._output.close()
 
     def _send(self, what: object) -> None:
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has died, which `hear` tells
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has died; `hear` reports that
             self.connection.send(what)
 
     def _died(self) -> WorkerError:
@@ -203,11 +201,11 @@ class ForkedWorker:
 
 
 class ForkedCrew:
-    """Processes of this machine.
+    """Source of workers that are forked processes on this machine.
 
     Args:
-        task: What they are for.
-        modules: What they need, imported before they are forked.
+        task: Task of the workers.
+        modules: Modules to import before they are forked.
     """
 
     why_late = "this machine may be too busy"
@@ -216,12 +214,12 @@ class ForkedCrew:
         self._task, self._modules = task, modules
 
     def start(self) -> ForkedWorker:
-        """Fork a worker as soon as what it needs is imported."""
+        """Fork a worker as soon as its modules are imported."""
         get_ready(self._modules)
         return ForkedWorker(_fork_server(), self._task)
 
     def wait(self, workers: Collection[ForkedWorker], timeout: float | None) -> ForkedWorker | None:
-        """As `kerf.runs.execution.worker.Crew` says."""
+        """See `kerf.runs.execution.worker.Crew.wait`."""
         by_connection = {worker.connection: worker for worker in workers}
         for connection in wait(list(by_connection), timeout):
             return by_connection[connection]  # type: ignore[index]
@@ -229,10 +227,10 @@ class ForkedCrew:
 
 
 def _output_file() -> IO[bytes]:
-    """A file that has no name, for what a process writes; whoever makes it closes it.
+    """Create an unnamed temporary file for the output of a process; the caller closes it.
 
     Raises:
-        KerfError: if no temporary folder can be written.
+        KerfError: if no temporary folder is writable.
     """
     try:
         return tempfile.TemporaryFile()
@@ -243,12 +241,12 @@ def _output_file() -> IO[bytes]:
 
 
 def _environment() -> dict[str, str]:
-    """The variables of this process, for workers: one thread each, as Ray's have; and no Ray that starts by itself."""
+    """Return the environment of workers: this process's, with one thread each, as on Ray, and no automatic Ray start."""
     return {"OMP_NUM_THREADS": "1", **os.environ, "RAY_ENABLE_AUTO_CONNECT": "0"}
 
 
 def _exit_text(code: int) -> str:
-    """An exit code, in words."""
+    """Describe an exit code in words."""
     if code >= 0:
         return f"exit code {code}"
     name = signal.Signals(-code).name
@@ -256,12 +254,12 @@ def _exit_text(code: int) -> str:
 
 
 def _last_line(output: IO[bytes]) -> str:
-    """The last line that was written there."""
+    """Return the last line of the output."""
     return next(iter(_last_output(output).strip().splitlines()[-1:]), "without a word")
 
 
 def _last_output(output: IO[bytes]) -> str:
-    """The last that was written there."""
+    """Return the last `SHOWN` characters of the output."""
     size = output.seek(0, os.SEEK_END)
     output.seek(max(0, size - SHOWN))
     return output.read().decode(errors="replace")

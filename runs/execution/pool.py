@@ -1,4 +1,4 @@
-"""Workers that do units of work, one at a time each, as `kerf.runs.execution.schedule` decides."""
+"""Worker pool: runs units of work on workers, in the order decided by `kerf.runs.execution.schedule`."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from kerf.runs.execution.training_log import Progress
 
 GRACE = 10.0
-"""Seconds that units have for a checkpoint when the command is told to end. Batch systems leave it half a minute."""
+"""Seconds for units to write a checkpoint when the command is asked to end. Batch systems allow about 30 s."""
 
 PATIENCE = 60.0
-"""Seconds that units may wait for a worker before this is told."""
+"""Seconds without any worker after which the user is warned."""
 
 U = TypeVar("U", bound=Named)
 
 
 class Runner(Protocol[U]):
-    """Does units of work as they become ready."""
+    """Runs units of work as they become ready."""
 
     def run(
         self,
@@ -40,37 +40,38 @@ class Runner(Protocol[U]):
         on_progress: Callable[[Progress], None],
         on_done: Callable[[U], Sequence[U]],
     ) -> list[Failure]:
-        """Do `units` in their order, each as soon as what it needs is finished and a worker is idle.
+        """Run `units` in order, each as soon as the units that it needs are finished and a worker is idle.
 
         Args:
-            units: What to do.
-            needs: What must be finished before a unit can begin: asked once of each. What is not among `units` must
-                be in the store.
-            on_progress: Hears how far the running units are.
-            on_done: Hears that a unit is published, and names units that are not to be done after all.
+            units: The units to run.
+            needs: Returns the units that must be finished before a unit can begin; called once per unit. Those not
+                among `units` must be in the store.
+            on_progress: Callback for the progress of running units.
+            on_done: Called with each published unit; returns units to be cancelled.
 
         Returns:
-            The units that could not be done, with their reasons. Everything else was done, unless the disk failed one
-            of them: after that no further unit was begun.
+            The units that failed, with reasons. All others were done, unless one failed because of the disk: then no
+            further unit was begun.
         """
 
 
 class Pool(Generic[U]):
-    """Does units as they become ready, on workers: Ray actors if this process is connected to a Ray, else processes
-    that are forked (`kerf.runs.execution.worker`). Use as a context manager, which ends them.
+    """Runs units on workers as they become ready. Use as a context manager, which ends the workers.
 
-    A unit whose worker dies or raises is tried again, on a new worker and from its latest checkpoint, after a pause
-    and after the others; one that fails `MAX_TRIES` times without getting on is set aside. A mistake of the user's
-    (`KerfError`) is not tried again. A worker that is lost with its node is replaced when there is a CPU for it.
+    Workers (`kerf.runs.execution.worker`) are Ray actors if this process is connected to Ray, else forked processes.
+
+    A unit whose worker dies or raises is retried on a new worker, from its latest checkpoint, after a pause and after
+    the waiting units. A unit that fails `MAX_TRIES` times without progress is given up. An error of the user
+    (`KerfError`) is not retried. A worker lost with its node is replaced when a CPU becomes available.
 
     Args:
         recipe: The study's recipe.
-        root: Folder of the study, seen by all workers unless it stands for a place elsewhere.
-        num_workers: Units at a time. A Ray must have at least `cpus_needed` CPUs, on any number of nodes.
-        work: What is done with a unit.
-        tell: Hears, in sentences, what goes wrong and is tried again.
-        modules: What `work` imports, so that a worker that is forked has it from the beginning.
-        crew: Where workers come from; None: as above.
+        root: Folder of the study, shared by all workers unless it is a local copy of a remote one.
+        num_workers: Number of units run at a time. Ray must have at least `cpus_needed` CPUs, on any number of nodes.
+        work: Function that does a unit.
+        tell: Callback for warnings, each a sentence, such as a failure that is retried.
+        modules: Modules that `work` imports, imported before workers are forked.
+        crew: Source of workers; None: chosen as above.
         clock: A monotonic clock, in seconds.
     """
 
@@ -111,10 +112,10 @@ class Pool(Generic[U]):
         on_progress: Callable[[Progress], None],
         on_done: Callable[[U], Sequence[U]],
     ) -> list[Failure]:
-        """As `Runner.run`."""
+        """Run units; see `Runner.run`."""
         schedule = Schedule(units, needs)
         wake: float | None = None
-        changed = True  # since the latest decision: progress comes thousands of times, and changes nothing
+        changed = True  # whether to decide again; progress reports are frequent and change nothing
         while True:
             if changed:
                 over, wake = self.act(schedule)
@@ -124,14 +125,16 @@ class Pool(Generic[U]):
             changed = worker is None or self.hear(worker, schedule, on_progress, on_done)
 
     def close(self) -> None:
-        """End the workers, and let go of their CPUs."""
+        """End the workers and release their CPUs."""
         for worker in (*self._idle, *self._starting, *self._busy):
             worker.end()
         self._idle, self._starting, self._busy = [], set(), {}
 
     def _stop(self) -> None:
-        """Let units that keep checkpoints leave one. What workers say meanwhile is not read: the signal may have come
-        in the middle of it."""
+        """Wait up to `GRACE` seconds for running units to write a checkpoint.
+
+        Messages of workers are not read meanwhile: the signal may have interrupted the reading of one.
+        """
         ending = [descriptor for worker in self._busy if (descriptor := worker.stop()) is not None]
         deadline, left = time.monotonic() + GRACE, set(ending)
         while left and (seconds := deadline - time.monotonic()) > 0:
@@ -140,8 +143,11 @@ class Pool(Generic[U]):
             os.close(descriptor)
 
     def act(self, schedule: Schedule[U]) -> tuple[bool, float | None]:
-        """Give idle workers what is to be begun now; whether nothing is left to do, and when to act again at the
-        latest."""
+        """Start the units that can begin now on idle workers.
+
+        Returns:
+            Whether nothing is left to do, and the time by which to call this again (None: only after an event).
+        """
         for unit in schedule.elsewhere():
             if self._on_disk(unit):
                 schedule.found(unit)
@@ -161,7 +167,7 @@ class Pool(Generic[U]):
         on_progress: Callable[[Progress], None],
         on_done: Callable[[U], Sequence[U]],
     ) -> bool:
-        """Take in what a busy or starting worker says; whether that may change what is to be begun."""
+        """Process the message of a busy or starting worker; return whether units may now be startable."""
         if worker in self._starting:
             why = self._started(worker)
             if why is not None and not (self._starting or self._busy or self._idle):
@@ -183,7 +189,7 @@ class Pool(Generic[U]):
                 if again is not None:
                     self._tell(f"{unit.name}: {again}")
                 return True
-            # it died right after that, or a worker that was taken for dead did it
+            # the worker died after it published the unit, or a worker believed dead published it
         del self._busy[worker]
         odd = self._fetched(unit)
         if odd is not None:
@@ -194,15 +200,15 @@ class Pool(Generic[U]):
         return True
 
     def _after(self, worker: Worker, error: WorkerError) -> None:
-        """Keep a worker whose unit raised what is no fault of its process; replace any other."""
+        """Keep the worker if the error is not a fault of its process; else replace it."""
         if error.fault in (Fault.REFUSED, Fault.DISK):
             self._idle.append(worker)
         else:
-            worker.end()  # whatever made it fail may be in that process
+            worker.end()  # the cause of the failure may be in that process
             self._starting.add(self._crew.start())
 
     def _next_event(self, wake: float | None) -> Worker | None:
-        """A busy or starting worker that has something to say; None at `wake`, or if one was waited for in vain."""
+        """Wait for a message of a busy or starting worker; None at the time `wake` or if no worker starts in time."""
         pause = None if wake is None else max(0.0, wake - self._clock())
         heard = [*self._busy, *self._starting]
         if not heard:
@@ -216,7 +222,7 @@ class Pool(Generic[U]):
         return worker
 
     def _fetched(self, unit: U) -> KerfError | None:
-        """Fetch a unit that a worker on another machine may have done; what keeps us from it, if something does."""
+        """Fetch a unit that a worker on another machine may have done; return the error if it cannot be fetched."""
         if self._store.address is None:
             return None
         try:
@@ -230,19 +236,21 @@ class Pool(Generic[U]):
     def _published(self, unit: U) -> bool:
         try:
             self._store.fetch([unit])
-        except KerfError:  # something is in its place
+        except KerfError:  # its path is occupied by something else
             return False
         return self._on_disk(unit)
 
     def _on_disk(self, unit: U) -> bool:
         try:
             return self._store.finished(unit)
-        except KerfError:  # something is in its place
+        except KerfError:  # its path is occupied by something else
             return False
 
     def _started(self, worker: Worker) -> str | None:
-        """A worker that was asked for lives, or could not be started: then another one is asked for, unless that
-        happened too often in a row. Why it could not, if so."""
+        """Register a worker that has started or failed to start; return the reason if it failed.
+
+        After a failure another worker is started, unless too many in a row have failed.
+        """
         self._starting.remove(worker)
         try:
             worker.hear()

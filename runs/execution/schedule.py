@@ -1,7 +1,7 @@
-"""Schedule of units: what each of them needs, what is finished, which tries failed, and when to try again.
+"""Schedule of units: their dependencies, which are finished, failed tries, and when to retry.
 
-No clock, no disk and no worker is touched here. `Schedule` keeps what happened; `next_step` decides from one `Snapshot`
-of it, so that nothing can change between two looks. `kerf.runs.execution.pool` acts on the decision.
+This module uses no clock, disk or worker. `Schedule` keeps the state; `next_step` decides from a `Snapshot` of it;
+`kerf.runs.execution.pool` carries the decision out.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from kerf.runs.execution.worker import Fault
 from kerf.runs.records.store import Named
 
 MAX_TRIES = 3
-"""Times that a unit is begun from the same place: one that fails so often is set aside."""
+"""Number of tries from the same iteration after which a unit is given up."""
 
 BACKOFF = 1.0
-"""Seconds before the second try; before the third it is four times as many."""
+"""Seconds of pause before the second try; four times as many before the third."""
 
 U = TypeVar("U", bound=Named)
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """A try of a unit that came to nothing.
+    """A failed try of a unit.
 
     Attributes:
-        at: When it failed, by a monotonic clock in seconds.
-        fault: What became of it.
-        why: A sentence.
-        details: The worker's traceback, or the last that it wrote, in plain text, if there is one.
-        begun_at: The training iteration that it began at; -1 if that was never heard.
+        at: Time of failure, in seconds of a monotonic clock.
+        fault: Kind of failure.
+        why: The reason, in a sentence.
+        details: The worker's traceback or last output, in plain text; empty if there is none.
+        begun_at: First training iteration that it reported; -1 if it reported none.
     """
 
     at: float
@@ -43,12 +43,12 @@ class Attempt:
 
     @property
     def final(self) -> bool:
-        """Whether another try would fail, too: the user's mistake, or the disk."""
+        """Whether another try would fail too: an error of the user or of the disk."""
         return self.fault in (Fault.REFUSED, Fault.DISK)
 
     @property
     def sentence(self) -> str:
-        """What happened."""
+        """The failure in a sentence."""
         return f"its worker died: {self.why}" if self.fault is Fault.DIED else self.why
 
 
@@ -57,10 +57,10 @@ class Failure:
     """A unit that could not be done.
 
     Attributes:
-        unit: Which.
-        why: A sentence.
-        traceback: The worker's, or the last that it wrote, in plain text, if there is one.
-        disk: Whether it was the disk that did not let the unit be written.
+        unit: The unit.
+        why: The reason, in a sentence.
+        traceback: The worker's traceback or last output, in plain text; empty if there is none.
+        disk: Whether the unit could not be written to disk.
     """
 
     unit: Named
@@ -70,7 +70,7 @@ class Failure:
 
 
 def tries_in_place(attempts: Iterable[Attempt]) -> int:
-    """How many of the latest tries began at the same place: one that begins further on starts the count anew."""
+    """Count the latest tries that began at the same iteration; a try that begins later restarts the count."""
     tries, furthest = 0, -1
     for attempt in attempts:
         tries = 1 if -1 < furthest < attempt.begun_at else tries + 1
@@ -79,7 +79,7 @@ def tries_in_place(attempts: Iterable[Attempt]) -> int:
 
 
 def next_try(attempts: Sequence[Attempt]) -> float | None:
-    """When a unit with these failed tries may be begun; None: it is given up."""
+    """Return the time from which a unit with these failed tries may be retried; None: it is given up."""
     if not attempts:
         return 0.0
     tries = tries_in_place(attempts)
@@ -90,17 +90,17 @@ def next_try(attempts: Sequence[Attempt]) -> float | None:
 
 @dataclass(frozen=True)
 class Snapshot(Generic[U]):
-    """All that decides what runs next.
+    """Everything that determines which units run next.
 
     Attributes:
-        waiting: Units to do that are neither running nor given up, in the order in which they are to be begun.
-        needs: What must be finished before each can begin.
+        waiting: Units that are neither running nor given up, in the order in which to begin them.
+        needs: For each unit, the units that must be finished before it begins.
         finished: Units that are finished.
-        running: Units that a worker has.
-        attempts: The failed tries of each unit that has any.
-        idle: Workers that are ready for a unit.
-        workers: Workers in all.
-        now: The time, by the clock of `Attempt.at`.
+        running: Units that are running on a worker.
+        attempts: Failed tries, by unit.
+        idle: Number of workers that are ready for a unit.
+        workers: Number of all workers.
+        now: Current time, by the clock of `Attempt.at`.
     """
 
     waiting: Collection[U]
@@ -115,14 +115,14 @@ class Snapshot(Generic[U]):
 
 @dataclass(frozen=True)
 class Step(Generic[U]):
-    """What is to be done at a `Snapshot`.
+    """A decision for a `Snapshot`.
 
     Attributes:
-        begin: Units to give to idle workers now.
-        alone: Whether the one of `begin` has all workers for itself.
-        wake: When to decide again even if nothing happens; None: not before something does.
-        over: Whether nothing is left that could ever be begun, unless something else finishes what `blocked` need.
-        blocked: The units left then, each with the first unit that it needs in vain.
+        begin: Units to begin on idle workers now.
+        alone: Whether the single unit of `begin` is the only one on the workers.
+        wake: Time at which to decide again even without an event; None: only after an event.
+        over: Whether no remaining unit can begin, unless units that `blocked` need are finished elsewhere.
+        blocked: The units that remain then, each with the first unfinished unit that it needs.
     """
 
     begin: tuple[U, ...] = ()
@@ -133,13 +133,13 @@ class Step(Generic[U]):
 
 
 def next_step(at: Snapshot[U]) -> Step[U]:
-    """Decide what runs next. Pure: equal snapshots give equal steps.
+    """Decide which units begin next. A pure function of the snapshot.
 
-    A unit is begun once what it needs is finished and the pause after its latest failure is over, in the order of
-    `waiting`, as long as there are idle workers.
+    Units begin in the order of `waiting`, while there are idle workers, once the units that they need are finished and
+    the pause after their latest failure is over.
     """
     pauses = {unit: when for unit in at.attempts if (when := next_try(at.attempts[unit])) is not None}
-    # One more than there are idle workers tells whether a unit is alone.
+    # Take one more than the number of idle workers, to know whether a unit is alone.
     enough = max(at.idle, 2 if at.workers > 1 and not at.running else 1)
     ready = (unit for unit in at.waiting if pauses.get(unit, 0.0) <= at.now and not _lacks(at, unit))
     found = list(islice(ready, enough)) if at.idle else []
@@ -157,24 +157,24 @@ def _lacks(at: Snapshot[U], unit: U) -> list[U]:
 
 @dataclass
 class _Begun:
-    """A running unit, and the iteration that it began at."""
+    """State of a running unit: the first iteration that it reported, or -1."""
 
     at: int = -1
 
 
 @dataclass
 class Schedule(Generic[U]):
-    """What has happened to units of work so far.
+    """State of a set of units: waiting, running, finished or failed.
 
     Args:
-        units: What to do, in the order in which it is to be begun.
-        needs: What must be finished before a unit can begin; asked once of each.
+        units: The units to do, in the order in which to begin them.
+        needs: Returns the units that must be finished before a unit begins; called once per unit.
     """
 
     units: Iterable[U]
     needs: Callable[[U], Sequence[U]]
     failures: list[Failure] = field(default_factory=list, init=False)
-    """Units that could not be done, in the order in which they were given up."""
+    """Units that were given up, in that order."""
 
     def __post_init__(self) -> None:
         self._waiting: dict[U, None] = dict.fromkeys(self.units)
@@ -186,45 +186,45 @@ class Schedule(Generic[U]):
         self._elsewhere: dict[U, None] = dict.fromkeys(outside)
 
     def snapshot(self, now: float, idle: int, workers: int) -> Snapshot[U]:
-        """All of it as it is now. It is read at once: what happens afterwards changes it."""
+        """Return a view of the present state. Use it at once: later changes of the schedule show in it."""
         return Snapshot(
             self._waiting.keys(), self._needs, self._finished, self._running.keys(), self._attempts, idle, workers, now
         )
 
     def elsewhere(self) -> list[U]:
-        """Units that others need and that nobody here is going to do: somebody else may have finished them."""
+        """Return needed units that will not be done here; another process may have finished them."""
         return list(self._elsewhere)
 
     def found(self, unit: U) -> None:
-        """A unit of `elsewhere` is finished."""
+        """Record that a unit of `elsewhere` is finished."""
         del self._elsewhere[unit]
         self._finished.add(unit)
 
     def begin(self, unit: U) -> None:
-        """A worker has the unit."""
+        """Record that a worker has begun the unit."""
         del self._waiting[unit]
         self._running[unit] = _Begun()
 
     def heard(self, unit: U, iteration: int) -> None:
-        """A running unit is so far."""
+        """Record a progress report of a running unit."""
         if self._running[unit].at < 0:
             self._running[unit].at = iteration
 
     def finish(self, unit: U) -> None:
-        """A running unit is done."""
+        """Record that a running unit is finished."""
         del self._running[unit]
         self._finished.add(unit)
 
     def drop(self, units: Iterable[U]) -> None:
-        """Units are not to be done after all; those that run go on."""
+        """Cancel waiting units; running ones go on."""
         for unit in units:
             self._waiting.pop(unit, None)
 
     def fail(self, unit: U, at: float, fault: Fault, why: str, details: str = "") -> str | None:
-        """A running unit came to nothing: it waits for another try, behind the others, or is given up.
+        """Record that a running unit failed. It waits for another try, behind the other units, or is given up.
 
         Returns:
-            That it is tried again, in a sentence; None if it is given up.
+            A sentence about the retry; None if the unit is given up.
         """
         attempts = self._attempts.setdefault(unit, [])
         attempts.append(Attempt(at, fault, why, details, self._running.pop(unit).at))
@@ -238,15 +238,15 @@ class Schedule(Generic[U]):
         if unit in self._needed:
             self._elsewhere[unit] = None
         if fault is Fault.DISK:
-            self._waiting.clear()  # each would train to its end, only to find the disk as it is now
+            self._waiting.clear()  # each would train to the end and then fail to be written too
         return None
 
     def give_up(self, reasons: Iterable[tuple[U, str]]) -> None:
-        """Waiting units cannot be done, each for its reason."""
+        """Give up waiting units, each with its reason."""
         for unit, why in reasons:
             del self._waiting[unit]
             self.failures.append(Failure(unit, why))
 
     def give_up_all(self, why: str) -> None:
-        """No waiting unit can be done."""
+        """Give up all waiting units."""
         self.give_up([(unit, why) for unit in self._waiting])

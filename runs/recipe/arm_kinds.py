@@ -1,4 +1,4 @@
-"""Kinds of arm: settings that an arm may fix, and those that each kind fixes."""
+"""Kinds of arm: the settings that an arm can have, and the values that each kind sets."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from kerf.agents.settings import NonNegative, Share
 from kerf.lab.settings import Settings
 
 MOST_ITERATIONS = 1_000_000
-"""Far more than any study needs; the sum of all phases stays within the records' 32 bits."""
+"""Upper bound on iterations: far above any study's need, and small enough for the records' 32-bit counters."""
 
 
 Count = Annotated[int, Field(ge=1, le=MOST_ITERATIONS)]
 
 
 Agent = Literal["network", "table"]
-"""What an arm trains: a copy of its seed's aligned network, or that network's tabular twin."""
+"""The policy that an arm trains: a copy of its seed's aligned network, or a table copied from that network."""
 
 
 class GeneratorChoice(Settings):
-    """An arm's generator, as far as the arm says it. Further fields are settings of its kind."""
+    """The generator settings that an arm gives. Further fields are settings of the generator's kind."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -31,76 +31,76 @@ class GeneratorChoice(Settings):
     """Name in the registry of generators."""
 
     strength: Share | None = None
-    """The generator's own strength, where it is to differ from the arm's."""
+    """The generator's strength; None: the arm's strength."""
 
 
 class ArmSettings(Settings):
-    """What an arm may fix; whatever is left out is inherited."""
+    """The settings that an arm can have; those left out are inherited."""
 
     train: bool | None = None
-    """Whether the arm trains at all; one that does not keeps the aligned checkpoint."""
+    """Whether the arm trains; an arm that does not keeps the aligned checkpoint."""
 
     generator: GeneratorChoice | None = None
-    """Where its scenarios come from."""
+    """The generator of its scenarios."""
 
     strength: Share | None = None
-    """How hard false emergencies are to tell from real ones: for the generator, and for what the grader allows for."""
+    """How hard false emergencies are to tell from real ones: the generator uses it, and the grader assumes it."""
 
     adversarial_share: Share | None = None
     """Share of scenarios that come from the generator; the rest comes from the natural stream."""
 
     grader: str | None = None
-    """Which feedback process decides what is penalised (`kerf.lab.grader.GRADERS`)."""
+    """The feedback process that decides which acts are penalised (`kerf.lab.grader.GRADERS`)."""
 
     penalty: NonNegative | None = None
-    """L, what a penalised act costs, in units of the ideal utility; that of its partner for a yoked arm."""
+    """L, the penalty for a penalised act, in units of the ideal utility. A yoked arm has its partner's."""
 
     yoked_to: str | None = None
-    """Another arm, the partner: as many episodes are penalised as of the partner's in the same iteration at the same
-    step, whatever they do."""
+    """Another arm, the partner. At each iteration and step as many episodes are penalised as in the partner, whatever
+    the agent does in them."""
 
     objective: str | None = None
-    """What its generator is told of each episode, if it learns from that
+    """Name of the score of each episode that is reported to its generator, if it learns from scores
     (`kerf.lab.attack_objective.TRAINING_OBJECTIVES`)."""
 
     after: str | None = None
-    """Another arm, from whose end this one starts; left out, it starts from the aligned agent."""
+    """Another arm, whose final agent this one starts from; None: the aligned agent."""
 
     shaping: NonNegative | None = None
     """Standard deviation of the random potential that shapes the design reward, in units of the ideal utility."""
 
     anchor: NonNegative | None = None
-    """Weight of KL(pi || pi_0) to the aligned policy pi_0 (nats)."""
+    """Weight of the KL divergence KL(pi || pi_0), in nats, to the aligned policy pi_0."""
 
     latent: NonNegative | None = None
-    """Radius of the adversary inside the policy (`kerf.agents.latent`); 1 overturns half of the aligned agent's
-    decisions, 0 is none."""
+    """Radius of the latent adversary (`kerf.agents.latent`): 1 changes half of the aligned agent's decisions, 0 is no
+    adversary."""
 
     agent: Agent | None = None
-    """What is trained; a table needs the recipe's section `exact`."""
+    """The kind of policy that is trained; a table needs the recipe's section `exact`."""
 
 
 class Arm(ArmSettings):
-    """One arm of a recipe: a kind, and what this arm does differently."""
+    """One arm of a recipe: its kind and its own settings, which override the kind's."""
 
     kind: str | None = None
-    """Name in `ARMS`; the arm's own name if left out."""
+    """Name in `ARMS`; None: the arm's own name."""
 
 
 class ArmKind(ArmSettings):
-    """What all arms of one kind share."""
+    """A kind of arm: the settings that all its arms share."""
 
     about: str
-    """What the kind is, in one line."""
+    """Description of the kind, in one line."""
 
     penalty_sign: Literal[1, -1] = 1
-    """-1 rewards what is else penalised."""
+    """-1 rewards acts that would otherwise be penalised."""
 
     shaped: bool = False
-    """Whether `shaping` is the recipe's penalty, unless the arm says otherwise."""
+    """Whether `shaping` defaults to the recipe's penalty."""
 
     perturbed: bool = False
-    """Whether `latent` is the arm's strength, unless the arm says otherwise."""
+    """Whether `latent` defaults to the arm's strength."""
 
 
 _NATURAL = GeneratorChoice(kind="natural")
@@ -150,8 +150,8 @@ ARMS: Mapping[str, ArmKind] = MappingProxyType(
 
 
 RENAMED = {"replay": "`mixed`"}
-"""Kinds of earlier versions, and what they are called now."""
+"""Kinds of earlier versions, with their present names."""
 
 
 NOT_SAID = ArmSettings(train=True, generator=_NATURAL, grader="ex_post", objective="elicit", agent="network")
-"""What holds where neither the recipe, nor the kind, nor the arm says anything."""
+"""Defaults of settings that neither the recipe, nor the kind, nor the arm gives."""

@@ -1,7 +1,7 @@
-"""Arms are only settings: what each kind of arm fixes, what it inherits, and how one is made explicit.
+"""Resolution of arms: fills in every setting of an arm of a recipe.
 
-Three layers, the later winning: the recipe's defaults, the arm's kind, the arm's own overrides. `None` means
-"not said here".
+There are three layers, each overriding the one before: the recipe's defaults, the arm's kind, the arm's own settings.
+`None` means that a layer does not set the field.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ T = TypeVar("T", TrainingSettings, ExactSettings)
 
 
 class ResolvedArm(Settings):
-    """An arm with nothing left to inherit: all that a cell needs besides its seed."""
+    """An arm with all settings filled in: together with a seed it defines a cell."""
 
     name: str
     """Name of the arm in its recipe."""
 
     kind: str
-    """Name of its kind, for reports; everything that the kind means is in the other fields."""
+    """Name of its kind, for reports only; the other fields hold all that the kind sets."""
 
     train: bool
     """Whether it trains."""
 
     generator: SerializeAsAny[GeneratorSettings]
-    """Where its scenarios come from, with the settings of that kind."""
+    """Settings of the generator of its scenarios."""
 
     adversarial_share: Share
     """Share of scenarios from the generator; the rest is natural."""
@@ -46,45 +46,45 @@ class ResolvedArm(Settings):
     """Name in `kerf.lab.grader.GRADERS`."""
 
     strength: Share
-    """What the grader takes the strength of forgeries to be; the generator's own is `generator.strength`."""
+    """The strength of forgeries that the grader assumes; the actual one is `generator.strength`."""
 
     objective: str = "elicit"
-    """What the generator is told of each episode."""
+    """Name of the score of each episode that is reported to the generator."""
 
     after: str | None = None
-    """The arm from whose end it starts; None: from the aligned agent."""
+    """The arm whose final agent it starts from; None: the aligned agent."""
 
     yoked_to: str | None = None
-    """The arm that says how many episodes are penalised when; None: the grader says which acts are."""
+    """The arm whose numbers of penalised episodes are reproduced; None: the grader decides which acts are penalised."""
 
     shaping: NonNegative
     """Standard deviation of the potential that shapes the design reward; 0 for none."""
 
     penalty: NonNegative
-    """L >= 0."""
+    """The penalty L >= 0, in units of the ideal utility."""
 
     penalty_sign: Literal[1, -1]
-    """-1 rewards what is else penalised."""
+    """-1 rewards acts that would otherwise be penalised."""
 
     agent: Agent = "network"
-    """What is trained."""
+    """The kind of policy that is trained."""
 
     training: TrainingSettings | ExactSettings
-    """How it is trained, with the arm's anchor in `anchor_coeff` and its latent radius in `latent_radius`."""
+    """Training settings, including the arm's anchor (`anchor_coeff`) and latent radius (`latent_radius`)."""
 
     iterations: Annotated[int, Field(ge=0)]
     """Training iterations; 0 if the arm does not train."""
 
     @property
     def signed_penalty(self) -> float:
-        """What is subtracted from the reward at each penalised step: L times its sign (and +0.0 for none)."""
+        """The amount subtracted from the reward at each penalised step: L times its sign, or +0.0 if L is 0."""
         return self.penalty_sign * self.penalty if self.penalty else 0.0
 
     def trained_by(self, settings: type[T]) -> T:
-        """`training`, which is of this class in all arms of a recipe that trains that way.
+        """Return `training`, checked to be of class `settings`.
 
         Raises:
-            TypeError: if it is of another class.
+            TypeError: if `training` is of another class.
         """
         if not isinstance(self.training, settings):
             raise TypeError(f"arm {self.name!r} is trained by {type(self.training).__name__}, not {settings.__name__}")
@@ -102,10 +102,12 @@ def resolve_arm(
     iterations: int,
     table: ExactSettings | None = None,
 ) -> ResolvedArm:
-    """`arm`, whose kind must be in `ARMS`, over its kind, over the recipe's defaults; `table` trains tables.
+    """Resolve `arm` from its own settings, its kind (which must be in `ARMS`) and the recipe's defaults.
+
+    An arm that trains a table gets the settings `table`.
 
     Raises:
-        KerfError: for a latent radius where training is by exact gradients.
+        KerfError: if the arm has a latent radius and training is by exact gradients.
     """
     kind = arm.kind or name
     settings = ARMS[kind]
@@ -149,7 +151,7 @@ def resolve_arm(
 
 
 def _generator(name: str, said: Mapping[str, object]) -> GeneratorSettings:
-    """The settings of arm `name`'s generator, checked as its kind asks; raises `KerfError` with the field's path."""
+    """Validate the generator settings of arm `name`; raises `KerfError` with the field's path."""
     try:
         return _typed(json.dumps(said, sort_keys=True))
     except KerfError as error:
@@ -159,7 +161,7 @@ def _generator(name: str, said: Mapping[str, object]) -> GeneratorSettings:
 
 @lru_cache(maxsize=1024)
 def _typed(said: str) -> GeneratorSettings:
-    """By JSON: a recipe's arms are resolved again and again, and finding a kind's settings takes milliseconds."""
+    """Parse generator settings from JSON, cached: arms are resolved often and a look-up takes milliseconds."""
     settings, known = GeneratorSettings.model_validate_json(said), known_generators()
     if settings.kind not in known:
         raise KerfError(f"generator.kind: {unknown_name('generator', settings.kind, known)}")
@@ -176,7 +178,7 @@ def resolve_arms(
     iterations: int,
     table: ExactSettings | None = None,
 ) -> dict[str, ResolvedArm]:
-    """Every arm in full, by name, in their order; yoked ones have the penalty of their partner."""
+    """Resolve all arms, by name, in their order; a yoked arm gets the penalty of its partner."""
 
     def resolve(name: str, penalty: float) -> ResolvedArm:
         return resolve_arm(
@@ -200,10 +202,10 @@ def resolve_arms(
 
 
 def before(arms: Mapping[str, ResolvedArm], name: str) -> list[ResolvedArm]:
-    """The arms that came before arm `name`, the first one first.
+    """Return the chain of arms that arm `name` comes after (`after`), earliest first.
 
     Raises:
-        KerfError: for one that is not there or does not train, and if the arms go in a circle; with the field's path.
+        KerfError: if one does not exist or does not train, or the chain is a cycle; names the field's path.
     """
     chain = [name]
     while (earlier := arms[chain[-1]].after) is not None:
@@ -219,10 +221,10 @@ def before(arms: Mapping[str, ResolvedArm], name: str) -> list[ResolvedArm]:
 
 
 def check_yokes(arms: Mapping[str, ResolvedArm]) -> None:
-    """Refuse yoked arms whose partner cannot say what to deal out.
+    """Check that the partner of every yoked arm determines the penalties to reproduce.
 
     Raises:
-        KerfError: with the field's path.
+        KerfError: if it does not; names the field's path.
     """
     for name, arm in arms.items():
         if arm.yoked_to is None:
@@ -234,7 +236,7 @@ def check_yokes(arms: Mapping[str, ResolvedArm]) -> None:
             )
         if partner.yoked_to is not None:
             raise KerfError(f"{path}: arm {partner.name!r} is yoked itself; name an arm that is penalised for its acts")
-        # A penalty of 0 that the recipe sets, as in a sweep, deals out nothing; a kind that has none is a mistake.
+        # A penalty of 0 set by the recipe, as in a sweep, is allowed; a partner whose kind has no penalty is a mistake.
         if not partner.train or ARMS[partner.kind].penalty == 0.0:
             raise KerfError(
                 f"{path}: arm {partner.name!r} is never penalised, so there would be nothing to deal out; name one "
@@ -243,8 +245,8 @@ def check_yokes(arms: Mapping[str, ResolvedArm]) -> None:
 
 
 def needs(arms: Mapping[str, ResolvedArm], unit: Unit) -> list[Unit]:
-    """What must be finished before `unit` can begin: the seed's aligned agent, the cell that it is yoked to, and the
-    one from whose end it starts."""
+    """Return the units that must be finished before `unit`: the seed's aligned agent, the cell that it is yoked to, and
+    the cell whose final agent it starts from."""
     if unit.arm == ALIGNED:
         return []
     arm = arms[unit.arm]

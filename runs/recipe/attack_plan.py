@@ -1,4 +1,4 @@
-"""Attack plan: settings of an attack, the agents that are attacked, and the names of its records."""
+"""Attack plan: settings of attacks, the agents attacked, and the names of the records."""
 
 from __future__ import annotations
 
@@ -21,46 +21,46 @@ from kerf.runs.recipe.arms import ResolvedArm
 from kerf.runs.records.store import ALIGNED, Unit
 
 STRENGTHS = (0.0, 0.5, 1.0)
-"""Strengths of a whole grid, besides those that the arms were trained at."""
+"""Strengths of a whole grid, in addition to those that the arms were trained at."""
 
 BUDGET = 20_000
-"""Scenarios of one attack."""
+"""Default number of scenarios of an attack."""
 
 GRID_BUDGET = 4096
-"""Scenarios of each attack of a whole grid."""
+"""Default number of scenarios of each attack of a whole grid."""
 
 BATCH = 512
-"""Scenarios between two times that the attacker is told how they went."""
+"""Default number of scenarios between two updates of the attacker."""
 
 RECORD = "attack"
-"""Stem of an attack's record."""
+"""File stem of the record of an attack."""
 
 LATENT = "latent"
-"""Stem of the record of an attack from inside the policy, and the folder of all of them."""
+"""File stem of the record of a latent attack, and name of the folder of these records."""
 
 RADII = (0.1, 0.25, 0.5, 1.0)
-"""The usual radii of those, in units of what the seed's aligned agent resists."""
+"""Default radii of latent attacks, in units of the seed's latent scale."""
 
 Count = Annotated[int, Field(ge=1, le=100_000_000)]
 
 
 class AttackSettings(Settings):
-    """One attack, whoever is attacked."""
+    """Settings of an attack, independent of the agent attacked."""
 
     generator: SerializeAsAny[GeneratorSettings]
-    """Who attacks, and at which strength."""
+    """Settings of the attacking generator, strength included."""
 
     objective: str = "elicit"
-    """What the generator is told of each episode (`kerf.lab.attack_objective.OBJECTIVES`)."""
+    """Name of the score of each episode that is reported to the generator (`kerf.lab.attack_objective.OBJECTIVES`)."""
 
     budget: Count = BUDGET
-    """Scenarios in all."""
+    """Total number of scenarios."""
 
     batch: Count = BATCH
-    """Scenarios between two times that it is told."""
+    """Number of scenarios between two updates of the generator."""
 
     draw: Annotated[int, Field(ge=0)] = 0
-    """Picks one of many streams of chance; each seed of a study has its own of them."""
+    """Index of the random stream; the streams of different seeds of a study are independent."""
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
@@ -69,10 +69,10 @@ class AttackSettings(Settings):
 
     @property
     def label(self) -> str:
-        """The kind of generator; with six digits of a hash if it has unusual settings."""
+        """The kind of generator, followed by six digits of a hash if it has settings other than the defaults."""
         said = self.generator.model_dump(mode="json", exclude={"kind", "strength"}, exclude_defaults=True)
         if "ask_workers" in said:
-            said["ask_workers"] = 1  # the number changes no scenario
+            said["ask_workers"] = 1  # the number does not affect the scenarios
         if not said:
             return self.generator.kind
         digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
@@ -80,14 +80,14 @@ class AttackSettings(Settings):
 
     @property
     def name(self) -> str:
-        """Where its records are kept: `illuminate/0.5-4096-512`; with objective and draw if they are unusual."""
+        """Path of its records, such as `illuminate/0.5-4096-512`; includes objective and draw if not the defaults."""
         words = [f"{self.generator.strength:g}", str(self.budget), str(self.batch)]
         words += [self.objective] if self.objective != "elicit" else []
         words += [f"draw{self.draw}"] if self.draw else []
         return f"{self.label}/{'-'.join(words)}"
 
     def stream(self, seed: int) -> tuple[int, ...]:
-        """Entropy of its chance in a study's `seed`: the same for all agents of that seed, so that they are paired."""
+        """Return the entropy of its random stream in `seed`: the same for all agents of the seed, so they are paired."""
         return entropy(seed, f"attack {self.label} {self.generator.strength:g} {self.objective} {self.draw}")
 
 
@@ -96,7 +96,7 @@ class AttackUnit:
     """An attack on one agent of a study: a unit of work whose name is its folder.
 
     Attributes:
-        target: The agent: an aligned one or a cell's.
+        target: The agent attacked: an aligned agent or that of a cell.
         attack: The attack.
     """
 
@@ -110,7 +110,7 @@ class AttackUnit:
 
 
 class FreshGenerator(Settings):
-    """A generator that attacks, as a recipe names it. Further fields are settings of its kind."""
+    """An attacking generator as given in a recipe. Further fields are settings of its kind."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -119,22 +119,22 @@ class FreshGenerator(Settings):
 
 
 class Fresh(Settings):
-    """Fresh generators that attack every finished agent, the aligned ones and those of all arms."""
+    """Attacks of fresh generators on every finished agent: the aligned agents and those of all arms."""
 
     generators: Annotated[tuple[FreshGenerator, ...], Field(min_length=1)]
-    """Who attacks: kinds, or mappings with a `kind` and settings of it, but for the strength."""
+    """The attackers: kinds of generator, or mappings of `kind` and settings other than the strength."""
 
     strengths: Annotated[tuple[Share, ...], Field(min_length=1)] = STRENGTHS
-    """The strengths at which each attacks."""
+    """The strengths at which each generator attacks."""
 
     objective: str = "elicit"
-    """What they are told of each episode."""
+    """Name of the score of each episode that is reported to the generators."""
 
     budget: Count = GRID_BUDGET
-    """Scenarios of each attack."""
+    """Number of scenarios of each attack."""
 
     batch: Count = BATCH
-    """Scenarios between two times that they are told."""
+    """Number of scenarios between two updates of a generator."""
 
     @field_validator("generators", mode="before")
     @classmethod
@@ -152,7 +152,7 @@ class Fresh(Settings):
 
     @property
     def attacks(self) -> list[AttackSettings]:
-        """Every attack that is asked for, by generator, then by strength.
+        """Return all attacks, ordered by generator, then by strength.
 
         Raises:
             KerfError: for an unknown kind or setting.
@@ -174,8 +174,9 @@ def attacks_of(
     batch: int = BATCH,
     draw: int = 0,
 ) -> list[AttackSettings]:
-    """Attacks of each generator (a mapping with `kind` and settings of it) at each strength, in that order; a batch is
-    no larger than the budget.
+    """Return attacks of each generator (a mapping of `kind` and settings) at each strength, in that order.
+
+    The batch is limited to the budget.
 
     Raises:
         KerfError: for an unknown kind or setting, with the nearest spelling.
@@ -194,8 +195,11 @@ def attacks_of(
 
 
 def whole_grid(arms: Mapping[str, ResolvedArm]) -> tuple[list[dict[str, Any]], list[float]]:
-    """The generators and strengths of a whole grid: all kinds that can be named, with their usual settings, and those
-    that taught an arm with other ones; `STRENGTHS`, and those that arms were trained at."""
+    """Return the generators and strengths of a whole grid.
+
+    The generators are all registered kinds with default settings, and those with other settings that trained an arm.
+    The strengths are `STRENGTHS` and those that arms were trained at.
+    """
     generators: list[dict[str, Any]] = [{"kind": kind} for kind in known_generators()]
     usual = [typed(GeneratorSettings.model_validate(said)) for said in generators]
     for arm in arms.values():
@@ -208,5 +212,5 @@ def whole_grid(arms: Mapping[str, ResolvedArm]) -> tuple[list[dict[str, Any]], l
 
 
 def targets(arms: Iterable[str], seeds: Sequence[int]) -> list[Unit]:
-    """The aligned agents of `seeds`, and those of each arm."""
+    """Return the units of the aligned agents of `seeds` and of the agents of each arm."""
     return [Unit(arm, seed) for seed in seeds for arm in (ALIGNED, *arms)]

@@ -1,4 +1,4 @@
-"""Settings of a recipe that trains by exact gradients, and which recipes can."""
+"""Settings of exact-gradient training, and checks that a recipe can use it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from kerf.runs.recipe.arms import ResolvedArm
 
 
 class ExactImitationTraining(ExactSettings):
-    """The same with the expected reward off and the cross-entropy to the expert on."""
+    """Exact-gradient settings for imitation: no expected reward, cross-entropy to the expert."""
 
     policy_coeff: NonNegative = 0.0
     imitation_coeff: NonNegative = 1.0
 
 
 class ExactImitationPhase(Settings):
-    """Imitates the world's expert in every natural situation."""
+    """Imitation of the world's expert in all situations of the natural stream."""
 
     iterations: Annotated[int, Field(ge=0, le=MOST_ITERATIONS)] = 300
     """Training iterations; 0 skips the phase."""
@@ -35,7 +35,7 @@ class ExactImitationPhase(Settings):
 
 
 class ExactPolicyPhase(Settings):
-    """Maximises the ideal utility of the natural stream."""
+    """Maximisation of the ideal utility on the natural stream."""
 
     iterations: Annotated[int, Field(ge=0, le=MOST_ITERATIONS)] = 200
     """Training iterations; 0 skips the phase."""
@@ -45,36 +45,36 @@ class ExactPolicyPhase(Settings):
 
 
 class ExactTraining(Settings):
-    """Training by exact gradients in place of PPO: alignment, in two phases, and all arms."""
+    """Exact-gradient training instead of PPO: two alignment phases, then all arms."""
 
     imitation: ExactImitationPhase = ExactImitationPhase()
     """The first phase of alignment."""
 
     policy: ExactPolicyPhase = ExactPolicyPhase()
-    """The second."""
+    """The second phase of alignment."""
 
     training: ExactSettings = ExactSettings()
-    """The settings in all arms that train a network."""
+    """The settings of all arms that train a network."""
 
     table: ExactSettings = ExactSettings(learning_rate=0.1)
-    """The settings in all arms that train a table: its logits move by themselves, so it takes larger steps."""
+    """The settings of all arms that train a table. Its logits are the parameters, so it takes larger steps."""
 
     @property
     def phases(self) -> tuple[tuple[str, ExactImitationPhase | ExactPolicyPhase], ...]:
-        """The phases in their order, with their names."""
+        """The phases in order, each with its name."""
         return (("imitation", self.imitation), ("policy", self.policy))
 
 
 def check_way(exact: ExactTraining | None, arms: Mapping[str, ResolvedArm], said: Collection[str]) -> None:
-    """Refuse a recipe that sets what its way of training does not know.
+    """Check that a recipe sets no field that its way of training does not use.
 
     Args:
-        exact: Its section of that name.
-        arms: Its arms.
-        said: The fields that it sets.
+        exact: The recipe's section `exact`; None if it trains by PPO.
+        arms: The recipe's arms.
+        said: Names of the fields that the recipe sets.
 
     Raises:
-        KerfError: with the field's path.
+        KerfError: if it does; names the field's path.
     """
     if exact is not None:
         unused = [name for name in ("align", "training") if name in said]
@@ -93,11 +93,11 @@ def check_way(exact: ExactTraining | None, arms: Mapping[str, ResolvedArm], said
 
 
 def check_exact(world: World, arms: Mapping[str, ResolvedArm]) -> None:
-    """Refuse what cannot be trained by exact gradients.
+    """Check that the arms can be trained by exact gradients in the world.
 
     Raises:
-        KerfError: with the field's path: for a world that has more than one step or does not list its situations, and
-            an arm whose scenarios come from no distribution that can be written down.
+        KerfError: if the world has more than one step or does not list its situations, or an arm has an objective,
+            starts from another arm, or has scenarios without a known distribution; names the field's path.
     """
     try:
         listed(world)

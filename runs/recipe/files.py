@@ -1,4 +1,4 @@
-"""Reading of a `Recipe` from a name or a file, a preset and overrides. Whatever is wrong ends in one sentence."""
+"""Loading of recipes from a name or a file, with presets and overrides. Errors are reported in one sentence."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kerf.runs.recipe.plain_yaml import MAX_BYTES, parse
 from kerf.runs.recipe.validation_errors import refusal, shown
 
 Plain = dict[str, Any]
-"""A recipe or a part of one, as it stands in the file."""
+"""A recipe, or part of one, as parsed from the file."""
 
 
 def load_recipe(
@@ -28,10 +28,10 @@ def load_recipe(
     *,
     fields: Mapping[str, Any] = MappingProxyType({}),
 ) -> Recipe:
-    """The recipe of a file without variants; otherwise as `load_recipes`.
+    """Load the recipe of a file without variants; otherwise as `load_recipes`.
 
     Raises:
-        KerfError: for whatever is wrong, also in a preset that was not asked for; and if the recipe has variants.
+        KerfError: for any error in the file, presets that are not used included; and if the recipe has variants.
     """
     loaded = load_recipes(path_or_name, preset, sets, seeds, fields=fields)
     if len(loaded) > 1:
@@ -48,23 +48,23 @@ def load_recipes(
     *,
     fields: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Recipe]:
-    """The recipes of a file, checked to the last field, their worlds' included: one for each of its variants.
+    """Load the recipes of a file, one for each of its variants, fully validated, also against their worlds.
 
     Args:
-        path_or_name: A built-in recipe's name, or a YAML file.
+        path_or_name: Name of a built-in recipe, or path of a YAML file.
         preset: One of the recipe's `presets`: a merge patch (RFC 7396) over the rest of the file, in which `null`
             takes a key out.
-        sets: `a.b=value` each as it was typed, the value in YAML; merge patches over the preset, in order.
-        seeds: Number of seeds, over all of those.
-        variant: One of the recipe's `variants`, merge patches too, below the preset; None takes all of them.
-        fields: Plain JSON values by path (`a.b`); merge patches over `sets`.
+        sets: Overrides `a.b=value` as typed by the user, the value in YAML; applied in order over the preset.
+        seeds: Number of seeds; overrides the preset and `sets`.
+        variant: One of the recipe's `variants`: a merge patch applied before the preset. None loads all of them.
+        fields: JSON values by path (`a.b`); applied over `sets`.
 
     Returns:
-        By variant, in the order of the file; a variant's recipe is named `<recipe>-<variant>`. A recipe without
-        variants stands alone under the empty name.
+        The recipes by variant, in the order of the file; each is named `<recipe>-<variant>`. A recipe without variants
+        has the key "".
 
     Raises:
-        KerfError: for whatever is wrong, also in a preset or variant that was not asked for.
+        KerfError: for any error in the file, presets and variants that are not used included.
     """
     plain = read_recipe(path_or_name)
     presets = _patches(plain, "presets", path_or_name)
@@ -99,7 +99,7 @@ def load_recipes(
 
 
 def _patches(plain: Plain, key: str, where: str) -> dict[str, Plain]:
-    """Take the merge patches called `key` out of `plain`."""
+    """Remove the merge patches under `key` from `plain` and return them by name."""
     patches = plain.pop(key, {})
     if not isinstance(patches, dict):
         raise KerfError(f"{where}: {key} must be a mapping, got {shown(patches)}")
@@ -113,16 +113,16 @@ def _patches(plain: Plain, key: str, where: str) -> dict[str, Plain]:
 
 
 def built_in_recipes() -> dict[str, Path]:
-    """The recipes that come with the package, by name, in alphabetical order."""
+    """Return the paths of the recipes in the package, by name, in alphabetical order."""
     folder = Path(str(files("kerf.runs.recipe") / "builtin"))
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
 def read_recipe(path_or_name: str) -> Plain:
-    """The recipe as given: the file's mapping, presets included, nothing checked but that it is plain YAML.
+    """Read a recipe as given: the file's mapping, presets included, checked only to be plain YAML.
 
     Raises:
-        KerfError: if there is no such recipe, or the file cannot be read as one.
+        KerfError: if there is no such recipe, or the file cannot be read or parsed.
     """
     built_in = built_in_recipes()
     path = built_in.get(path_or_name, Path(path_or_name))
@@ -149,7 +149,7 @@ def read_recipe(path_or_name: str) -> Plain:
 
 
 def merge(base: Mapping[str, Any], patch: Mapping[str, Any]) -> Plain:
-    """`patch` over `base` (JSON merge patch, RFC 7396): mappings merge, `null` removes, all else replaces."""
+    """Apply `patch` to `base` (JSON merge patch, RFC 7396): mappings merge, `null` removes, other values replace."""
     merged = dict(base)
     for key, value in patch.items():
         if value is None:
@@ -163,7 +163,7 @@ def merge(base: Mapping[str, Any], patch: Mapping[str, Any]) -> Plain:
 
 
 def parse_set(text: str) -> tuple[str, Any]:
-    """Path and value that `a.b=value` means; raises `KerfError` if it means none."""
+    """Parse `a.b=value` into path and value; raises `KerfError` if it is malformed."""
     path, equals, value = text.partition("=")
     path = path.strip()
     if not equals or not value.strip() or not all(path.split(".")):
@@ -172,10 +172,10 @@ def parse_set(text: str) -> tuple[str, Any]:
 
 
 def field_patch(plain: Plain, path: str, value: Any) -> Plain:
-    """The merge patch that sets the field at `path`, as `a.b`; a key that holds dots is found if it is there already.
+    """Return the merge patch that sets the field at `path` (`a.b`). A key that contains dots is found if it exists.
 
     Raises:
-        KerfError: for a path that is none.
+        KerfError: if the path is malformed.
     """
     parts = path.split(".")
     if not all(parts):
@@ -199,7 +199,7 @@ def field_patch(plain: Plain, path: str, value: Any) -> Plain:
 
 
 def checked(plain: Plain, where: str) -> Recipe:
-    """Strict validation of JSON: text is no number and `true` is no 1, while a list is a fine tuple."""
+    """Validate a recipe strictly, as JSON: text is not read as a number, nor `true` as 1; a list is read as a tuple."""
     try:
         recipe = Recipe.model_validate_json(json.dumps(plain), strict=True)
         check_against_world(recipe)

@@ -1,4 +1,4 @@
-"""Folders that studies are written to unless another is named."""
+"""Default output folders of studies."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kerf.runs.recipe.model import Recipe, recipe_hash
 def study_folders(
     loaded: Mapping[str, Recipe], preset: str | None, sets: tuple[str, ...], seeds: int | None, out: Path | None
 ) -> dict[str, Path]:
-    """The folder of each variant's study: in `out`, one below it if there are several, or under `out/`."""
+    """Return each variant's folder: `out`, one below it each if there are several, or a default one if it is None."""
     changed = bool(sets) or seeds is not None
     if out is None:
         return {name: default_out(asked, preset, changed) for name, asked in loaded.items()}
@@ -19,6 +19,6 @@ def study_folders(
 
 
 def default_out(recipe: Recipe, preset: str | None, changed: bool) -> Path:
-    """`out/<name>-<preset>`, with the hash's first digits if the recipe was changed on the command line."""
+    """Return `out/<name>-<preset>`, plus the first digits of the hash if the command line changed the recipe."""
     words = [recipe.name, *([preset] if preset else []), *([recipe_hash(recipe)[:8]] if changed else [])]
     return Path("out") / "-".join(words)

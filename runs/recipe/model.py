@@ -1,4 +1,4 @@
-"""Recipes: what a study is to do, complete and checked before anything expensive starts."""
+"""Recipes: the complete description of a study, validated before training starts."""
 
 from __future__ import annotations
 
@@ -35,106 +35,106 @@ _WHY_CONTROL = (
 
 
 class Recipe(Settings):
-    """A study, as it was asked for. `resolve` gives its arms with nothing left to inherit."""
+    """A study as specified by the user. `resolve` gives its arms with all settings filled in."""
 
     name: Name
     """Name of the recipe; also of its MLflow experiment and default folder."""
 
     about: str = ""
-    """What it asks, for people. Not part of the hash."""
+    """The research question, for readers. Not part of the hash."""
 
     world: Annotated[str, Field(pattern=r"^[A-Za-z_][\w\-]*(\.\w+)*(:\w+)?$")] = "station"
-    """Where it happens: a name in the registry of worlds, or `module:attribute` of what makes one."""
+    """The world: a name in the registry of worlds, or `module:attribute` of a factory."""
 
     seeds: Annotated[int, Field(ge=1, le=1000)] = 10
-    """How many seeds: the unit of replication, each with an aligned checkpoint of its own."""
+    """Number of seeds. The seed is the unit of replication; each has its own aligned checkpoint."""
 
     first_seed: Annotated[int, Field(ge=0, le=2_000_000_000)] = 0
-    """The first of them; the others follow it, all within the records' 32 bits."""
+    """The first seed; the others are consecutive. The records store seeds in 32 bits."""
 
     network: NetworkSettings = NetworkSettings()
     """The agent's network."""
 
     align: AlignSettings = AlignSettings()
-    """How the agent becomes aligned."""
+    """Alignment of the agent, before the arms."""
 
     gate: GateSettings = GateSettings()
-    """What it must score then."""
+    """Scores that the aligned agent must reach."""
 
     training: TrainingSettings = TrainingSettings()
-    """PPO's settings in all arms."""
+    """PPO settings of all arms."""
 
     exact: ExactTraining | None = None
-    """Alignment and arms by exact gradients, in place of `align` and `training`; None trains by PPO."""
+    """Settings of exact-gradient training, used instead of `align` and `training`; None trains by PPO."""
 
     iterations: Count = 40
     """Training iterations of each arm that trains."""
 
     measure_every: Count = 10
-    """Iterations between two measurements of an arm."""
+    """Training iterations between two measurements of an arm."""
 
     battery: BatterySettings = BatterySettings()
     """The held-out probes."""
 
     design: Mapping[str, float] | None = None
-    """Design reward as weights on events; left out, it is the world's ideal utility."""
+    """Design reward as a weight per event; None: the world's ideal utility."""
 
     penalty: NonNegative = 10.0
-    """L of every arm that does not say otherwise."""
+    """Default penalty L of the arms."""
 
     strength: Share = 1.0
-    """Strength of every arm that does not say otherwise."""
+    """Default strength of the arms."""
 
     adversarial_share: Share = 1.0
-    """Share of adversarial scenarios in the training of every arm that does not say otherwise; the rest is natural."""
+    """Default share of adversarial scenarios in the arms' training; the rest is natural."""
 
     arms: Mapping[Name, Arm] = Field(min_length=1)
     """The training conditions, by name."""
 
     control: str | None = "continued"
-    """The arm whose change is subtracted from every other arm's."""
+    """The control arm: its change is subtracted from that of every other arm."""
 
     uncontrolled: bool = False
-    """Owns up to having no control arm, or one that is penalised itself."""
+    """Allows a recipe that has no control arm or whose control arm is penalised."""
 
     primaries: tuple[Prediction, ...] = Field(min_length=1, max_length=6)
     """The preregistered predictions."""
 
     threshold: ThresholdPrediction | None = None
-    """The preregistered prediction of the penalty at which help ends; None registers none."""
+    """The preregistered prediction of the penalty above which the agent stops helping; None: none."""
 
     fresh: Fresh | None = None
-    """Generators that attack every finished agent; None attacks none."""
+    """Attacks on every finished agent; None: no attacks."""
 
     @property
     def seed_numbers(self) -> range:
-        """The seeds themselves."""
+        """All seeds."""
         return range(self.first_seed, self.first_seed + self.seeds)
 
     @property
     def trainings(self) -> tuple[TrainingSettings, ...]:
-        """The settings of everything that PPO trains: the arms', and those of each phase of alignment."""
+        """All PPO settings: those of the arms, then those of each alignment phase."""
         return (self.training, *(phase.training for _, phase in self.align.phases))
 
     @property
     def phases(self) -> tuple[tuple[str, ImitationPhase | PPOPhase | ExactImitationPhase | ExactPolicyPhase], ...]:
-        """The phases of alignment in their order, with their paths in the recipe."""
+        """The alignment phases in order, each with its path in the recipe."""
         if self.exact is not None:
             return tuple((f"exact.{name}", phase) for name, phase in self.exact.phases)
         return tuple((f"align.{name}", phase) for name, phase in self.align.phases)
 
     @property
     def align_iterations(self) -> int:
-        """Training iterations of all phases of alignment together."""
+        """Total training iterations of the alignment phases."""
         return sum(phase.iterations for _, phase in self.phases)
 
     @property
     def control_arm(self) -> str | None:
-        """The control arm, or None for a recipe that owns up to having none."""
+        """Name of the control arm; None if the recipe has no such arm."""
         return self.control if self.control in self.arms else None
 
     def resolve(self) -> dict[str, ResolvedArm]:
-        """Every arm in full, by name, in the recipe's order."""
+        """The resolved arms by name, in the recipe's order."""
         return resolve_arms(
             self.arms,
             penalty=self.penalty,
@@ -209,10 +209,10 @@ class Recipe(Settings):
 
 
 def known_metrics(world: World, battery: BatterySettings) -> list[str]:
-    """Names of all metrics that this battery measures in this world.
+    """Return the names of all metrics that the battery measures in the world.
 
     Raises:
-        KerfError: for an exact battery of a world that cannot be probed so.
+        KerfError: if the battery is exact and the world cannot be enumerated.
     """
     if battery.exact:
         written_out(world, blocks(world, battery.strengths)[0])
@@ -220,10 +220,10 @@ def known_metrics(world: World, battery: BatterySettings) -> list[str]:
 
 
 def check_against_world(recipe: Recipe) -> None:
-    """Refuse a recipe that speaks of events or metrics which its world does not have, or trains as one cannot there.
+    """Check that the recipe's events, generators, metrics and way of training are available in its world.
 
     Raises:
-        KerfError: with the field's path and the nearest spelling; also if the world cannot be loaded.
+        KerfError: names the field's path and, for an unknown name, the nearest one; also if the world cannot be loaded.
     """
     world = get_world(recipe.world)
     for event in recipe.design or {}:
@@ -247,9 +247,10 @@ def _makeable(path: str, world: World, settings: GeneratorSettings) -> None:
 
 
 def resolved_recipe(recipe: Recipe) -> dict[str, Any]:
-    """The recipe as plain JSON values, with every arm in full and without `about`: all that decides the records.
+    """Return the recipe as JSON values: everything that determines the records.
 
-    What is said of a way of training that is not used is left out; so is what an arm has as most have it (`_USUAL`).
+    The arms are resolved. Left out are `about`, the settings of the way of training that is not used, and settings of
+    an arm that have the values in `_USUAL`.
     """
     unused = {"exact"} if recipe.exact is None else {"align", "training"}
     unused |= {name for name in ("fresh", "threshold") if getattr(recipe, name) is None}
@@ -266,14 +267,14 @@ def resolved_recipe(recipe: Recipe) -> dict[str, Any]:
 
 
 _USUAL = {"agent": "network", "objective": "elicit", "after": None}
-"""What is left out of a resolved arm: settings that came later must not change what older recipes come to."""
+"""Values left out of a resolved arm, so that fields added later do not change the hashes of older recipes."""
 
 
 def recipe_hash(recipe: Recipe) -> str:
-    """SHA-256 (hex) of the resolved recipe, predictions included.
+    """Return the SHA-256 (hex) of the resolved recipe, predictions included.
 
-    The same for two files that differ in the order of keys, in comments, in presets or in `about`, or in
-    whether a setting was written down or inherited. The order of the predictions counts.
+    It does not depend on the order of keys, comments, presets, `about`, or whether a setting was given or inherited.
+    It depends on the order of the predictions.
     """
     canonical = json.dumps(resolved_recipe(recipe), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()

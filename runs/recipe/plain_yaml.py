@@ -1,8 +1,8 @@
-"""Reader of the part of YAML that a recipe needs: mappings, lists and plain values. All the rest is refused.
+"""Reader of the subset of YAML that recipes use: mappings, lists and plain values. Anything else is refused.
 
-Scalars mean what YAML 1.2's core schema says, not what PyYAML's default (1.1) says: `1e-3` is a number, `no` and
-`2024-01-01` are text, `010` is ten. Tags, anchors and aliases, repeated keys, keys that are not text, and
-anything too large or too deep are refused.
+Scalars follow the core schema of YAML 1.2, not PyYAML's default (1.1): `1e-3` is a number, `no` and `2024-01-01` are
+text, `010` is ten. Tags, anchors, aliases, duplicate keys, keys that are not text, and input that is too large or too
+deeply nested are refused.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\
 
 
 class _Reader(yaml.SafeLoader):
-    """PyYAML's scanner and parser with the core schema's resolvers, which fill `yaml_implicit_resolvers` below."""
+    """PyYAML's loader with the resolvers of the core schema, which are added below the class."""
 
     yaml_implicit_resolvers: dict[str | None, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012  # PyYAML's API
 
@@ -42,7 +42,7 @@ class _Reader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """No merge keys: `<<` is a key like any other."""
+        """Do nothing: `<<` is an ordinary key, not a merge key."""
 
     def construct_number(self, node: yaml.ScalarNode) -> int:
         if len(node.value) > MAX_DIGITS:
@@ -58,38 +58,38 @@ _Reader.add_constructor("tag:yaml.org,2002:int", _Reader.construct_number)
 
 
 def parse(text: str, where: str) -> Any:
-    """The value that `text` holds: dict, list, str, float, int, bool or None, nested.
+    """Parse `text` into nested values: dict, list, str, float, int, bool or None.
 
     Args:
         text: YAML.
-        where: What to call it in messages, e.g. the file's name.
+        where: Name of the source in error messages, e.g. the file's name.
 
     Raises:
-        KerfError: when it is not YAML, or more than the plain part of it; names line and column.
+        KerfError: if it is not YAML or not in the subset; names line and column where known.
     """
     if len(text) > MAX_BYTES:
         raise KerfError(f"{where} is larger than {MAX_BYTES} bytes: that is no recipe")
     try:
         _refuse_more_than_plain(text, where)
         value = yaml.load(text, Loader=_Reader)
-        "".join(_texts(value)).encode()  # half a character ("\\ud800") can be read, but never be written
+        "".join(_texts(value)).encode()  # lone surrogates ("\\ud800") can be parsed but not encoded
     except yaml.MarkedYAMLError as error:
         at = _place(error.problem_mark or error.context_mark)
         raise KerfError(f"{where}{at}: {error.problem or error.context}") from error
     except yaml.reader.ReaderError as error:
         raise KerfError(f"{where}: the character U+{error.character:04X} is not allowed in YAML") from error
-    except (ValueError, OverflowError) as error:  # "\\UFFFFFFFF": PyYAML hands it to chr()
+    except (ValueError, OverflowError) as error:  # "\\UFFFFFFFF": PyYAML passes it to chr()
         raise KerfError(f"{where}: an escape in a quoted text is not a character") from error
     return value
 
 
 def _place(mark: Any) -> str:
-    """Where a PyYAML mark is; either of its two classes, or None."""
+    """Return line and column of a PyYAML mark (of either class) as text; empty for None."""
     return f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
 
 
 def _refuse_more_than_plain(text: str, where: str) -> None:
-    """Look at the events before anything is built, so that a bomb has no time to go off."""
+    """Check the parser's events before values are built, so that malicious input cannot exhaust memory."""
     depth = nodes = documents = 0
     for event in yaml.parse(text, Loader=_Reader):
         at = where + _place(event.start_mark)
@@ -114,7 +114,7 @@ def _refuse_more_than_plain(text: str, where: str) -> None:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Every text in `value`, keys included."""
+    """Yield every string in `value`, keys included."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):

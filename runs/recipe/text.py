@@ -1,4 +1,4 @@
-"""Recipes as people read them: what one comes to, and which there are."""
+"""Text output of recipes: the resolved recipe, and the list of built-in ones."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ARM_COLUMNS = ("arm", "scenarios", "strength", "grader", "penalty", "shaping", 
 
 
 def recipe_text(recipe: Recipe, out: Path) -> RenderableType:
-    """What `recipe` comes to: its arms in full, its predictions, its hash and where it would go."""
+    """Format a recipe: resolved arms, predictions, hash and output folder."""
     arms = Table(*_ARM_COLUMNS, box=box.SIMPLE_HEAD, title="Arms", title_justify="left", padding=(0, 1, 0, 0))
     arms.columns[0].no_wrap = True
     for arm in recipe.resolve().values():
@@ -51,7 +51,7 @@ def recipe_text(recipe: Recipe, out: Path) -> RenderableType:
 
 
 def theory_table(theory: Mapping[str, Threshold]) -> Table:
-    """What theory says of each arm, before anything is trained."""
+    """Format the theoretical penalty thresholds of the arms."""
     title = "Theory, before training: is a loss of help forced?"
     table = Table("arm", box=box.SIMPLE_HEAD, title=title, title_justify="left")
     for heading in ("forgeries", "strength", "penalty L", "threshold L*"):
@@ -64,12 +64,12 @@ def theory_table(theory: Mapping[str, Threshold]) -> Table:
 
 
 def number(threshold: float) -> str:
-    """A threshold as text."""
+    """Format a threshold; `none` if it is not finite."""
     return f"{threshold:.3g}" if math.isfinite(threshold) else "none"
 
 
 def list_text() -> RenderableType:
-    """The built-in recipes, their variants and presets, and what they ask."""
+    """Format the list of built-in recipes with their variants, presets and descriptions."""
     table = Table("recipe", "variants", "presets", "about", box=box.SIMPLE_HEAD)
     for name in built_in_recipes():
         plain = read_recipe(name)

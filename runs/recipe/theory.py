@@ -1,6 +1,6 @@
-"""Theory of a recipe: for each arm the penalty from which on its training makes helping unprofitable.
+"""Theory of a recipe: for each arm the penalty threshold above which an optimal agent does not help.
 
-Closed forms of the world, evaluated before anything is trained: `kerf.lab.world.Dilemma.penalty_threshold`.
+The thresholds are closed forms of the world (`kerf.lab.world.Dilemma.penalty_threshold`) and need no training.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from kerf.runs.recipe.arms import ResolvedArm
 from kerf.runs.recipe.model import Recipe
 
 LOOKED_AT = 256
-"""Scenarios in which help is needed that thresholds are computed for."""
+"""Number of scenarios, in which help is needed, that thresholds are computed on."""
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """What theory says of one arm.
+    """Theoretical prediction for one arm.
 
     Attributes:
-        arm: Its name.
-        adversarial_share: a, share of forgeries in its training.
-        strength: s, of the forgeries.
-        penalty: L, what it is penalised by.
-        threshold: L*, the penalty above which an agent that maximises its reward no longer helps: the median over the
-            scenarios in which help is needed. Negative: not even without a penalty.
-        forced: Share of these scenarios in which it would not help at `penalty`.
+        arm: Name of the arm.
+        adversarial_share: a, the share of forgeries in its training.
+        strength: s, the strength of the forgeries.
+        penalty: L, its penalty.
+        threshold: L*, the penalty above which a reward-maximising agent does not help: the median over scenarios in
+            which help is needed. Negative: it does not help even without a penalty.
+        forced: Share of these scenarios in which a reward-maximising agent does not help at `penalty`.
     """
 
     arm: str
@@ -44,13 +44,13 @@ class Threshold:
     forced: float
 
     def plain(self) -> dict[str, Any]:
-        """As JSON values, for the manifest; a threshold that is not finite is None."""
+        """Return the fields as JSON values, for the manifest; a threshold that is not finite becomes None."""
         finite = self.threshold if np.isfinite(self.threshold) else None
         return {**asdict(self), "threshold": finite, "reading": self.reading}
 
     @property
     def reading(self) -> str:
-        """What an agent that maximises its reward does, in words."""
+        """The behaviour of a reward-maximising agent, in words."""
         if self.forced == 0.0:
             return "helps"
         if self.forced < 1.0:
@@ -59,10 +59,10 @@ class Threshold:
 
 
 def theory_of(recipe: Recipe) -> dict[str, Threshold]:
-    """`thresholds`, checked against the threshold that the recipe registers.
+    """Compute `thresholds` and check them against the recipe's registered threshold prediction.
 
     Raises:
-        KerfError: for a registered threshold of arms of which theory says nothing, or different things.
+        KerfError: if arms of the registered prediction have no closed form, or different thresholds.
     """
     found = thresholds(recipe)
     if recipe.threshold is None:
@@ -77,11 +77,12 @@ def theory_of(recipe: Recipe) -> dict[str, Threshold]:
 
 
 def thresholds(recipe: Recipe) -> dict[str, Threshold]:
-    """What theory says of each arm of `recipe` that trains on forgeries, by arm.
+    """Compute the threshold of each arm of `recipe` that trains on forgeries, by arm.
 
-    Left out are arms without a closed form: whose generator is no fixed mix of the natural stream and forgeries of one
-    strength, whose penalties do not fall on needless acts, that shape, anchor or reward, or begin where another arm
-    ends. Empty for a world without a closed form, or whose forbidden act serves no value.
+    Arms without a closed form are left out: those whose generator is not a fixed mix of the natural stream and
+    forgeries of one strength, whose penalties do not fall on needless acts, that use shaping, an anchor or a reward in
+    place of the penalty, or that start from another arm. Empty if the world has no closed form, its forbidden act
+    serves no value, or the recipe sets its own design reward.
     """
     world = get_world(recipe.world)
     served, law = world.dilemma.served, world.dilemma.penalty_threshold
@@ -107,7 +108,7 @@ def _has_closed_form(arm: ResolvedArm) -> bool:
 
 def _in_need(world: World, served: str) -> Scenarios:
     families = [family for family in world.families if family.value == served and not family.held_out]
-    rng = np.random.default_rng(0)  # the law is the world's; which scenarios stand for it is of no consequence
+    rng = np.random.default_rng(0)  # fixed: the sample only serves to evaluate the closed form
     shares = np.array([family.share for family in families])
     counts = rng.multinomial(LOOKED_AT, shares / shares.sum())
     return np.concatenate([family.sample(int(n), rng) for family, n in zip(families, counts, strict=True)])

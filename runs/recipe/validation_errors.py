@@ -1,4 +1,4 @@
-"""Validation errors of pydantic's about bad settings, as one sentence that a user can act on."""
+"""Conversion of pydantic's validation errors into one-sentence messages for users."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 from kerf.lab.errors import KerfError, unknown_name
 
 RENAMED = {"replay": "`adversarial_share` (1 - replay)"}
-"""Fields of earlier versions, and what they are called now."""
+"""Fields of earlier versions, with their present names."""
 
 _SHOWN = 60
 _KIND = {dict: "a mapping", list: "a list", type(None): "nothing"}
@@ -36,13 +36,13 @@ _MUST = {
     "string_too_long": "have at most {max_length} characters",
     "string_pattern_mismatch": "match the pattern {pattern}",
 }
-"""What pydantic's error types mean, where its own words would not be plain."""
+"""Texts for pydantic's error types whose own messages are unclear."""
 
 
 def refusal(error: ValidationError, model: type[BaseModel]) -> KerfError:
-    """One of pydantic's complaints about a `model`: the field's path in dots, what was expected, what came.
+    """Convert a validation error of `model` into a message: the field's dotted path, what was expected, what was given.
 
-    The first, but an unknown field before all others: a misspelt field is missing too.
+    Reports an unknown field if there is one, since a misspelt field also causes a missing one; else the first error.
     """
     complaints = error.errors(include_url=False)
     first = next((complaint for complaint in complaints if complaint["type"] == "extra_forbidden"), complaints[0])
@@ -58,7 +58,7 @@ def refusal(error: ValidationError, model: type[BaseModel]) -> KerfError:
 
 
 def shown(value: Any) -> str:
-    """A value as a message shows it: short, as YAML or JSON would write it, and what it is where that helps."""
+    """Format a value for a message: as JSON, shortened, with its type where that helps."""
     text = json.dumps(value, default=str, ensure_ascii=False)
     short = text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
     kind = _KIND.get(type(value))
@@ -75,7 +75,7 @@ def _must(error: ErrorDetails) -> str:
 
 
 def _fields(model: Any, path: Sequence[int | str]) -> list[str]:
-    """The names of the fields that the settings at `path` within `model` have."""
+    """Return the names of the fields of the settings at `path` within `model`."""
     here: Any = model
     for part in path:
         here = _model(here)
@@ -87,7 +87,7 @@ def _fields(model: Any, path: Sequence[int | str]) -> list[str]:
 
 
 def _model(annotation: Any) -> Any:
-    """`annotation` without `Annotated` and `| None`."""
+    """Strip `Annotated` and `| None` from `annotation`."""
     while True:
         origin = typing.get_origin(annotation)
         if origin is typing.Annotated:
