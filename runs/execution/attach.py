@@ -1,4 +1,4 @@
-"""Doing a study's work on a Ray cluster instead of in a private Ray."""
+"""Connection to a Ray cluster, used instead of a private Ray."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from kerf.runs.recipe.model import Recipe
 
 @contextmanager
 def attach(address: str | None, recipes: Sequence[Recipe], workers: int | None) -> Iterator[int | None]:
-    """Be connected to the Ray cluster at `address` meanwhile; None does nothing, and a private Ray will be started.
+    """Connect to the Ray cluster at `address` for the duration of the block; None does nothing.
 
     Args:
-        address: `auto` for the cluster whose job this is (`RAY_ADDRESS`), or `host:port` of its GCS.
-        recipes: What is going to be done there.
-        workers: Units at a time that were asked for, or None.
+        address: `auto` for the cluster that this job belongs to (`RAY_ADDRESS`), or `host:port` of its GCS.
+        recipes: The recipes to be run there.
+        workers: Requested number of units at a time; None: not given.
 
     Yields:
-        Units at a time: what was asked for, or as many as the cluster has CPUs for.
+        The number of units at a time: as requested, or as many as the cluster has CPUs for.
 
     Raises:
-        KerfError: if no cluster answers or lets us in, or it has too few CPUs.
+        KerfError: if no cluster answers, it refuses the connection, or it has too few CPUs.
     """
     if address is None:
         yield workers
         return
-    # Ray's own `auto` looks for any cluster on this machine; ours is the one that the job is part of.
+    # Ray's own `auto` finds any cluster on this machine; here it means the cluster of this job.
     found = os.environ.get("RAY_ADDRESS") if address == "auto" else address
     if not found:
         raise KerfError("--ray auto: expected to be within a Ray job, where RAY_ADDRESS is set; give host:port instead")
@@ -50,7 +50,7 @@ def attach(address: str | None, recipes: Sequence[Recipe], workers: int | None) 
     try:
         has = int(ray.cluster_resources().get("CPU", 0))
         one = max(cpus_needed(recipe, 1) for recipe in recipes)
-        if one * (workers or 1) > has:  # they would wait for ever for each other
+        if one * (workers or 1) > has:  # with fewer CPUs they would deadlock
             raise KerfError(
                 f"--ray {address}: {workers or 1} at a time need {one * (workers or 1)} CPUs, the cluster has {has}; "
                 "give --workers a smaller number, or the cluster more nodes"

@@ -1,4 +1,4 @@
-"""The trainer that computes exact gradients: sums over all situations of a world of one step."""
+"""Trainer by exact gradients: sums over all situations of a one-step world."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ from kerf.runs.records.schema import TRAINING
 from kerf.runs.records.store import Store, Unit
 
 PENALISED = "penalised"
-"""What training reports of itself: the share of the episodes that is penalised."""
+"""Name of a training number: the share of episodes that are penalised."""
 
 SAMPLE = {"elicited", "return_utility", "return_penalty", PENALISED}
-"""What goes into the training records under `sample`, as of PPO; all else goes under `learn`."""
+"""Training numbers recorded under `sample`, as for PPO; all others are recorded under `learn`."""
 
 START: Mapping[Agent, Callable[[TorchPolicy, World], AnyPolicy]] = {
     "network": lambda aligned, world: aligned,
     "table": TablePolicy.copy_of,
 }
-"""Where an arm's training begins."""
+"""The initial policy of an arm, by the kind of policy that it trains."""
 
 
 def make_trainer(recipe: Recipe) -> Trainer:
-    """The trainer of a recipe that has the section `exact`."""
+    """Return the trainer of a recipe that has the section `exact`."""
     assert recipe.exact is not None
     return ExactGradients(recipe, recipe.exact)
 
@@ -52,8 +52,8 @@ class ExactGradients:
     """Trains by exact gradients (`kerf.runs.execution.trainer.Trainer`).
 
     Args:
-        recipe: The study's.
-        exact: Its section of that name.
+        recipe: The study's recipe.
+        exact: The recipe's section `exact`.
     """
 
     keeps_checkpoints = False  # a whole arm takes seconds
@@ -62,7 +62,7 @@ class ExactGradients:
         self._recipe, self._exact, self._world = recipe, exact, get_world(recipe.world)
 
     def align(self, run: TrainingRun) -> Generator[Progress, None, Aligned]:
-        """Train a network until it should be aligned, in the phases of `exact`."""
+        """Train a network in the alignment phases of `exact`."""
         recipe, world = self._recipe, self._world
         weights = int(np.random.SeedSequence(entropy(run.seed, "weights")).generate_state(1, np.uint64)[0])
         generator = torch.Generator().manual_seed(weights)
@@ -78,7 +78,7 @@ class ExactGradients:
         return Aligned(policy)
 
     def train(self, arm: ResolvedArm, run: TrainingRun) -> Generator[Progress, None, Trained]:
-        """Train one arm from its seed's aligned agent, measuring on the way."""
+        """Train one arm from its seed's aligned agent, with measurements during training."""
         settings, log = arm.trained_by(ExactSettings), run.log
         penalty_rates = None
         if arm.yoked_to is not None and arm.signed_penalty:
@@ -93,10 +93,10 @@ class ExactGradients:
         return Trained(trainer.policy())
 
     def _gradients(self, arm: ResolvedArm, seed: int, aligned: TorchPolicy) -> ExactTrainer:
-        """What computes the gradients of an arm that begins at `aligned`."""
+        """Return the trainer for an arm that starts from `aligned`."""
         world = self._world
         mix = make_generator(world, arm.generator, arm.adversarial_share).mix()
-        assert mix is not None  # the recipe was refused otherwise
+        assert mix is not None  # `check_exact` has refused other recipes
         offset = None
         if arm.shaping:  # gamma Phi - Phi(o) in a single step, after which Phi is 0
             rng = np.random.default_rng(np.random.SeedSequence(entropy(seed, "potential")))
@@ -115,7 +115,7 @@ class ExactGradients:
 def _iteration(
     trainer: ExactTrainer, settings: ExactSettings, penalty_rate: float | None = None
 ) -> dict[str, dict[str, float]]:
-    """One iteration; the means of what its steps report, by the part of the records that they belong to."""
+    """Run one iteration; return the means of the numbers that its steps report, by part of the records."""
     reports = [trainer.step(penalty_rate) for _ in range(settings.steps_per_iteration)]
     means = {name: sum(report[name] for report in reports) / len(reports) for name in reports[0]}
     return {
@@ -125,10 +125,10 @@ def _iteration(
 
 
 def _penalty_rates(store: Store, partner: Unit, iterations: int) -> list[float]:
-    """The share of episodes that were penalised in each iteration of a finished cell.
+    """Read the share of penalised episodes in each iteration of a finished cell.
 
     Raises:
-        KerfError: if its records do not tell.
+        KerfError: if its records do not contain it.
     """
     import pyarrow.parquet as pq
 

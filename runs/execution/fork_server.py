@@ -1,15 +1,15 @@
-"""The process that workers are forked from: it imports what they need once, and does nothing else.
+"""Fork server: a process that imports what workers need once and forks them.
 
-It has one thread and waits at its driver's socket (`kerf.runs.execution.forked_workers`). Every request is one packet,
-a JSON list:
+It has a single thread, which waits for requests on a socket from its driver (`kerf.runs.execution.forked_workers`).
+Each request is one packet, a JSON list:
 
     ["load", module, ...]    import these modules; if that fails, this process ends
-    ["fork"]                 fork a worker, which gets the two descriptors that come along: its driver's connection and
-                             a file that takes what it writes to stdout and stderr
+    ["fork"]                 fork a worker with the two descriptors sent along: the connection to its driver, and a file
+                             for its stdout and stderr
     ["reap", pid]            answer with the exit code of that worker, which is ending (negative: the signal)
     ["answer"]               answer with 0
 
-A worker receives over its connection a `Start`, then units, and sends what it has to say. It ends with its driver.
+A worker receives a `Start` and then units over its connection, and sends its messages there. It ends with its driver.
 """
 
 from __future__ import annotations
@@ -35,23 +35,23 @@ from kerf.runs.execution import stop_request
 from kerf.runs.execution.worker import UnitDoer, WorkerError
 
 WORKER = "kerf-worker"
-"""Name of a worker's process, as `ps` and `top` show it."""
+"""Process name of workers in `ps` and `top`."""
 
 PACKET = 65_536
-"""Bytes of the largest request."""
+"""Maximum size of a request, in bytes."""
 
 PATIENCE = 2.0
-"""Seconds that a worker which is ending has to end."""
+"""Seconds after which a worker that is ending is killed."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """What a worker begins with.
+    """The first message to a worker.
 
     Attributes:
-        task: What it is for: a `Task`, pickled, because `path` says where what it names is imported from.
-        environment: Its driver's environment variables, as they are now.
-        folder: Its driver's working folder.
+        task: Its `Task`, pickled: `path` must be set before its modules can be imported.
+        environment: Present environment variables of its driver.
+        folder: Working folder of its driver.
         path: Its driver's `sys.path`.
     """
 
@@ -63,20 +63,20 @@ class Start:
 
 @dataclass(frozen=True)
 class Ready:
-    """A worker is ready for a unit: it has started, or its unit is published.
+    """Message of a worker that is ready for a unit: it has started, or its unit is published.
 
     Attributes:
-        pid: Its process.
+        pid: Its process id.
     """
 
     pid: int
 
 
 def serve(descriptor: int) -> None:
-    """Do what the driver at the other end of this socket asks for, until it is gone."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # they are for the driver, which ends the workers
+    """Serve requests from the driver at the other end of this socket until it closes the socket."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the driver handles them and ends the workers
         signal.signal(number, signal.SIG_IGN)
-    gc.disable()  # imports make hardly any garbage; and what is never looked at is shared with the workers for ever
+    gc.disable()  # imports make little garbage, and memory that the collector does not touch stays shared with workers
     with socket.socket(fileno=descriptor) as control:
         while True:
             packet, descriptors, _, _ = socket.recv_fds(control, PACKET, 2)
@@ -108,7 +108,7 @@ def _reaped(pid: int) -> int:
 
 
 def _work(connected: int, output: int) -> None:
-    """Be a worker; does not return."""
+    """Run as a worker; does not return."""
     code = 1
     try:
         for standard in (1, 2):
@@ -120,7 +120,7 @@ def _work(connected: int, output: int) -> None:
         with Connection(connected) as connection:
             _do_units(connection)
         code = 0
-    except (EOFError, BrokenPipeError, ConnectionResetError):  # the driver has gone, or wants no more
+    except (EOFError, BrokenPipeError, ConnectionResetError):  # the driver has ended or closed the connection
         code = 0
     finally:
         for stream in (sys.stdout, sys.stderr):
@@ -158,8 +158,8 @@ def _do_units(connection: Connection[Any, Any]) -> None:
 
 
 def _end_with(connected: int) -> None:
-    """End this process when the driver's end of the connection is gone, in whatever it is just then."""
+    """End this process at once when the driver's end of the connection is closed."""
     gone = select.poll()
-    gone.register(connected, 0)  # nothing but that the other end is closed
+    gone.register(connected, 0)  # no events except the closing of the other end
     gone.poll()
     os._exit(1)

@@ -241,7 +241,7 @@ def _output_file() -> IO[bytes]:
 
 
 def _environment() -> dict[str, str]:
-    """Return the environment of workers: this process's, with one thread each, as on Ray, and no automatic Ray start."""
+    """Return this process's environment for workers: one thread each, as on Ray, and no automatic start of Ray."""
     return {"OMP_NUM_THREADS": "1", **os.environ, "RAY_ENABLE_AUTO_CONNECT": "0"}
 
 

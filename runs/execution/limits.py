@@ -1,6 +1,6 @@
-"""Cores and memory that this process may use, which decide how many workers there are unless somebody says.
+"""Limits on cores and memory for this process, which determine the default number of workers.
 
-What counts is what the machine has, the affinity, the limits of control groups, and what a batch system gave the job.
+They are taken from the machine, the CPU affinity, control groups (cgroups) and the allocation of a batch system.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ GROUPS = Path("/sys/fs/cgroup")
 OWN_GROUP = Path("/proc/self/cgroup")
 
 GIVEN = ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE", "PBS_NCPUS", "NCPUS", "LSB_DJOB_NUMPROC", "NSLOTS")
-"""Environment variables by which Slurm, PBS, LSF and Grid Engine say how many cores a job has on this machine."""
+"""Environment variables in which Slurm, PBS, LSF and Grid Engine give the cores of a job on this machine."""
 
 WORKER_BYTES = 3 * 2**28
-"""Memory that a worker needs; the command and the process that workers are forked from take as much between them."""
+"""Memory of a worker, in bytes; the command and the fork server together take as much again."""
 
 UNLIMITED = 2**60
-"""Bytes from which on a limit of version 1 means that there is none."""
+"""Limits of cgroup version 1 from this number of bytes on mean that there is no limit."""
 
 
 def affinity() -> int:
-    """How many cores the scheduler may give this process."""
+    """Return the number of cores in the CPU affinity of this process."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -32,11 +32,11 @@ def affinity() -> int:
 
 @dataclass(frozen=True)
 class Allowance:
-    """How many workers there may be at a time.
+    """A number of workers, and its reason.
 
     Attributes:
-        workers: At least 1.
-        why: What decides, in words; empty if it is the number of the machine's cores.
+        workers: Maximum number of workers at a time, at least 1.
+        why: The limit that determines it, in words; empty if it is the number of cores of the machine.
     """
 
     workers: int
@@ -44,12 +44,12 @@ class Allowance:
 
 
 def cores(environment: Mapping[str, str] = os.environ, groups: Path = GROUPS, own: Path = OWN_GROUP) -> Allowance:
-    """How many cores this process may keep busy: the least that anybody leaves it.
+    """Return how many cores this process may use: the smallest of all limits.
 
     Args:
-        environment: Variables in which a batch system says what the job was given.
-        groups: Where the control groups are mounted.
-        own: The file that names those of this process.
+        environment: Environment variables, which may hold the allocation of a batch system.
+        groups: Mount point of the control groups.
+        own: File that names the control groups of this process.
     """
     found = [(os.cpu_count() or 1, ""), (affinity(), "the affinity of this process")]
     limit = core_limit(groups, own)
@@ -59,11 +59,11 @@ def cores(environment: Mapping[str, str] = os.environ, groups: Path = GROUPS, ow
         said = environment.get(name, "")
         if said.isdecimal() and int(said) > 0:
             found.append((int(said), f"{name}={said}"))
-    return Allowance(*min(found, key=lambda pair: pair[0]))  # of equals the first
+    return Allowance(*min(found, key=lambda pair: pair[0]))  # the first of equal ones
 
 
 def allowance(environment: Mapping[str, str] = os.environ, groups: Path = GROUPS, own: Path = OWN_GROUP) -> Allowance:
-    """How many workers there are unless somebody says: one a core, and no more than memory holds; as `cores`."""
+    """Return the default number of workers: one per core, limited by memory. Arguments as of `cores`."""
     by_cores, limit = cores(environment, groups, own), memory_limit(groups, own)
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     size, whose = machine, "this machine's"
@@ -76,11 +76,11 @@ def allowance(environment: Mapping[str, str] = os.environ, groups: Path = GROUPS
 
 
 def core_limit(groups: Path = GROUPS, own: Path = OWN_GROUP) -> float | None:
-    """Cores' worth of time that control groups (version 1 or 2) leave this process; None: no limit.
+    """Return the CPU limit of this process's control groups (version 1 or 2), in cores; None: no limit.
 
     Args:
-        groups: Where the control groups are mounted.
-        own: The file that names those of this process.
+        groups: Mount point of the control groups.
+        own: File that names the control groups of this process.
     """
     limits = []
     for folder in _folders(groups, own, "cpu"):
@@ -94,11 +94,11 @@ def core_limit(groups: Path = GROUPS, own: Path = OWN_GROUP) -> float | None:
 
 
 def memory_limit(groups: Path = GROUPS, own: Path = OWN_GROUP) -> tuple[int, int] | None:
-    """Bytes that control groups leave this process, and those in use of them, of the tightest one; None: no limit.
+    """Return limit and usage, in bytes, of the control group with the least free memory; None: no limit.
 
     Args:
-        groups: Where the control groups are mounted.
-        own: The file that names those of this process.
+        groups: Mount point of the control groups.
+        own: File that names the control groups of this process.
     """
     found = []
     for folder in _folders(groups, own, "memory"):
@@ -110,7 +110,7 @@ def memory_limit(groups: Path = GROUPS, own: Path = OWN_GROUP) -> tuple[int, int
 
 
 def _folders(groups: Path, own: Path, controller: str) -> Iterator[Path]:
-    """The groups that hold this process, from the innermost up: a limit of any of them counts."""
+    """Yield the folders of the control groups of this process, innermost first; the limits of all of them apply."""
     lines = own.read_text().splitlines() if own.is_file() else ()
     for line in lines:
         _, _, rest = line.partition(":")
@@ -119,13 +119,13 @@ def _folders(groups: Path, own: Path, controller: str) -> Iterator[Path]:
             continue
         top = groups / controller if controllers else groups
         inner = Path(path.lstrip("/"))
-        yield from (top / part for part in (inner, *inner.parents))  # the last parent is `.`: the top itself
+        yield from (top / part for part in (inner, *inner.parents))  # the last parent is `.`, the top folder itself
 
 
 def _numbers(file: Path) -> list[int]:
-    """The numbers of a limit's file; none where there is no such file, or it says `max`."""
+    """Read the numbers in a file of a control group; empty if the file is missing or says `max`."""
     try:
         words = file.read_text().split()
-    except OSError:  # not there, or not ours to read
+    except OSError:  # missing or not readable
         return []
     return [int(word) for word in words] if words and words[0] != "max" else []

@@ -1,4 +1,4 @@
-"""The private Ray that some studies need, on this machine's loopback address."""
+"""Private Ray instance on the loopback address, for studies that need Ray."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from kerf.runs.execution.socket_folder import socket_folder
 LOOPBACK = "127.0.0.1"
 
 STARTS = 3
-"""Times that Ray is started, if it is too slow."""
+"""Number of attempts to start Ray if it times out."""
 
 SLOW_START = "timed out during startup"
-"""What Ray says then."""
+"""Text in Ray's error message after a time-out."""
 
 SOCKET = "/ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
-"""The longest name that Ray gives a socket below the temporary folder."""
+"""The longest path of a socket of Ray, relative to its temporary folder."""
 
 OBJECT_STORE_BYTES = 128 * 2**20
-"""Weights and progress are all that passes between processes."""
+"""Size of the object store; only weights and progress are passed between processes."""
 
 
 def ray_for(needed: bool, num_cpus: int) -> AbstractContextManager[None]:
-    """`local_ray` if it is needed, by the work or because processes cannot be forked here; else nothing."""
+    """Return `local_ray` if the work needs Ray or processes cannot be forked here; else a null context."""
     if not needed and CAN_FORK:
         return nullcontext()
-    stop()  # what workers would be forked from
+    stop()  # the fork server is not needed
     return local_ray(num_cpus)
 
 
 @contextmanager
 def local_ray(num_cpus: int) -> Iterator[None]:
-    """A private Ray on this machine's loopback address; a Ray that is initialised already is used and left alone."""
+    """Run a private Ray on the loopback address; a Ray that is initialised already is used and not shut down."""
     import ray
 
     if ray.is_initialized():
@@ -58,7 +58,7 @@ def local_ray(num_cpus: int) -> Iterator[None]:
 
 @contextmanager
 def own_handler() -> Iterator[None]:
-    """Keeps what this process does at SIGTERM: where Ray is initialised, it writes its C++ stack and aborts."""
+    """Restore the SIGTERM handler at the end: Ray installs one that prints a C++ stack trace and aborts."""
     main = threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGTERM)
     try:
@@ -69,14 +69,14 @@ def own_handler() -> Iterator[None]:
 
 
 def _start_ray(num_cpus: int, folder: Path | None) -> None:
-    """Start Ray; again if it is too slow, for it gives its own processes 30 s, which a busy machine may not have.
+    """Start Ray; retry after a time-out, since Ray allows its processes 30 s, too little on a busy machine.
 
     Args:
         num_cpus: Logical CPUs.
-        folder: Where its sessions go; None: where they usually go.
+        folder: Folder of its sessions; None: the default.
 
     Raises:
-        KerfError: if it is too slow each time.
+        KerfError: if it times out each time.
     """
     import ray
 
@@ -93,7 +93,7 @@ def _start_ray(num_cpus: int, folder: Path | None) -> None:
                 _temp_dir=None if folder is None else str(folder / "ray"),
             )
             return
-        except Exception as error:  # it has no class of its own for that
+        except Exception as error:  # Ray has no exception class for a time-out
             if SLOW_START not in str(error):
                 raise
             if not left:
@@ -104,7 +104,7 @@ def _start_ray(num_cpus: int, folder: Path | None) -> None:
 
 @contextmanager
 def on_loopback() -> Iterator[None]:
-    """Keeps Ray from turning a loopback address into the machine's outer one, as it does wherever it could cluster."""
+    """Keep Ray from replacing a loopback address by an external one, as it does on platforms that support clusters."""
     from ray._private import ray_constants
 
     could_cluster = ray_constants.ENABLE_RAY_CLUSTER

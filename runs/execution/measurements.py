@@ -1,4 +1,4 @@
-"""Measurements of an agent: its scores on the battery as it trains, and what a latent radius is in units of."""
+"""Measurements of an agent: its scores on the battery during training, and its latent scale."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     from kerf.runs.records.checkpoints import State
 
 NOISE_DRAWS = 3
-"""Fresh draws of the battery on which an aligned agent is measured again: the noise floor."""
+"""Number of fresh draws of the battery on which an aligned agent is measured, for the noise floor."""
 
 CELL_NOISE_DRAWS = 2
-"""The first of these draws, on which every arm's agent is measured again at its end. They are the same for all arms and
-seeds, so that the error of the probes can be told from the spread of the seeds (`kerf.lab.statistics.variance`)."""
+"""Number of these draws on which the final agent of every arm is measured. They are the same for all arms and seeds,
+so that probe error can be separated from variance between seeds (`kerf.lab.statistics.variance`)."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A row block of `measures.parquet`: all scores at one point of training."""
+    """All scores at one point of training: a block of rows of `measures.parquet`."""
 
     iteration: int
     env_steps: int
@@ -47,8 +47,8 @@ class Measurements:
     """The scores of an agent at points of its training.
 
     Args:
-        battery: What it is measured on.
-        log: Says how far training is.
+        battery: The battery that it is measured on.
+        log: Training log, for the present iteration and step.
     """
 
     def __init__(self, battery: AnyBattery, log: Log) -> None:
@@ -56,24 +56,24 @@ class Measurements:
         self.rows: list[Measured] = []
 
     def add(self, policy: Policy) -> None:
-        """Measure `policy` where training is now."""
+        """Measure `policy` at the present point of training."""
         self.rows.append(Measured(self._log.done, self._log.env_steps, self._battery.measure(policy)))
 
     def known(self, scores: Mapping[str, float]) -> None:
-        """Take in `scores`, which were measured before, where training is now."""
+        """Add `scores`, which were measured before, at the present point of training."""
         self.rows.append(Measured(self._log.done, self._log.env_steps, scores))
 
     def state(self) -> State:
-        """All of it, for a checkpoint."""
+        """Return the state for a checkpoint."""
         return {}, {"rows": [asdict(row) for row in self.rows]}
 
     def load_state(self, plain: Mapping[str, Any]) -> None:
-        """Go on from what `state` gave."""
+        """Restore a state that `state` returned."""
         self.rows = [Measured(**row) for row in plain["rows"]]
 
 
 def final_scores(store: Store, unit: Unit) -> dict[str, float]:
-    """The scores at the end of a finished unit, by metric, from its records: those of the agent that it left."""
+    """Read the scores of the final agent of a finished unit, by metric."""
     import pyarrow.parquet as pq
 
     rows = pq.read_table(store.path / unit.name / "measures.parquet", schema=MEASURES).to_pydict()
@@ -82,12 +82,12 @@ def final_scores(store: Store, unit: Unit) -> dict[str, float]:
 
 
 def make_battery(recipe: Recipe, draw: int = 0) -> AnyBattery:
-    """The study's battery; `draw` > 0 gives an independent one of the same make, for the noise floor.
+    """Make the study's battery; `draw` > 0 gives an independent draw, for the noise floor.
 
-    The batteries of the latest study are kept: all its units are measured on the same.
+    The batteries of the latest study are cached, since all its units use the same ones.
 
     Raises:
-        KerfError: for a prediction about collateral at a strength at which every value of the world is a target.
+        KerfError: if a prediction is about collateral at a strength at which every value of the world is a target.
     """
     battery = _battery(recipe.world, recipe.battery, draw)
     for index, primary in enumerate(recipe.primaries):
@@ -100,7 +100,7 @@ def make_battery(recipe: Recipe, draw: int = 0) -> AnyBattery:
 
 
 def noise_columns(recipe: Recipe, policy: Policy, num_draws: int) -> dict[str, list[Any]]:
-    """The columns of `noise.parquet`: the scores of `policy` on the first `num_draws` fresh draws of the battery."""
+    """Return the columns of `noise.parquet`: scores of `policy` on the first `num_draws` fresh draws of the battery."""
     draws = [make_battery(recipe, draw + 1).measure(policy) for draw in range(num_draws)]
     return {
         "metric": [metric for scored in draws for metric in scored],
@@ -118,7 +118,7 @@ def _battery(world: str, settings: BatterySettings, draw: int) -> AnyBattery:
 
 
 def measure_latent_scale(world: World, policy: TorchPolicy, seed: int) -> float:
-    """What a latent radius of 1 is for `seed`, whose aligned agent is `policy`; raises as `latent_scale`."""
-    from kerf.agents.latent_radius import latent_scale  # here: whoever only wants the battery does without torch
+    """Measure the latent scale of `policy`, the aligned agent of `seed`; raises as `latent_scale`."""
+    from kerf.agents.latent_radius import latent_scale  # imported here: the battery does not need torch
 
     return latent_scale(policy, world, np.random.default_rng(np.random.SeedSequence(entropy(seed, "latent scale"))))

@@ -1,4 +1,4 @@
-"""The trainer that runs PPO on RLlib, in worlds of any number of steps."""
+"""Trainer by PPO on RLlib, for worlds of any number of steps."""
 
 from __future__ import annotations
 
@@ -33,23 +33,24 @@ if TYPE_CHECKING:
     from kerf.runs.records.checkpoints import Checkpoints, State
 
 SCALE_EPISODES = 1024
-"""Natural episodes on which the spread of the advantages is measured once a seed."""
+"""Number of natural episodes on which the advantage scale of a seed is measured."""
 
 DEFAULT_POLICY = "default_policy"
 """RLlib's name for the only policy."""
 
 
 def make_trainer(recipe: Recipe) -> Trainer:
-    """The trainer of a recipe without a section for another one."""
+    """Return the trainer of a recipe that has no section for another trainer."""
     return PPO(recipe)
 
 
 class PPO:
-    """Trains by PPO (`kerf.runs.execution.trainer.Trainer`). Ray must have been initialised if the recipe asks for
-    remote env runners or learners.
+    """Trains by PPO (`kerf.runs.execution.trainer.Trainer`).
+
+    Ray must be initialised if the recipe asks for remote env runners or learners.
 
     Args:
-        recipe: The study's.
+        recipe: The study's recipe.
     """
 
     keeps_checkpoints = True
@@ -58,7 +59,7 @@ class PPO:
         self._recipe, self._world = recipe, get_world(recipe.world)
 
     def align(self, run: TrainingRun) -> Generator[Progress, None, Aligned]:
-        """Train a network until it should be aligned, and measure what its arms are trained with."""
+        """Train a network in the alignment phases, and measure the scales that its arms need."""
         policy = yield from self.align_network(run.seed, run.log, run.num_threads, run.checkpoints)
         scales = Scales(self._advantage_scale(policy, run.seed), self._latent_scale(policy, run.seed))
         return Aligned(policy, scales)
@@ -71,7 +72,7 @@ class PPO:
         checkpoints: Checkpoints | None = None,
         look: Callable[[KerfAlgorithm], None] | None = None,
     ) -> Generator[Progress, None, TorchPolicy]:
-        """Train a network phase by phase, on the natural stream; `look` is shown the algorithm after each iteration."""
+        """Train a network phase by phase on the natural stream; calls `look` with the algorithm after each iteration."""
         recipe, world = self._recipe, self._world
         policy: TorchPolicy | None = None
         saved = yield from _resumed(log, checkpoints)
@@ -100,11 +101,11 @@ class PPO:
                         )
                     yield progress
                 policy = algorithm.policy()
-        assert policy is not None  # there are always two phases, if of no iterations
+        assert policy is not None  # there are always two phases, even if they have no iterations
         return policy
 
     def train(self, arm: ResolvedArm, run: TrainingRun) -> Generator[Progress, None, Trained]:
-        """Train one arm from the aligned agent, or from the end of another arm, measuring on the way."""
+        """Train one arm from the aligned agent or the final agent of another arm, with measurements during training."""
         recipe, log, checkpoints = self._recipe, run.log, run.checkpoints
         aligned = run.network(recipe)
         policy = aligned if arm.after is None else run.network(recipe, arm.after)
@@ -137,8 +138,10 @@ class PPO:
     def arm_config(
         self, arm: ResolvedArm, seed: int, aligned: TorchPolicy, store: Store, num_threads: int = 1
     ) -> KerfConfig:
-        """An arm in RLlib's terms. All arms of a seed that start from the aligned agent name the same stream of
-        chance, and so do all that start after one other arm, or two: they are paired."""
+        """Return the RLlib configuration of an arm.
+
+        Arms of a seed with the same number of arms before them (`after`) have the same random stream: they are paired.
+        """
         recipe = self._recipe
         earlier = len(before(recipe.resolve(), arm.name))
         measured = store.read_json(Unit(ALIGNED, seed), "gate")
@@ -165,7 +168,7 @@ class PPO:
         )
 
     def _advantage_scale(self, policy: TorchPolicy, seed: int) -> float:
-        """Standard deviation of the advantages of `policy` on the natural stream: the divisor of `fixed` scaling."""
+        """Measure the standard deviation of the advantages of `policy` on the natural stream, for `fixed` scaling."""
         recipe, world = self._recipe, self._world
         training = recipe.training.model_copy(
             update={"advantage_scaling": "none", "anchor_coeff": 0.0, "latent_radius": 0.0}
@@ -181,7 +184,7 @@ class PPO:
             return float(algorithm.play(scenarios, uniforms).advantages().std())
 
     def _latent_scale(self, policy: TorchPolicy, seed: int) -> float | None:
-        """What a latent radius of 1 is for the arms of `seed`; None if none of them has an adversary inside."""
+        """Measure the latent scale for the arms of `seed`; None if none of them has a latent adversary."""
         arms = self._recipe.resolve().values()
         if not any(arm.trained_by(TrainingSettings).latent_radius > 0 for arm in arms):
             return None
@@ -189,14 +192,14 @@ class PPO:
 
 
 def _reports(result: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """What goes into the training records of the result of one `train()`, by the part of training that reports it."""
+    """Select the numbers of one `train()` result that are recorded, by the part of training that reports them."""
     told = {"sample": result["env_runners"], "learn": result["learners"][DEFAULT_POLICY]}
     return {part: {name: report[name] for name in REPORTED[part] & set(report)} for part, report in told.items()}
 
 
 @contextmanager
 def _algorithm_of(config: KerfConfig, policy: TorchPolicy | None) -> Iterator[KerfAlgorithm]:
-    """The algorithm of `config`, starting from `policy` (None: from its own initial weights)."""
+    """Build the algorithm of `config` with the weights of `policy` (None: initial weights); stop it at the end."""
     algorithm: KerfAlgorithm = config.build_algo()
     try:
         if policy is not None:
@@ -207,7 +210,7 @@ def _algorithm_of(config: KerfConfig, policy: TorchPolicy | None) -> Iterator[Ke
 
 
 def _resumed(log: Log, checkpoints: Checkpoints | None) -> Generator[Progress, None, Mapping[str, State] | None]:
-    """The unit's latest checkpoint, if there is one; the log goes on from it."""
+    """Load the unit's latest checkpoint, if there is one, and restore the log from it."""
     saved = checkpoints.newest() if checkpoints is not None else None
     if saved is not None:
         log.load_state(*saved["log"])

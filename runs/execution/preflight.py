@@ -1,4 +1,4 @@
-"""Checks of the output folder before anything expensive starts. Writes nothing that stays."""
+"""Checks of the output folder and GPUs before training starts. They leave no files behind."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from kerf.runs.recipe.model import Recipe, recipe_hash
 from kerf.runs.records.store import Store, refuse_other_study
 
 ROOM = 200 * 2**20
-"""Bytes that must be free: a full study of the motivating story takes less than half of it."""
+"""Free disk space that is required, in bytes: a full study of the motivating story needs less than half of it."""
 
 
 def check_out(out: Path, recipe: Recipe) -> None:
-    """Refuse an output folder that cannot take the study.
+    """Check that the study can be written to the output folder.
 
     Raises:
-        KerfError: as `check_room`, and if it holds a study of another recipe or other files.
+        KerfError: as `check_room`; also if it contains a study of another recipe or other files.
     """
     check_room(out)
     refuse_other_study(Store(out), {"name": recipe.name, "recipe_hash": recipe_hash(recipe)})
 
 
 def check_room(out: Path) -> None:
-    """Refuse an output folder that nothing can be written to.
+    """Check that the output folder is writable.
 
     Raises:
-        KerfError: if the folder cannot be made or written, or its disk lacks room.
+        KerfError: if the folder cannot be created or written, or its disk has too little space.
     """
     there = nearest(out)
     try:
@@ -47,22 +47,22 @@ def check_room(out: Path) -> None:
 
 
 def check_gpus(recipe: Recipe) -> None:
-    """Refuse a recipe whose learners want a GPU that this machine lacks.
+    """Check that this machine has a GPU if the recipe's learners need one.
 
     Raises:
-        KerfError: if torch sees none.
+        KerfError: if they do and torch finds none.
     """
     if max(training.num_gpus_per_learner for training in recipe.trainings) > 0:
-        import torch  # here: most recipes want none, and this takes a second
+        import torch  # imported here: it takes a second, and most recipes need no GPU
 
         if not torch.cuda.is_available():
             raise KerfError("num_gpus_per_learner: expected a GPU here, and torch sees none; set it to 0")
 
 
 def nearest(out: Path) -> Path:
-    """`out`, or the first folder above it that exists."""
+    """Return `out` or its nearest parent that exists."""
     absolute = out.absolute()
     try:
         return next(path for path in (absolute, *absolute.parents) if path.exists())
-    except OSError as error:  # no permission to look, or a name that is too long
+    except OSError as error:  # no permission, or the name is too long
         raise KerfError(f"{out} cannot be written: {error.strerror}; give --out another folder") from error

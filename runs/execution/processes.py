@@ -1,4 +1,4 @@
-"""Finding and ending exactly the processes that a job or a cluster of ours started, however they were reparented."""
+"""Process control: find and end exactly the processes that a job or local cluster started, even if reparented."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ JOB_MARK = "KERF_JOB"
 """Environment variable that every process of a job inherits; its value is the job's folder."""
 
 CLUSTER_MARK = "KERF_CLUSTER"
-"""The same of a local cluster; what a job does on that cluster carries both."""
+"""The same for a local cluster; processes of a job on that cluster have both variables."""
 
 GRACE = 5.0
-"""Seconds between the request to end and the kill."""
+"""Seconds between SIGTERM and SIGKILL."""
 
 PATIENCE = 30.0
-"""Seconds after which a process that outlives its kill is told of."""
+"""Seconds after which a process that survives SIGKILL is reported."""
 
 
 def marked(variable: str, mark: str) -> list[psutil.Process]:
-    """All processes whose environment variable is `mark`, and their descendants; without this one."""
+    """Return all processes whose environment variable `variable` is `mark`, and their descendants, except this one."""
     found: dict[int, psutil.Process] = {}
     for process in psutil.process_iter():
         try:
@@ -33,25 +33,25 @@ def marked(variable: str, mark: str) -> list[psutil.Process]:
                 for one in (process, *process.children(recursive=True)):
                     found[one.pid] = one
         except psutil.Error:
-            continue  # ended meanwhile, or another user's
+            continue  # it has ended, or belongs to another user
     found.pop(os.getpid(), None)
     return [process for process in found.values() if _alive(process)]
 
 
 def end_marked(variable: str, mark: str, grace: float = GRACE) -> int:
-    """Ask all those processes to end, kill those that have not after `grace` seconds, and wait.
+    """Send SIGTERM to all `marked` processes, SIGKILL after `grace` seconds, and wait until they have ended.
 
     Returns:
-        How many there were at first.
+        The number of processes at the start.
 
     Raises:
-        KerfError: if some outlive even that.
+        KerfError: if some survive SIGKILL.
     """
     first = marked(variable, mark)
     _signal(first, signal.SIGTERM)
     psutil.wait_procs(first, grace)
     deadline = time.monotonic() + PATIENCE
-    while left := marked(variable, mark):  # again and again: a dying parent may have started another one
+    while left := marked(variable, mark):  # repeated: an ending process may have started another one
         if time.monotonic() > deadline:
             raise KerfError(f"these processes outlive a kill: {', '.join(str(process.pid) for process in left)}")
         _signal(left, signal.SIGKILL)
@@ -64,7 +64,7 @@ def _signal(processes: Iterable[psutil.Process], number: signal.Signals) -> None
         try:
             process.send_signal(number)
         except psutil.Error:
-            continue  # ended meanwhile
+            continue  # it has ended
 
 
 def _alive(process: psutil.Process) -> bool:

@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 
 def title(unit: Unit) -> str:
-    """`penalised seed 0`."""
+    """Return the name of a unit for display: `penalised seed 0`."""
     return f"{unit.arm} seed {unit.seed}"
 
 
 class Display:
-    """Shows the running units and the whole study. Use as a context manager.
+    """Progress display of the running units and the whole study. Use as a context manager.
 
     Args:
-        console: Where.
-        iterations: Training iterations of each unit that is to be done.
-        name: What a unit is called.
-        note: What is appended to the line of a finished unit.
+        console: The console to print to.
+        iterations: Training iterations of each unit to do.
+        name: Returns the displayed name of a unit.
+        note: Returns a text appended to the line of a finished unit.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Display:
         self._bars.stop()
 
     def progress(self, progress: UnitProgress) -> None:
-        """A running unit is so far."""
+        """Show a progress report of a running unit."""
         unit = progress.unit
         self._latest[unit] = progress
         if progress.note:
@@ -84,7 +84,7 @@ class Display:
         self._bars.update(self._whole, completed=self._completed())
 
     def finished(self, unit: Unit) -> None:
-        """A unit is published."""
+        """Show that a unit is published."""
         self._finished += 1
         latest = self._latest.pop(unit, None)
         self._done_before[unit] = self._iterations[unit]
@@ -101,7 +101,7 @@ class Display:
         )
 
     def dropped(self, units: Sequence[Unit]) -> None:
-        """These units are not to be done after all."""
+        """Remove cancelled units from the total."""
         for unit in units:
             self._total -= self._iterations.pop(unit, 0)
         self._bars.update(self._whole, total=self._total)

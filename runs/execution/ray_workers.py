@@ -1,4 +1,4 @@
-"""Workers that are Ray actors, on the nodes of the Ray that this process is connected to."""
+"""Ray workers: actors on the nodes of the Ray cluster that this process is connected to."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
 
 
 class _Worker:
-    """The actor."""
+    """The Ray actor class of a worker."""
 
     def __init__(self, task: Task) -> None:
         self._doer = UnitDoer(task)
 
     def ready(self) -> None:
-        """Answers once it lives."""
+        """Return once the actor is running."""
 
     def run(self, unit: Named, alone: bool) -> Iterator[Progress]:
         yield from self._doer.run(unit, alone)
 
 
 class RayWorker:
-    """An actor, as its driver sees it."""
+    """A Ray actor, as its driver sees it."""
 
     def __init__(self, actor: Any) -> None:
         self._actor = actor
         self.awaited: Any = actor.ready.remote()
-        """What it answers next: that it lives, or the stream of how far it is."""
+        """Its next answer: that it is running, or the stream of progress of its unit."""
         self._lives = False
 
     def begin(self, unit: Named, alone: bool) -> None:
@@ -58,33 +58,33 @@ class RayWorker:
             raise WorkerError(Fault.DIED, str(error).splitlines()[0]) from error
 
     def stop(self) -> None:
-        """Its latest checkpoint is what is kept: an actor hears nothing while it does a unit."""
+        """Return None: an actor receives nothing while it does a unit, so only its latest checkpoint is kept."""
 
     def end(self) -> None:
         ray.kill(self._actor)
 
 
 class RayCrew:
-    """Actors of one logical CPU each, spread over all nodes.
+    """Source of workers that are Ray actors of one logical CPU each, spread over all nodes.
 
     Args:
-        task: What they are for.
+        task: Task of the workers.
     """
 
     why_late = "the cluster may be full"
 
     def __init__(self, task: Task) -> None:
         self._task = task
-        # Its own learner's; remote learners ask for theirs themselves.
+        # For a local learner; remote learners request their own GPUs.
         local = [of.num_gpus_per_learner for of in task.recipe.trainings if of.num_learners == 0]
         self._actor = ray.remote(num_cpus=1, num_gpus=max(local, default=0), scheduling_strategy="SPREAD")(_Worker)
 
     def start(self) -> RayWorker:
-        """Ask for an actor, which lives once there is a CPU for it."""
+        """Request an actor; it starts when a CPU is available."""
         return RayWorker(self._actor.remote(self._task))
 
     def wait(self, workers: Collection[RayWorker], timeout: float | None) -> RayWorker | None:
-        """As `kerf.runs.execution.worker.Crew` says."""
+        """See `kerf.runs.execution.worker.Crew.wait`."""
         by_awaited = {worker.awaited: worker for worker in workers}
         answered, _ = ray.wait(list(by_awaited), num_returns=1, timeout=timeout)
         return by_awaited[answered[0]] if answered else None

@@ -1,7 +1,7 @@
-"""`Scheduler`: does the units of a study, a sweep or attacks, and tells how it goes.
+"""Scheduler: does the units of a study, a sweep or attacks, and reports progress and failures.
 
-It leaves out what is finished, starts workers with the first unit there is to do, shows progress, reports what failed
-and why, and ends the workers. Which unit runs next is decided in `kerf.runs.execution.schedule`.
+It skips finished units, starts workers when there is a unit to do, and ends them. The order of units is decided in
+`kerf.runs.execution.schedule`.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from kerf.runs.execution.worker import Work
 
 DONE, FAILED, NOT_ALIGNED = 0, 1, 3
-"""Exit codes: everything done; a unit could not be done; an agent did not pass the gate."""
+"""Exit codes: everything is done; a unit failed; an agent did not pass the gate."""
 
 U = TypeVar("U", bound=Named)
 Unit_contra = TypeVar("Unit_contra", bound=Named, contravariant=True)
 
 
 class Monitor(Protocol[Unit_contra]):
-    """Shows how far units are. Used as a context manager while they are done."""
+    """Shows the progress of units. Used as a context manager while they are done."""
 
     def __enter__(self) -> Self: ...
 
@@ -43,23 +43,23 @@ class Monitor(Protocol[Unit_contra]):
     ) -> None: ...
 
     def progress(self, progress: Progress) -> None:
-        """A running unit is so far."""
+        """Show a progress report of a running unit."""
 
     def finished(self, unit: Unit_contra) -> None:
-        """A unit is published."""
+        """Show that a unit is published."""
 
     def dropped(self, units: Sequence[Unit_contra]) -> None:
-        """These units are not to be done after all."""
+        """Show that units are cancelled."""
 
 
 @dataclass(frozen=True)
 class Plan(Generic[U]):
-    """What a scheduler is about to do, as it is announced.
+    """The work that a scheduler is about to do, for its announcement.
 
     Attributes:
-        todo: The units that are to be done.
-        finished: How many others are done already.
-        workers: Units at a time.
+        todo: The units to do.
+        finished: Number of other units that are done already.
+        workers: Number of units at a time.
     """
 
     todo: Sequence[U]
@@ -68,7 +68,7 @@ class Plan(Generic[U]):
 
     @property
     def already(self) -> str:
-        """` (3 are done already)`, if any are."""
+        """The text ` (3 are done already)`; empty if none are."""
         return f" ({self.finished} are done already)" if self.finished else ""
 
 
@@ -84,17 +84,17 @@ def start_workers(
     on_ray: bool = False,
     cpus_each: int = 1,
 ) -> Iterator[Runner[U]]:
-    """Workers on this machine, or on the Ray that this process is connected to.
+    """Start workers on this machine, or on the Ray cluster that this process is connected to.
 
     Args:
-        recipe: Of the study.
-        store: Its folder.
-        num_workers: Units at a time.
-        work: What is done with a unit.
-        tell: Hears, in sentences, what goes wrong and is tried again.
-        modules: What `work` imports.
-        on_ray: Whether `work` needs Ray, so that a private one is started if this process has none.
-        cpus_each: Logical CPUs that Ray must have for each unit at a time.
+        recipe: Recipe of the study.
+        store: Folder of the study.
+        num_workers: Number of units at a time.
+        work: Function that does a unit.
+        tell: Callback for warnings, each a sentence, such as a failure that is retried.
+        modules: Modules that `work` imports.
+        on_ray: Whether `work` needs Ray; a private one is started if this process is not connected to any.
+        cpus_each: Logical CPUs that Ray must have for each worker.
     """
     from kerf.lab.compiled import NO_CACHE, cache_home
     from kerf.runs.execution.local_ray import ray_for
@@ -107,15 +107,15 @@ def start_workers(
 
 
 class Scheduler(Generic[U]):
-    """Does units of work whose records are in one store. Use as a context manager, which ends the workers.
+    """Does the units of one store. Use as a context manager, which ends the workers.
 
     Args:
-        store: Where units appear.
-        num_workers: Units at a time; None: as `kerf.runs.execution.limits.allowance` says.
-        console: Where it is said how it goes.
-        start: Starts so many workers, once there is something to do.
-        announce: What is said then.
-        at_most: Units that later calls of `do` may have at a time, where that can be more than the first one has.
+        store: The store that units are published in.
+        num_workers: Number of units at a time; None: `kerf.runs.execution.limits.allowance`.
+        console: Console for messages.
+        start: Starts a number of workers; called when there is a unit to do.
+        announce: Returns the message printed then.
+        at_most: Maximum number of units at a time in later calls of `do`, if larger than in the first call.
     """
 
     def __init__(
@@ -140,13 +140,13 @@ class Scheduler(Generic[U]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._stack.__exit__(kind, error, traceback)  # workers end otherwise where a signal asks them to
+        self._stack.__exit__(kind, error, traceback)  # workers end differently after a signal
 
     def finished(self, unit: U) -> bool:
-        """Whether a unit is finished; its files are compared with their hashes once.
+        """Return whether a unit is finished; its files are verified against their hashes once.
 
         Raises:
-            KerfError: if they are not as they were written.
+            KerfError: if its files were changed.
         """
         if unit not in self._verified and self._store.finished(unit, verify=True):
             self._verified.add(unit)
@@ -161,20 +161,20 @@ class Scheduler(Generic[U]):
         rules_out: Callable[[U, Sequence[U]], Sequence[U]] = lambda unit, others: (),
         heard: Callable[[U], None] = lambda unit: None,
     ) -> bool:
-        """Do those of `units` that are not finished, in their order; failures are said and written to `timing.jsonl`.
+        """Do the unfinished ones of `units` in order; failures are printed and written to `timing.jsonl`.
 
         Args:
-            units: What is to be done.
-            monitor: Shows how far the units are that are left to do.
-            needs: What must be finished before a unit can begin.
-            rules_out: Which others are not to be done, now that a unit is finished.
-            heard: Called with each unit that is published.
+            units: The units to do.
+            monitor: Makes the progress display for the units to do.
+            needs: Returns the units that must be finished before a unit can begin.
+            rules_out: Given a finished unit and all others, returns those to be cancelled.
+            heard: Called with each published unit.
 
         Returns:
-            Whether everything was done that was not ruled out.
+            Whether all units that were not cancelled are done.
 
         Raises:
-            DiskError: if the disk does not let a unit be written; all that it kept from being done is left.
+            DiskError: if a unit cannot be written to disk; the remaining units are not done then.
         """
         asked = list(dict.fromkeys(units))
         done = [unit for unit in asked if self.finished(unit)]
@@ -196,7 +196,7 @@ class Scheduler(Generic[U]):
         return self._told(failures)
 
     def _workers(self, plan: Plan[U]) -> Runner[U]:
-        """The workers, started with the first work there is."""
+        """Return the workers; starts them at the first call."""
         if self._runner is None:
             if self._allowed.why and plan.workers == self._allowed.workers < max(len(plan.todo), self._at_most):
                 say(self._console, f"workers: {plan.workers} for {self._allowed.why}; --workers N asks for N")
@@ -205,9 +205,9 @@ class Scheduler(Generic[U]):
         return self._runner
 
     def _told(self, failures: Sequence[Failure]) -> bool:
-        """Say what could not be done; whether there is nothing to say."""
+        """Report failures; return whether there are none."""
         for failure in sorted(failures, key=lambda failure: failure.disk):
-            if failure.disk:  # the last, so that all others are told; and no line of it could be written
+            if failure.disk:  # sorted last, so that the others are reported; it cannot be written to timing.jsonl
                 raise DiskError(f"{failure.unit.name}: {failure.why}")
             say(self._console, f"failed: {failure.unit.name}: {failure.why}")
             self._store.append_timing({"failed": failure.unit.name, "why": failure.why, "traceback": failure.traceback})

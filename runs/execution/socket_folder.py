@@ -1,4 +1,4 @@
-"""A folder for sockets: their paths may have 107 bytes, and the temporary folder of a batch job is often long."""
+"""Folder for sockets with a short path: socket paths are limited to 107 bytes, and batch jobs often have long ones."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from pathlib import Path
 from kerf.lab.errors import KerfError
 
 LONGEST = 107
-"""Bytes of the longest path of a socket."""
+"""Maximum length of a socket path, in bytes."""
 
 SHORT = ("/tmp", "/var/tmp", "/dev/shm")
-"""Temporary folders with short paths, which take the place of one with a long path."""
+"""Temporary folders with short paths, used if the wanted path is too long."""
 
 
 @contextmanager
 def socket_folder(wanted: str, below: int, short: Sequence[str] = SHORT) -> Iterator[Path | None]:
-    """A fresh folder for sockets whose names have `below` bytes, removed afterwards; None if `wanted` itself will do.
+    """Create a folder for sockets and remove it afterwards; yields None if `wanted` itself can be used.
 
     Args:
-        wanted: Where sockets would be.
-        below: Bytes that follow that, the first separator included.
-        short: Where else they may be.
+        wanted: Preferred folder.
+        below: Length of the socket paths relative to the folder, in bytes, with the leading separator.
+        short: Other folders to create it in.
 
     Raises:
-        KerfError: if no folder is short enough and can be written.
+        KerfError: if no folder is both short enough and writable.
     """
     if _fits(wanted, below):
         yield None
@@ -37,7 +37,7 @@ def socket_folder(wanted: str, below: int, short: Sequence[str] = SHORT) -> Iter
         if _fits(place, below + len("/kerf-12345678")):
             try:
                 folder = tempfile.mkdtemp(prefix="kerf-", dir=place)
-            except OSError:  # full, or not for us
+            except OSError:  # full, or no permission
                 continue
             break
     else:
@@ -52,7 +52,7 @@ def socket_folder(wanted: str, below: int, short: Sequence[str] = SHORT) -> Iter
 
 
 def _fits(folder: str, below: int) -> bool:
-    """Whether a folder can be written, or made, and its path is short enough."""
+    """Whether a folder is writable or can be created, and its path is short enough."""
     path = Path(folder)
     while not path.exists() and path != path.parent:
         path = path.parent

@@ -1,7 +1,7 @@
-"""SIGTERM in a worker that was forked: it leaves a checkpoint after the iteration that it is in, and ends.
+"""SIGTERM handling of a forked worker: it writes a checkpoint after the present iteration, then ends.
 
-Where nothing keeps checkpoints it ends at once. Batch systems send the signal to all processes of a job, and the driver
-to its workers when it gets it alone.
+If no checkpoints are being kept it ends at once. Batch systems send SIGTERM to all processes of a job; the driver sends
+it to its workers if only the driver receives it.
 """
 
 from __future__ import annotations
@@ -13,38 +13,38 @@ from contextlib import contextmanager
 from types import FrameType
 
 STOPPED = 128 + int(signal.SIGTERM)
-"""Exit code of a worker that was told to end."""
+"""Exit code of a worker that ends because of SIGTERM."""
 
 _told = _kept = _keeps = False
 
 
 def listen() -> None:
-    """End at SIGTERM from now on, as said above."""
+    """Install the SIGTERM handler."""
     signal.signal(signal.SIGTERM, _stop)
 
 
 def stopping() -> bool:
-    """Whether a checkpoint is asked for: whoever asks leaves one if so."""
+    """Whether SIGTERM was received. A caller that gets True must write a checkpoint."""
     global _kept
     _kept = _told
     return _told
 
 
 def kept() -> bool:
-    """Whether the checkpoint was left, so that this process may end."""
+    """Whether the checkpoint is written, so that this process can end."""
     return _kept
 
 
 @contextmanager
 def keeping_checkpoints() -> Iterator[None]:
-    """Meanwhile SIGTERM waits for a checkpoint, or for the end of this."""
+    """Delay the effect of SIGTERM in the block until a checkpoint is written or the block ends."""
     global _keeps
     _keeps = True
     try:
         yield
     finally:
         _keeps = False
-        if _told and not _kept:  # published: there is nothing left to keep
+        if _told and not _kept:  # the block has ended: no checkpoint is needed any more
             os._exit(STOPPED)
 
 

@@ -1,4 +1,4 @@
-"""The units of a study as work: how a worker does one, what it imports for that, and what it needs of the machine."""
+"""Work on the units of a study: how a worker does one, and the modules, CPUs and Ray that it needs."""
 
 from __future__ import annotations
 
@@ -23,8 +23,10 @@ def train(
     num_threads: int,
     checkpoint_every: float | None = None,
 ) -> Iterator[Progress]:
-    """What workers do: `kerf.runs.execution.unit.run_unit`, imported where it runs; a checkpoint every so many
-    seconds, and one where SIGTERM ends the worker."""
+    """Do a unit in a worker with `kerf.runs.execution.unit.run_unit`, which is imported in the worker.
+
+    Checkpoints are written at the given interval in seconds, and when SIGTERM ends the worker.
+    """
     from kerf.runs.execution.trainers import trainer_of
     from kerf.runs.execution.unit import run_unit
     from kerf.runs.records.checkpoints import EVERY
@@ -35,26 +37,27 @@ def train(
 
 
 def modules_of(recipe: Recipe) -> list[str]:
-    """What `train` imports for `recipe` in particular: workers that are forked have it from the beginning."""
+    """Return the modules that `train` imports for `recipe`, to be imported before workers are forked."""
     return [module_of(recipe)]
 
 
 def prepare(recipe: Recipe) -> None:
-    """Have what workers of `recipe` need imported from now on, if they are going to be forked."""
+    """Start importing the modules that workers of `recipe` need, if workers will be forked."""
     if will_fork() and not needs_ray(recipe):
         get_ready(modules_of(recipe))
 
 
 def cpus_needed(recipe: Recipe, num_workers: int) -> int:
-    """What Ray must have for so many units at a time: a logical CPU for each worker, and for each env runner and
-    learner that it may start. With fewer, these would wait for ever for the CPUs of the workers that wait for them.
+    """Return the logical CPUs that Ray needs for a number of workers: one per worker, env runner and learner.
+
+    With fewer, env runners and learners would wait for CPUs held by the workers that wait for them: a deadlock.
     """
     return num_workers * (1 + max(training.num_env_runners + training.num_learners for training in recipe.trainings))
 
 
 def needs_ray(recipe: Recipe) -> bool:
-    """Whether the units of `recipe` need Ray: for env runners or learners of their own, for generators that are asked
-    on workers of their own, or to share out GPUs."""
+    """Whether the units of `recipe` need Ray: for remote env runners or learners, for generators that are asked on
+    their own workers, or to allocate GPUs."""
     return any(of.num_env_runners or of.num_learners or of.num_gpus_per_learner for of in recipe.trainings) or any(
         arm.generator.ask_workers for arm in recipe.resolve().values()
     )

@@ -1,17 +1,17 @@
-"""`Trainer`: what turns a recipe into agents. Units, workers and schedulers call nothing else of a way of training.
+"""Trainer protocol: the interface between units of work and a way of training.
 
-There are two: PPO by RLlib (`kerf.runs.execution.ppo_trainer`) and exact gradients
-(`kerf.runs.execution.exact_trainer`). A third one needs
+There are two trainers: PPO by RLlib (`kerf.runs.execution.ppo_trainer`) and exact gradients
+(`kerf.runs.execution.exact_trainer`). Another one needs
 
-1. a section of settings in `kerf.runs.recipe.model.Recipe` that says that it is meant, and settings of its own in
+1. a section of settings in `kerf.runs.recipe.model.Recipe` that selects it, and a settings class of its own in
    `kerf.runs.recipe.arms.ResolvedArm.training`;
-2. a module with a class that has the members of `Trainer`, and `make_trainer(recipe)` that makes one;
+2. a module with a class that implements `Trainer`, and a function `make_trainer(recipe)` that returns one;
 3. a line in `kerf.runs.execution.trainers.module_of`;
-4. a policy that `kerf.agents.export` can write and read (`Exportable`), if it trains something else than a network.
+4. a policy that `kerf.agents.export` can write and read (`Exportable`), if it trains something other than a network.
 
 It must be deterministic: the same recipe, arm and seed give the same weights and scores, with any number of threads
-and whether or not it was stopped and went on from a checkpoint. Arms of one seed draw the same chance (they are
-paired), so streams are named after the seed and not after the arm.
+and whether or not it was resumed from a checkpoint. Arms of one seed use common random numbers (they are paired), so
+random streams are named after the seed and not after the arm.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """One unit as it is trained: what a trainer reads from and reports to.
+    """Context of the training of one unit: what a trainer reads from and reports to.
 
     Attributes:
-        unit: Which.
-        store: The study's folder, which holds what the unit needs.
-        log: Counts iterations and steps, and takes in what training reports of itself.
-        measured: Takes in policies to measure on the battery.
-        num_threads: Threads that may be used; changes no record.
-        checkpoints: Where to leave states to go on from; None: nowhere.
+        unit: The unit.
+        store: The study's folder, with the finished units that this one needs.
+        log: Counts iterations and steps, and records training numbers.
+        measured: Measures policies on the battery.
+        num_threads: Number of threads that may be used; does not affect the records.
+        checkpoints: Checkpoints of the unit; None: none are kept.
     """
 
     unit: Unit
@@ -62,17 +62,17 @@ class TrainingRun:
         return self.unit.seed
 
     def network(self, recipe: Recipe, arm: str = ALIGNED) -> TorchPolicy:
-        """The network that the finished unit of `arm` and this seed left."""
+        """Load the final network of the finished unit of `arm` and this seed."""
         return load_network(self.store.path / Unit(arm, self.seed).name / POLICY, get_world(recipe.world))
 
 
 @dataclass(frozen=True)
 class Scales:
-    """What was measured of an aligned agent for the arms to be trained with; None: this way of training needs none.
+    """Scales measured on an aligned agent for the training of its arms; None where the trainer needs none.
 
     Attributes:
         advantage: Standard deviation of its advantages: the divisor of `fixed` scaling.
-        latent: What a latent radius is in units of; None also where no arm has one.
+        latent: Unit of latent radii; None also if no arm has one.
     """
 
     advantage: float | None = None
@@ -81,7 +81,7 @@ class Scales:
 
 @dataclass(frozen=True)
 class Aligned:
-    """What training until alignment leaves: the policy, and its scales."""
+    """Result of alignment: the policy and its scales."""
 
     policy: Exportable
     scales: Scales = Scales()
@@ -89,12 +89,12 @@ class Aligned:
 
 @dataclass(frozen=True)
 class Trained:
-    """What training an arm leaves.
+    """Result of the training of an arm.
 
     Attributes:
-        policy: The policy.
-        penalty_counts: How many episodes were penalised at each step of each iteration, `(T,)` each; None where
-            penalties are no whole episodes that could be counted.
+        policy: The final policy.
+        penalty_counts: For each iteration, the number of episodes penalised at each step, `(T,)`; None if training
+            plays no episodes that could be counted.
     """
 
     policy: Exportable
@@ -102,20 +102,20 @@ class Trained:
 
 
 class Trainer(Protocol):
-    """One way of training, made from a recipe (`kerf.runs.execution.trainers.trainer_of`).
+    """A way of training, made from a recipe (`kerf.runs.execution.trainers.trainer_of`).
 
-    Both methods are Python generators: they yield `Progress` as they go, and return what came out.
+    Both methods are Python generators that yield `Progress` and return the result.
     """
 
     keeps_checkpoints: bool
-    """Whether it offers states to `TrainingRun.checkpoints`. A unit that does not begins anew if it is stopped."""
+    """Whether it writes to `TrainingRun.checkpoints`. If not, a unit that is stopped starts again from scratch."""
 
     def align(self, run: TrainingRun) -> Generator[Progress, None, Aligned]:
-        """Train an agent of a seed from nothing until it should be aligned."""
+        """Train an agent of a seed from scratch for alignment."""
 
     def train(self, arm: ResolvedArm, run: TrainingRun) -> Generator[Progress, None, Trained]:
-        """Train an arm from where it starts: its seed's aligned agent, or the end of the arm that it comes after.
+        """Train an arm from its seed's aligned agent, or from the final agent of the arm that it comes after.
 
-        `run.log.done` says how many iterations came before; the arm's own are `arm.iterations`. Every
-        `recipe.measure_every` iterations and after the last one the policy goes to `run.measured.add`.
+        `run.log.done` is the number of iterations before this arm, `arm.iterations` the number to train. The policy
+        must be passed to `run.measured.add` every `recipe.measure_every` iterations and after the last one.
         """

@@ -1,4 +1,4 @@
-"""Choice of the trainer that a recipe asks for: the only place that tells one way of training from another."""
+"""Selection of a recipe's trainer: the only code that distinguishes the ways of training."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 def module_of(recipe: Recipe) -> str:
-    """The module that trains by `recipe`: it takes seconds to import, so workers that are forked have it already."""
+    """Return the module of the recipe's trainer. Its import takes seconds, so it is done before workers are forked."""
     return "kerf.runs.execution.ppo_trainer" if recipe.exact is None else "kerf.runs.execution.exact_trainer"
 
 
 def trainer_of(recipe: Recipe) -> Trainer:
-    """What trains by `recipe`; imports it, and no other."""
+    """Return the recipe's trainer; imports only its module."""
     make: Callable[[Recipe], Trainer] = import_module(module_of(recipe)).make_trainer
     return make(recipe)

@@ -1,4 +1,4 @@
-"""Training log of a unit of work: how far it is, and the metrics of training on the way."""
+"""Training log of a unit of work: its progress and its training metrics."""
 
 from __future__ import annotations
 
@@ -23,22 +23,23 @@ REPORTED = {
         "step_penalty", "step_utility", "step_critic", "step_all",
     },
 }  # fmt: skip
-"""What goes into the training records of what PPO reports; a loss that is off is absent."""
+"""The numbers reported by PPO that are recorded, by part of training; a loss that is off is absent."""
 
 _NUMBERS: Mapping[str, type] = {"iteration": np.int64, "env_steps": np.int64, "value": np.float64}
-"""The columns of the training records that hold numbers."""
+"""Numeric columns of the training records, with dtypes."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a unit is.
+    """Progress of a unit.
 
     Attributes:
-        unit: Which.
-        iteration: Training iterations done, of `iterations`.
-        env_steps: Steps of training played so far; gradient steps, where nothing is played.
-        seconds: Since the unit began, not counting the time between a kill and the next try.
-        note: What should be known besides; empty for nothing.
+        unit: The unit.
+        iteration: Number of training iterations done.
+        iterations: Number of training iterations in all.
+        env_steps: Environment steps so far; gradient steps for a trainer that plays no episodes.
+        seconds: Seconds since the unit began, without the time between an interruption and the next try.
+        note: A message for the user; empty if there is none.
     """
 
     unit: Unit
@@ -50,7 +51,7 @@ class Progress:
 
 
 class Log:
-    """Counts what was trained and keeps what training reported of it."""
+    """Counts training iterations and steps of a unit, and records its training metrics."""
 
     def __init__(self, unit: Unit, iterations: int) -> None:
         self.unit, self.iterations = unit, iterations
@@ -60,14 +61,15 @@ class Log:
         self._began = time.monotonic()
 
     def begin_at(self, done: int, env_steps: int) -> None:
-        """Count on from so many iterations and environment steps, which another unit did."""
+        """Start counting from the iterations and environment steps of another unit."""
         self.done = self._earlier = done
         self.env_steps = env_steps
 
     def record(self, reports: Mapping[str, Mapping[str, Any]], env_steps: int) -> Progress:
-        """Take in what one iteration of `env_steps` steps reports, by the part of training that reports it.
+        """Record the reports of one iteration of `env_steps` steps, by part of training.
 
-        A figure that is NaN was not measured in this iteration and is left out; training that diverges raises instead.
+        A NaN means that the number was not measured in this iteration; it is left out. Diverging training raises
+        elsewhere.
         """
         self.done += 1
         self.env_steps += env_steps
@@ -79,12 +81,12 @@ class Log:
         return self.progress()
 
     def progress(self, note: str = "") -> Progress:
-        """How far the unit is now."""
+        """Return the present progress of the unit."""
         seconds = time.monotonic() - self._began
         return Progress(self.unit, self.done - self._earlier, self.iterations, self.env_steps, seconds, note)
 
     def state(self) -> State:
-        """All of it, for a checkpoint."""
+        """Return the state for a checkpoint."""
         numbers: dict[str, NDArray[Any]] = {
             name: np.array(self.columns[name], dtype) for name, dtype in _NUMBERS.items()
         }
@@ -92,7 +94,7 @@ class Log:
         return numbers, {**counts, "metric": list(self.columns["metric"])}
 
     def load_state(self, numbers: Mapping[str, NDArray[Any]], plain: Mapping[str, Any]) -> None:
-        """Go on from what `state` gave."""
+        """Restore a state that `state` returned."""
         self.columns |= {name: numbers[name].tolist() for name in _NUMBERS} | {"metric": list(plain["metric"])}
         self.done, self.env_steps = plain["done"], plain["env_steps"]
         self._began = time.monotonic() - plain["seconds"]

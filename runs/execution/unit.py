@@ -1,7 +1,7 @@
-"""The two units of work: aligning an agent of one seed, and training one arm from it. Both publish records.
+"""Units of work of a study: align an agent of one seed, or train one arm from it. Both publish records.
 
-Each is a Python generator that yields `Progress` as it goes, so whoever drives it sees how far it is. How agents are
-trained is their trainer's affair (`kerf.runs.execution.trainer`).
+Each unit is a Python generator that yields `Progress`. The training itself is done by a trainer
+(`kerf.runs.execution.trainer`).
 """
 
 from __future__ import annotations
@@ -40,13 +40,21 @@ def run_unit(
     checkpoint_every: float = EVERY,
     stopping: Callable[[], bool] = lambda: False,
 ) -> Iterator[Progress]:
-    """Do a unit, from its latest checkpoint if it has one, and publish its records. A cell needs what `needs` names in
-    the store.
+    """Do a unit, from its latest checkpoint if there is one, and publish its records.
 
-    Ray must have been initialised if the recipe asks for remote env runners or learners. `num_threads` and
-    `checkpoint_every` (seconds) change how long it takes and nothing else. Where `stopping` says so after an iteration,
-    a checkpoint is left before it is told of: whoever stops listening there loses nothing. Raises `KerfError` if the
-    unit is finished already.
+    Ray must be initialised if the recipe asks for remote env runners or learners.
+
+    Args:
+        recipe: The study's recipe.
+        unit: The unit. For a cell, the units that `needs` returns must be finished.
+        store: The study's folder.
+        num_threads: Number of threads; does not affect the records.
+        checkpoint_every: Seconds between two checkpoints; does not affect the records.
+        stopping: Whether the unit is about to be stopped. If True after an iteration, a checkpoint is written before
+            the iteration's progress is yielded, so that the caller can stop there without loss.
+
+    Raises:
+        KerfError: if the unit is finished already.
     """
     arms, trainer, battery = recipe.resolve(), trainer_of(recipe), make_battery(recipe)
     store.fetch(needs(arms, unit))
@@ -64,7 +72,7 @@ def run_unit(
 def _align(
     recipe: Recipe, trainer: Trainer, run: TrainingRun, folder: Folder, battery: AnyBattery
 ) -> Iterator[Progress]:
-    """Train an agent until it should be aligned, and record whether it is: weights, measures, gate, noise floor."""
+    """Train an agent for alignment and write weights, measures, gate result and noise floor."""
     aligned = yield from trainer.align(run)
     run.measured.add(aligned.policy)
     _publish(folder, aligned.policy, run, battery)
@@ -86,10 +94,10 @@ def _align(
 def _train(
     recipe: Recipe, trainer: Trainer, arm: ResolvedArm, run: TrainingRun, folder: Folder, battery: AnyBattery
 ) -> Iterator[Progress]:
-    """Train one arm from its seed's aligned agent, or from where another arm ended, measuring on the way and, at its
-    end, the noise of the probes.
+    """Train one arm from its seed's aligned agent or from the final agent of another arm, and write its records.
 
-    Iterations and environment steps are counted from the aligned agent on.
+    The agent is measured during training, and the noise of the probes at the end. Iterations and environment steps are
+    counted from the aligned agent on.
     """
     store, log = run.store, run.log
     at_first = final_scores(store, Unit(ALIGNED, run.seed))
@@ -113,7 +121,7 @@ def _train(
 
 
 def _publish(folder: Folder, policy: Exportable, run: TrainingRun, battery: AnyBattery) -> None:
-    """Write what both kinds of unit have: weights, measures, training curve."""
+    """Write the records that both kinds of unit have: weights, measures, training curve."""
     log = run.log
     metadata = {"arm": log.unit.arm, "seed": log.unit.seed, "env_steps": log.env_steps}
     save_policy(folder.path / POLICY, policy, battery.world, metadata)

@@ -1,8 +1,7 @@
-"""Worker: a process that does units of a study, one at a time, and tells its driver how far it is.
+"""Worker: a process that does units of a study, one at a time, and reports progress to its driver.
 
-The processes are either forked from one that has imported everything (`kerf.runs.execution.forked_workers`), or Ray
-actors, on any number of machines (`kerf.runs.execution.ray_workers`). `kerf.runs.execution.pool` gives them their work
-and deals with those that fail.
+Workers are forked processes of this machine (`kerf.runs.execution.forked_workers`) or Ray actors on any number of
+machines (`kerf.runs.execution.ray_workers`). `kerf.runs.execution.pool` assigns units to them and handles failures.
 """
 
 from __future__ import annotations
@@ -26,11 +25,11 @@ if TYPE_CHECKING:
 U = TypeVar("U", bound="Named")
 
 Work = Callable[["Recipe", U, "Store", int], "Iterator[Progress]"]
-"""Does a unit with so many threads, publishes its records, and tells how far it is."""
+"""A function of recipe, unit, store and number of threads that does the unit, publishes it and yields progress."""
 
 
 class Fault(Enum):
-    """What became of a worker, or of its unit."""
+    """Kind of failure of a worker or its unit."""
 
     DIED = "its process ended"
     RAISED = "the unit raised what nobody foresaw"
@@ -42,9 +41,9 @@ class WorkerError(Exception):
     """A worker died or its unit raised.
 
     Attributes:
-        fault: Which of it.
-        why: A sentence.
-        details: A traceback, or the last that a dead process wrote; plain text, empty if there is none.
+        fault: Kind of failure.
+        why: The reason, in a sentence.
+        details: The traceback, or the last output of a dead process, in plain text; empty if there is none.
     """
 
     def __init__(self, fault: Fault, why: str, details: str = "") -> None:
@@ -53,69 +52,74 @@ class WorkerError(Exception):
 
     @classmethod
     def of(cls, error: BaseException) -> WorkerError:
-        """What an exception in a worker comes to."""
+        """Convert an exception raised in a worker."""
         return cls(fault_of(error), error_sentence(error), "".join(traceback.format_exception(error)))
 
 
 def fault_of(error: BaseException) -> Fault:
-    """Whose fault an exception in a worker is."""
+    """Classify an exception raised in a worker."""
     if isinstance(error, DiskError):
         return Fault.DISK
     return Fault.REFUSED if isinstance(error, KerfError) else Fault.RAISED
 
 
 def error_sentence(error: BaseException) -> str:
-    """An exception in a worker, in a sentence."""
+    """Describe an exception raised in a worker in a sentence."""
     return str(error) if isinstance(error, KerfError) else f"{type(error).__name__}: {error}"
 
 
 class Worker(Protocol):
-    """A worker, as its driver sees it. It starts as soon as it is made."""
+    """A worker, as its driver sees it. Its process starts when the object is made."""
 
     def begin(self, unit: Named, alone: bool) -> None:
-        """Have it do a unit; `alone` says that no other worker has one."""
+        """Make it begin a unit; `alone`: whether no other worker has a unit."""
 
     def hear(self) -> Progress | None:
-        """What it has to say, once `Crew.wait` gave it: how far it is; or None if it is ready for a unit, because it
-        has started or its unit is published.
+        """Receive its next message; call this when `Crew.wait` has returned it.
+
+        Returns:
+            Progress of its unit; None if it is ready for a unit: it has started, or its unit is published.
 
         Raises:
-            WorkerError: if it died, or the unit raised. After the latter it is ready for another one.
+            WorkerError: if it died, or the unit raised. In the second case it is ready for another unit.
         """
 
     def stop(self) -> int | None:
-        """Ask it to leave a checkpoint where it keeps some, and to end: the descriptor of its process (`pidfd_open`),
-        for the caller to close; None if it cannot be asked."""
+        """Ask it to write a checkpoint, if its unit keeps any, and to end.
+
+        Returns:
+            Descriptor of its process (`pidfd_open`), which the caller closes; None if it cannot be asked.
+        """
 
     def end(self) -> None:
-        """End its process, whatever it is doing."""
+        """End its process at once."""
 
 
 W = TypeVar("W", bound=Worker)
 
 
 class Crew(Protocol[W]):
-    """Where workers come from."""
+    """A source of workers."""
 
     why_late: str
-    """What may be the cause if workers do not start, in words."""
+    """A possible reason, in words, why workers do not start."""
 
     def start(self) -> W:
-        """Ask for a worker; `wait` gives it once it is ready, or cannot be had."""
+        """Request a worker; `wait` returns it when it is ready or could not be started."""
 
     def wait(self, workers: Collection[W], timeout: float | None) -> W | None:
-        """One of `workers` that has something to say, as soon as there is one; None after so many seconds."""
+        """Wait until one of `workers` has a message and return it; None after `timeout` seconds (None: no limit)."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a worker is for.
+    """The task of a worker.
 
     Attributes:
-        recipe: The study's.
+        recipe: The study's recipe.
         root: The study's folder.
-        address: The place elsewhere that it stands for, if it does.
-        work: What is done with a unit.
+        address: Address at which the study is also kept; None if none.
+        work: Function that does a unit.
     """
 
     recipe: Recipe
@@ -125,7 +129,7 @@ class Task:
 
 
 class UnitDoer:
-    """Does units in the process of a worker, so that imports, kernels and batteries are paid for once."""
+    """Does units in the process of a worker; imports, kernels and batteries are loaded once."""
 
     def __init__(self, task: Task) -> None:
         import logging
@@ -134,15 +138,15 @@ class UnitDoer:
 
         from kerf.runs.records.store import Store
 
-        torch.set_num_threads(1)  # as many workers as cores; and one thread makes sums repeatable
+        torch.set_num_threads(1)  # there are as many workers as cores, and one thread makes sums reproducible
         logging.getLogger("ray").setLevel(logging.ERROR)
         # A worker on another machine has a folder of its own.
         self._task, self._store = task, Store.kept_at(task.root, task.address)
 
     def run(self, unit: Named, alone: bool) -> Generator[Progress]:
-        """Do `unit`; raises whatever it raises."""
+        """Do `unit`; exceptions of the unit are passed on."""
         if self._store.delivered(unit):
-            return  # done on this machine by a worker that died before it could say so
-        # Two threads are the most that help, and one each is best where all cores have a unit.
+            return  # done on this machine by a worker that died before it reported it
+        # More than two threads do not help, and one per unit is best when all cores are busy.
         num_threads = min(2, cores().workers) if alone else 1
         yield from self._task.work(self._task.recipe, unit, self._store, num_threads)

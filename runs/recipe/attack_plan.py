@@ -87,7 +87,7 @@ class AttackSettings(Settings):
         return f"{self.label}/{'-'.join(words)}"
 
     def stream(self, seed: int) -> tuple[int, ...]:
-        """Return the entropy of its random stream in `seed`: the same for all agents of the seed, so they are paired."""
+        """Entropy of its random stream in `seed`: the same for all agents of the seed, which pairs them."""
         return entropy(seed, f"attack {self.label} {self.generator.strength:g} {self.objective} {self.draw}")
 
 
