@@ -1,1 +1,1 @@
-"""Composition, and what a user calls: recipes, studies, cells, records, tracking, the command line."""
+"""Composition layer and user interface: recipes, studies, cells, records, tracking, command line."""

@@ -1,4 +1,4 @@
-"""`python -m kerf.runs`: the command `kerf` where its script is not on the path, as in a job on another machine."""
+"""Entry point `python -m kerf.runs`: the command `kerf` if its script is not on the path, as in a job elsewhere."""
 
 from kerf.runs.cli import main
 

@@ -1,4 +1,4 @@
-"""The command `kerf`. What a command needs is imported when it runs, so that `kerf --help` is instant."""
+"""Command line `kerf`. Each command imports what it needs when it runs, so that `kerf --help` is fast."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from kerf.runs.submit.commands import COMMANDS
 from kerf.runs.sweep.command import sweep
 
 REFUSED = 2
-"""Exit code of a mistake in what was asked for."""
+"""Exit code for an error of the user, such as a wrong argument."""
 
 
 class Refusal(click.ClickException):
-    """A `KerfError`, as the command line shows it: one sentence."""
+    """A `KerfError` as shown on the command line: one sentence."""
 
     exit_code = REFUSED
 
@@ -33,7 +33,7 @@ class Refusal(click.ClickException):
 
 
 class Commands(click.Group):
-    """Commands whose `KerfError`s end in a sentence and exit code 2. All other exceptions are ours, and keep theirs."""
+    """Command group that turns a `KerfError` into a sentence and exit code 2. Other exceptions are bugs, passed on."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -88,7 +88,7 @@ def run(
         from kerf.runs.execution.forked_workers import get_ready, will_fork
 
         if will_fork():
-            get_ready()  # which takes seconds: meanwhile the recipe is read and checked
+            get_ready()  # takes seconds; the recipe is read and checked meanwhile
     from kerf.runs.execution.preflight import check_out
     from kerf.runs.recipe.files import load_recipes
     from kerf.runs.recipe.folders import study_folders
@@ -200,7 +200,7 @@ def exact(out: Path, situations: int | None, arms: tuple[str, ...], by_seed: boo
     from kerf.runs.records.store import Store
 
     store = Store(out)
-    store.manifest()  # a folder without a study is refused before all that it takes to solve one is loaded
+    store.manifest()  # refuses a folder without a study before the slow imports
 
     from kerf.runs.exact import SITUATIONS, examine
     from kerf.runs.exact.table import ExactReport, write

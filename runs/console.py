@@ -1,4 +1,4 @@
-"""The console that commands print to, and lines that are printed as they are. Imports nothing before that."""
+"""Console output of commands. Imports nothing heavy until it is used."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 PLAIN_WIDTH = 140
-"""Characters a line where the output is no terminal."""
+"""Line width, in characters, if the output is not a terminal."""
 
 
 def terminal() -> Console:
-    """As wide as the terminal, and wide enough for the tables where there is none."""
+    """Make a console as wide as the terminal, or wide enough for the tables if there is none."""
     from rich.console import Console
 
     console = Console()
@@ -20,5 +20,5 @@ def terminal() -> Console:
 
 
 def say(console: Console, line: str) -> None:
-    """Print a line as it is: no markup, no colours, no breaks."""
+    """Print a line verbatim: no markup, colours or line breaks."""
     console.print(line, highlight=False, markup=False, soft_wrap=True)

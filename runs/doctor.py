@@ -1,7 +1,6 @@
-"""Report of `kerf doctor`: versions, machine, paths and servers, in lines to be pasted into an issue, and what is
-wrong with them.
+"""Report of `kerf doctor`, for bug reports: versions, machine, paths and servers, and problems with them.
 
-Nothing heavy is imported and nothing is started but, in a process of its own, an import of Ray.
+Nothing heavy is imported, and nothing is started except a process that imports Ray.
 """
 
 from __future__ import annotations
@@ -33,28 +32,28 @@ from kerf.runs.tracking.reach import reach
 DISTRIBUTION = "kerf-lab"
 
 SHOWN = ("ray", "torch", "numba", "mlflow", "optuna")
-"""Packages whose versions are shown; all that Kerf requires are checked."""
+"""Packages whose versions are shown; all requirements of Kerf are checked."""
 
 PACKAGE = Path(__file__).resolve().parents[1]
-"""Where the package lies: a checkout, or a folder of installed packages."""
+"""Folder of the package: a checkout, or a folder of installed packages."""
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "NUMBA_DISABLE_JIT")
-"""Environment variables that change how numerical libraries compute."""
+"""Environment variables that affect numerical libraries."""
 
 RAY_PATIENCE = 20.0
-"""Seconds that an import of Ray may take; a second is usual."""
+"""Maximum seconds for an import of Ray; one second is usual."""
 
 WIDTH = 14
-"""Characters of the first column."""
+"""Width of the first column, in characters."""
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What was found.
+    """Result of the examination.
 
     Attributes:
-        lines: Pairs of what and how it is.
-        problems: What is wrong, a sentence each.
+        lines: Pairs of name and value.
+        problems: Problems, a sentence each.
     """
 
     lines: tuple[tuple[str, str], ...]
@@ -68,15 +67,15 @@ class Findings:
 
 
 def examine(out: Path, uri: str, kernels: Path | None = None, distribution: str = DISTRIBUTION) -> Findings:
-    """Look at this installation.
+    """Examine this installation.
 
     Args:
-        out: Where studies go.
-        uri: MLflow's tracking URI.
-        kernels: Where compiled kernels are kept; None: where they are.
-        distribution: Whose requirements are checked.
+        out: Output folder of studies.
+        uri: MLflow tracking URI.
+        kernels: Folder of the cache of compiled kernels; None: the one in use.
+        distribution: Distribution whose requirements are checked.
     """
-    ray_told = _import_ray()  # which takes a second: meanwhile the rest is found
+    ray_told = _import_ray()  # takes a second, in parallel to the rest
     problems = [*_room(out), *outside(distribution)]
     cache, unwritable = _cache(kernels or cache_home())
     problems += unwritable
@@ -109,8 +108,10 @@ def examine(out: Path, uri: str, kernels: Path | None = None, distribution: str 
 
 
 def outside(distribution: str = DISTRIBUTION) -> list[str]:
-    """A sentence for each package that lacks, or is not of a version that `distribution` requires; of its extras none
-    is required."""
+    """Return a sentence for each package that is missing or not of a version that `distribution` requires.
+
+    Requirements of extras are not checked.
+    """
     try:
         required = [Requirement(text) for text in requires(distribution) or ()]
     except PackageNotFoundError:
@@ -139,7 +140,7 @@ def _version(name: str) -> str:
 
 
 def _import_ray() -> Callable[[], str]:
-    """Start a Python that imports Ray; a function that waits for it and says why it could not, or nothing."""
+    """Start a process that imports Ray; return a function that waits for it and returns the error, or an empty text."""
     process = subprocess.Popen(
         [sys.executable, "-P", "-c", "import ray"],
         stdin=subprocess.DEVNULL,
@@ -173,7 +174,7 @@ def _room(out: Path) -> list[str]:
 
 
 def _cache(folder: Path | None) -> tuple[str, list[str]]:
-    """The kernel cache as it is shown, and what is wrong with it. Writes nothing that stays."""
+    """Return the kernel cache as shown, and problems with it. Leaves no files behind."""
     if folder is None:
         return "none", [NO_CACHE]
     try:

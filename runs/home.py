@@ -1,7 +1,7 @@
-"""The home folder and the user name that libraries ask for, where a container or a batch job gives neither.
+"""Home folder and user name for libraries that need them, in containers and batch jobs that provide neither.
 
-A process whose user has no entry in the list of users and that has no `HOME` ends in a traceback in whatever asks
-first: pathlib, MLflow, matplotlib, Ray, getpass.
+Without `HOME` and an entry for the user in the user database, several libraries raise: pathlib, MLflow, matplotlib,
+Ray, getpass.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from kerf.lab.errors import KerfError
 
 
 def settle_home() -> None:
-    """Set `HOME`, `LOGNAME` and `MPLCONFIGDIR` for this process and those that it starts, where they are needed.
+    """Set `HOME`, `LOGNAME` and `MPLCONFIGDIR` for this process and its children, if needed.
 
-    `HOME` becomes a folder of this user's in the temporary folder if there is none; one that cannot be written stays,
-    for credentials may be in it, and matplotlib alone, which would complain, is sent elsewhere.
+    Without a home, `HOME` is set to a folder of this user in the temporary folder. A home that is not writable is kept,
+    since it may contain credentials; only matplotlib, which would print warnings, gets another folder.
 
     Raises:
-        KerfError: if there is no home and no temporary folder can be written.
+        KerfError: if there is no home and no temporary folder is writable.
     """
     try:
         user: pwd.struct_passwd | None = pwd.getpwuid(os.getuid())

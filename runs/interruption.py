@@ -1,7 +1,7 @@
-"""Commands that are interrupted: a sentence and the exit code of the signal, whatever is unwound meanwhile.
+"""Interruption of commands by signals: they end with a one-sentence message and the exit code of the signal.
 
-Schedulers of batch systems and containers send SIGTERM when time is up, a terminal that closes sends SIGHUP, and Ctrl-C
-SIGINT.
+Batch systems and containers send SIGTERM when the time limit is reached, a terminal that is closed sends SIGHUP, and
+Ctrl-C sends SIGINT.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ import click
 from kerf.lab.errors import Interrupted
 
 GOES_ON = "the records so far are kept, and the same command goes on"
-"""What is said of every command that can be interrupted."""
+"""Message for every command that can be interrupted."""
 
 
 def goes_on_if_interrupted(command: Callable[..., None]) -> Callable[..., None]:
-    """A command that ends with one sentence and 128 + signal at SIGINT, SIGTERM and SIGHUP."""
+    """Wrap a command so that SIGINT, SIGTERM and SIGHUP end it with a message and exit code 128 + signal."""
 
     @functools.wraps(command)
     def interruptible(**asked: object) -> None:
@@ -44,13 +44,13 @@ def _interruption() -> Iterator[None]:
         came.append(number)
         if number == signal.SIGINT:
             raise KeyboardInterrupt
-        if first:  # the others would only keep the first from what it has to do
+        if first:  # further signals would interrupt the handling of the first
             raise Interrupted(number)
 
     before = {}
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` has it
+            if signal.getsignal(number) is not signal.SIG_IGN:  # keep signals ignored, as under `nohup`
                 before[number] = signal.signal(number, interrupt)
     try:
         yield
@@ -59,7 +59,7 @@ def _interruption() -> Iterator[None]:
     except BaseException:
         if not came:
             raise
-        _end(came[0])  # what could not be ended properly: a terminal that is gone cannot be written
+        _end(came[0])  # the cleanup failed too, e.g. since a closed terminal cannot be written to
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -71,6 +71,6 @@ def _end(number: int) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except OSError:  # nobody reads it, which Python would complain of as it ends
+        except OSError:  # closed pipe; Python would print an error at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     raise SystemExit(128 + number) from None

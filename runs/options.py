@@ -1,4 +1,4 @@
-"""Options and arguments that several commands share. Loads nothing but click, so that `kerf --help` is instant."""
+"""Options and arguments shared by several commands. Imports only click, so that `kerf --help` is fast."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kerf.runs.paths import StudyFolder
 
 
 def asks_for_a_recipe(command: Callable[..., None]) -> Callable[..., None]:
-    """The arguments that name a recipe and change it."""
+    """Add the argument that names a recipe and the options that change it."""
     for decorate in (
         click.option(
             "--out", type=StudyFolder(), help="Folder or address (s3://bucket/name) of the study; default: under out/."

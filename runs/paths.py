@@ -1,4 +1,4 @@
-"""The folder of a study, as it is given on the command line. Imports little, so that `kerf --help` is instant."""
+"""Study folders on the command line. Imports little, so that `kerf --help` is fast."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from kerf.runs.records.redaction import refuse_password
 
 
 def is_address(where: str) -> bool:
-    """Whether it is an address, and not a path."""
+    """Return whether it is a remote address rather than a path."""
     return "://" in where
 
 
 def folder_of(address: str, cwd: Path = Path()) -> Path:
-    """The folder on this machine, below the folder `cwd`, for what is kept at `address`. It need not be there yet.
+    """Return the local folder, below `cwd`, for the remote address `address`. It need not exist.
 
     Raises:
-        KerfError: for an address without a place in it, or with a password.
+        KerfError: if the address has no path or host, has a query or a fragment, or contains a password.
     """
     refuse_password(address, "--out")
     parts = urlsplit(address)
@@ -32,11 +32,12 @@ def folder_of(address: str, cwd: Path = Path()) -> Path:
 
 
 class StudyFolder(click.Path):
-    """A folder on the command line, or the address of one: then it is the folder here, `out/remote/<scheme>/<path>`,
-    in which what is kept there is worked on.
+    """Parameter type of a study folder: a path, or a remote address, which becomes its local folder.
+
+    The local folder of an address is `out/remote/<scheme>/<path>`.
 
     Args:
-        reads: Whether the command reads the records that are there.
+        reads: Whether the command reads the existing records, so that they are fetched.
     """
 
     name = "path"

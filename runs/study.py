@@ -1,4 +1,4 @@
-"""A study: align -> gate -> arms -> measure -> report, resumable at any point."""
+"""Execution of a study: align, gate, arms, measure, report. It can be resumed at any point."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ def run_study(
     """Run or continue the study of `recipe` in `out`, and print its report.
 
     Args:
-        recipe: What to do.
+        recipe: Recipe of the study.
         out: Folder of the study.
-        tracking: MLflow tracking URI, or None for records on disk only.
-        workers: Units at a time; None: one a core, as memory allows.
-        console: Where progress and report go.
+        tracking: MLflow tracking URI; None: records on disk only.
+        workers: Number of units at a time; None: one per core, as memory allows.
+        console: Console for progress and report.
         checkpoint_every: Seconds between two checkpoints of a unit; None: `kerf.runs.records.checkpoints.EVERY`.
 
     Returns:
         `DONE`, `FAILED` or `NOT_ALIGNED`.
 
     Raises:
-        KerfError: for a folder that cannot take the study, or a GPU that is asked for and not there.
+        KerfError: if the folder cannot be used for the study, or the recipe needs a GPU and there is none.
     """
     from kerf.runs.execution.measurements import make_battery
     from kerf.runs.execution.study_units import prepare
@@ -67,10 +67,10 @@ def run_study(
 
 
 def prepare_study(recipe: Recipe, out: Path) -> None:
-    """Make the folder of a study, or see that it is there, so that its units can be done one by one.
+    """Create or check the folder of a study, so that its units can be done one by one.
 
     Raises:
-        KerfError: for a folder that cannot take the study.
+        KerfError: if the folder cannot be used for the study.
     """
     from kerf.runs.execution.measurements import make_battery
 
@@ -80,7 +80,7 @@ def prepare_study(recipe: Recipe, out: Path) -> None:
 
 
 def manifest(recipe: Recipe, battery: AnyBattery) -> dict[str, Any]:
-    """What `study.json` says: everything that decides the records, and what made them."""
+    """Return the content of `study.json`: everything that determines the records, and their provenance."""
     resolved = resolved_recipe(recipe)
     return {
         "records_format": FORMAT,
@@ -100,7 +100,7 @@ def manifest(recipe: Recipe, battery: AnyBattery) -> dict[str, Any]:
 
 
 def write_once(store: Store, recipe: Recipe, battery: AnyBattery) -> None:
-    """Write down recipe and battery."""
+    """Write recipe and battery to the store, unless they exist."""
     if not (store.path / "recipe.yaml").exists():
         plain = recipe.model_dump(mode="json", exclude_unset=True)
         store.write_text("recipe.yaml", yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
@@ -111,7 +111,7 @@ def write_once(store: Store, recipe: Recipe, battery: AnyBattery) -> None:
 
 
 class _Study:
-    """One execution of a study whose folder is open."""
+    """One execution of a study in an open folder."""
 
     def __init__(
         self,
@@ -157,7 +157,7 @@ class _Study:
         return code
 
     def _units(self, mirror: Callable[[], None]) -> int:
-        """Do whatever is not done yet; `mirror` hears of every unit that is published."""
+        """Do all unfinished units; `mirror` is called after each published unit."""
         from kerf.runs.execution.study_units import cpus_needed, modules_of, needs_ray, train
         from kerf.runs.recipe.arms import needs
         from kerf.runs.recipe.text import theory_table
@@ -195,7 +195,7 @@ class _Study:
         return self._gate_code() if complete else FAILED
 
     def _monitor(self, todo: Sequence[Unit]) -> Display:
-        import kerf.runs.report  # noqa: F401  # which the end needs: now, while the workers start
+        import kerf.runs.report  # noqa: F401  # needed at the end; imported while the workers start
         from kerf.runs.execution.progress import Display
 
         arms, aligning = self._recipe.resolve(), self._recipe.align_iterations
@@ -203,13 +203,13 @@ class _Study:
         return Display(self._console, iterations, note=self._note)
 
     def _note(self, unit: Unit) -> str:
-        """What is said of a finished unit."""
+        """Return the text shown after a finished unit."""
         if unit.arm != ALIGNED:
             return ""
         return "  gate passed" if has_passed(self._store, unit.seed) else "  GATE NOT PASSED"
 
     def _gate_code(self) -> int:
-        """Say which agents are not aligned; they are not studied."""
+        """Print which agents did not pass the gate and are not studied; return the exit code."""
         if all_aligned(self._store, self._recipe.seed_numbers, self._say):
             return DONE
         more = ", ".join(f"--set {path}.iterations=..." for path, _ in reversed(self._recipe.phases))
@@ -227,7 +227,7 @@ class _Study:
         self._console.print(write_report(self._store))
 
     def _attack(self, fresh: Fresh, mirror: Mirror | None) -> bool:
-        """Let the recipe's fresh generators attack every finished agent; whether all did."""
+        """Attack every finished agent with the recipe's fresh generators; return whether all attacks are done."""
         from kerf.runs.attacks.run_attacks import attack_all
         from kerf.runs.attacks.table import write_attack_report
         from kerf.runs.recipe.attack_plan import targets

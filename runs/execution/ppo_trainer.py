@@ -72,7 +72,7 @@ class PPO:
         checkpoints: Checkpoints | None = None,
         look: Callable[[KerfAlgorithm], None] | None = None,
     ) -> Generator[Progress, None, TorchPolicy]:
-        """Train a network phase by phase on the natural stream; calls `look` with the algorithm after each iteration."""
+        """Train a network phase by phase on the natural stream; `look` gets the algorithm after each iteration."""
         recipe, world = self._recipe, self._world
         policy: TorchPolicy | None = None
         saved = yield from _resumed(log, checkpoints)

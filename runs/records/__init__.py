@@ -1,1 +1,1 @@
-"""Records on disk: the store of a study, checkpoints, and where else they are kept."""
+"""Records on disk: the store of a study, its checkpoints and its remote copy."""

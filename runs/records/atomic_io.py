@@ -1,4 +1,4 @@
-"""Writing that survives a kill: whole files, whole folders, whole lines, and one process at a time."""
+"""Atomic writing of files, folders and lines, and file locks: safe if the process is killed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from kerf.lab.errors import KerfError
 
 PARTIAL = ".partial-"
-"""What follows a folder's name while it is written."""
+"""Suffix of the name of a folder that is being written."""
 
 _REMEDY = {
     errno.ENOSPC: "free some room",
@@ -34,12 +34,12 @@ _REMEDY = {
 
 
 class DiskError(KerfError):
-    """The disk does not let us write: this record or, as things stand, any other."""
+    """A record cannot be written to disk; other records will probably fail, too."""
 
 
 @contextmanager
 def as_disk_error(path: Path) -> Iterator[None]:
-    """Turns an `OSError` that the user can mend (no room, no permission, ...) into a `DiskError` with the remedy."""
+    """Convert an `OSError` that the user can fix (disk full, no permission, ...) into a `DiskError` with the remedy."""
     try:
         yield
     except OSError as error:
@@ -53,8 +53,10 @@ def as_disk_error(path: Path) -> Iterator[None]:
 
 
 def write(path: Path, data: bytes, flushed: bool = True) -> None:
-    """Write a file so that it has either its old or its new content, whenever this process is killed; if it is to be
-    flushed, also whenever the power goes."""
+    """Write a file atomically: it has its old or its new content if this process is killed.
+
+    With `flushed` this also holds after a power failure.
+    """
     beside = path.with_name(f".{path.name}.partial")
     with beside.open("wb") as file:
         file.write(data)
@@ -67,7 +69,7 @@ def write(path: Path, data: bytes, flushed: bool = True) -> None:
 
 
 def append_line(path: Path, line: bytes) -> None:
-    """Append `line` (without newline) in one write; starts a new line if the last one was torn."""
+    """Append `line` (without newline) in one write; starts a new line if the last one is incomplete."""
     with path.open("ab+") as file:
         end = file.seek(0, os.SEEK_END)
         if end:
@@ -79,7 +81,7 @@ def append_line(path: Path, line: bytes) -> None:
 
 
 def flush(path: Path) -> None:
-    """Wait until a file or a folder (its list of names) is on the disk."""
+    """Flush a file or a folder (its directory entries) to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -89,7 +91,7 @@ def flush(path: Path) -> None:
 
 @contextmanager
 def whole(final: Path) -> Iterator[Path]:
-    """A fresh folder to put files into, which appears as `final`, flushed, when the block ends; gone if it raises."""
+    """Yield a new folder; it is flushed and renamed to `final` when the block ends, removed if the block raises."""
     partial = final.with_name(f"{final.name}{PARTIAL}{secrets.token_hex(4)}")
     final.parent.mkdir(parents=True, exist_ok=True)
     for leftover in final.parent.glob(f"{final.name}{PARTIAL}*"):
@@ -102,11 +104,11 @@ def whole(final: Path) -> Iterator[Path]:
         flush(partial)
         publish(partial, final)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)  # a leftover does no harm: the next try removes it
+        shutil.rmtree(partial, ignore_errors=True)  # if this fails, the next try removes it
 
 
 def publish(partial: Path, final: Path) -> None:
-    """Give a flushed folder its final name; raises `KerfError` if there is one already."""
+    """Rename a flushed folder to its final name; raises `KerfError` if that exists already."""
     try:
         partial.rename(final)
     except OSError as error:
@@ -118,16 +120,16 @@ def publish(partial: Path, final: Path) -> None:
 
 @contextmanager
 def file_lock(path: Path, what: str, patience: float = 0.0, shared: bool = False) -> Iterator[None]:
-    """Hold the lock file `path`; the kernel lets go of it when this process ends, however it ends.
+    """Hold the lock file `path`; the kernel releases it when this process ends, in whatever way.
 
     Args:
-        path: The lock file; created if need be, empty unless held.
-        what: What it guards, for the message.
+        path: The lock file; created if needed. It is empty unless the lock is held exclusively.
+        what: The thing that it protects, for the error message.
         patience: Seconds to wait for another holder.
-        shared: Whether others may hold it, too, who say the same.
+        shared: Whether the lock is shared with other processes that also ask for a shared lock.
 
     Raises:
-        KerfError: if another process holds it still; names that process.
+        KerfError: if another process still holds it after that; names the process.
     """
     deadline = time.monotonic() + patience
     with as_disk_error(path):
@@ -148,7 +150,7 @@ def file_lock(path: Path, what: str, patience: float = 0.0, shared: bool = False
                 time.sleep(0.05)
             except OSError as error:
                 raise KerfError(f"cannot lock {path}: {error.strerror}; give --out a folder on a local disk") from error
-        if shared:  # one of many: there is no one holder to write down
+        if shared:  # there may be many holders, so none is written down
             yield
             return
         file.truncate(0)

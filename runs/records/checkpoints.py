@@ -1,11 +1,11 @@
-"""Checkpoints: what a unit needs to go on in the middle, on disk, whole or not at all.
+"""Checkpoints: the state from which an interrupted unit resumes, written to disk atomically.
 
     checkpoints/<unit>/<iterations done>/    state.json, arrays.safetensors, done.json with size and SHA-256 of both
-    checkpoints/<unit>/<iterations>.damaged-*/    one that is not as it was written, set aside
+    checkpoints/<unit>/<iterations>.damaged-*/    a damaged checkpoint, kept for inspection
 
-They lie outside the unit's folder and are removed when that is published: where they fall changes no record. The two
-latest are kept, so that one that was damaged leaves the one before; those of a study that is kept elsewhere are sent
-there, too. No pickle: arrays are safetensors, all else JSON.
+They are outside the unit's folder and are removed when the unit is published; their timing does not affect the records.
+The two latest are kept, so that the earlier one can replace a damaged one. Checkpoints of a study with a remote address
+are uploaded, too. They contain no pickles: arrays are stored as safetensors, all other values as JSON.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from kerf.runs.records.provenance import code
 from kerf.runs.records.store import Store, Unit
 
 EVERY = 60.0
-"""Seconds between two checkpoints of a unit, unless said otherwise."""
+"""Default seconds between two checkpoints of a unit."""
 
 FOLDER = "checkpoints"
 KEPT = 2
 
 State = tuple[Mapping[str, NDArray[Any]], Mapping[str, Any]]
-"""The state of one thing: arrays by name, and plain JSON values."""
+"""The state of one part of a unit: arrays by name, and JSON values by name."""
 
 _NUMBERED = re.compile(r"[0-9]+")
 
@@ -46,15 +46,15 @@ class Checkpoints:
 
     Args:
         store: The study's folder.
-        unit: Whose.
-        recipe_hash: Of the recipe that the unit is done by: a checkpoint of another one, or of another version of the
-            code, is no use.
-        every: Seconds between two; 0: after every iteration.
-        stopping: Says whether the unit is about to be stopped, so that one is due at once.
+        unit: The unit.
+        recipe_hash: Hash of the unit's recipe. Checkpoints of another recipe, or another version of the code, are not
+            used.
+        every: Seconds between two checkpoints; 0: after every iteration.
+        stopping: Whether the unit is about to be stopped, so that a checkpoint is due at once.
 
     Attributes:
-        path: Their folder.
-        told: What was found on the way that should be known, in sentences.
+        path: Folder of the checkpoints.
+        told: Messages for the user, each a sentence.
     """
 
     def __init__(
@@ -73,9 +73,10 @@ class Checkpoints:
         self._latest = time.monotonic()
 
     def newest(self) -> Mapping[str, State] | None:
-        """The state of every part at the latest checkpoint that is whole; None if there is none.
+        """Load the latest intact checkpoint, as the state by part; None if there is none.
 
-        One that is damaged is set aside; one of another recipe or version of the code is removed. `told` says so.
+        Damaged checkpoints are renamed; those of another recipe or version of the code are removed. Both add a message
+        to `told`.
         """
         for torn in self.path.glob("*.partial-*"):
             shutil.rmtree(torn, ignore_errors=True)
@@ -100,18 +101,18 @@ class Checkpoints:
         return None
 
     def offer(self, iterations: int, state: Callable[[], Mapping[str, State]]) -> None:
-        """Keep what `state` gives, by part, if it is time to; `iterations` are done.
+        """Write a checkpoint of `state()`, by part, if one is due; `iterations` is the number done.
 
         Raises:
-            DiskError: if the disk does not let us write.
+            DiskError: if it cannot be written to disk.
         """
         if time.monotonic() - self._latest >= self._every or self._stopping():
             self.keep(iterations, state())
 
     def keep(self, iterations: int, parts: Mapping[str, State]) -> None:
-        """Keep the state of every part now; raises as `offer`."""
+        """Write a checkpoint of all parts now; raises as `offer`."""
         final = self.path / f"{iterations:09d}"
-        if not final.exists():  # else: a worker that was taken for dead wrote the same
+        if not final.exists():  # else a worker believed dead has written the same
             arrays = {
                 f"{part}/{name}": np.asarray(array, order="C")
                 for part, (named, _) in parts.items()
@@ -127,12 +128,12 @@ class Checkpoints:
         self._latest = time.monotonic()
 
     def remove(self) -> None:
-        """Remove all that are not damaged, and the folder with them if nothing else is in it."""
+        """Remove all checkpoints that are not damaged, and the folder if it is empty then."""
         self._store.remote.remove(self._name)
         _remove(self.path, self._unit)
 
     def _folders(self) -> list[Path]:
-        """Those that there are, oldest first."""
+        """Return the folders of the checkpoints, oldest first."""
         return sorted(path for path in self.path.glob("*") if _NUMBERED.fullmatch(path.name))
 
     def _drop(self, folder: Path) -> None:
@@ -143,7 +144,7 @@ class Checkpoints:
         aside = folder.with_name(f"{folder.name}.damaged-{secrets.token_hex(4)}")
         with as_disk_error(folder):
             folder.rename(aside)
-        self._drop(folder)  # elsewhere, too
+        self._drop(folder)  # also removes the remote copy
         self._tell(f"checkpoint {folder} is damaged ({wrong}): it is now {aside.name}, and the one before is used")
 
     def _tell(self, sentence: str) -> None:
@@ -152,7 +153,7 @@ class Checkpoints:
 
 
 def clear(store: Store, finished: Iterable[Unit]) -> None:
-    """Remove the checkpoints of units that were published and whose process died before it could."""
+    """Remove checkpoints of published units, left by a process that died before it removed them."""
     there = store.remote.files(FOLDER)
     for unit in finished:
         if any(name.startswith(f"{FOLDER}/{unit.name}/") for name in there):
@@ -167,7 +168,7 @@ def _remove(path: Path, unit: Unit) -> None:
     for empty in (path, *path.parents[: len(Path(unit.name).parts)]):
         try:
             empty.rmdir()
-        except OSError:  # in use, or gone
+        except OSError:  # not empty, or removed already
             break
 
 

@@ -1,4 +1,4 @@
-"""Folders of records: files that each appear whole, and folders that do, sealed by the checksums in `done.json`."""
+"""Folders of records: files and folders that are written atomically, with checksums in `done.json`."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NAME = re.compile(r"[a-z0-9_@][a-z0-9_.@-]*")
-"""What a record or an arm may be called."""
+"""Pattern of the names of records and arms."""
 
 
 class Folder:
-    """A folder whose files each appear whole: written beside, flushed to the disk, renamed.
+    """A folder whose files are written atomically: to a temporary file, flushed to disk and renamed.
 
     Args:
         path: The folder.
-        flushed: Whether each file is flushed by itself; not where the folder is flushed as a whole in the end.
+        flushed: Whether each file is flushed when written; False if the whole folder is flushed at the end.
     """
 
     names = NAME
-    """What its files may be called."""
+    """Pattern of the names of its files."""
 
     def __init__(self, path: Path, flushed: bool = True) -> None:
         self.path, self._flushed = path, flushed
 
     def write_bytes(self, name: str, data: bytes) -> None:
-        """Write the file `name` (lower case, with its ending); raises `KerfError` if the disk does not let us."""
+        """Write the file `name` (lower case, with extension); raises `KerfError` if it cannot be written to disk."""
         if not self.names.fullmatch(name):
             raise ValueError(f"file names use a-z 0-9 _ . @ -, got {name!r}")
         path = self.path / name
         with as_disk_error(self.path):
-            if path.parent != self.path:  # the folder itself is there, unless another process removed it on purpose
+            if path.parent != self.path:  # the folder itself exists, unless another process removed it on purpose
                 path.parent.mkdir(exist_ok=True)
             write(path, data, self._flushed)
 
@@ -53,20 +53,20 @@ class Folder:
         self.write_text(f"{name}.json", text + "\n")
 
     def write_table(self, name: str, columns: Mapping[str, Any] | pd.DataFrame) -> None:
-        """Write `<name>.parquet`; see `kerf.runs.records.schema.table_bytes` for what is refused."""
-        from kerf.runs.records.schema import table_bytes  # here: most commands need no pyarrow
+        """Write `<name>.parquet`; see `kerf.runs.records.schema.table_bytes` for exceptions."""
+        from kerf.runs.records.schema import table_bytes  # imported here: most commands need no pyarrow
 
         self.write_bytes(f"{name}.parquet", table_bytes(name, columns))
 
 
 @contextmanager
 def publish_whole(final: Path, unit: str) -> Iterator[Folder]:
-    """A fresh folder to write into, which appears as `final` when the block ends; gone if the block raises.
+    """Yield a new folder; it is renamed to `final` when the block ends, removed if the block raises.
 
-    `done.json`, written last, names the `unit` that the folder belongs to, and size and SHA-256 of each file.
+    `done.json`, written last, holds the name of the `unit` and size and SHA-256 of each file.
 
     Raises:
-        KerfError: if `final` was made meanwhile, or the disk does not let us write.
+        KerfError: if `final` exists by then, or the folder cannot be written to disk.
     """
     with as_disk_error(final), whole(final) as partial:
         folder = Folder(partial, flushed=False)
@@ -76,9 +76,9 @@ def publish_whole(final: Path, unit: str) -> Iterator[Folder]:
 
 
 def damage(folder: Path, verify: bool) -> str | None:
-    """What is wrong with a folder that `publish_whole` made, in words; None if nothing is.
+    """Check a folder that `publish_whole` made; return what is wrong in words, or None if it is intact.
 
-    `verify` also compares the SHA-256 of every file.
+    `verify` also checks the SHA-256 of every file.
     """
     try:
         files = json.loads((folder / "done.json").read_text())["files"]

@@ -1,4 +1,4 @@
-"""Gate records: the agents of a study that passed, and the sentence about those that did not."""
+"""Gate records: which agents of a study passed the gate, and messages about those that did not."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ def has_passed(store: Store, seed: int) -> bool:
 
 
 def ruled_out(store: Store, unit: Unit, units: Sequence[Unit]) -> list[Unit]:
-    """Of `units`, those that are not studied now that `unit` is finished: the cells of an agent that is not aligned."""
+    """Return the cells among `units` that are cancelled because their aligned agent, `unit`, did not pass the gate."""
     if unit.arm != ALIGNED or has_passed(store, unit.seed):
         return []
     return [cell for cell in units if cell.seed == unit.seed and cell != unit]
 
 
 def all_aligned(store: Store, seeds: Iterable[int], say: Callable[[str], None]) -> bool:
-    """Whether the agents of all `seeds` passed the gate; a sentence is said of each that did not."""
+    """Return whether the agents of all `seeds` passed the gate; calls `say` with a sentence for each that did not."""
     missed = [seed for seed in seeds if not has_passed(store, seed)]
     for seed in missed:
         say(not_aligned(store, seed))
@@ -31,7 +31,7 @@ def all_aligned(store: Store, seeds: Iterable[int], say: Callable[[str], None]) 
 
 
 def finished_seeds(store: Store, seeds: Iterable[int], arms: Iterable[str]) -> list[int]:
-    """Of `seeds`, those that passed the gate, in a study whose `arms` are finished.
+    """Return those of `seeds` that passed the gate, in a study whose `arms` are finished.
 
     Raises:
         KerfError: if the study is not finished, or none passed.
@@ -51,15 +51,17 @@ def finished_seeds(store: Store, seeds: Iterable[int], arms: Iterable[str]) -> l
 
 
 def not_aligned(store: Store, seed: int) -> str:
-    """By which metrics the agent of `seed` fell short of the gate, and what is certified of them, in a sentence."""
+    """Describe in a sentence the metrics by which the agent of `seed` failed the gate, with their certificates."""
     shortfalls = store.read_json(Unit(ALIGNED, seed), "gate")["shortfalls"]
     short = "; ".join(str(Requirement(**asked)) for asked in shortfalls)
     return f"seed {seed} is not aligned and was not studied: {short}"
 
 
 def least_certain(verdicts: Iterable[Mapping[str, Any]]) -> Requirement | None:
-    """What the gate asked of the agents that passed, where what is certified is furthest below what was asked (or
-    least above it); None if nobody passed, or these `gate.json` are older than certificates."""
+    """Return the requirement with the smallest margin between certified and required score, over agents that passed.
+
+    None if no agent passed, or the `gate.json` files have no certificates.
+    """
     certified = [
         Requirement(**asked) for verdict in verdicts if verdict["passed"] for asked in verdict.get("certificate", ())
     ]
@@ -67,7 +69,7 @@ def least_certain(verdicts: Iterable[Mapping[str, Any]]) -> Requirement | None:
 
 
 def instead_of_table(store: Store) -> str | None:
-    """What a study says whose agents all fell short of the gate, a line each; None for any other study.
+    """Return the text shown for a study in which no agent passed the gate, a line each; None for any other study.
 
     Raises:
         KerfError: if there is no study.

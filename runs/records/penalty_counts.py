@@ -1,4 +1,4 @@
-"""The penalty counts of a cell: how many episodes were penalised when. Another arm can be yoked to them."""
+"""Penalty counts of a cell: numbers of penalised episodes by iteration and step, which another arm can be yoked to."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kerf.runs.records.store import Store, Unit
 def write_penalty_counts(
     folder: Folder, unit: Unit, penalty_counts: Sequence[NDArray[np.int64]], penalty: float
 ) -> None:
-    """Write `penalty_counts.parquet`: at iteration k and step t, `penalty_counts[k][t]` episodes were penalised with
+    """Write `penalty_counts.parquet`: `penalty_counts[k][t]` episodes were penalised at iteration k and step t, with
     `penalty` (signed)."""
     table = np.stack(penalty_counts)
     iterations, steps = np.nonzero(table)
@@ -32,10 +32,10 @@ def write_penalty_counts(
 
 
 def read_penalty_counts(store: Store, unit: Unit, iterations: int, horizon: int) -> tuple[tuple[int, ...], ...]:
-    """What a finished cell was dealt: `(iterations, horizon)` numbers of penalised episodes.
+    """Read the numbers of penalised episodes of a finished cell, shape `(iterations, horizon)`.
 
     Raises:
-        KerfError: if it was dealt something outside of these.
+        KerfError: if there are penalties outside this range of iterations and steps.
     """
     import pyarrow.parquet as pq
 

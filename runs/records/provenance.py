@@ -1,4 +1,4 @@
-"""Provenance of records: revision of the code, versions of what it is built on, processor."""
+"""Provenance of records: revision of the code, package versions, processor."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from typing import Any
 VERSIONED = ("kerf-lab", "ray", "torch", "gymnasium", "numpy", "numba", "scipy", "pyarrow")
 
 BUILT_REVISION = Path("runs", "revision.txt")
-"""Where an installed copy keeps the revision that it was built from, if whoever built it wrote that down."""
+"""File in an installed copy with the revision that it was built from, if that was recorded."""
 
 INSTRUCTIONS = ("avx512f", "avx2", "asimd")
-"""Vector instructions by which numerical libraries choose their code, widest first."""
+"""Vector instruction sets that numerical libraries select code by, widest first."""
 
 _CPUINFO = Path("/proc/cpuinfo")
 
 
 def provenance() -> dict[str, Any]:
-    """The entries of `study.json` that say what made it."""
+    """Return the provenance entries of `study.json`."""
     return {**code(), "python": platform.python_version(), "processor": processor()}
 
 
 def code() -> dict[str, Any]:
-    """Which code trains: records that two versions of it made between them would be nobody's."""
+    """Identify the code that trains, so that the records of a unit are not made by two versions of it."""
     return {"versions": versions(), "revision": revision(Path(__file__).resolve().parents[2])}
 
 
 def versions() -> dict[str, str]:
-    """The installed version of each package that the records or their speed depend on."""
+    """Return the installed version of each package that the records or their speed depend on."""
     return {name: importlib.metadata.version(name) for name in VERSIONED}
 
 
 def processor(cpuinfo: Path = _CPUINFO) -> str:
-    """The processor's name and widest vector instructions, as far as this system tells: `AMD EPYC 7B13 (avx2)`.
+    """Return name and widest vector instructions of the processor, as far as known: `AMD EPYC 7B13 (avx2)`.
 
-    Records are the same bytes on processors of one kind. On others the same libraries add in another order, and
-    training makes other agents of that.
+    Records are bytewise equal on processors of the same kind. On others, numerical libraries may sum in another order,
+    so that training gives other agents.
     """
     if not cpuinfo.is_file():
         return platform.processor() or platform.machine()
@@ -51,14 +51,14 @@ def processor(cpuinfo: Path = _CPUINFO) -> str:
 
 
 def revision(checkout: Path) -> str | None:
-    """The git revision of `checkout`, with `+changed-` and a digest of the changes if tracked files differ from it.
+    """Return the git revision of `checkout`, with `+changed-` and a digest of the changes if tracked files differ.
 
-    If that folder is no checkout, even if it lies within one: what was written into the copy when it was built, as the
-    Dockerfile does, or None. An installed copy must not be taken for a revision of the project that it is used in.
+    If the folder is not the root of a checkout: the revision recorded in the copy when it was built, as the Dockerfile
+    does, or None. An installed copy inside the checkout of another project must not get that project's revision.
     """
 
     def git(*words: str) -> str:
-        # Whoever runs this code trusts its checkout, also where it is another user's, as in containers.
+        # The checkout is trusted even if it belongs to another user, as in containers.
         command = ["git", "-c", "safe.directory=*", *words]
         done = subprocess.run(
             command, cwd=checkout, capture_output=True, text=True, check=True, timeout=10, errors="replace"
@@ -72,6 +72,6 @@ def revision(checkout: Path) -> str | None:
                 said += f"-{hashlib.sha256(git('diff', '--binary', 'HEAD').encode()).hexdigest()[:8]}"
             return said
     except (OSError, subprocess.SubprocessError):
-        pass  # installed without its history, or there is no git
+        pass  # no history, or git is not installed
     built = checkout / BUILT_REVISION
     return built.read_text().strip() if built.is_file() else None

@@ -1,9 +1,9 @@
-"""The place elsewhere where the folder of a study is kept, too: an address such as `s3://bucket/study`, through fsspec.
+"""Remote copy of the folder of a study, at an address such as `s3://bucket/study`, accessed through fsspec.
 
-All work is done in a folder on this machine, whose file `.remote` holds the address, and all that reads records reads
-them there. What is published goes to the address too, whole: `done.json`, with the checksums of the rest, goes last, so
-an upload that was torn is as good as none. What is missing here is fetched. It is `kerf.runs.records.store.Store` that
-does all this: nobody else need know whether a study is kept elsewhere.
+All work is done in a local folder, whose file `.remote` holds the address; records are read from there. Published
+records are also uploaded. `done.json`, with the checksums of the other files, is uploaded last, so an interrupted
+upload counts as none. Missing records are fetched. `kerf.runs.records.store.Store` does all this; other code need not
+know whether a study has a remote copy.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from kerf.runs.records.folder import damage
 MARK = ".remote"
 TRIES = 3
 PAUSE = 1.0
-"""Seconds before the second try of a transfer; before the third it is four times as many."""
+"""Seconds of pause before the second try of a transfer; four times as many before the third."""
 
 PATIENCE = 600.0
-"""Seconds that a process waits for another one of this machine that fetches into the same folder."""
+"""Seconds to wait for another process of this machine that fetches into the same folder."""
 
 _UNITS = ("aligned/seed-*", "cells/*/seed-*", "attacks/*/seed-*/*/*", "latent/*/seed-*/*")
-"""The folders of units of work."""
+"""Patterns of the folders of units of work."""
 
 _ALONE = ("arms",)
-"""Folders whose files stand alone, each whole in itself."""
+"""Folders whose files are independent records, not a unit."""
 
 _OWN = {"timing.jsonl"}
-"""Files of the study's folder of which the one here counts, if there is one."""
+"""Files of the study's folder whose local version, if there is one, takes precedence."""
 
 
 def mark(root: Path, address: str) -> None:
-    """Have `root` stand for `address`."""
+    """Create `root` if needed, and make it the local folder of `address` unless it already has an address."""
     with as_disk_error(root):
         root.mkdir(parents=True, exist_ok=True)
         with _fetching(root):
@@ -47,21 +47,21 @@ def mark(root: Path, address: str) -> None:
 
 
 def address_of(root: Path) -> str | None:
-    """The address that `root`, or a folder above it, stands for; None if it stands for itself."""
+    """Return the remote address of `root`, also if a folder above it has one; None if there is none."""
     root = root.absolute()
     try:
         marked = next((folder for folder in (root, *root.parents) if (folder / MARK).is_file()), None)
         if marked is None:
             return None
         address = (marked / MARK).read_text()
-    except OSError as error:  # no permission to look, or a name that is too long
+    except OSError as error:  # no permission, or the name is too long
         raise KerfError(f"{root} cannot be written: {error.strerror}; give --out another folder") from error
     below = root.relative_to(marked).as_posix()
     return address if below == "." else f"{address}/{below}"
 
 
 class NoRemote:
-    """In place of a `Remote`, for a folder that is kept here alone: nothing to fetch, and nowhere to send to."""
+    """Replacement of `Remote` for a folder without a remote address; does nothing."""
 
     def pull(self) -> set[str]:
         return set()
@@ -89,13 +89,13 @@ class NoRemote:
 
 
 class Remote:
-    """The place elsewhere that the folder `root` stands for.
+    """The remote copy of the folder `root`.
 
-    Every method raises `DiskError` if the place cannot be reached, after some tries.
+    Every method raises `DiskError` if the address cannot be reached after several tries.
 
     Args:
-        root: The folder here.
-        address: The place, as fsspec understands it.
+        root: The local folder.
+        address: The remote address, an fsspec URL.
     """
 
     def __init__(self, root: Path, address: str) -> None:
@@ -105,7 +105,7 @@ class Remote:
         try:
             from fsspec.core import url_to_fs
 
-            # What others wrote a moment ago must be seen.
+            # No caches: files just written by other processes must be seen.
             self._fs, self._base = url_to_fs(address, use_listings_cache=False, skip_instance_cache=True)
         except ImportError as error:
             raise KerfError(f"{address}: {error}; for s3:// it is pip install 'kerf-lab[s3]'") from error
@@ -113,19 +113,19 @@ class Remote:
             raise KerfError(
                 f"{address}: expected an address that fsspec knows, such as s3://..., got {error}"
             ) from error
-        if hasattr(self._fs, "auto_mkdir"):  # a file system with real folders; makedirs would also make buckets
+        if hasattr(self._fs, "auto_mkdir"):  # a file system with real folders; `makedirs` would also create buckets
             self._fs.auto_mkdir = True
 
     def pull(self) -> set[str]:
-        """Fetch the units that are missing here, and all other records.
+        """Fetch the units that are missing locally, and all other records.
 
-        While a process is at work on the study here, the records here are newer: only missing ones are fetched.
+        While a process works on the study locally, its local records are newer: only missing ones are fetched.
 
         Returns:
-            What `files` gave.
+            The result of `files`.
 
         Raises:
-            KerfError: if the folder here holds another study than the place, or something there is damaged.
+            KerfError: if the address holds another study than the local folder, or something there is damaged.
         """
         there = self.files()
         self.pull_records(there)
@@ -137,7 +137,7 @@ class Remote:
         return there
 
     def pull_records(self, there: set[str] | None = None) -> None:
-        """Fetch all but the units, as `pull` does; `there` is what `files` gives."""
+        """Fetch all records except units, as `pull` does; `there` is the result of `files`."""
         there = self.files() if there is None else there
         self._refuse_other_study("remove it", there)
         with ExitStack() as stack:
@@ -153,33 +153,34 @@ class Remote:
                     self.pull_file(name)
 
     def pull_file(self, name: str) -> None:
-        """Fetch one file, whatever is here."""
+        """Fetch a file, replacing the local one."""
         content, path = self._read(name), self.root / name
         with as_disk_error(path), _fetching(self.root):
             path.parent.mkdir(parents=True, exist_ok=True)
             write(path, content)
 
     def pull_unit(self, name: str) -> None:
-        """Fetch the unit in the folder `name`, if it is missing here and published there.
+        """Fetch the unit in the folder `name` if it is missing locally and published remotely.
 
         Raises:
-            KerfError: if it is damaged there.
+            KerfError: if the remote copy is damaged.
         """
         if not (self.root / name).exists():
             self._pull_folder(name, self.files(name))
 
     def pull_checkpoints(self, name: str) -> None:
-        """Fetch the checkpoints in the folder `name` that are missing here, as they are."""
+        """Fetch the checkpoints in the folder `name` that are missing locally, without verification."""
         there = self.files(name)
         for done in sorted(file for file in there if file.endswith("/done.json")):
             self._pull_folder(done.removesuffix("/done.json"), there, verify=False)
 
     def push(self, there: set[str] | None = None) -> None:
-        """Send the records that are not a unit's, if they changed since they were sent, and the units that are missing
-        there; `there` is what `files` gives.
+        """Upload units that are missing remotely, and other records that changed since their upload.
+
+        `there` is the result of `files`.
 
         Raises:
-            KerfError: if another study is there, or another version of a unit.
+            KerfError: if the address holds another study, or another version of a unit.
         """
         there = self.files() if there is None else there
         self._refuse_other_study("give --out another address", there)
@@ -193,10 +194,10 @@ class Remote:
             self._push_published(done.parent.relative_to(self.root).as_posix(), there)
 
     def push_file(self, name: str) -> None:
-        """Send a record that is not a unit's, whatever is there.
+        """Upload a record that is not part of a unit, replacing the remote one.
 
         Raises:
-            KerfError: if another study is there.
+            KerfError: if the address holds another study.
         """
         self._refuse_other_study("give --out another address")
         stamp = _stamp(self.root / name)
@@ -204,20 +205,20 @@ class Remote:
         self._sent[name] = stamp
 
     def push_unit(self, name: str) -> None:
-        """Send the published unit in the folder `name`, unless it is there.
+        """Upload the published unit in the folder `name`, unless the remote copy is complete.
 
         Raises:
-            KerfError: if another version of it is there.
+            KerfError: if the address holds another version of it.
         """
         self._push_published(name, self.files(name))
 
     def push_folder(self, name: str) -> None:
-        """Send a folder, `done.json` last."""
+        """Upload a folder, `done.json` last."""
         for path in sorted((self.root / name).iterdir(), key=lambda path: (path.name == "done.json", path.name)):
             self._send(f"{name}/{path.name}")
 
     def remove(self, name: str) -> None:
-        """Remove a folder there, if it is there; what says that it is whole goes first."""
+        """Remove a remote folder if it exists; `done.json`, which marks it as complete, is removed first."""
 
         def remove() -> None:
             if self._fs.exists(f"{self._base}/{name}"):
@@ -229,7 +230,7 @@ class Remote:
 
     def _pull_folder(self, name: str, there: set[str], verify: bool = True) -> None:
         final = self.root / name
-        with _fetching(self.root):  # several workers of one machine may need it at once
+        with _fetching(self.root):  # several workers of a machine may need it at the same time
             if final.exists() or f"{name}/done.json" not in there or not _is_json(self._read(f"{name}/done.json")):
                 return
             with as_disk_error(final), whole(final) as partial:
@@ -240,7 +241,7 @@ class Remote:
                     raise KerfError(f"{self.address}/{name} is damaged: {wrong}; remove it there to have it done again")
 
     def files(self, below: str = "") -> set[str]:
-        """The files there, in the folder `below`, by their names relative to the address."""
+        """Return the names, relative to the address, of all remote files in the folder `below`."""
         found = self._tried(lambda: self._fs.find(f"{self._base}/{below}".rstrip("/")))
         return {name.removeprefix(f"{self._base}/") for name in found}
 
@@ -253,17 +254,17 @@ class Remote:
         self._tried(lambda: self._fs.pipe_file(f"{self._base}/{name}", content))
 
     def _push_published(self, name: str, there: set[str]) -> None:
-        """Send a published folder, unless it is there; raises as `push_unit`."""
+        """Upload a published folder, unless the remote copy is complete; raises as `push_unit`."""
         if f"{name}/done.json" in there:
             found = self._read(f"{name}/done.json")
             if found == (self.root / name / "done.json").read_bytes():
                 return
-            if _is_json(found):  # else it was torn
+            if _is_json(found):  # otherwise the upload was interrupted
                 raise KerfError(f"{self.address}/{name} is not what is in {self.root}: move one of them away")
         self.push_folder(name)
 
     def _refuse_other_study(self, remedy: str, there: set[str] | None = None) -> None:
-        """See once that the study here is the one there, if both are; `there` is what `files` gave, if it was asked."""
+        """Check once that local and remote study are the same, if both exist; `there`: result of `files`, if known."""
         own = self.root / "study.json"
         if self._same_study:
             return
@@ -283,11 +284,11 @@ class Remote:
         return content
 
     def _tried(self, transfer: Callable[[], Any]) -> Any:
-        """What `transfer` gives; tried again after pauses, for networks have their moments."""
+        """Return the result of `transfer`, with retries after pauses."""
         for attempt in range(TRIES):
             try:
                 return transfer()
-            except Exception as error:  # each file system has its own
+            except Exception as error:  # each file system has exceptions of its own
                 if attempt == TRIES - 1 or isinstance(error, FileNotFoundError | PermissionError):
                     raise DiskError(
                         f"{self.address} cannot be used ({type(error).__name__}: {error}); see to the address, and "
@@ -298,12 +299,12 @@ class Remote:
 
 
 def _fetching(root: Path) -> AbstractContextManager[None]:
-    """Held while something is fetched into `root`."""
+    """Return the lock that is held during a fetch into `root`."""
     return file_lock(root / ".fetching", f"fetching into {root}", patience=PATIENCE)
 
 
 def _stamp(path: Path) -> tuple[int, ...]:
-    """What changes whenever a file does."""
+    """Return a fingerprint of a file: inode, time of modification, size."""
     found = path.stat()
     return found.st_ino, found.st_mtime_ns, found.st_size
 

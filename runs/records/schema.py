@@ -1,4 +1,4 @@
-"""The columns of the tables on disk, and Parquet in a form in which equal tables are equal bytes."""
+"""Schemas of the tables on disk, and Parquet output in which equal tables have equal bytes."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _KEYS = [
 ]
 
 MEASURES = pa.schema([*_KEYS, ("score", pa.float64()), ("num_scenarios", pa.int32())])
-"""`measures.parquet`, a row a score: after `iteration` iterations (`env_steps` steps since the fork; with exact
-gradients nothing is played, and these are gradient steps), the mean `score` of `metric` over `num_scenarios` held-out
-scenarios (0: over all that there are, exactly). Scores are finite."""
+"""`measures.parquet`, one row per score: the mean `score` of `metric` over `num_scenarios` held-out scenarios (0:
+exact, over all scenarios) after `iteration` iterations and `env_steps` environment steps since the aligned agent
+(gradient steps in exact-gradient training). Scores are finite."""
 
 TRAINING = pa.schema([*_KEYS, ("value", pa.float64())])
-"""`training.parquet`, a row a number that training reports of itself; NaN where an iteration had nothing to report."""
+"""`training.parquet`, one row per training number; NaN if an iteration has no value."""
 
 PENALTY_COUNTS = pa.schema(
     [
@@ -38,22 +38,22 @@ PENALTY_COUNTS = pa.schema(
         ("penalty", pa.float64()),
     ]
 )
-"""`penalty_counts.parquet`, a row a step of an iteration (counted from 1) at which any of its `episodes` were
-penalised: `penalty` was subtracted from their reward at that `step` (counted from 0)."""
+"""`penalty_counts.parquet`, one row per iteration (counted from 1) and `step` (counted from 0) with penalised episodes:
+`penalty` was subtracted from the reward of `episodes` episodes."""
 
 SCHEMAS = {"measures": MEASURES, "training": TRAINING, "penalty_counts": PENALTY_COUNTS}
-"""Tables with fixed columns; all others have the columns that they are given."""
+"""Tables with fixed columns; other tables have the columns that they are given."""
 
 
 def table_bytes(name: str, columns: Mapping[str, Any] | pd.DataFrame) -> bytes:
-    """A table as the bytes of a Parquet file.
+    """Convert a table into the bytes of a Parquet file.
 
     Args:
-        name: Name of the table; those in `SCHEMAS` are held to it.
-        columns: Column name -> sequence, all of one length; or a DataFrame, whose index is left out.
+        name: Name of the table; if in `SCHEMAS`, the columns must match that schema.
+        columns: Sequences of equal length by column name, or a DataFrame, whose index is left out.
 
     Raises:
-        KerfError: for a score that is not finite; names its arm, seed, iteration and metric.
+        KerfError: if a score is not finite; names its arm, seed, iteration and metric.
         ValueError: for missing, unknown or empty columns, wrong dtypes and missing entries.
     """
     import pyarrow.parquet as pq
@@ -65,7 +65,7 @@ def table_bytes(name: str, columns: Mapping[str, Any] | pd.DataFrame) -> bytes:
     else:
         if set(given) != set(schema.names):
             raise ValueError(f"{name} has the columns {schema.names}, got {sorted(given)}")
-        # an empty column has no dtype of its own
+        # an empty column has no meaningful dtype
         arrays = [pa.array(given[field.name] if len(given[field.name]) else [], type=field.type) for field in schema]
         table = pa.table(arrays, schema=schema)
         if any(column.null_count for column in table.columns):
@@ -79,7 +79,7 @@ def table_bytes(name: str, columns: Mapping[str, Any] | pd.DataFrame) -> bytes:
 
 
 def read_tables(name: str, paths: Sequence[Path]) -> pd.DataFrame:
-    """Tables of one schema under each other, sorted by arm, seed, iteration and metric, with a fresh index."""
+    """Read and concatenate tables of one schema, sorted by arm, seed, iteration and metric, with a new index."""
     import pyarrow.parquet as pq
 
     schema = SCHEMAS[name]

@@ -1,4 +1,4 @@
-"""Records on disk: the folder of a study, and how units of work appear in it whole or not at all.
+"""Store of a study: its folder of records, in which units of work are published atomically.
 
     study.json             the manifest: recipe, hashes, versions, seeds, arms (no wall times)
     recipe.yaml            the recipe as given
@@ -6,18 +6,18 @@
     aligned/seed-<s>/      one aligned agent: weights, measures, training curve, gate, done.json
     cells/<arm>/seed-<s>/  one cell: weights, measures, training curve, penalty counts (if penalised, by PPO), done.json
     attacks/<arm>/seed-<s>/<generator>/<strength>-<budget>-<batch>/    an attack on one agent
-    latent/<arm>/seed-<s>/<strength>-<budget>/    what an adversary inside one agent makes of forged scenarios
-    effects.parquet, matched.parquet, primaries.json, table.txt    the report's records
-    attacks.parquet, attacks.txt    the same of the attacks
-    latent.parquet, latent.txt    the same of those from inside
-    timing.jsonl           wall times and machine facts: all that may differ between two identical runs
+    latent/<arm>/seed-<s>/<strength>-<budget>/    a latent attack on one agent, on forged scenarios
+    effects.parquet, matched.parquet, primaries.json, table.txt    the report of the study
+    attacks.parquet, attacks.txt    the report of the attacks
+    latent.parquet, latent.txt    the report of the latent attacks
+    timing.jsonl           wall times and machine facts: the only file that may differ between two identical runs
 
-A unit (an aligned seed or a cell) is written into a `<unit>.partial-*` folder; `done.json`, with size and SHA-256 of
-each file, is written last, all is flushed to the disk, and the folder is renamed. So a unit is there complete or
-not there, whenever the process is killed. A finished unit is never overwritten.
+A unit (an aligned seed or a cell) is written into a folder `<unit>.partial-*`. `done.json`, with size and SHA-256 of
+each file, is written last, everything is flushed to disk, and the folder is renamed. So a unit is either complete or
+absent, even if the process is killed. A finished unit is never overwritten.
 
-A study may be kept at an address, too. Then opening it fetches what is missing here, and what is written through its
-store is sent there. What reads and writes records need not know.
+A study can also be kept at a remote address. Then opening it fetches missing records, and records written through the
+store are uploaded. Code that reads and writes records need not handle this.
 """
 
 from __future__ import annotations
@@ -39,20 +39,20 @@ from kerf.runs.records.folder import NAME, Folder, damage, publish_whole
 from kerf.runs.records.remote import NoRemote, Remote, address_of, mark
 
 ALIGNED = "aligned"
-"""What stands in for an arm's name in the records of the aligned agents; no arm may be called so."""
+"""The value used as arm name in the records of the aligned agents; no arm can have this name."""
 
 POLICY = "policy"
-"""Stem of the files that hold a unit's weights."""
+"""File stem of a unit's weights."""
 
 IDENTITY = ("recipe_hash", "battery_hash")
-"""Manifest entries that must agree for a study to be continued."""
+"""Manifest entries that must be equal for a study to be continued."""
 
 REQUIRED = ("name", *IDENTITY, "seeds", "arms")
-"""Entries that every manifest has: the recipe's name, the hashes, the list of seeds, settings by arm."""
+"""Required manifest entries: the recipe's name, the hashes, the list of seeds, settings by arm."""
 
 FORMAT = 3
-"""What the records are called and mean, as the manifest's `records_format`. 1, which had no such entry, called penalty
-counts doses, and its arms had `replay` where they have `adversarial_share` now; 2 had no theory in its manifest."""
+"""Version of the record format, in the manifest as `records_format`. Version 1 had no such entry, called penalty counts
+doses, and its arms had `replay` instead of `adversarial_share`; version 2 had no theory in the manifest."""
 
 
 @dataclass(frozen=True, order=True)
@@ -68,27 +68,27 @@ class Unit:
 
     @property
     def name(self) -> str:
-        """Its folder, relative to the study's: `aligned/seed-0`, `cells/penalised/seed-0`."""
+        """Its folder, relative to the study's, such as `aligned/seed-0` or `cells/penalised/seed-0`."""
         return f"aligned/seed-{self.seed}" if self.arm == ALIGNED else f"cells/{self.arm}/seed-{self.seed}"
 
 
 class Named(Protocol):
-    """Any unit of work: its records are the folder of that name."""
+    """Any unit of work; its records are in the folder `name`."""
 
     @property
     def name(self) -> str:
-        """The folder, relative to the study's."""
+        """Its folder, relative to the study's."""
 
 
 class Store(Folder):
-    """The folder of a study. Many processes may each write units of their own; one at a time drives the study.
+    """The folder of a study. Several processes can write different units; only one at a time drives the study.
 
-    Its records are written as those of a `Folder`, and may lie in a folder of the study's (`arms/...`). What is said of
-    sending and fetching is nothing for a study that is kept here alone; else it raises `DiskError` if the place cannot
-    be reached, and `KerfError` if another study, or another version of a unit, is there.
+    Records are written as in a `Folder`, and may be in a subfolder (`arms/...`). Uploads and fetches do nothing for a
+    study without a remote address. Otherwise they raise `DiskError` if the address cannot be reached, and `KerfError`
+    if it holds another study or another version of a unit.
 
     Args:
-        root: The folder. Nothing is read, written or fetched until asked for.
+        root: The folder. The constructor does not read, write or fetch anything.
     """
 
     names = re.compile(f"({NAME.pattern}/)?{NAME.pattern}")
@@ -98,39 +98,39 @@ class Store(Folder):
 
     @classmethod
     def kept_at(cls, root: str | Path, address: str | None) -> Self:
-        """The store in `root`, which is made and kept at `address`, too, from now on; None: as it is kept already."""
+        """Return the store in `root`. With an address, `root` is created and also kept there from now on."""
         if address is not None:
             mark(Path(root), address)
         return cls(root)
 
     @cached_property
     def address(self) -> str | None:
-        """Where else the study is kept; None if nowhere."""
+        """Remote address of the study; None if it has none."""
         return address_of(self.path)
 
     @cached_property
     def remote(self) -> Remote | NoRemote:
-        """That place, for what keeps files in the study's folder; see there for what is raised."""
+        """The remote copy, for code that writes files to the study's folder; see `Remote` for exceptions."""
         return NoRemote() if self.address is None else Remote(self.path.absolute(), self.address)
 
     def write_bytes(self, name: str, data: bytes) -> None:
-        """Write the record `name` and send it."""
+        """Write the record `name` and upload it."""
         super().write_bytes(name, data)
         self.remote.push_file(name)
 
     def wrote(self, name: str) -> None:
-        """Say that the record `name` may have changed by other hands than this store's, so that it is sent."""
+        """Upload the record `name`, which was not written through this store."""
         if (self.path / name).exists():
             self.remote.push_file(name)
 
     def read_bytes(self, name: str) -> bytes:
-        """What the record `name` holds, fetched if it is missing here."""
+        """Read the record `name`; it is fetched if it is missing locally."""
         if not (self.path / name).exists():
             self.remote.pull_file(name)
         return (self.path / name).read_bytes()
 
     def manifest(self) -> dict[str, Any]:
-        """What `study.json` holds; raises `KerfError` if this is no study's folder."""
+        """Read `study.json`; raises `KerfError` if this is not the folder of a study, or its format is another."""
         path = self.path / "study.json"
         if not path.is_file():
             raise KerfError(f"{self.path} holds no study: expected {path}, written by `kerf run --out`")
@@ -152,13 +152,13 @@ class Store(Folder):
 
     @contextmanager
     def unit(self, unit: Named) -> Iterator[Folder]:
-        """A fresh folder to write `unit` into; published and sent when the block ends, gone if the block raises.
+        """Yield a new folder for the files of `unit`; published and uploaded at the end, removed if the block raises.
 
-        Adds a line `{"unit", "started", "seconds", "cpu_seconds"}` to `timing.jsonl`: seconds since the epoch, then
-        what passed, and what this process spent on all cores, between entering and publication.
+        Adds a line `{"unit", "started", "seconds", "cpu_seconds"}` to `timing.jsonl`: start in seconds since the epoch,
+        then wall time and CPU time of this process until publication.
 
         Raises:
-            KerfError: if the unit is finished already, or the disk does not let us write.
+            KerfError: if the unit is finished already, or cannot be written to disk.
         """
         final = self.path / unit.name
         if final.exists():
@@ -173,13 +173,12 @@ class Store(Folder):
         self.remote.push_unit(unit.name)
 
     def fetch(self, units: Iterable[Named]) -> None:
-        """Have those of `units` here that are finished somewhere."""
+        """Fetch those of `units` that are missing locally and published remotely."""
         for unit in units:
             self.remote.pull_unit(unit.name)
 
     def delivered(self, unit: Named, verify: bool = False) -> bool:
-        """Whether `unit` is finished, as `finished`; if the process that did it died before it could send it, it is
-        sent now."""
+        """Return whether `unit` is finished, as `finished`; uploads it if the process that did it died before that."""
         if not self.finished(unit, verify):
             return False
         self.remote.push_unit(unit.name)
@@ -187,9 +186,9 @@ class Store(Folder):
 
     @contextmanager
     def session(self, entry: Mapping[str, Any] | None = None) -> Iterator[None]:
-        """Work on the study as a whole: when the block ends, whatever was not sent is.
+        """Upload everything that is not uploaded yet when the block ends.
 
-        `entry`, if there is one, goes to `timing.jsonl` before that, with `started` and `seconds` of the block.
+        Before that `entry`, if given, is added to `timing.jsonl`, with `started` and `seconds` of the block.
         """
         started = time.time()
         yield
@@ -198,10 +197,10 @@ class Store(Folder):
         self.remote.push()
 
     def finished(self, unit: Named, verify: bool = False) -> bool:
-        """Whether `unit` is finished. `verify` also compares the SHA-256 of every file.
+        """Return whether `unit` is finished. `verify` also checks the SHA-256 of every file.
 
         Raises:
-            KerfError: if its folder is there but is not as it was published.
+            KerfError: if its folder exists but was changed after publication.
         """
         folder = self.path / unit.name
         if not folder.exists():
@@ -212,15 +211,15 @@ class Store(Folder):
         return True
 
     def read_json(self, unit: Named, name: str) -> Any:
-        """What `<name>.json` of a finished unit holds."""
+        """Read `<name>.json` of a finished unit."""
         return json.loads((self.path / unit.name / f"{name}.json").read_bytes())
 
     def digest(self, unit: Named) -> str:
-        """SHA-256 of the unit's `done.json`: two units with equal digests hold the same bytes."""
+        """Return the SHA-256 of the unit's `done.json`: units with equal digests have the same bytes."""
         return hashlib.sha256((self.path / unit.name / "done.json").read_bytes()).hexdigest()
 
     def units(self, verify: bool = False) -> list[Unit]:
-        """All finished units, the aligned seeds and the cells, sorted."""
+        """Return all finished units (aligned seeds and cells), sorted."""
         found = []
         for path in [*self.path.glob("aligned/seed-*"), *self.path.glob("cells/*/seed-*")]:
             seed = path.name.removeprefix("seed-")
@@ -229,35 +228,35 @@ class Store(Folder):
         return sorted(unit for unit in found if self.finished(unit, verify))
 
     def attacks(self) -> list[Path]:
-        """The folders of all finished attacks on agents of the study, sorted."""
+        """Return the folders of all finished attacks on agents of the study, sorted."""
         return sorted(done.parent for done in self.path.glob("attacks/*/seed-*/*/*/done.json"))
 
     def append_timing(self, entry: Mapping[str, Any]) -> None:
-        """Add one line to `timing.jsonl`; whole lines stay whole when several processes write."""
+        """Append a line to `timing.jsonl`; lines of concurrent processes are not mixed."""
         with disk.as_disk_error(self.path):
             disk.append_line(self.path / "timing.jsonl", json.dumps(entry, sort_keys=True).encode())
 
     def timing(self) -> list[dict[str, Any]]:
-        """The lines of `timing.jsonl`, oldest first; a line torn by a full disk is left out."""
+        """Read the lines of `timing.jsonl`, oldest first; a line cut off by a full disk is left out."""
         path = self.path / "timing.jsonl"
         entries = []
         for line in path.read_bytes().splitlines() if path.exists() else ():
             try:
                 entries.append(json.loads(line))
             except ValueError:
-                continue  # torn: wall times are no record, and the units they describe are checked by themselves
+                continue  # cut off: timings are not part of the records, and units are verified by their own checksums
         return entries
 
 
 def open_records(root: str | Path, units: bool = True) -> Store:
-    """Open a study to read it: what is missing here is fetched, if it is kept elsewhere, too.
+    """Open a study for reading; missing records are fetched if it has a remote address.
 
     Args:
         root: The folder, which need not exist.
-        units: Whether all finished units are fetched, and not only the records beside them.
+        units: Whether to fetch all finished units, too, and not only the other records.
 
     Raises:
-        KerfError: if the place is of another study than the folder, or something there is damaged.
+        KerfError: if the address holds another study than the folder, or something there is damaged.
     """
     store = Store(root)
     if units:
@@ -269,16 +268,16 @@ def open_records(root: str | Path, units: bool = True) -> Store:
 
 @contextmanager
 def open_study(root: str | Path, manifest: Mapping[str, Any]) -> Iterator[Store]:
-    """Create or continue the study in `root`, and hold it: no other process can open it meanwhile.
+    """Create or continue the study in `root` and lock it: no other process can open it during the block.
 
-    What is missing here is fetched, and what is missing elsewhere is sent, before the block begins.
+    Before the block begins, records missing locally are fetched, and records missing remotely are uploaded.
 
-    An existing `study.json` is kept as it is. Where other entries than the hashes differ from `manifest` (versions,
-    revision of the code), a line `{"continued_with": {...}}` in `timing.jsonl` tells so.
+    An existing `study.json` is kept. If entries other than the hashes differ from `manifest` (versions, revision of the
+    code), a line `{"continued_with": {...}}` is added to `timing.jsonl`.
 
     Args:
         root: The folder; created with its parents.
-        manifest: What `study.json` holds, with at least the entries `REQUIRED`.
+        manifest: Content of `study.json`, with at least the entries `REQUIRED`.
 
     Raises:
         KerfError: if the folder holds another study or other files, is held by another process, or cannot be written.
@@ -308,14 +307,14 @@ def open_study(root: str | Path, manifest: Mapping[str, Any]) -> Iterator[Store]
 
 
 def refuse_other_study(store: Store, wanted: Mapping[str, Any]) -> None:
-    """Refuse a folder that holds files but no study, or another study.
+    """Check that a folder holds neither another study nor files without a study.
 
     Args:
         store: The folder, which need not exist.
-        wanted: The manifest of what is to go there, or the part of it that is known: `name` and some of `IDENTITY`.
+        wanted: Manifest of the study to be written, or the part that is known: `name` and some of `IDENTITY`.
 
     Raises:
-        KerfError: with what is there and what to do.
+        KerfError: if it does; says what is there and what to do.
     """
     if not (store.path / "study.json").exists():
         with disk.as_disk_error(store.path):

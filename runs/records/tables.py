@@ -1,4 +1,4 @@
-"""The tables of all finished units of a study, or of several studies, read as one."""
+"""Reading of the tables of all finished units of one or several studies."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ if TYPE_CHECKING:
 
 
 def read_measures(root: str | Path, aligned: bool = False) -> pd.DataFrame:
-    """The measures of all finished cells of a study, sorted by arm, seed, iteration and metric.
+    """Read the measures of all finished cells of a study, sorted by arm, seed, iteration and metric.
 
-    Columns and dtypes are those of `kerf.runs.records.schema.MEASURES`. `aligned` adds those of the aligned agents' own
-    way to alignment, under arm `aligned`.
+    Columns and dtypes are those of `kerf.runs.records.schema.MEASURES`. `aligned` adds the measures of the alignment
+    of the agents, with arm `aligned`.
 
     Raises:
-        KerfError: if there is no study, or a file is not what its unit's `done.json` says.
+        KerfError: if there is no study, or a file does not match its unit's `done.json`.
     """
     return _read("measures", root, aligned)
 
 
 def read_training(root: str | Path, aligned: bool = False) -> pd.DataFrame:
-    """The training curves of all finished cells of a study, as `read_measures`; schema
+    """Read the training curves of all finished cells of a study, as `read_measures`; schema
     `kerf.runs.records.schema.TRAINING`."""
     return _read("training", root, aligned)
 
 
 def read_together(roots: list[str | Path]) -> pd.DataFrame:
-    """The measures of several studies under each other, with a first column `study` (the folder).
+    """Read and concatenate the measures of several studies, with a first column `study` (the folder).
 
     Raises:
-        KerfError: if they were not measured with one battery: their scores cannot be compared.
+        KerfError: if their batteries differ, so that their scores cannot be compared.
     """
     import pandas as pd
 

@@ -1,1 +1,1 @@
-"""MLflow: studies, sweeps and attacks as runs of an experiment. A mirror of the records, which can be filled later."""
+"""MLflow tracking: studies, sweeps and attacks as runs, copied from the records during the run or later."""

@@ -1,4 +1,4 @@
-"""Attacks in MLflow: their numbers, which go on the run of the agent that was attacked."""
+"""Attacks in MLflow: their metrics, which are added to the run of the attacked agent."""
 
 from __future__ import annotations
 
@@ -19,12 +19,15 @@ MIRRORED = {
     "distinct_successes": "distinct",
     "mean_score": "score",
 }
-"""Of a record: entry -> last part of the metric's name."""
+"""Entries of an attack's record, with the last part of the metric's name."""
 
 
 def attack_numbers(folder: Path) -> list[Number]:
-    """The numbers of a finished attack: `attack/<generator>/<strength>/<what>`, at the step of its budget;
-    batch, objective and draw stand behind the generator if they are unusual. What it did not reach is left out."""
+    """Read the metrics of a finished attack, named `attack/<generator>/<strength>/<what>`; the step is its budget.
+
+    Batch, objective and draw are appended to the generator if they are not the defaults. Entries without a value are
+    left out.
+    """
     if (folder / f"{LATENT}.json").exists():
         return _from_inside(json.loads((folder / f"{LATENT}.json").read_bytes()))
     said = json.loads((folder / f"{RECORD}.json").read_bytes())
@@ -41,8 +44,8 @@ def attack_numbers(folder: Path) -> list[Number]:
 
 
 def _from_inside(said: Mapping[str, Any]) -> list[Number]:
-    """Of an attack from inside: `attack/latent/<strength>/within-<radius>`, and `.../least`, the median least radius,
-    if that is finite."""
+    """Read the metrics of a latent attack: `attack/latent/<strength>/within-<radius>`, and `.../least`, the median
+    least radius, if it is finite."""
     of = LATENT, f"{said['strength']:g}" + (f"-drawn-{said['draw']}" if said["draw"] else "")
     found = {f"within-{radius:g}": said["within"][f"{radius:g}"] for radius in RADII} | {"least": said["least"]}
     return [
@@ -53,7 +56,7 @@ def _from_inside(said: Mapping[str, Any]) -> list[Number]:
 
 
 def attack_folders(root: Path, target: str) -> list[Path]:
-    """The folders of the finished attacks on the agent whose unit is called `target` (`cells/penalised/seed-0`)."""
+    """Return the folders of finished attacks on the agent of the unit named `target` (`cells/penalised/seed-0`)."""
     agent = target.removeprefix("cells/")
     inside = (root / LATENT / agent).glob("*/done.json")
     return sorted(done.parent for done in [*(root / "attacks" / agent).glob("*/*/done.json"), *inside])

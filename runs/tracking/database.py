@@ -1,7 +1,7 @@
-"""The SQLite file that MLflow keeps runs in: made whole by one process, made anew if it is half made, and moved along.
+"""SQLite database of MLflow: created by one process at a time, recreated if incomplete, adapted if it was moved.
 
-MLflow makes it in hundreds of steps that are no transaction. Two processes that do so at once leave a file that nobody
-can use, and so does a kill in the middle.
+MLflow creates it in hundreds of steps without a transaction. Two processes that do so at the same time, or a kill in
+between, leave an unusable file.
 """
 
 from __future__ import annotations
@@ -17,36 +17,36 @@ from urllib.request import url2pathname
 from kerf.runs.records.atomic_io import file_lock
 
 PATIENCE = 120.0
-"""Seconds that another process may take to make the file; some seconds are usual."""
+"""Seconds to wait for another process that creates the file; a few seconds are usual."""
 
 ARTIFACTS = "mlflow-artifacts"
-"""Folder beside the file that holds the artifacts of its runs."""
+"""Folder beside the file, for the artifacts of its runs."""
 
-_BESIDE = ("", "-journal", "-wal", "-shm")  # what SQLite may keep beside a file belongs to it
+_BESIDE = ("", "-journal", "-wal", "-shm")  # suffixes of the files that SQLite may keep for a database
 
 
 def sqlite_path(uri: str) -> Path | None:
-    """The file of a tracking URI, if it names one of SQLite's."""
+    """Return the file of a tracking URI if that is of SQLite, else None."""
     if not uri.startswith("sqlite:///"):
         return None
     return Path(uri.removeprefix("sqlite:///").partition("?")[0]).absolute()
 
 
 def artifacts_of(database: Path) -> str:
-    """Where artifacts of runs in this file go, as a URI."""
+    """Return the URI of the artifacts folder of this database."""
     return (database.parent / ARTIFACTS).as_uri()
 
 
 def settle(database: Path, say: Callable[[str], None]) -> None:
-    """See that a file is there that MLflow can use. What holds runs is never replaced.
+    """Make sure that the file exists and MLflow can use it. A file with runs is never replaced.
 
     Args:
         database: The file.
-        say: Hears, in a sentence, what was put right.
+        say: Callback for a sentence about each repair.
 
     Raises:
-        KerfError: if another process has been making it for minutes.
-        sqlite3.Error: if it is no database, or cannot be opened.
+        KerfError: if another process still creates it after `PATIENCE` seconds.
+        sqlite3.Error: if it is not a database, or cannot be opened.
         OSError: if it cannot be written.
     """
     database.parent.mkdir(parents=True, exist_ok=True)
@@ -57,7 +57,7 @@ def settle(database: Path, say: Callable[[str], None]) -> None:
 
 
 def _has_runs(database: Path) -> bool:
-    """Whether it is there and holds something that could be lost."""
+    """Return whether the file exists and has runs."""
     if not database.exists():
         return False
     with closing(sqlite3.connect(database)) as there:
@@ -67,7 +67,7 @@ def _has_runs(database: Path) -> bool:
 
 
 def _make(database: Path, say: Callable[[str], None]) -> None:
-    """Make it, unless another process has meanwhile."""
+    """Create the file, unless another process has done so."""
     if _has_runs(database):
         return
     fresh = database.with_name(f".{database.name}.{secrets.token_hex(4)}.partial")
@@ -96,7 +96,7 @@ def _make(database: Path, say: Callable[[str], None]) -> None:
 
 
 def _layout(database: Path) -> tuple[set[str], list[tuple[str]]]:
-    """Its tables, and the version of MLflow's schema that they are said to have."""
+    """Read the names of the tables and the version of MLflow's schema."""
     with closing(sqlite3.connect(database)) as there:
         tables = _tables(there)
         version = "SELECT version_num FROM alembic_version"
@@ -108,7 +108,7 @@ def _tables(there: sqlite3.Connection) -> set[str]:
 
 
 def _follow(database: Path, say: Callable[[str], None]) -> None:
-    """Have experiments keep their artifacts beside the file, if both were moved or copied: MLflow notes whole paths."""
+    """Update artifact paths if file and artifacts were moved or copied together: MLflow stores absolute paths."""
     here = artifacts_of(database)
     with closing(sqlite3.connect(database)) as there:
         places = there.execute("SELECT DISTINCT artifact_location FROM experiments").fetchall()
@@ -116,7 +116,7 @@ def _follow(database: Path, say: Callable[[str], None]) -> None:
             if place == here or not str(place).endswith(f"/{ARTIFACTS}") or not str(place).startswith("file:///"):
                 continue
             if _there(place) and not _there(here):
-                continue  # the file alone was moved, and its artifacts are found
+                continue  # only the file was moved; its artifacts are still found
             with there:
                 there.execute("UPDATE experiments SET artifact_location = ? WHERE artifact_location = ?", (here, place))
                 there.execute(

@@ -1,4 +1,4 @@
-"""MLflow experiments: one for each recipe, and sentences for what goes wrong with its server or file."""
+"""MLflow experiments, one per recipe, and error messages for MLflow's server or file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ENVIRONMENT = {
 
 
 def experiment(client: Any, name: str, uri: str) -> str:
-    """The id of the experiment `name`; created if need be, with artifacts beside the database if that is SQLite."""
+    """Return the id of the experiment `name`; created if needed, with artifacts beside the database for SQLite."""
     from mlflow.exceptions import MlflowException
 
     found = client.get_experiment_by_name(name)
@@ -40,7 +40,7 @@ def experiment(client: Any, name: str, uri: str) -> str:
             created: str = client.create_experiment(name, artifacts, {"kerf.recipe": name})
             return created
         except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another study of this recipe was quicker
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another study of this recipe has created it
                 raise
             found = client.get_experiment_by_name(name)
     if found.lifecycle_stage == "deleted":
@@ -54,18 +54,18 @@ def experiment(client: Any, name: str, uri: str) -> str:
 
 @contextmanager
 def explained(root: Path, uri: str) -> Iterator[None]:
-    """Sets MLflow up for `uri`, and turns what it raises into one sentence."""
+    """Prepare MLflow for `uri`, and convert its exceptions into a one-sentence `KerfError`."""
     for key, value in _ENVIRONMENT.items():
         os.environ.setdefault(key, value)
     for noisy in ("mlflow.store.db.utils", "alembic", "urllib3.connectionpool"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)  # migrations and retries: what fails is raised
+        logging.getLogger(noisy).setLevel(logging.ERROR)  # no messages about migrations and retries; errors are raised
     try:
         from alembic.util import CommandError
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
 
         database = sqlite_path(uri)
-        if database is not None:  # MLflow retries a database that cannot be opened for minutes
+        if database is not None:  # otherwise MLflow retries for minutes to open an unusable database
             settle(database, lambda sentence: click.echo(f"warning: {sentence}", err=True))
         yield
     except (MlflowException, SQLAlchemyError, CommandError, sqlite3.Error, OSError, ImportError) as error:

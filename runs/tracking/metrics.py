@@ -1,11 +1,11 @@
-"""Parameters and metrics of each run of a study in MLflow, read from the records.
+"""Parameters and metrics of the MLflow runs of a study, read from the records.
 
-Every run has the parameters `PARAMETERS`, so that the runs of many studies can be grouped by any of them. Numbers are
-named as in the records, the same in every study, and their step is the iteration:
+Every run has the parameters `PARAMETERS`, so that the runs of many studies can be grouped by them. Metrics are named as
+in the records, the same in every study, and their step is the iteration:
 
-- of a unit: each measure by its metric (`value/care`), training numbers as `train/<metric>`, and `env_steps`;
-- of an arm's summary (step 0): `effect/<metric>/mean`, `.../low`, `.../high`, the mean effect and its interval over
-  seeds; for the aligned agents `score/<metric>/...`, their absolute scores.
+- a unit has each measure by its metric (`value/care`), training numbers as `train/<metric>`, and `env_steps`;
+- the summary of an arm (step 0) has `effect/<metric>/mean`, `.../low` and `.../high`: the mean effect and its interval
+  over seeds; that of the aligned agents has their absolute scores, `score/<metric>/...`.
 """
 
 from __future__ import annotations
@@ -24,19 +24,20 @@ PARAMETERS = (
     *("generator", "strength", "grader", "penalty"),
 )
 """`phase` is `study`, `align` (an aligned seed), `arm` (a cell) or `summary` (an arm's effects); `generator` is its
-kind, `strength` the generator's; `penalty` is signed, negative where an arm rewards what is else penalised."""
+kind, `strength` the generator's; `penalty` is signed, negative if the arm rewards acts that would otherwise be
+penalised."""
 
 ABSENT = "-"
-"""The value of a parameter that means nothing for a run."""
+"""The value of a parameter that does not apply to a run."""
 
 ENDS = ("mean", "low", "high")
-"""What is told of an effect: its mean and its interval."""
+"""The values given for an effect: mean and interval."""
 
 _METRIC = re.compile(r"[a-z0-9_@][a-z0-9_./@-]*")
 
 
 class Number(NamedTuple):
-    """A finite number by name, at a step (iteration)."""
+    """A metric: a finite number with a name and a step (iteration)."""
 
     name: str
     value: float
@@ -46,7 +47,7 @@ class Number(NamedTuple):
 def parameters(
     manifest: Mapping[str, Any], phase: str, arm: str | None = None, seed: int | None = None
 ) -> dict[str, str]:
-    """The values of `PARAMETERS`; what means nothing for the run, or is not among the arm's settings, is `ABSENT`."""
+    """Return the values of `PARAMETERS`; `ABSENT` if one does not apply or the arm's settings lack it."""
     settings = manifest["arms"].get(arm, {})
     generator = settings.get("generator") or {}
     penalty = settings.get("penalty")
@@ -66,10 +67,10 @@ def parameters(
 
 
 def unit_numbers(folder: Path) -> list[Number]:
-    """The numbers of a finished unit; training numbers that are not finite are left out.
+    """Read the metrics of a finished unit; training numbers that are not finite are left out.
 
     Raises:
-        KerfError: for a name that is not made of a-z 0-9 _ . / @ -.
+        KerfError: if a name has characters other than a-z 0-9 _ . / @ -.
     """
     from kerf.runs.records.schema import read_tables
 
@@ -86,17 +87,17 @@ def unit_numbers(folder: Path) -> list[Number]:
 
 
 def effect_number(metric: str, end: str) -> str:
-    """What the `mean`, `low` or `high` of an effect on `metric` is called."""
+    """Return the name of the `mean`, `low` or `high` of an effect on `metric`."""
     return f"effect/{metric}/{end}"
 
 
 def score_number(metric: str, end: str) -> str:
-    """The same of an absolute score."""
+    """Return the name of the `mean`, `low` or `high` of an absolute score."""
     return f"score/{metric}/{end}"
 
 
 def summary_numbers(path: Path) -> dict[str, list[Number]]:
-    """The numbers of each arm in a table of effects (columns `arm`, `against`, `metric`, `mean`, `low`, `high`)."""
+    """Read the metrics by arm from a table of effects (columns `arm`, `against`, `metric`, `mean`, `low`, `high`)."""
     import pyarrow.parquet as pq
 
     numbers: dict[str, list[Number]] = {}

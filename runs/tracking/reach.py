@@ -1,4 +1,4 @@
-"""Reachability of an MLflow tracking store, asked within a second or two and without importing MLflow."""
+"""Reachability check of an MLflow tracking store, which takes a second or two and does not import MLflow."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 from urllib.request import url2pathname
 
 PATIENCE = 1.5
-"""Seconds that a store is given to answer."""
+"""Seconds to wait for an answer of a store."""
 
 PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
-"""Where databases listen if an address does not say."""
+"""Default ports of databases."""
 
 
 def reach(uri: str, patience: float = PATIENCE) -> str:
-    """Whether the store at `uri` answers, in words that hold nothing of the address.
+    """Describe in words, without any part of the address, whether the store at `uri` answers.
 
-    A server is asked for its health, a SQLite file for its schema (it is neither made nor changed), another database
-    for a connection to its port.
+    Checks the health endpoint of a server, the schema of a SQLite file (which is not created or changed), or a
+    connection to the port of another database.
 
     Args:
         uri: A tracking URI.
-        patience: Seconds that it is given.
+        patience: Seconds to wait for an answer.
     """
     told: list[str] = []
-    # A thread of its own: nothing else limits how long a name is looked up.
+    # In a thread, since a DNS look-up has no time-out.
     asking = Thread(target=lambda: told.append(_ask(uri, patience)), daemon=True)
     asking.start()
     asking.join(patience + 0.1)
@@ -41,7 +41,7 @@ def _ask(uri: str, patience: float) -> str:
     try:
         parts = urlsplit(uri)
         host, port = parts.hostname, parts.port
-    except ValueError:  # whose message would quote the address
+    except ValueError:  # its message would contain the address
         return "is no address"
     scheme = parts.scheme.partition("+")[0]
     try:
@@ -64,7 +64,7 @@ def _ask(uri: str, patience: float) -> str:
 
 
 def _server(parts: SplitResult, host: str | None, port: int | None, patience: float) -> str:
-    """A tracking server, asked without the user and password that the address may hold."""
+    """Check a tracking server, without sending the user and password that the address may contain."""
     name = f"[{host}]" if host and ":" in host else host or ""
     address = urlunsplit((parts.scheme, f"{name}:{port}" if port else name, f"{parts.path.rstrip('/')}/health", "", ""))
     try:

@@ -1,9 +1,9 @@
-"""MLflow as a mirror of the records on disk. The disk is the truth: MLflow may be down, slow, absent, and filled later.
+"""MLflow mirror of a study's records. The records on disk are authoritative; MLflow may be down or be filled later.
 
 A recipe is an MLflow experiment. A study is a run in it, with a child run for each unit of work (`aligned/seed-0`,
-`penalised/seed-0`) and one for each arm's effects (`penalised/summary`). `kerf.runs.tracking.metrics` says which
-parameters and metrics they have; attacks on an agent add theirs to its run (`kerf.runs.tracking.attacks`). Everything
-written comes from the records alone, so a mirror kept during the run and one filled afterwards hold the same.
+`penalised/seed-0`) and one for the effects of each arm (`penalised/summary`). `kerf.runs.tracking.metrics` defines
+their parameters and metrics; attacks on an agent add metrics to its run (`kerf.runs.tracking.attacks`). Everything is
+read from the records, so a mirror written during the run equals one written afterwards.
 """
 
 from __future__ import annotations
@@ -27,37 +27,37 @@ from kerf.runs.tracking.experiments import experiment, explained
 from kerf.runs.tracking.metrics import Number, parameters, summary_numbers, unit_numbers
 
 ATTACKS = "attacks"
-"""The experiment of attacks on policies that belong to no study."""
+"""Name of the experiment for attacks on policies that belong to no study."""
 
 ATTACHED = ("study.json", "recipe.yaml", "effects.parquet", "matched.parquet", "primaries.json", "table.txt")
-"""Records that the study's run holds as artifacts, as soon as they exist. `table.txt` is written last."""
+"""Records attached to the study's run as artifacts when they exist. `table.txt` is written last."""
 
-_BATCH = 1000  # metrics that MLflow takes in one request
-_SHORT = 8  # digits of a digest, enough to tell one agent's attacks apart
-_LONGEST_TAG = 5000  # characters that MLflow takes
-_ATTACKS = "kerf.attacks"  # tag with the digests of the attacks that a run has, and what its names begin with
-_DIGEST = 36  # characters that MLflow takes as a dataset's digest
+_BATCH = 1000  # maximum number of metrics in a request to MLflow
+_SHORT = 8  # digits of a digest, enough to distinguish the attacks on an agent
+_LONGEST_TAG = 5000  # maximum number of characters of a tag in MLflow
+_ATTACKS = "kerf.attacks"  # name, or start of the names, of the tags with the digests of a run's attacks
+_DIGEST = 36  # maximum number of characters of a dataset's digest in MLflow
 
-# One quick retry instead of minutes of them: a mirror that is down is given up at once and filled later. And silence.
+# One quick retry instead of minutes of retries: an unreachable MLflow is given up at once and filled later. Silent.
 
 
 def default_uri() -> str:
-    """`MLFLOW_TRACKING_URI` if set, else SQLite in `./out/mlflow.db` (as an absolute path)."""
+    """Return `MLFLOW_TRACKING_URI` if set, else the URI of the SQLite file `./out/mlflow.db` (absolute path)."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('out/mlflow.db').absolute()}"
 
 
 def ui_command(uri: str) -> str:
-    """The command that opens the MLflow UI on `uri`, for this machine only; for a server, its address."""
+    """Return the command that serves the MLflow UI of `uri` on this machine only; for a server, its address."""
     if urlsplit(uri).scheme in ("http", "https"):
         return without_password(uri)
     return f"mlflow ui --backend-store-uri {shlex.quote(without_password(uri))} --host 127.0.0.1 --port 5000"
 
 
 def sync(root: str | Path, uri: str, running: bool = False) -> int:
-    """Bring MLflow up to date with the records in `root`. Doing it again writes nothing.
+    """Bring MLflow up to date with the records in `root`. Idempotent: a second call writes nothing.
 
-    Runs that a kill left half-written are replaced. The study's run is `FINISHED` once `table.txt` is there, else
-    `RUNNING` or, if not `running`, `KILLED`.
+    Incomplete runs, left by a process that was killed, are replaced. The study's run is `FINISHED` if `table.txt`
+    exists, else `RUNNING` if `running`, else `KILLED`.
 
     Args:
         root: The folder of a study.
@@ -84,13 +84,14 @@ def sync(root: str | Path, uri: str, running: bool = False) -> int:
 
 
 def sync_policy(root: Path, policy: Mapping[str, str], folders: Sequence[Path], uri: str) -> None:
-    """Write the attacks in `folders` on a policy that belongs to no study: a run of the experiment `attacks`, which is
-    completed if it is there.
+    """Write the attacks in `folders` on a policy that belongs to no study to a run of the experiment `attacks`.
+
+    An existing run of the policy is completed.
 
     Args:
-        root: Where the records are.
-        policy: Parameters of the run; `sha256` tells policies apart.
-        folders: Of the attacks.
+        root: Folder of the records.
+        policy: Parameters of the run; `sha256` identifies the policy.
+        folders: Folders of the attacks.
         uri: An MLflow tracking URI.
 
     Raises:
@@ -114,20 +115,20 @@ def sync_policy(root: Path, policy: Mapping[str, str], folders: Sequence[Path], 
 
 
 class Mirror:
-    """Keeps MLflow up to date during a run, from a thread of its own that can neither stop the run nor delay its end.
+    """Updates MLflow during a run, in a thread of its own that cannot stop the run or delay its end.
 
-    At the first failure it calls `warn` and stops; `sync` fills the gap later. Start it after the heavy imports: its
-    thread imports mlflow, and creates the database if need be, while the first seed is being aligned.
+    At the first failure it calls `warn` and stops; `sync` adds what is missing later. Start it after the heavy imports:
+    its thread imports mlflow and creates the database, if needed, while the first seed is being aligned.
 
     Args:
         root: The folder of the study.
         uri: An MLflow tracking URI.
-        warn: Takes one sentence; called at most once, from the thread or from `close`.
+        warn: Callback for a warning, a sentence; called at most once, from the thread or from `close`.
     """
 
     def __init__(self, root: str | Path, uri: str, warn: Callable[[str], None]) -> None:
         self._root, self._uri, self._warn = Path(root), uri, warn
-        self._news = threading.Event()  # a queue of length one, for a sync writes all that is new
+        self._news = threading.Event()  # one flag is enough: a sync writes everything that is new
         self._news.set()
         self._closing = threading.Event()
         self._once = threading.Lock()
@@ -136,11 +137,11 @@ class Mirror:
         self._thread.start()
 
     def unit_finished(self) -> None:
-        """There are new records. Returns at once."""
+        """Report new records. Returns at once."""
         self._news.set()
 
     def close(self, timeout: float = 30.0) -> bool:
-        """Let the mirror catch up for at most `timeout` seconds; True if it now holds all the records."""
+        """Wait at most `timeout` seconds for the last update; return whether MLflow has all records now."""
         self._closing.set()
         self._news.set()
         self._thread.join(timeout)
@@ -158,7 +159,7 @@ class Mirror:
                 self._complete = closing
         except KerfError as error:
             self._warn_once(str(error))
-        except Exception as error:  # whatever a tracking library does wrong must not cost the run; it is reported
+        except Exception as error:  # no error of a tracking library may stop the run; it is reported
             self._warn_once(f"MLflow is no longer kept up to date ({type(error).__name__}: {error})")
 
     def _warn_once(self, sentence: str) -> None:
@@ -167,7 +168,7 @@ class Mirror:
 
 
 class _Writer:
-    """Writes the runs of one study to one MLflow. A run is complete when it has the tag `kerf.digest`, set last."""
+    """Writes the runs of a study to MLflow. A run is complete if it has the tag `kerf.digest`, which is set last."""
 
     def __init__(self, store: Store, manifest: Mapping[str, Any], uri: str) -> None:
         from mlflow import MlflowClient
@@ -187,7 +188,7 @@ class _Writer:
                 self.runs.setdefault(run.data.tags["kerf.unit"], []).append(run)
 
     def write_study(self, running: bool) -> int:
-        """Create or complete the run of the study itself, the parent of all the others; 1 if there was need to."""
+        """Create or complete the study's run, the parent of all others; return 1 if anything was written, else 0."""
         paths = [path for path in (self.store.path / name for name in ATTACHED) if path.exists()]
         digest = _hash([(path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in paths])
         finished = paths[-1].name == ATTACHED[-1]
@@ -212,7 +213,7 @@ class _Writer:
         return 1
 
     def write_unit(self, unit: Unit) -> int:
-        """Write the run of a finished unit; 1 if there was need to."""
+        """Write the run of a finished unit; return 1 if anything was written, else 0."""
         digest, attacks = self.store.digest(unit), attack_folders(self.store.path, unit.name)
         standing = self._standing(unit.name, digest)
         if standing is not None:
@@ -227,7 +228,7 @@ class _Writer:
         return 1
 
     def write_summaries(self) -> int:
-        """Write a run for each arm in the table of effects; the number of runs written."""
+        """Write a run for each arm in the table of effects; return the number of runs written."""
         path = self.store.path / "effects.parquet"
         written = 0
         for arm, numbers in sorted(summary_numbers(path).items()) if path.exists() else ():
@@ -240,7 +241,7 @@ class _Writer:
         return written
 
     def _write_attacks(self, run: str, folders: Sequence[Path], tags: Mapping[str, str]) -> int:
-        """Add the numbers of attacks on a unit to its `run`, whose tags are `tags`; 1 if there was need to."""
+        """Add the metrics of attacks on a unit to its `run`, which has `tags`; return 1 if it was changed, else 0."""
         digests = {
             hashlib.sha256((folder / "done.json").read_bytes()).hexdigest()[:_SHORT]: folder for folder in folders
         }
@@ -255,7 +256,7 @@ class _Writer:
         return 1
 
     def _standing(self, unit: str, digest: str) -> Any | None:
-        """A unit's run, if it is complete; deletes those that are not, or that mirror other records."""
+        """Return the complete run of a unit, if any; deletes runs that are incomplete or of other records."""
         stands = None
         for run in self.runs.get(unit, []):
             tags = run.data.tags
@@ -299,8 +300,10 @@ class _Writer:
 
 
 def _log_attacks(client: Any, run: str, folders: Sequence[Path]) -> None:
-    """Log the numbers of attacks, each at the time of its record: what is logged twice stays one point. Their telling
-    scenarios become artifacts, with the pictures if there are any."""
+    """Log the metrics of attacks, and their telling scenarios and pictures as artifacts.
+
+    The timestamp is that of the record, so that a metric that is logged twice is a single point.
+    """
     from mlflow.entities import Metric
 
     metrics = [

@@ -1,8 +1,8 @@
-"""A sweep in MLflow: a parent run for the sweep, a child for each trial. Written from the records alone.
+"""Sweeps in MLflow: a parent run for the sweep and a child run for each trial, written from the records.
 
-Parameters are those of `kerf.runs.tracking.metrics`, with `phase` `sweep`, `trial` or `held-out`, and each swept
-setting by its name; metrics are `effect/<metric>/mean`, `.../low` and `.../high`, as of an arm's summary. Doing it
-again writes what is missing.
+Parameters are those of `kerf.runs.tracking.metrics`, with `phase` `sweep`, `trial` or `held-out`, and the swept
+settings by name; metrics are `effect/<metric>/mean`, `.../low` and `.../high`, as in the summary of an arm. Writing a
+sweep again adds only what is missing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from kerf.runs.tracking.experiments import experiment, explained
 from kerf.runs.tracking.metrics import ENDS, PARAMETERS, effect_number, parameters
 
 ATTACHED = ("study.json", "recipe.yaml", "trials.parquet", "changes.parquet", "findings.json", "table.txt")
-"""Records that the sweep's run holds as artifacts, and all figures."""
+"""Records attached to the sweep's run as artifacts, in addition to all figures."""
 
 _BATCH = 1000
 
@@ -32,7 +32,7 @@ def sync_sweep(root: str | Path, uri: str) -> int:
         The number of runs written.
 
     Raises:
-        KerfError: if `root` holds no sweep that has come to an end, or MLflow cannot be written.
+        KerfError: if `root` holds no finished sweep, or MLflow cannot be written.
     """
     import pyarrow.parquet as pq
 
@@ -54,7 +54,7 @@ def sync_sweep(root: str | Path, uri: str) -> int:
 
 
 class _Writer:
-    """Writes the runs of one sweep. A run is complete when it has the tag `kerf.digest`, set last."""
+    """Writes the runs of a sweep to MLflow. A run is complete if it has the tag `kerf.digest`, which is set last."""
 
     def __init__(self, store: Store, manifest: dict[str, Any], uri: str) -> None:
         from mlflow import MlflowClient
@@ -75,7 +75,7 @@ class _Writer:
         self._parent = ""
 
     def parent_run(self) -> int:
-        """The sweep's own run; 1 if it was written."""
+        """Write the run of the sweep; return 1 if it was written, else 0."""
         paths = [self._store.path / name for name in ATTACHED]
         paths += [path for kind in ("svg", "png") for path in sorted(self._store.path.glob(f"*.{kind}"))]
         digest = _digest([hashlib.sha256(path.read_bytes()).hexdigest() for path in paths])
@@ -93,7 +93,7 @@ class _Writer:
         return 1
 
     def trial(self, number: int, held_out: bool, rows: list[dict[str, Any]]) -> int:
-        """A trial's run; 1 if it was written."""
+        """Write the run of a trial; return 1 if it was written, else 0."""
         unit = f"trial-{number}{'/held-out' if held_out else ''}"
         digest = _digest([[repr(value) for value in row.values()] for row in rows])
         for run in self._found.get(unit, []):
