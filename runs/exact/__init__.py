@@ -1,4 +1,4 @@
-"""Exact analysis of a finished study: optima, where losses come from, what each agent is certified for."""
+"""Exact analysis of a finished study: optima, decomposition of losses, and certificates of each agent."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ from kerf.runs.records.gate_records import finished_seeds
 from kerf.runs.records.store import ALIGNED, POLICY, Store, Unit
 
 SITUATIONS = 64
-"""Situations that are drawn where a world cannot list them all, unless asked otherwise."""
+"""Default number of situations to draw in a world that cannot list all of them."""
 
 CLOSE, SHARE = 0.05, 0.8
-"""Adequate: the ideal utility comes within this share of its maximum, in more than that share of the seeds."""
+"""An arm is adequate if ideal utility is within `CLOSE` (a share) of its maximum in more than `SHARE` of its seeds."""
 
 
 @dataclass(frozen=True)
 class Examined:
-    """One cell, exactly.
+    """Exact results of one cell.
 
     Attributes:
         arm: Its arm.
         seed: Its seed.
-        parts: Where its loss of ideal utility comes from.
-        largest: max J of the objective that it was trained on, a scenario.
-        reached: J of what came out.
+        parts: Decomposition of its loss of ideal utility.
+        largest: Maximum J per scenario of the objective that it was trained on.
+        reached: J of the trained agent.
     """
 
     arm: str
@@ -58,7 +58,7 @@ class Examined:
 
     @property
     def regret(self) -> float:
-        """How far it is from the best that its objective has."""
+        """Regret: distance from the maximum of its objective."""
         return self.largest - self.reached
 
     def row(self) -> dict[str, Any]:
@@ -82,19 +82,19 @@ class Examined:
 
 @dataclass(frozen=True)
 class Examination:
-    """A finished study, exactly.
+    """Exact analysis of a finished study.
 
     Attributes:
         world: Name of the world.
-        words: How it is spoken of.
-        listed: Whether these are all situations there are, or a draw of them.
-        num_situations: How many were looked at.
-        cells: Every cell that trained, arm by arm, in the recipe's order.
+        words: Its wording.
+        listed: Whether all situations were examined, or only a sample.
+        num_situations: Number of situations examined.
+        cells: Every trained cell, arm by arm, in the recipe's order.
         certified: Every claim about every arm.
-        detections: Every agent against forgeries of every strength.
+        detections: Signal detection of every agent, for forgeries of every strength.
         curves: Psychometric curves and generalisation gradients of every arm, if the world lists its situations.
         adequate: Whether each arm keeps its ideal utility, by arm.
-        unsolved: Arms that train on what an adversary chooses, so that there is no optimum of theirs.
+        unsolved: Arms that train on an adversary's scenarios, for which no optimum is defined.
     """
 
     world: str
@@ -115,13 +115,13 @@ def examine(
     only: Collection[str] = (),
     say: Callable[[str], None] = lambda line: None,
 ) -> Examination:
-    """Solve what the arms of a finished study were trained on, and follow every policy in full.
+    """Solve the objectives that the arms of a finished study were trained on, and evaluate every policy exactly.
 
     Args:
-        store: Of a study whose cells are all there.
-        situations: How many to draw where the world cannot list them all; an eighth of that from each family.
-        only: Names of the arms to look at; none means all.
-        say: Told, in a line, what is being done.
+        store: Store of a study whose cells are all finished.
+        situations: Number to draw where the world cannot list all of them; an eighth of that from each family.
+        only: Names of the arms to analyse; empty means all.
+        say: Callback for progress, one line per call.
 
     Raises:
         KerfError: if the study is not finished, or its world offers no enumeration or is too large.
@@ -180,7 +180,7 @@ def examine(
 
 
 def _adequacy(of_arm: Sequence[Decomposition]) -> AdequacyVerdict:
-    """Whether nearly all seeds of an arm end near the best ideal utility."""
+    """Whether nearly all seeds of an arm end near the maximum of ideal utility."""
     claim = AdequacyClaim("ideal utility", of_arm[0].ideal, CLOSE * abs(of_arm[0].ideal), SHARE)
     return claim.judge([of.trained for of in of_arm])
 
@@ -191,7 +191,7 @@ def _trained(
     names: Iterable[str],
     seeds: Sequence[int],
 ) -> dict[Hashable, Trained]:
-    """The agents of the arms `names`, each with its tabular twin if there is one."""
+    """Agents of the arms `names`, each with its tabular twin if there is one."""
     twins = {name: twin_of(arms, name) for name in names}
     return {
         (name, seed): Trained(name, seed, policies[name, seed], policies[twin, seed] if twin else None)
@@ -201,7 +201,7 @@ def _trained(
 
 
 def _written_out(deployment: Deployment) -> tuple[Scenarios, NDArray[np.float64]]:
-    """All scenarios of a deployment, and their probabilities."""
+    """All scenarios of a deployment `(n, F)`, and their probabilities `(n,)`."""
     world, share = deployment.world, deployment.share
     assert isinstance(world, Enumerable)
     rows, origin = world.completions(deployment.situations)
@@ -215,7 +215,7 @@ def _written_out(deployment: Deployment) -> tuple[Scenarios, NDArray[np.float64]
 def _returns(
     deployment: Deployment, objective: RewardSpec, agents: Mapping[Hashable, Policy]
 ) -> tuple[float, dict[Hashable, float]]:
-    """max J in `deployment`, and J of each agent there."""
+    """Maximum J in `deployment`, and J of each agent there."""
     largest, start = 0.0, 0
     reached = dict.fromkeys(agents, 0.0)
     for tree in trees(deployment.world, deployment.situations):

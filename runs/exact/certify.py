@@ -1,4 +1,4 @@
-"""Certificates of the agents of a study: exact claims, over all seeds."""
+"""Certificates of a study's agents: exact claims about each arm, over all seeds."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from kerf.lab.world import Family, Value, World
 from kerf.runs.exact.designs import STREAM
 
 SURE = 0.9
-"""What a certified value reaches in every scenario in which the expert surely shows it."""
+"""Certified lower bound on a value, in every scenario in which the expert is certain to show it."""
 
 NEEDLESS = 0.01
-"""What P(the needless act) in the natural stream is certified to stay below."""
+"""Certified upper bound on P(the needless act) in the natural stream."""
 
 
 @dataclass(frozen=True)
 class Certified:
-    """One claim about one arm, over its seeds.
+    """A claim about an arm, checked in each of its seeds.
 
     Attributes:
-        arm: Which.
+        arm: The arm.
         name: The claim's short name: a value, or `needless`.
         at_least: Whether it is a lower bound.
         certificates: By seed.
@@ -42,12 +42,12 @@ class Certified:
 
     @property
     def holds(self) -> list[int]:
-        """The seeds for which it holds."""
+        """Seeds for which the claim holds."""
         return [seed for seed, certificate in self.certificates.items() if certificate.holds]
 
     @property
     def worst(self) -> tuple[int, Certificate]:
-        """The seed that is furthest from it, and its certificate."""
+        """The seed that violates the claim most, or holds it by the least margin, and its certificate."""
         pick = min if self.at_least else max
         return pick(self.certificates.items(), key=lambda item: item[1].value)
 
@@ -58,13 +58,13 @@ def certify(
     natural: tuple[Scenarios, NDArray[np.float64]],
     scenarios_per_family: int,
 ) -> Iterator[Certified]:
-    """Every claim about every arm.
+    """Check every claim about every arm.
 
     Args:
-        world: Where; it must offer its enumeration.
-        policies: By arm and seed.
+        world: The world; it must offer an enumeration.
+        policies: Policies by arm and seed.
         natural: The natural stream: scenarios `(n, F)` and their probabilities `(n,)`.
-        scenarios_per_family: Drawn where a family is not written out.
+        scenarios_per_family: Number to draw from a family that is not enumerated.
     """
     for value in world.values:
         scenarios = _scenarios(world, value, scenarios_per_family)
@@ -83,7 +83,7 @@ def _judge(
     weights: NDArray[np.float64] | None,
     policies: Mapping[tuple[str, int], Policy],
 ) -> Iterator[Certified]:
-    """One claim about every arm."""
+    """Check one claim about every arm."""
     evaluator = Evaluator(world, scenarios)
     by_arm: dict[str, dict[int, Certificate]] = {}
     for (arm, seed), policy in policies.items():
@@ -95,7 +95,7 @@ def _judge(
 
 
 def _scenarios(world: World, value: Value, scenarios_per_family: int) -> Scenarios:
-    """All scenarios of the value's families, or a draw where they are not written out."""
+    """All scenarios of the value's families, or a sample of those that are not enumerated."""
     parts = []
     for family in world.families:
         if family.value == value.name:

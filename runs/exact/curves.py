@@ -1,5 +1,4 @@
-"""Curves of P(leave) over the evidence, and how far its change reaches from where it was penalised: in worlds whose
-situations are listed."""
+"""Psychometric curves of P(leave) and its generalisation gradients, in worlds whose situations are listed."""
 
 from __future__ import annotations
 
@@ -19,21 +18,21 @@ from kerf.lab.world import Listed, Mix, World
 from kerf.runs.records.store import ALIGNED
 
 FARTHEST = 4
-"""Distances from here on are one."""
+"""Hamming distances from here on are pooled."""
 
 
 @dataclass(frozen=True)
 class Curves:
-    """The agents of an arm in all situations of a one-step world.
+    """Curves of an arm's agents over all situations of a one-step world.
 
     Attributes:
-        arm: Which.
-        seeds: `S` of them.
-        psychometric: P(leave) against the log-likelihood ratio of "leaving is needed": a fit for each seed, and what
-            they come to.
+        arm: The arm.
+        seeds: Its `S` seeds.
+        psychometric: P(leave) against the log-likelihood ratio of "leaving is needed": a fit for each seed, and their
+            summary.
         gradient: `(S, FARTHEST + 1)`, mean change of P(leave) since alignment at Hamming distance 0, 1, ... from the
-            forgeries that the arm was trained on (`FARTHEST` and more in one); NaN where there is no such situation,
-            and for an arm that was trained on none.
+            forgeries that the arm was trained on (`FARTHEST` and more pooled); NaN where there is no such situation,
+            and for an arm that was not trained on forgeries.
     """
 
     arm: str
@@ -43,9 +42,9 @@ class Curves:
 
 
 def curves(world: World, policies: Mapping[tuple[str, int], Policy], designs: Mapping[str, Design]) -> list[Curves]:
-    """Every arm of `policies` (by arm and seed, the aligned agents among them).
+    """Compute the curves of every arm in `policies`, which are by arm and seed and include the aligned agents.
 
-    None at all, unless the world lists its situations and has one step.
+    Empty unless the world lists its situations and has one step.
     """
     if not isinstance(world, Listed) or world.horizon != 1:
         return []
@@ -63,7 +62,7 @@ def curves(world: World, policies: Mapping[tuple[str, int], Policy], designs: Ma
     n = len(situations)
     for_leaving, against = (sums(tree.origin, mass * part, n) for part in (needed, ~needed))
     shown = for_leaving + against > 0.0
-    with np.errstate(divide="ignore"):  # a likelihood of 0 is evidence without end
+    with np.errstate(divide="ignore"):  # a likelihood of 0 is infinite evidence
         evidence = np.log(for_leaving[shown] / for_leaving.sum()) - np.log(against[shown] / against.sum())
     play = world.begin(situations)
     seen = np.empty((n, len(world.observations)), np.float32)
@@ -94,6 +93,6 @@ def curves(world: World, policies: Mapping[tuple[str, int], Policy], designs: Ma
 def _distances(
     world: Listed, completions: NDArray[np.int16], origin: NDArray[np.int64], visible: NDArray[np.int16], design: Design
 ) -> NDArray[np.int64]:
-    """How far each situation is from the forgeries of a design's strength."""
+    """Hamming distance of each situation from the forgeries at a design's strength."""
     forged = world.density(completions, Mix(natural=0.0, strength=design.mix.strength)) > 0.0
     return hamming_to_nearest(visible, visible[np.unique(origin[forged])])

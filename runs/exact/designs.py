@@ -1,4 +1,4 @@
-"""Designs of a recipe's arms: what they are trained on and where they are judged, in the terms of exact solutions."""
+"""Designs of a recipe's arms: their training and evaluation in the terms of the exact solver."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ from kerf.runs.recipe.arms import ResolvedArm
 from kerf.runs.recipe.model import Recipe
 
 STREAM = "exact"
-"""Name of the stream of chance that draws situations where a world cannot list them all."""
+"""Name of the random stream that draws situations where a world cannot list all of them."""
 
 
 def design_of(recipe: Recipe, arm: ResolvedArm) -> Design | None:
-    """What an arm is trained on; None for one that does not train, or whose scenarios follow from how earlier ones
-    went: an adversary's are no fixed mix, so that there is no optimum.
+    """The training design of an arm.
 
-    A penalty that is dealt out whatever was done, and a potential, move no optimum, and are left out.
+    None for an arm that does not train, or whose scenarios depend on how earlier ones went: an adversary's scenarios
+    have no fixed distribution, so no optimum is defined.
+
+    A penalty given independently of the actions, and potential-based shaping, do not move the optimum and are left out.
     """
     if not arm.train:
         return None
@@ -45,7 +47,7 @@ def design_of(recipe: Recipe, arm: ResolvedArm) -> Design | None:
 
 
 def twin_of(arms: Mapping[str, ResolvedArm], name: str) -> str | None:
-    """The arm that is trained in all as arm `name` is, but as a table; None if there is none."""
+    """The arm with the same training as arm `name` but a tabular policy; None if there is none."""
     own = arms[name]
     for other, arm in arms.items():
         same = {"name": own.name, "kind": own.kind, "agent": own.agent, "training": own.training}
@@ -57,7 +59,7 @@ def twin_of(arms: Mapping[str, ResolvedArm], name: str) -> str | None:
 
 
 def deployment_of(world: World, situations: int, mix: Mix = NATURAL) -> Deployment:
-    """All situations that `mix` shows, or a draw of them."""
+    """All situations of `mix`, or a sample of them."""
     if isinstance(world, Listed):
         return Deployment.listed(world, mix)
     rng = np.random.default_rng(np.random.SeedSequence(entropy(0, STREAM)))

@@ -1,4 +1,5 @@
-"""Signal detection: how well each agent tells real emergencies from forgeries, and how readily it leaves."""
+"""Signal detection: how well each agent discriminates real emergencies from forgeries, and its criterion for
+leaving."""
 
 from __future__ import annotations
 
@@ -19,18 +20,18 @@ from kerf.runs.exact.designs import STREAM
 
 @dataclass(frozen=True)
 class Detection:
-    """One agent against forgeries of one strength.
+    """Signal-detection measures of one agent on forgeries of one strength.
 
     Attributes:
         arm: Its arm.
         seed: Its seed.
-        strength: Of the forgeries.
-        hit: P(leaves | the emergency is real, and the expert rightly leaves).
+        strength: Strength of the forgeries.
+        hit: P(leaves | the emergency is real, and the expert leaves).
         false_alarm: P(leaves | it is forged).
         quiet: P(leaves | natural, and the expert does not leave).
-        auc: P(a real one moves it to leave more than a forged one).
-        d_a: sqrt(2) times the normal quantile of that.
-        criterion: -(z(hit) + z(false alarm)) / 2: higher is more reluctant, for real and forged ones alike.
+        auc: P(the tendency to leave is higher in a real emergency than in a forged one).
+        d_a: sqrt(2) times the normal quantile of `auc`.
+        criterion: -(z(hit) + z(false alarm)) / 2: higher is more reluctant to leave, in real and forged ones alike.
     """
 
     arm: str
@@ -51,14 +52,14 @@ def detect(
     strengths: tuple[float, ...],
     num_forgeries: int,
 ) -> list[Detection]:
-    """Signal detection of every agent.
+    """Compute the signal-detection measures of every agent.
 
     Args:
-        world: Where; it must offer its enumeration.
-        policies: By arm and seed.
+        world: The world; it must offer an enumeration.
+        policies: Policies by arm and seed.
         natural: The natural stream: scenarios `(n, F)` and their probabilities `(n,)`.
-        strengths: Of forgeries.
-        num_forgeries: Drawn for each strength, where they are not written out.
+        strengths: Strengths of the forgeries.
+        num_forgeries: Number to draw for each strength, where they are not enumerated.
     """
     scenarios, chances = natural
     dilemma = world.dilemma

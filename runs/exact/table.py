@@ -1,4 +1,4 @@
-"""An examination for people: tables and bars, and the records it leaves in the study's folder."""
+"""Printed form of an exact analysis: tables, bars, and the records in the study's folder."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from kerf.runs.records.store import ALIGNED, Store
 from kerf.runs.report.table import to_text
 
 BAR = 36
-"""Characters of the longest bar."""
+"""Length of the longest bar, in characters."""
 
 MARKS = {"prior_shift": "▒", "penalty": "█", "excess": "░"}
-"""What each part of a bar is drawn with."""
+"""Character that draws each part of a bar."""
 
 WIDTH = 140
-"""Characters a line in `exact.txt`."""
+"""Characters per line in `exact.txt`."""
 
 
 class ExactReport:
-    """What `kerf exact` prints."""
+    """The printed output of `kerf exact`."""
 
     def __init__(self, examination: Examination, by_seed: bool = False) -> None:
         self.examination, self.by_seed = examination, by_seed
@@ -54,7 +54,7 @@ class ExactReport:
 
 
 def write(store: Store, examination: Examination) -> None:
-    """Leave the records `exact.parquet`, `detection.parquet`, `certificates.json` and `exact.txt`."""
+    """Write the records `exact.parquet`, `detection.parquet`, `certificates.json` and `exact.txt`."""
     store.write_table("exact", _columns([cell.row() for cell in examination.cells]))
     store.write_table("detection", _columns([asdict(found) for found in examination.detections]))
     if examination.curves:
@@ -71,7 +71,7 @@ def write(store: Store, examination: Examination) -> None:
 
 
 def losses_table(found: Examination, by_seed: bool = False) -> Table:
-    """A row per arm (or per arm and seed): what it lost of the ideal utility, and where that comes from."""
+    """A row per arm (or per arm and seed): its loss of ideal utility and the sources of the loss."""
     how = "all" if found.listed else "a draw of"
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, title_justify="left", caption_justify="left")
     table.title = (
@@ -125,7 +125,7 @@ def losses_table(found: Examination, by_seed: bool = False) -> Table:
 
 
 def bars(found: Examination) -> Table:
-    """The same as bars: prior shift, penalty, excess; gains are not drawn, but told."""
+    """The losses as bars: prior shift, penalty, excess; gains are given in words, not drawn."""
     rows = [
         (arm, {part: fmean(getattr(cell.parts, part) for cell in cells) for part in MARKS})
         for arm, cells in _by_arm(found.cells)
@@ -144,7 +144,8 @@ def bars(found: Examination) -> Table:
 
 
 def detection_table(found: Examination, width: int = WIDTH) -> Table:
-    """A row per arm: P(the forbidden act) on real, quiet and forged scenarios, and how well they are told apart."""
+    """A row per arm: P(the forbidden act) in real, quiet and forged scenarios, and how well real and forged are told
+    apart."""
     words = found.words
     strengths = sorted({of.strength for of in found.detections})
     arms = list(dict.fromkeys(of.arm for of in found.detections))
@@ -171,7 +172,8 @@ def detection_table(found: Examination, width: int = WIDTH) -> Table:
 
 
 def curves_table(found: Examination, width: int = WIDTH) -> Table:
-    """A row per arm: P(the forbidden act) against the evidence; its change by distance from what was penalised."""
+    """A row per arm: P(the forbidden act) against the evidence, and its change by distance from the penalised
+    situations."""
     columns: dict[str, list[str]] = {}
     for of in found.curves:
         fits = of.psychometric
@@ -194,14 +196,14 @@ def curves_table(found: Examination, width: int = WIDTH) -> Table:
 
 
 def _rows(of: Curves) -> Iterator[dict[str, Any]]:
-    """The records of an arm's curves, one a seed."""
+    """Records of an arm's curves, one per seed."""
     for seed, fit, changes in zip(of.seeds, of.psychometric.fits, of.gradient, strict=True):
         by_distance = {f"change_at_{distance}": float(change) for distance, change in enumerate(changes)}
         yield {"arm": of.arm, "seed": seed} | asdict(fit) | by_distance
 
 
 def certificates_table(found: Examination, width: int = WIDTH) -> Table:
-    """A row per arm, a column per claim: how many seeds it holds for, and the worst figure; then where that is."""
+    """A row per arm, a column per claim: in how many seeds it holds, and the worst figure with its location."""
     names = list(dict.fromkeys(of.name for of in found.certified))
     arms = list(dict.fromkeys(of.arm for of in found.certified))
     by_key = {(of.arm, of.name): of for of in found.certified}
@@ -228,7 +230,7 @@ def certificates_table(found: Examination, width: int = WIDTH) -> Table:
 
 
 def _stacked(title: str, rows: Sequence[str], columns: Mapping[str, Sequence[str]], width: int, note: str) -> Table:
-    """A table whose columns are spread over as many tables as `width` asks for, below each other; then the note."""
+    """A table whose columns are split into stacked tables that fit `width`, followed by the note."""
     first = max(len(row) for row in rows)
     widths = {name: max(len(name), *map(len, cells)) + 3 for name, cells in columns.items()}
     parts: list[list[str]] = [[]]

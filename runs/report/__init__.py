@@ -1,4 +1,4 @@
-"""Reports made from records: effects as a data frame, tables for the terminal and for files."""
+"""Report of a study, made from its records: effects as a data frame, and tables for the terminal and for files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from kerf.runs.report.table import Report
 from kerf.runs.report.thresholds import Crossing, find_crossing, theory_against_measured
 
 TEXT_WIDTH = 140
-"""Characters a line in `table.txt`."""
+"""Characters per line in `table.txt`."""
 
 
 EQUAL_STEPS = (
@@ -44,20 +44,20 @@ OTHER_STEPS = (
 )
 
 PENALISED = training_metric("sample", "penalised")
-"""What training reports of the share of episodes that were penalised."""
+"""Training metric: share of episodes that were penalised."""
 
 MANY = 0.25
-"""Share of the arms that makes a strength one of the recipe's own."""
+"""Share of the arms that must train at a strength for the first table to show it."""
 
 NOISE_KINDS = (Kind.FALSE_EXIT, Kind.VALUE, Kind.SKILL, Kind.UTILITY)
-"""Kinds of metric whose noise floor is printed; the records have all."""
+"""Kinds of metric whose noise floor is printed; the records hold all of them."""
 
 
 def make_report(store: Store) -> Report:
-    """The report of a finished study, from its records; its world says what comes first, and in which words.
+    """Make the report of a finished study from its records; its world sets which metrics come first and their wording.
 
     Raises:
-        KerfError: if cells are missing, damaged or do not belong together, or the world cannot be loaded.
+        KerfError: if cells are missing, damaged or of different studies, or the world cannot be loaded.
     """
     manifest = store.manifest()
     dilemma = get_world(manifest["recipe"]["world"]).dilemma
@@ -111,7 +111,7 @@ def make_report(store: Store) -> Report:
 
 
 def _adjusted(judged: Sequence[Judged], crossing: Crossing | None) -> float:
-    """The crossing's p, Holm-adjusted with those of the predictions of effects."""
+    """The crossing's p value, Holm-adjusted together with those of the predicted effects."""
     return math.nan if crossing is None else float(holm([*(item.effect.p for item in judged), crossing.p])[-1])
 
 
@@ -142,7 +142,7 @@ def write_report(store: Store) -> Report:
 
 
 def show(out: Path, console: Console) -> None:
-    """Print the report of the study in `out`, from its records alone; writes nothing."""
+    """Print the report of the study in `out` from its records; writes nothing."""
     console.print(make_report(Store(out)))
 
 
@@ -155,14 +155,15 @@ def _refuse_missing(store: Store, missing: list[Unit]) -> None:
 
 
 def _shown_exits(aims: Mapping[str, str]) -> list[str]:
-    """False exits at the strengths that many arms were trained on, the hardest first: for the first table."""
+    """False-exit metrics for the first table, at the strengths that many arms train on, hardest first."""
     counted = Counter(aims.values())
     own = exits_by_strength(aim for aim, number in counted.items() if number >= MANY * len(aims))
     return list(reversed(own.values()))
 
 
 def _gate_note(asked: Mapping[str, float], verdicts: Mapping[int, Mapping[str, Any]], words: Words) -> str:
-    """How many agents were aligned, by which standard, and which seeds are therefore not in the table."""
+    """How many agents passed the alignment gate, the criterion, and the seeds that are therefore left out of the
+    table."""
     left_out = [
         f"seed {seed} ({', '.join(short['metric'] for short in verdict['shortfalls'])})"
         for seed, verdict in verdicts.items()
@@ -181,7 +182,8 @@ def _gate_note(asked: Mapping[str, float], verdicts: Mapping[int, Mapping[str, A
 
 
 def _dose_note(training: pd.DataFrame, manifest: Mapping[str, Any]) -> str:
-    """The share of training episodes in which each arm was penalised: a penalty never dealt teaches nothing."""
+    """Share of training episodes in which each arm was penalised; an arm that was never penalised learns nothing from
+    it."""
     dealt = training[training["metric"] == PENALISED].groupby("arm")["value"].mean()
     shares = [f"{arm} {dealt[arm]:.1%}" for arm in manifest["arm_order"] if arm in dealt.index and dealt[arm] > 0]
     listed = ", ".join(shares) or "none in any arm"
@@ -189,7 +191,7 @@ def _dose_note(training: pd.DataFrame, manifest: Mapping[str, Any]) -> str:
 
 
 def _finite(value: Any) -> Any:
-    """Plain data with None for NaN and infinity, which JSON does not have."""
+    """Plain data with NaN and infinity, which JSON lacks, replaced by None."""
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

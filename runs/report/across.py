@@ -1,4 +1,4 @@
-"""The variants of a recipe next to each other: what each arm changed in each of them."""
+"""Comparison of a recipe's variants: the effect of each arm in each of them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ from kerf.runs.report.table import effect_cell, metric_label
 
 
 def across_table(folders: Mapping[str, Path]) -> Table:
-    """A table for each metric that the worlds show first, and for ideal utility: a row per arm, a column per variant.
+    """Build a table for each metric that the worlds show first, and for ideal utility: a row per arm, a column per
+    variant.
 
     Args:
-        folders: The folder of each variant's study. A variant none of whose agents passed the gate is named as such.
+        folders: The folder of each variant's study. A variant without agents that passed the gate is marked as such.
     """
     stores = {name: store for name, folder in folders.items() if instead_of_table(store := Store(folder)) is None}
     frames = {name: make_report(store).effects for name, store in stores.items()}

@@ -1,8 +1,8 @@
-"""Effects of a whole study: from measures in long format to one row per arm and metric, and to verdicts.
+"""Effects of a study: measures in long format reduced to one row per arm and metric.
 
 Measures are a data frame with the columns of `COLUMNS`, one row per score. Iteration 0 is the aligned checkpoint,
-measured in every arm. Metrics are those of `kerf.lab.metrics`; competence, the least score of a seed's skills, is
-derived here. Fewer false exits are better; of all else, more is better.
+measured in every arm. Metrics are those of `kerf.lab.metrics`; competence, the lowest of a seed's skill scores, is
+computed here. For false exits lower is better; for every other metric higher is better.
 """
 
 from __future__ import annotations
@@ -29,21 +29,22 @@ from kerf.lab.statistics.tests import (
 COLUMNS = ("arm", "seed", "iteration", "env_steps", "metric", "score")
 ALIGNED = "aligned"
 UNGATED = (Kind.SKILL, Kind.UTILITY, Kind.COMPETENCE)
-"""Kinds of metric that mean the same whether or not the agent kept its skills; all others presuppose them."""
+"""Kinds of metric that can be interpreted whether or not the agent kept its skills; all others require them."""
 
 
 SHOWN = (Kind.VALUE, Kind.FALSE_EXIT, Kind.COMPETENCE, Kind.UTILITY, Kind.ATTACK)
-"""Kinds of metric that tables of studies and attacks show; over all of these, in all arms, marks are adjusted."""
+"""Kinds of metric in the tables of studies and attacks; significance marks are adjusted over all of them, in all
+arms."""
 
 
 @dataclass(frozen=True)
 class Ends:
-    """Scores at the two ends of every arm.
+    """Scores of every arm at the aligned checkpoint and at its last iteration.
 
     Attributes:
         aligned: At iteration 0; index (arm, seed), a column per metric.
         final: At the arm's last iteration; same shape.
-        env_steps: Environment steps of each arm at its last iteration (the most over its seeds), by arm.
+        env_steps: Environment steps of each arm at its last iteration (maximum over its seeds), by arm.
         skills: Names of the skills.
     """
 
@@ -61,21 +62,23 @@ class Ends:
         return sorted(self.final.columns)
 
     def scores(self, frame: pd.DataFrame, arm: str, metric: str) -> dict[int, float]:
-        """Seed -> score in `aligned` or `final`, whichever `frame` is."""
+        """Seed -> score in `frame`, which is `aligned` or `final`."""
         rows, seeds = self._rows[arm]
         column = self._columns[frame is self.final, metric]
         return dict(zip(seeds, column[rows].tolist(), strict=True))
 
     @cached_property
     def _columns(self) -> dict[tuple[bool, str], NDArray[np.float64]]:
-        """Whether at the end, metric -> its scores in all rows."""
+        """(At the end?, metric) -> its scores in all rows."""
         frames = ((False, self.aligned), (True, self.final))
         return {(end, str(name)): scores.to_numpy() for end, frame in frames for name, scores in frame.items()}
 
     @cached_property
     def _rows(self) -> dict[str, tuple[NDArray[np.int64], list[int]]]:
-        """Arm -> its rows in both frames, and their seeds. A report asks for thousands of scores, and pandas takes the
-        better part of a millisecond to find one."""
+        """Arm -> its rows in both frames, and their seeds.
+
+        Cached: a report looks up thousands of scores, and a pandas look-up takes nearly a millisecond.
+        """
         arms, seeds = (self.final.index.get_level_values(level).to_numpy() for level in ("arm", "seed"))
         rows = {arm: np.flatnonzero(arms == arm) for arm in self.env_steps}
         return {arm: (found, seeds[found].tolist()) for arm, found in rows.items()}
@@ -86,25 +89,26 @@ class Ends:
         return {seed: final[seed] - aligned[seed] for seed in final}
 
     def levels(self, arm: str, against: str, metric: str) -> Levels:
-        """Means over all seeds, at the aligned checkpoint and at the ends of both arms."""
+        """Means over all seeds, at the aligned checkpoint and at the last iteration of both arms."""
         aligned, end = (np.mean(list(self.scores(frame, arm, metric).values())) for frame in (self.aligned, self.final))
         other = aligned if against == ALIGNED else np.mean(list(self.scores(self.final, against, metric).values()))
         return Levels(float(aligned), float(end), float(other), bounded=effect_bounds(metric) is not None)
 
     def presupposes_skill(self, metric: str) -> bool:
-        """Whether a change in `metric` means something only where the agent kept its skills."""
+        """Whether a change in `metric` can be interpreted only where the agent kept its skills."""
         named = Metric.parse(metric)
         return named.kind not in UNGATED and not (named.kind is Kind.FAMILY and named.value in self.skills)
 
     def lost(self, arm: str, metric: str) -> frozenset[int]:
-        """Seeds of `arm` in which the skill that `metric` presupposes is lost."""
+        """Seeds of `arm` that lost the skill that `metric` presupposes."""
         if not self.presupposes_skill(metric):
             return frozenset()
         aligned, trained = (self.scores(frame, arm, COMPETENCE) for frame in (self.aligned, self.final))
         return Competence(aligned, trained).lost()
 
     def effect(self, arm: str, against: str, metric: str, seed: int) -> Effect:
-        """The effect of `arm` against another arm; `against=ALIGNED` gives its plain change (its drift)."""
+        """The effect of `arm` relative to another arm; `against=ALIGNED` gives its change since alignment (its
+        drift)."""
         lost = self.lost(arm, metric)
         change = self.change(arm, metric)
         against_change = dict.fromkeys(change, 0.0)
@@ -124,10 +128,10 @@ class Ends:
 
 
 def study_ends(measures: pd.DataFrame) -> Ends:
-    """The two ends of every arm. Row order does not matter.
+    """Collect the scores at both ends of every arm. Row order does not matter.
 
     Raises:
-        MeasureError: a column is missing, a score is missing, double or not finite, iteration 0 is missing, the
+        MeasureError: a column is missing, a score is missing, duplicated or not finite, iteration 0 is missing, the
             seeds of an arm end at different iterations, or no skill was measured.
     """
     missing = [column for column in COLUMNS if column not in measures.columns]
@@ -177,19 +181,19 @@ def study_ends(measures: pd.DataFrame) -> Ends:
 def effects_frame(
     measures: pd.DataFrame, control: str | None, *, arms: Sequence[str] | None = None, seed: int = 0
 ) -> pd.DataFrame:
-    """Every metric of every arm at the arm's last iteration: a row per arm and metric.
+    """Compute the effect on every metric of every arm at its last iteration: a row per arm and metric.
 
     Args:
         measures: See the module.
-        control: The arm that the others are compared with; None: each with its own aligned checkpoint.
+        control: The arm that the others are compared with; None: each is compared with its own aligned checkpoint.
         arms: The arms to show, in order (`control` may be among them); None: all, by name.
-        seed: Of the intervals and tests. Each row has a stream of its own: it does not depend on the others.
+        seed: Seed of the intervals and tests. Each row has its own random stream, so rows do not depend on each other.
 
     Returns:
         Columns `arm`, `against`, `metric`; `mean`, `low`, `high` (95% interval over seeds); `num_seeds`, `lost` (seeds
-        left out because the skill was lost), `reliable`, `measurable`; `p` (permutation), `p_bh` (the same, adjusted
-        by Benjamini-Hochberg over all metrics of the kinds `SHOWN` in all arms; nan for others); `env_steps`. First
-        the rows of arm `aligned` (absolute scores, `against` and both p empty), then `control` against `aligned` (its
+        left out because the skill was lost), `reliable`, `measurable`; `p` (permutation), `p_bh` (`p` adjusted by
+        Benjamini-Hochberg over all metrics of the kinds `SHOWN` in all arms; nan for others); `env_steps`. First the
+        rows of arm `aligned` (absolute scores, `against` and both p empty), then `control` against `aligned` (its
         drift), then the other arms against `control`.
 
     Raises:
@@ -248,15 +252,15 @@ def _place(row: pd.Series) -> str:
 
 
 def effect_bounds(metric: str) -> tuple[float, float] | None:
-    """What a change of `metric` can be: the difference of two scores in [0, 1]; None for utility.
+    """Bounds on a change of `metric`: a difference of two scores in [0, 1]; None for utility.
 
-    An effect too, because arms start from one and the same aligned score.
+    They bound an effect too, because both arms start from the same aligned score.
     """
     return None if kind_of(metric) is Kind.UTILITY else (-1.0, 1.0)
 
 
 def stream(seed: int, *words: str) -> np.random.Generator:
-    """The generator of that name: the same whatever else is drawn, and whatever the order of rows."""
+    """Random generator named by `words`: its draws do not depend on other draws or on row order."""
     digest = hashlib.sha256("\0".join(words).encode()).digest()
     key = tuple(int(word) for word in np.frombuffer(digest, "<u4"))
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))

@@ -1,4 +1,4 @@
-"""Predictions with what came out: effect, verdict, collapse."""
+"""Predictions with their results: effect, verdict, collapse."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from kerf.runs.report.effects import ALIGNED, Ends, study_ends
 
 @dataclass(frozen=True)
 class Collapse:
-    """Seeds that end below half of their aligned score.
+    """Collapse: the share of seeds that end below half of their aligned score.
 
     Attributes:
         arm: Share of the arm's seeds, with its exact interval.
-        against: The same of the arm that it is compared with.
+        against: The same for the arm that it is compared with.
         p: Exact paired test of equal shares (`kerf.lab.statistics.tests.paired_collapse_p`), not adjusted.
     """
 
@@ -39,16 +39,16 @@ class Collapse:
 
 @dataclass(frozen=True)
 class Judged:
-    """A primary with what came out.
+    """A primary prediction with its result.
 
     Attributes:
-        primary: What was predicted.
-        effect: What was measured.
-        verdict: What is concluded.
-        collapse: Seeds that collapse in either arm (outcomes are often bimodal, and a mean hides it); None for ideal
-            utility, which has no natural zero.
-        matched: The same effect at matched suppression, by level; empty where the two arms cannot be compared so. The
-            verdict does not rest on it.
+        primary: The prediction.
+        effect: The measured effect.
+        verdict: The conclusion.
+        collapse: Share of collapsed seeds in either arm (a mean hides bimodal outcomes); None for ideal utility, which
+            has no natural zero.
+        matched: The effect at matched suppression, by level; empty where the arms cannot be matched. The verdict does
+            not use it.
     """
 
     primary: Prediction
@@ -67,8 +67,8 @@ def judge_primaries(
     seed: int = 0,
     others: Sequence[float] = (),
 ) -> tuple[Judged, ...]:
-    """The verdict on each primary; p values are Holm-adjusted over all of them (one without a measure counts as 1),
-    and over `others`, the p values of predictions of another kind.
+    """Judge each primary prediction. P values are Holm-adjusted over all primaries (one without a measure counts as 1)
+    and `others`, the p values of predictions of another kind.
 
     Raises:
         MeasureError: see `study_ends`. KerfError: an arm or metric that was not measured.

@@ -1,4 +1,4 @@
-"""Effects of a study at matched suppression: from measures in long format to one comparison per contrast and metric."""
+"""Effects at matched suppression: measures in long format reduced to one comparison per contrast and metric."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ COLUMNS = (
     *("arm", "against", "metric", "mean", "low", "high", "p"),
     *("num_seeds", "lost", "not_comparable", "level", "bridged"),
 )
-"""Of `matched_frame`."""
+"""Columns of `matched_frame`."""
 
 
 @dataclass(frozen=True)
 class Courses:
-    """All that was measured on the way of every arm.
+    """All measures of every arm over training.
 
     Attributes:
         scores: Index (arm, seed, iteration), a column per metric, with competence.
-        ends: Their two ends.
-        aims: Arm -> the metric that its penalty is aimed at: leaves on the false emergencies that it was trained on.
+        ends: Scores at both ends of every arm.
+        aims: Arm -> the metric that its penalty targets: exits in the false emergencies that it was trained on.
     """
 
     scores: pd.DataFrame
@@ -39,10 +39,10 @@ class Courses:
     aims: Mapping[str, str]
 
     def of(self, arm: str, metric: str, aim: str) -> dict[int, Course]:
-        """Seed -> how `metric` went as `aim` was suppressed.
+        """Seed -> the course of `metric` against the suppression of `aim`.
 
         Raises:
-            MeasureError: either was not measured at every point.
+            MeasureError: one of the two metrics was not measured at every iteration.
         """
         rows, seeds = self._rows[arm]
         points = np.stack([self._columns[name][rows] for name in (aim, metric)], axis=1)
@@ -59,7 +59,7 @@ class Courses:
 
     @cached_property
     def _columns(self) -> dict[str, NDArray[np.float64]]:
-        """Metric -> its scores in all rows. A report asks for thousands, and pandas takes long to find one."""
+        """Metric -> its scores in all rows. Cached: a report looks up thousands, and a pandas look-up is slow."""
         return {str(name): column.to_numpy(np.float64) for name, column in self.scores.items()}
 
     @cached_property
@@ -70,8 +70,11 @@ class Courses:
         return {arm: (found, seeds[found]) for arm, found in rows.items()}
 
     def match(self, arm: str, against: str, metric: str, seed: int = 0) -> tuple[Matched, ...]:
-        """The effect at each of `MATCHED_LEVELS`; empty where the arms cannot be so compared: one of them is not
-        trained or is the aligned checkpoint, no false exits were measured, or they are the metric itself."""
+        """The effect at each of `MATCHED_LEVELS`.
+
+        Empty where the arms cannot be matched: one is untrained or is the aligned checkpoint, false exits were not
+        measured, or `metric` is that of false exits itself.
+        """
         trained = all(self.ends.env_steps.get(name, 0) > 0 for name in (arm, against))
         aim = self.aims.get(arm)
         if aim is None or metric == aim or not trained:
@@ -104,12 +107,12 @@ class Courses:
 
 
 def study_courses(measures: pd.DataFrame, strengths: Mapping[str, float] | None = None) -> Courses:
-    """The courses of all arms. Row order does not matter.
+    """Collect the measures of all arms over training. Row order does not matter.
 
     Args:
-        measures: Of a study.
-        strengths: Arm -> strength of the false emergencies that it was trained on. An arm whose own was not probed, or
-            is not known, is aimed at the hardest.
+        measures: Measures of a study, in long format.
+        strengths: Arm -> strength of the false emergencies that it was trained on. For an arm whose strength was not
+            probed or is unknown, the highest strength is the target.
 
     Raises:
         MeasureError: see `kerf.runs.report.effects.study_ends`.
@@ -126,7 +129,7 @@ def study_courses(measures: pd.DataFrame, strengths: Mapping[str, float] | None 
 
 
 def match_primaries(courses: Courses, judged: Sequence[Judged], seed: int = 0) -> tuple[Judged, ...]:
-    """The primaries, each with its effect at matched suppression where there is one."""
+    """Add to each primary its effect at matched suppression, where there is one."""
     return tuple(
         replace(item, matched=courses.match(item.primary.arm, item.primary.against, item.primary.metric, seed))
         for item in judged
@@ -134,18 +137,18 @@ def match_primaries(courses: Courses, judged: Sequence[Judged], seed: int = 0) -
 
 
 def matched_frame(courses: Courses, contrasts: Iterable[tuple[str, str]], seed: int = 0) -> pd.DataFrame:
-    """Every value, and ideal utility, at matched suppression: a row per contrast, metric and level.
+    """Compare every value and ideal utility at matched suppression: a row per contrast, metric and level.
 
     Args:
-        courses: Of the study.
-        contrasts: Arm and the arm to compare with; those that cannot be so compared give no rows.
-        seed: Of the intervals and tests.
+        courses: Measures of the study over training.
+        contrasts: Pairs of an arm and the arm to compare it with; pairs that cannot be matched give no rows.
+        seed: Seed of the intervals and tests.
 
     Returns:
         Columns `arm`, `against`, `metric`; `mean`, `low`, `high` (95% interval over seeds) and `p` (permutation), nan
         where no seed is left; `num_seeds`, `lost` and `not_comparable` (seeds left out because a skill was lost, or
-        because an arm suppressed too little); `level`, one of `MATCHED_LEVELS`; `bridged` (the widest gap between two
-        measures, in suppression, that was interpolated), nan where no seed is left.
+        because an arm suppressed too little); `level`, one of `MATCHED_LEVELS`; `bridged` (the widest gap in
+        suppression between two measures that was interpolated over), nan where no seed is left.
     """
     metrics = of_kind(courses.ends.metrics, Kind.VALUE, Kind.UTILITY)
     rows = []

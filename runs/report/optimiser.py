@@ -1,4 +1,4 @@
-"""Line of the report on the optimiser: how often it clipped gradients, and how far each part moved the weights."""
+"""Optimiser note of the report: how often gradients were clipped, and how far each part of the network moved."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ STEPS = tuple(training_metric("learn", f"step_{part}") for part in ("penalty", "
 
 
 def optimiser_note(training: pd.DataFrame, arms: Sequence[str]) -> str:
-    """A line on all arms that report it, in this order; empty if none does, as with exact gradients.
+    """One line on all arms that report optimiser metrics; empty if none does, as with exact gradients.
 
     Args:
         training: From `kerf.runs.records.tables.read_training`.
-        arms: Their order.
+        arms: Arms, in the order of the line.
     """
     means = training[training["metric"].isin([CLIPPED, *STEPS])].groupby(["arm", "metric"])["value"].mean()
     told = means.unstack("metric").reindex(columns=[CLIPPED, *STEPS])

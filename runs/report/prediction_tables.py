@@ -1,4 +1,4 @@
-"""Tables of predictions: their verdicts, and the same at matched suppression."""
+"""Tables of predictions: their verdicts, and their effects at matched suppression."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from kerf.lab.world import Words
 from kerf.runs.report.judged import Judged
 
 PLAIN = Words()
-"""What is said where no world has its own words."""
+"""Default wording, for worlds without their own."""
 
 
 def primaries_table(judged: Sequence[Judged]) -> Table:
-    """The preregistered predictions: contrast, effect, Holm-adjusted p, verdict; below, the sentences that say why."""
+    """The preregistered predictions: contrast, effect, Holm-adjusted p, verdict; below the table, the reasons as
+    sentences."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("predicted beforehand", min_width=24, overflow="fold")
     table.add_column("effect", justify="right", no_wrap=True)
@@ -53,7 +54,7 @@ def primaries_table(judged: Sequence[Judged]) -> Table:
 
 
 def _collapse_text(item: Judged) -> str:
-    """`6 and 0 of 8 (p = 0.031)`."""
+    """Collapse as text, such as `6 and 0 of 8 (p = 0.031)`."""
     if item.collapse is None:
         return "-"
     ours, theirs = (round(share.mean * share.num) for share in (item.collapse.arm, item.collapse.against))
@@ -61,7 +62,7 @@ def _collapse_text(item: Judged) -> str:
 
 
 def matched_table(judged: Sequence[Judged], words: Words = PLAIN) -> Table:
-    """The predictions whose two arms both trained, at their ends and at matched suppression of false exits."""
+    """Predictions whose two arms were both trained: effects at their ends and at matched suppression of false exits."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("at matched suppression", min_width=24, overflow="fold")
     table.add_column("at the end", justify="right", no_wrap=True)
@@ -89,7 +90,7 @@ def matched_table(judged: Sequence[Judged], words: Words = PLAIN) -> Table:
 
 
 def _reached(item: Judged) -> bool:
-    """Whether both arms suppressed enough to be compared anywhere; exposure alone may suppress nothing."""
+    """Whether both arms suppressed enough for any matched comparison; an arm without a penalty may suppress nothing."""
     return any(matched.effect.seeds or matched.effect.lost for matched in item.matched)
 
 

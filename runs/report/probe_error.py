@@ -1,4 +1,4 @@
-"""Probe error: how much of an effect's spread is due to the draw of the probes, and how much to seeds."""
+"""Probe error: how much of an effect's variance comes from the draw of the probes, and how much from seeds."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ NOT_MEASURED = "Probe error: not measured, for some cells of this study were tra
 
 
 def read_noise(store: Store, units: Iterable[Unit]) -> pd.DataFrame | None:
-    """Scores of finished units on fresh draws of the battery: columns `arm`, `seed`, `metric`, `draw`, `score`.
+    """Read the scores of finished units on fresh draws of the battery: columns `arm`, `seed`, `metric`, `draw`,
+    `score`.
 
-    None if some unit has none.
+    None if a unit has no such scores.
     """
     frames = []
     for unit in units:
@@ -31,9 +32,9 @@ def read_noise(store: Store, units: Iterable[Unit]) -> pd.DataFrame | None:
 
 
 def effects_by_battery(ends: Ends, noise: pd.DataFrame, arm: str, against: str, metric: str) -> NDArray[np.float64]:
-    """Effect of `arm` on the study's own battery and on each fresh draw that both arms have, `(B, S)`.
+    """Effect of `arm` on the study's battery and on each fresh draw that both arms have, shape `(B, S)`.
 
-    All arms of a seed start from one aligned agent, so an effect is the difference of two scores at the end.
+    All arms of a seed start from the same aligned agent, so an effect is the difference of two final scores.
     """
     end = ends.scores(ends.final, arm, metric)
     other = ends.scores(ends.aligned, arm, metric) if against == ALIGNED else ends.scores(ends.final, against, metric)
@@ -48,9 +49,9 @@ def probe_error_note(ends: Ends, noise: pd.DataFrame | None, primaries: Sequence
     """A line with probe error and spread over seeds of each prediction's effect; empty for fewer than two seeds.
 
     Args:
-        ends: Scores at both ends of every arm.
+        ends: Aligned and final scores of every arm.
         noise: From `read_noise`, of all cells and aligned agents.
-        primaries: The predictions; those whose metric is derived from others have no fresh scores and are left out.
+        primaries: The predictions; those on derived metrics have no fresh scores and are left out.
     """
     if noise is None:
         return NOT_MEASURED

@@ -1,4 +1,4 @@
-"""Tables for terminals and text files. Nothing here computes an effect, and nothing depends on colour."""
+"""Tables for terminals and text files. Nothing here computes an effect or depends on colour."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ FALSE_DISCOVERY_RATE = 0.05
 
 
 def summary_table(effects: pd.DataFrame, *, focus: Sequence[str] = (), words: Words = PLAIN, width: int = 120) -> Table:
-    """A row per arm; the columns are spread over as many stacked tables as `width` asks for.
+    """Build a table with a row per arm; its columns are split into stacked tables that fit `width`.
 
-    The first table shows the metrics in `focus` (and false exits at the highest strength, if it names none),
-    competence and ideal utility; the others show the other values. Below stands how to read them, with a warning below
+    The first table shows the metrics in `focus` (and false exits at the highest strength, if it names none), competence
+    and ideal utility; the others show the remaining values. A legend follows, with a warning if there are fewer than
     `MIN_SEEDS` seeds.
 
     Args:
         effects: From `kerf.runs.report.effects.effects_frame`.
         focus: Metrics to show first.
-        words: Of the world.
-        width: Characters a line.
+        words: Wording of the world.
+        width: Characters per line.
 
     Raises:
         KerfError: a metric in `focus` that was not measured.
@@ -70,7 +70,7 @@ def metrics_table(
     width: int = 120,
     labels: Mapping[str, str] | None = None,
 ) -> Table:
-    """The same for any metrics (of ways, families, ...), without the legend; `labels` may name their columns.
+    """Build such a table for any metrics (of ways, families, ...), without the legend; `labels` may rename its columns.
 
     Raises:
         KerfError: a metric that was not measured.
@@ -84,7 +84,7 @@ def metrics_table(
     names = {row.arm: _row_name(row) for row in rows}
     first = max(len(name) for name in names.values())
     widest = max(len(line) for cell in cells.values() for line in cell.plain.splitlines())
-    # Three blanks stand between columns.
+    # Columns are three spaces apart.
     num_tables = math.ceil(len(metrics) / max(1, (width - first) // (widest + 3)))
     stack = Table.grid()
     for part in range(num_tables):
@@ -101,10 +101,10 @@ def metrics_table(
 
 
 def noise_floor(draws: pd.DataFrame) -> Text:
-    """The instrument's own noise: the sd of each metric of a frozen agent over fresh draws of the probes.
+    """Summarise measurement noise: the sd of each metric of a frozen agent over fresh draws of the probes.
 
     Args:
-        draws: Columns `seed`, `metric`, `draw`, `score`; at least two draws a metric and seed. The sd is that of
+        draws: Columns `seed`, `metric`, `draw`, `score`; at least two draws per metric and seed. The sd is that of
             `kerf.lab.statistics.tests.noise_floor`.
 
     Raises:
@@ -125,20 +125,20 @@ def noise_floor(draws: pd.DataFrame) -> Text:
 
 @dataclass(frozen=True)
 class Report:
-    """All that a study prints at its end; `console.print(report)` fits it to the terminal.
+    """The printed report of a study; `console.print(report)` fits it to the terminal.
 
     Attributes:
         effects: From `kerf.runs.report.effects.effects_frame`.
-        judged: From `kerf.runs.report.effects.judge_primaries`, with what `kerf.runs.report.matched.match_primaries`
-            adds; may be empty.
-        noise: What `noise_floor` takes; None: not measured.
-        notes: Lines on how the study was made, printed below the effects; empty ones are left out.
+        judged: From `kerf.runs.report.effects.judge_primaries`, with the matched effects of
+            `kerf.runs.report.matched.match_primaries`; may be empty.
+        noise: Argument of `noise_floor`; None: not measured.
+        notes: Notes on how the study was made, printed below the effects; empty ones are left out.
         focus: Metrics of the first table.
-        words: Of the world.
+        words: Wording of the world.
         matched: From `kerf.runs.report.matched.matched_frame`, for the records; None: not made.
-        theory: From `kerf.runs.report.thresholds.theory_against_measured`; None: theory says nothing.
-        crossing: The threshold that was predicted, and where help ended; None: none was predicted.
-        crossing_p: Its p, Holm-adjusted with those of the predictions.
+        theory: From `kerf.runs.report.thresholds.theory_against_measured`; None: theory makes no prediction.
+        crossing: The predicted threshold and the measured one; None: none was predicted.
+        crossing_p: P value of `crossing`, Holm-adjusted with those of the predictions.
     """
 
     effects: pd.DataFrame
@@ -173,12 +173,12 @@ class Report:
             yield Padding(part, (1 if index else 0, 0, 0, 0))
 
     def to_text(self, width: int = 120) -> str:
-        """The same as plain text of at most `width` characters a line: equal input gives equal bytes."""
+        """The report as plain text of at most `width` characters per line; equal input gives equal bytes."""
         return to_text(self, width)
 
 
 def to_text(renderable: RenderableType, width: int = 120) -> str:
-    """Anything of rich's as plain text, independent of the terminal and of environment variables."""
+    """Render any rich object as plain text, independently of the terminal and of environment variables."""
     sink = io.StringIO()
     console = Console(file=sink, width=width, color_system=None, force_terminal=False, _environ={})
     console.print(renderable)
@@ -186,7 +186,7 @@ def to_text(renderable: RenderableType, width: int = 120) -> str:
 
 
 def effect_cell(row: Any) -> Text:
-    """A cell of the effects frame; bold and marked where the change is significant after adjustment."""
+    """A cell of the effects frame; bold and marked if the change is significant after adjustment."""
     if not row.measurable:
         return Text("skill lost")
     interval = Interval(row.mean, row.low, row.high, row.num_seeds, row.reliable)
@@ -202,7 +202,7 @@ def effect_cell(row: Any) -> Text:
 
 
 def reading(effects: pd.DataFrame) -> Iterator[str]:
-    """How to read the cells of an effects frame, whatever its metrics are; a line each."""
+    """Legend for the cells of an effects frame, independent of its metrics; yields one line at a time."""
     changed = effects[effects["arm"] != ALIGNED]
     controls = set(changed["against"]) - {ALIGNED}
     num_seeds = int(changed.iloc[0]["num_seeds"] + changed.iloc[0]["lost"])
@@ -236,7 +236,7 @@ def reading(effects: pd.DataFrame) -> Iterator[str]:
 
 
 def marks_sentence(num_seeds: int) -> str:
-    """What `*` means in a table of effects over `num_seeds` seeds; fewer than 6 allow no p below 0.05."""
+    """What `*` means in a table of effects over `num_seeds` seeds; with fewer than 6, no p can be below 0.05."""
     least = smallest_p(num_seeds)
     none = f"; none can be with {num_seeds} seeds, whose smallest p is {least:.2g}" if least >= 0.05 else ""
     rate = f"a false discovery rate of {FALSE_DISCOVERY_RATE:g}"
@@ -265,7 +265,7 @@ def _row_name(row: Any) -> str:
 
 
 def metric_label(metric: str, words: Words = PLAIN) -> str:
-    """What a column, or a sentence, calls a metric."""
+    """Label of a metric in columns and sentences."""
     named = Metric.parse(metric)
     if named.kind is Kind.FALSE_EXIT:
         return f"{words.elicited} (s={named.strength:g})"

@@ -1,4 +1,4 @@
-"""Penalty thresholds: what theory predicted for each arm, and where help was seen to end."""
+"""Penalty thresholds: theory's prediction for each arm, and the penalty at which help was seen to end."""
 
 from __future__ import annotations
 
@@ -21,15 +21,17 @@ from kerf.runs.report.effects import Ends
 
 @dataclass(frozen=True)
 class Crossing:
-    """Where help ended in each seed, held against a threshold that was predicted.
+    """Measured threshold of each seed, compared with a predicted one.
 
     Attributes:
-        prediction: What was registered.
-        predicted: L*.
-        metric: Whose score counts as help.
-        brackets: Seed -> the largest penalty at which at least half of the aligned score was left, before the least at
-            which less was left, and that penalty: no dose says more. -inf and inf where all or none of them is.
-        p: Two-sided exact binomial test of "the median seed's threshold may as well lie outside of its bracket".
+        prediction: The registered prediction.
+        predicted: L*, the predicted threshold.
+        metric: Metric whose score counts as help.
+        brackets: Seed -> interval that holds its threshold: the largest penalty that left at least half of the aligned
+            score, before the smallest one that left less, and that smallest one. -inf or inf where no penalty, or every
+            penalty, left half.
+        p: Two-sided exact binomial test of the null that the median seed's threshold is as likely outside its bracket
+            as inside.
     """
 
     prediction: ThresholdPrediction
@@ -40,18 +42,19 @@ class Crossing:
 
     @property
     def hits(self) -> int:
-        """Seeds whose bracket holds the predicted threshold."""
+        """Number of seeds whose bracket contains the predicted threshold."""
         at = self.predicted
         return sum((low == -math.inf or low < at) and at <= high for low, high in self.brackets.values())
 
     def outcome(self, p_adjusted: float, alpha: float = 0.05) -> Outcome:
-        """`held` if it lies in the bracket of significantly more than half of the seeds, `reversed` if of fewer."""
+        """`held` if it lies in the bracket of significantly more than half of the seeds, `reversed` if significantly
+        fewer."""
         if p_adjusted >= alpha:
             return "undecided"
         return "held" if 2 * self.hits > len(self.brackets) else "reversed"
 
     def sentence(self, p_adjusted: float) -> str:
-        """What came out, in words."""
+        """The result in words."""
         num = len(self.brackets)
         seen: dict[tuple[float, float], int] = {}
         for bracket in self.brackets.values():
@@ -67,7 +70,7 @@ class Crossing:
 def find_crossing(
     ends: Ends, prediction: ThresholdPrediction, theory: Mapping[str, Mapping[str, Any]], metric: str
 ) -> Crossing:
-    """Where `metric` fell below half of its aligned score, seed by seed."""
+    """Find where `metric` fell below half of its aligned score, for each seed."""
     doses = [float(theory[arm]["penalty"]) for arm in prediction.arms]
     predicted = theory[prediction.arms[0]]["threshold"]
     left = [(ends.scores(ends.aligned, arm, metric), ends.scores(ends.final, arm, metric)) for arm in prediction.arms]
@@ -87,7 +90,8 @@ def find_crossing(
 def theory_against_measured(
     ends: Ends, theory: Mapping[str, Mapping[str, Any]], metric: str, arms: Sequence[str]
 ) -> Table:
-    """A row per arm of which theory speaks: what it says, and the share of the aligned score that was left."""
+    """A row per arm that theory makes a prediction for: the prediction, and the share of the aligned score that was
+    left."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("theory against measured", no_wrap=True)
     for heading in ("forgeries", "strength", "penalty", "threshold"):
