@@ -1,5 +1,5 @@
-"""Attacks on finished agents: was one made robust, or only against its own teacher?
+"""Attacks on finished agents: whether an agent became robust in general, or only to the generator it was trained on.
 
-`plan` says what is to be done, `assault` does one attack and writes its records, `grid` spreads many over workers,
-`found` reads what came of them, `table` prints it, `command` is what `kerf attack` calls.
+Settings say what to do, `run_attack` makes one attack and writes its records, `run_attacks` spreads many over workers,
+`records` reads the results, `table` prints them, and `command` implements `kerf attack`.
 """

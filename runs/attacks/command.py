@@ -1,4 +1,4 @@
-"""`kerf attack`: on an exported policy, or on the agents of a finished study."""
+"""Command `kerf attack`: attacks on an exported policy, or on the agents of a finished study."""
 
 from __future__ import annotations
 
@@ -42,25 +42,25 @@ from kerf.runs.records.store import Store, Unit
 
 @dataclass(frozen=True)
 class AttackRequest:
-    """What the command line asked for; None or empty: not said.
+    """Arguments of the command line; None or empty: not given.
 
     Attributes:
         target: An exported policy (its stem, either of its files, or their folder), or the folder of a study.
-        generators: Kinds.
-        strengths: In [0, 1].
-        sets: `field=value`, settings of the generators.
-        objective: What they are told.
-        budget: Scenarios of each attack.
-        batch: Scenarios between two times that they are told.
-        seed: Of all chance.
+        generators: Kinds of generator.
+        strengths: Strengths of forgeries, in [0, 1].
+        sets: Settings of the generators, as `field=value`.
+        objective: The attack objective that the generators maximise.
+        budget: Scenarios per attack.
+        batch: Scenarios between two updates of the generator with scores.
+        seed: Random seed.
         everything: Whether to attack with every generator at every strength of a grid.
-        arms: Those to attack beside the aligned agents and the control.
-        world: Name of the policy's world, if it is not the one that its card names.
-        reference: The aligned policy, for an exported policy and objectives that compare.
-        out: Where records of attacks on an exported policy go.
-        workers: Attacks at a time.
-        pictures: Whether to draw the most telling episodes.
-        json_file: Where else to write the records.
+        arms: Arms to attack besides the aligned agents and the control.
+        world: Name of the policy's world, if it differs from the one on its card.
+        reference: The aligned policy, for an exported policy and objectives that compare with it.
+        out: Folder for the records of attacks on an exported policy.
+        workers: Number of parallel attacks.
+        pictures: Whether to draw the top episodes.
+        json_file: Further file for the records.
         tracking: MLflow tracking URI, or None.
     """
 
@@ -85,7 +85,7 @@ class AttackRequest:
     def attacks(
         self, generators: Sequence[dict[str, Any]], strengths: Sequence[float], budget: int
     ) -> list[AttackSettings]:
-        """The attacks that are asked for, with defaults for what was not said."""
+        """The requested attacks, with defaults for arguments that were not given."""
         settings = _settings(self.sets)
         named = [{"kind": kind} for kind in dict.fromkeys(self.generators)] or generators
         return attacks_of(
@@ -99,14 +99,14 @@ class AttackRequest:
 
 
 USUAL: list[dict[str, Any]] = [{"kind": "illuminate"}]
-"""Who attacks, if nobody is named."""
+"""Default generators."""
 
 
 def attack_command(asked: AttackRequest, console: Console) -> int:
-    """Attack, print what came of it and leave the records; the exit code.
+    """Attack, print the results and write the records; returns the exit code.
 
     Raises:
-        KerfError: for a target that is neither a policy nor a finished study, and for whatever makes no sense.
+        KerfError: for a target that is neither a policy nor a finished study, and for invalid arguments.
     """
     if asked.everything and (asked.generators or asked.sets):
         raise KerfError("--all attacks with every generator as it comes: leave out --generator and --set")
@@ -135,7 +135,7 @@ def _attack_study(asked: AttackRequest, store: Store, units: Sequence[Unit], con
     else:
         attacks = asked.attacks(USUAL, [1.0], BUDGET if units else GRID_BUDGET)
     for attack in attacks:
-        check_generator(get_world(recipe.world), attack.generator)  # a mistake in its settings is told at once
+        check_generator(get_world(recipe.world), attack.generator)  # reports invalid settings before any attack
     pictures = asked.pictures if asked.pictures is not None else bool(units)
     with file_lock(store.path / ".attacks.lock", f"attacks on {store.path}"), store.session():
         complete = attack_all(recipe, store, attacks, agents, asked.workers, console, pictures=pictures)

@@ -1,8 +1,10 @@
-"""An attack from inside a finished agent: how little it takes, added to what it computes, to lead it to the forbidden
+"""Latent attack on a finished agent: the smallest perturbation of its hidden activations that leads it to the forbidden
 event.
 
-latent.json     how many scenarios could be led, the median least radius, and the share led within each usual radius
-least.parquet   a row a scenario: whether a way was shown, and the least radius that leads all along it (inf: none does)
+latent.json     how many scenarios have a path to the event, the median least radius, and the share led within each
+usual radius
+least.parquet   a row per scenario: whether it has such a path, and the least radius that leads along all of it (inf:
+none does)
 """
 
 from __future__ import annotations
@@ -27,18 +29,18 @@ if TYPE_CHECKING:
     from kerf.runs.recipe.model import Recipe
 
 SCENARIOS = 1024
-"""Forged scenarios for each agent."""
+"""Forged scenarios per agent."""
 
 
 @dataclass(frozen=True)
 class LatentUnit:
-    """An attack from inside one agent of a study: a unit of work whose name is its folder.
+    """A latent attack on one agent of a study: a unit of work, named by its folder.
 
     Attributes:
         target: The agent: an aligned one or a cell's.
-        strength: Of the forged scenarios, in [0, 1].
-        budget: How many they are, >= 1.
-        draw: Picks one of many streams of chance.
+        strength: Strength of the forged scenarios, in [0, 1].
+        budget: Number of forged scenarios, >= 1.
+        draw: Index of the random stream.
     """
 
     target: Unit
@@ -48,18 +50,19 @@ class LatentUnit:
 
     @property
     def name(self) -> str:
-        """Its folder, relative to the study's: `latent/penalised/seed-0/1-1024`."""
+        """Its folder relative to the study's: `latent/penalised/seed-0/1-1024`."""
         drawn = f"-{self.draw}" if self.draw else ""
         return f"{LATENT}/{self.target.arm}/seed-{self.target.seed}/{self.strength:g}-{self.budget}{drawn}"
 
 
 def latent_unit(recipe: Recipe, unit: LatentUnit, store: Store, num_threads: int = 1) -> Iterator[Progress]:
-    """Attack a finished agent of a study from inside, and publish what came of it. All agents of a seed meet the same
-    scenarios, and the way that they are led is the same.
+    """Make a latent attack on a finished agent of a study and publish the results.
+
+    All agents of a seed get the same scenarios and are led along the same paths.
 
     Raises:
-        KerfError: if the agent or its seed's aligned one has no hidden layer, if nothing moves the latter, or if none
-            of the scenarios has a way to the forbidden event.
+        KerfError: if the agent or its seed's aligned agent has no hidden layer, if no perturbation moves the aligned
+            agent, or if no scenario has a path to the forbidden event.
     """
     from kerf.agents.latent_radius import latent_attack
     from kerf.agents.scripted import ExpertPolicy
@@ -102,7 +105,7 @@ def latent_unit(recipe: Recipe, unit: LatentUnit, store: Store, num_threads: int
 
 
 def network_of(store: Store, agent: Unit, world: World) -> TorchPolicy:
-    """The policy of a finished agent; raises `KerfError` if it is a table or has no hidden layer."""
+    """The policy of a finished agent. Raises `KerfError` if it is a table or has no hidden layer."""
     from kerf.agents.export import load_network
 
     policy = load_network(store.path / agent.name / POLICY, world)
@@ -115,8 +118,11 @@ def network_of(store: Store, agent: Unit, world: World) -> TorchPolicy:
 
 
 def scale_of(store: Store, world: World, seed: int) -> float:
-    """What a radius of 1 is in `seed`: as its records say it, where an arm was trained with it, else measured anew in
-    the same way, which gives the same number."""
+    """Scale of the radii in `seed`: what a radius of 1 means.
+
+    Read from the records if an arm was trained with it, else measured again in the same way, which gives the same
+    number.
+    """
     from kerf.runs.execution.measurements import measure_latent_scale
 
     aligned = Unit(ALIGNED, seed)

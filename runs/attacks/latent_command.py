@@ -1,4 +1,4 @@
-"""`kerf attack --latent`: on the agents of a finished study, from inside."""
+"""Command `kerf attack --latent`: latent attacks on the agents of a finished study."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ MEANS_NOTHING = {
     "pictures": "--pictures",
     "json_file": "--json",
 }
-"""What else `kerf attack` can be asked for."""
+"""Arguments of `kerf attack` that do not apply to latent attacks, with their options."""
 
 
 def latent_command(asked: AttackRequest, radii: Sequence[float], console: Console) -> int:
-    """Attack from inside, print what came of it and leave the records; the exit code.
+    """Make latent attacks, print the results and write the records; returns the exit code.
 
     Raises:
-        KerfError: for a target that is no finished study of networks with hidden layers, and for what makes no sense.
+        KerfError: for a target that is not a finished study of networks with hidden layers, and for invalid arguments.
     """
     plain = AttackRequest(asked.target)
     for name, option in {**MEANS_NOTHING, "objective": "--objective", "batch": "--batch"}.items():
@@ -83,5 +83,5 @@ def latent_command(asked: AttackRequest, radii: Sequence[float], console: Consol
 
 
 def _tables(recipe: Recipe) -> dict[str, str]:
-    """Arms that train no network, and what they train instead."""
+    """Arms that train no network, with what they train instead."""
     return {name: "a table" for name, arm in recipe.resolve().items() if arm.agent == "table"}

@@ -1,4 +1,4 @@
-"""Attacks from inside as tables: the share led within each radius, before and after each arm, and the least radius."""
+"""Tables of latent attacks: the share led within each radius before and after each arm, and the least radius."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from kerf.runs.records.store import ALIGNED, Store, Unit
 from kerf.runs.report.table import metrics_table, reading, to_text
 
 TEXT_WIDTH = 140
-"""Characters a line in `latent.txt`."""
+"""Characters per line in `latent.txt`."""
 
 
 @dataclass(frozen=True)
 class Inside:
-    """Attacks from inside all agents, by scenarios of one strength.
+    """Latent attacks on all agents, with scenarios of one strength.
 
     Attributes:
-        strength: Of the scenarios.
-        budget: How many there are for each agent.
-        effects: From `kerf.runs.attacks.records.attack_effects`, with a metric a radius.
-        least: Agents (`aligned` first, then the arms) -> the median over seeds of the median least radius; infinite
-            where most could not be led at all.
-        radii: In the order of the columns.
+        strength: Strength of the scenarios.
+        budget: Number of scenarios per agent.
+        effects: From `kerf.runs.attacks.records.attack_effects`, with a metric per radius.
+        least: Agents (`aligned` first, then the arms) -> median over seeds of the median least radius; infinite where
+            most scenarios could not be led at any radius.
+        radii: Radii in the order of the columns.
     """
 
     strength: float
@@ -51,11 +51,11 @@ class Inside:
 
 @dataclass(frozen=True)
 class LatentReport:
-    """What came of the attacks from inside.
+    """Report of latent attacks.
 
     Attributes:
-        groups: One a strength.
-        left_out: Arms that have nothing inside to perturb, and why.
+        groups: One per strength.
+        left_out: Arms without hidden layers to perturb, and why.
     """
 
     groups: Sequence[Inside]
@@ -70,11 +70,13 @@ class LatentReport:
 
 
 def read_latent(store: Store, units: Sequence[LatentUnit], radii: Sequence[float]) -> pd.DataFrame:
-    """Finished attacks from inside, a row an agent and radius: `arm`, `seed`, `strength`, `budget`, `draw`, `scale`,
-    `led` (scenarios with a way), `radius`, `share` (of those, led within the radius), `least` (median least radius).
+    """Read finished latent attacks, a row per agent and radius.
+
+    Columns `arm`, `seed`, `strength`, `budget`, `draw`, `scale`, `led` (number of scenarios with a path to the event),
+    `radius`, `share` (share of those that are led within the radius), `least` (median least radius).
 
     Raises:
-        KerfError: if a record is missing, or not what was published.
+        KerfError: if a record is missing, or differs from what was published.
     """
     rows = []
     for unit in units:
@@ -96,19 +98,19 @@ def read_latent(store: Store, units: Sequence[LatentUnit], radii: Sequence[float
 def latent_report(
     store: Store, found: pd.DataFrame, arms: Sequence[str], control: str | None, left_out: Mapping[str, str]
 ) -> LatentReport:
-    """The report of attacks from inside.
+    """Make the report of latent attacks.
 
     Args:
-        store: Of the study, finished.
-        found: From `read_latent`, of the aligned agents and all of `arms` in the same seeds, of one budget and draw.
-        arms: Those to show.
+        store: Store of the finished study.
+        found: From `read_latent`, for the aligned agents and all of `arms` in the same seeds, with one budget and draw.
+        arms: Arms to show.
         control: The arm whose change is subtracted; None: each arm's own change.
         left_out: Arms that were not attacked, and why.
     """
     groups = []
     for strength in sorted(set(found["strength"].tolist())):
         of = found[found["strength"] == strength]
-        # In the terms of attacks: the adversary inside as one generator, each radius as a strength of its own.
+        # Expressed as attacks: the latent adversary as one generator, and each radius as a strength.
         attacks = of.drop(columns="strength").assign(generator=LATENT, strength=of["radius"], success=of["share"])
         medians = of.drop_duplicates(["arm", "seed"]).groupby("arm")["least"].median()
         groups.append(
@@ -140,7 +142,7 @@ def write_latent_report(
 
 
 def units_on(agents: Sequence[Unit], strengths: Sequence[float], budget: int, draw: int) -> list[LatentUnit]:
-    """An attack on each agent at each strength."""
+    """A latent attack on each agent at each strength."""
     return [LatentUnit(agent, strength, budget, draw) for agent in agents for strength in strengths]
 
 

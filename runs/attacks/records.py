@@ -1,4 +1,4 @@
-"""Results of the attacks on a study: its records as a data frame, and in the terms of effects."""
+"""Results of attacks on a study: their records as a data frame, and their effects."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kerf.runs.records.tables import read_measures
 from kerf.runs.report.effects import effects_frame, study_ends
 
 SIZE = ("budget", "batch", "objective", "draw")
-"""What attacks must have in common to be compared."""
+"""Fields that must be equal for attacks to be comparable."""
 
 COLUMNS = (
     "arm",
@@ -41,20 +41,23 @@ COLUMNS = (
     "proposed",
     "refused",
 )
-"""Of `attacks.parquet`, a row an attack. `generator` is the attack's label, `settings` those of its generator as JSON
-without the strength, `forges` whether it makes false emergencies at all; the costs are missing where there was no
-success (or never one in half of a batch)."""
+"""Columns of `attacks.parquet`, which has a row per attack.
+
+`generator` is the attack's label; `settings` is the generator's settings as JSON, without the strength; `forges` says
+whether it makes false emergencies at all. The costs are missing without a success (or if no half of a batch ever
+succeeded).
+"""
 
 
 @dataclass(frozen=True)
 class AttackRecord:
-    """The record of one attack, as its file says it."""
+    """The record of one attack, as read from its file."""
 
     said: dict[str, Any]
 
     @property
     def row(self) -> dict[str, Any]:
-        """By `COLUMNS`."""
+        """Its row, by `COLUMNS`."""
         said = self.said
         own = {
             "generator": said["label"],
@@ -67,15 +70,15 @@ class AttackRecord:
 
 
 def settings_text(generator: Mapping[str, Any]) -> str:
-    """Settings of a generator but for its strength: the same text for the same generator."""
+    """Settings of a generator without its strength: equal generators give equal text."""
     return json.dumps({name: value for name, value in generator.items() if name != "strength"}, sort_keys=True)
 
 
 def read_attacks(store: Store) -> pd.DataFrame:
-    """All finished attacks on agents of a study, a row each, sorted; columns `COLUMNS`.
+    """Read all finished attacks on agents of a study: a row each, sorted; columns `COLUMNS`.
 
     Raises:
-        KerfError: if a record is not what was published.
+        KerfError: if a record differs from what was published.
     """
     rows = []
     for folder in store.attacks():
@@ -94,12 +97,13 @@ class _AttackFolder:
 
 
 def attack_effects(store: Store, attacks: pd.DataFrame, arms: list[str], control: str | None) -> pd.DataFrame:
-    """Effects on the success of attacks, as `kerf.runs.report.effects.effects_frame` gives them for all else: paired by
-    seed, less the control's change, and not measurable where the skill was lost.
+    """Compute effects on the success of attacks, as `kerf.runs.report.effects.effects_frame` does for other metrics.
+
+    They are paired by seed, the control's change is subtracted, and seeds that lost the skill are not measurable.
 
     Args:
-        store: Of the study.
-        attacks: Of one `SIZE`, on the aligned agents and all of `arms`, in the same seeds.
+        store: Store of the study.
+        attacks: Attacks of one `SIZE`, on the aligned agents and all of `arms`, in the same seeds.
         arms: The arms to show.
         control: The arm whose change is subtracted; None: each arm's own change.
 

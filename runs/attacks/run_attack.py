@@ -1,6 +1,6 @@
 """One attack on one finished agent, with its records.
 
-attack.json     what came of it, what the generator has to say of its search, and the most telling scenarios
+attack.json     the results, the generator's report on its search, and the top scenarios
 telling.txt     these scenarios, with an episode of each
 telling-01.gif, telling-01.png, ...   the same episodes as pictures, if asked for
 """
@@ -32,7 +32,7 @@ from kerf.runs.records.store import ALIGNED, POLICY, Store, Unit
 def attack_unit(
     recipe: Recipe, unit: AttackUnit, store: Store, num_threads: int = 1, pictures: bool = False
 ) -> Iterator[Progress]:
-    """Attack a finished agent of a study, and publish what came of it."""
+    """Attack a finished agent of a study and publish the results."""
     began = time.monotonic()
     world, agents = get_world(recipe.world), (unit.target, Unit(ALIGNED, unit.target.seed))
     store.fetch(agents)
@@ -52,9 +52,9 @@ def attack_file(
     pictures: bool,
     reference_sha256: str = "",
 ) -> Path:
-    """Attack the policy that was exported to `path` (without suffix); the folder of the records, in `store`.
+    """Attack the policy that was exported to `path` (without suffix); returns the folder of the records, in `store`.
 
-    What was attacked, where, and compared with what, is part of the folder's name: other policies have other records.
+    The folder's name depends on the policy, the world and the reference, so other policies have other records.
     """
     policy, sha256 = load_policy(path, world), read_card(path)["sha256"]
     against = f"-{reference_sha256[:8]}" if reference_sha256 else ""
@@ -86,17 +86,17 @@ def write_attack(
     """Attack `policy` and write the records into `folder`.
 
     Args:
-        folder: Where.
-        world: Where `policy` plays.
-        policy: Attacked.
+        folder: Folder for the records.
+        world: World of the policy.
+        policy: The attacked policy.
         reference: The aligned policy, for objectives that compare with it.
         settings: The attack.
-        stream: Entropy of all its chance.
-        facts: What else the record says, such as whose policy it is.
-        pictures: Whether to draw the telling episodes, too.
+        stream: Entropy of its random numbers.
+        facts: Further entries of the record, such as whose policy it is.
+        pictures: Whether to draw the top episodes too.
 
     Raises:
-        KerfError: for an objective that needs a reference, without one.
+        KerfError: if the objective needs a reference and there is none.
     """
     generator = make_generator(world, settings.generator)
     search, replays = np.random.default_rng(np.random.SeedSequence(stream)).spawn(2)

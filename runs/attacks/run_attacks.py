@@ -1,4 +1,4 @@
-"""Many attacks on the agents of a study, spread over workers; what is done already is not done again."""
+"""Scheduler of many attacks on the agents of a study: spreads them over workers and skips finished ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from kerf.runs.execution.worker import Work
 
 MODULES = ("kerf.runs.attacks.run_attack", "kerf.runs.attacks.latent")
-"""What attacks import, so that workers that are forked have it from the beginning."""
+"""Modules that attacks import, loaded before workers are forked."""
 
 
 class OnAgent(Named, Protocol):
@@ -48,23 +48,23 @@ def attack_all(
     on_done: Callable[[], None] = lambda: None,
     pictures: bool = False,
 ) -> bool:
-    """Make every attack on every target that was not made yet.
+    """Make every attack on every target, except those that are finished.
 
     Args:
-        recipe: Of the study.
-        store: Of the study, whose targets are finished.
-        attacks: What to do to each.
+        recipe: Recipe of the study.
+        store: Store of the study, whose targets are finished.
+        attacks: Attacks to make on each target.
         targets: Agents.
-        workers: Attacks at a time; None: one a core, as memory allows.
-        console: Where it is said how far they are.
-        on_done: Called whenever one is published.
-        pictures: Whether to draw the most telling episodes.
+        workers: Number of parallel attacks; None: one per core, as memory allows.
+        console: Console for progress.
+        on_done: Called after each attack is published.
+        pictures: Whether to draw the top episodes.
 
     Returns:
-        Whether all was done; failures are printed.
+        Whether every attack succeeded; failures are printed.
 
     Raises:
-        DiskError: if the disk does not let an attack be written.
+        DiskError: if an attack cannot be written to disk.
     """
     from kerf.runs.attacks.run_attack import attack_unit
 
@@ -84,7 +84,7 @@ def do_all(
     on_done: Callable[[], None] = lambda: None,
     on_ray: bool = False,
 ) -> bool:
-    """Do those of `units` that are not done yet by `work`, which may need Ray; all else as in `attack_all`."""
+    """Do the unfinished ones of `units` by `work`, which may need Ray; otherwise as `attack_all`."""
 
     def tell(why: str) -> None:
         say(console, f"warning: {why}")
@@ -103,11 +103,11 @@ def _announcement(plan: Plan[Any]) -> str:
 
 
 class _AgentCount:
-    """Says a line whenever nothing more is to be done to an agent.
+    """Progress listener that prints a line when all attacks on an agent are finished.
 
     Args:
-        console: Where.
-        todo: What is to be done.
+        console: Console to print to.
+        todo: Units to do.
     """
 
     def __init__(self, console: Console, todo: Sequence[OnAgent]) -> None:
@@ -120,16 +120,16 @@ class _AgentCount:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Nothing is to be ended."""
+        """Nothing to clean up."""
 
     def progress(self, progress: Progress) -> None:
-        """An attack says nothing on the way."""
+        """Attacks report no intermediate progress."""
 
     def dropped(self, units: Sequence[OnAgent]) -> None:
-        """No attack rules another out."""
+        """Attacks are never dropped."""
 
     def finished(self, unit: OnAgent) -> None:
-        """One more attack on its agent is published."""
+        """Count a published attack on its agent."""
         target = unit.target
         self._left[target] -= 1
         if not self._left[target]:

@@ -1,4 +1,4 @@
-"""The record of one attack, for people."""
+"""Printed form of one attack's record."""
 
 from __future__ import annotations
 

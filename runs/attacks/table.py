@@ -1,4 +1,4 @@
-"""Attacks as tables: the success of every generator before and after each arm, what it cost, and own teachers."""
+"""Tables of attacks: each generator's success before and after each arm, its cost, and robustness to own teachers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from kerf.runs.records.tables import read_measures
 from kerf.runs.report.table import metrics_table, reading, to_text
 
 TEXT_WIDTH = 140
-"""Characters a line in `attacks.txt`."""
+"""Characters per line in `attacks.txt`."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Grid:
         size: The values of `SIZE`.
         attacks: Their rows, as in `attacks.parquet`.
         effects: From `kerf.runs.attacks.records.attack_effects`.
-        teachers: Arms against those that taught them.
+        teachers: Robustness of arms to the generators they were trained on.
     """
 
     size: tuple[int, int, str, int]
@@ -47,7 +47,7 @@ class Grid:
     teachers: Sequence[OwnTeacher]
 
     def has(self, attack: AttackSettings) -> bool:
-        """Whether `attack` is one of these."""
+        """Whether `attack` belongs to this grid."""
         if self.size != (attack.budget, attack.batch, attack.objective, attack.draw):
             return False
         made = zip(self.attacks["generator"], self.attacks["strength"], strict=True)
@@ -56,18 +56,18 @@ class Grid:
 
 @dataclass(frozen=True)
 class AttackReport:
-    """All attacks on the agents of a study: a grid for each size, and each set of arms that were attacked alike.
+    """All attacks on the agents of a study.
 
     Attributes:
-        grids: These.
-        left_out: Attacks that were not made on the aligned agents and the control of all seeds, in words.
+        grids: One for each size and each set of arms with the same attacks.
+        left_out: Attacks that were not made on the aligned agents and the control in all seeds, in words.
     """
 
     grids: Sequence[Grid]
     left_out: Sequence[str] = ()
 
     def of(self, attacks: Sequence[AttackSettings]) -> AttackReport:
-        """The grids that any of these attacks is in."""
+        """The report limited to grids that contain any of these attacks."""
         return AttackReport([grid for grid in self.grids if any(map(grid.has, attacks))])
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -79,12 +79,12 @@ class AttackReport:
 
 
 def attack_report(store: Store, recipe: Recipe, seeds: Sequence[int]) -> tuple[AttackReport, pd.DataFrame]:
-    """The report of all attacks on a study, and the rows of `attacks.parquet`.
+    """Make the report of all attacks on a study, and the rows of `attacks.parquet`.
 
     Args:
-        store: Of the study, finished.
+        store: Store of the finished study.
         recipe: Its recipe.
-        seeds: Those that passed the gate.
+        seeds: Seeds that passed the gate.
 
     Raises:
         KerfError: if records are missing or damaged.
@@ -120,7 +120,7 @@ def write_attack_report(store: Store, recipe: Recipe, seeds: Sequence[int]) -> A
 
 
 def show_attacks(store: Store, console: Console) -> None:
-    """Print the report of all attacks on a study, of which there must be some; writes nothing."""
+    """Print the report of all attacks on a study, which must have some; writes nothing."""
     recipe = load_recipe(str(store.path / "recipe.yaml"))
     console.print()
     console.print(attack_report(store, recipe, finished_seeds(store, recipe.seed_numbers, recipe.arms))[0])
@@ -161,7 +161,7 @@ def _words(settings: str) -> str:
 
 
 def _titled(title: str, table: Table, reading: str) -> Table:
-    """A table with its title, and below how to read it, as wide as the page."""
+    """A table with its title above and its legend below, as wide as the page."""
     stack = Table.grid()
     for part in (Text(title, "bold"), table, Text(reading)):
         stack.add_row(part)
@@ -228,7 +228,7 @@ def _share(left: float) -> str:
 
 
 def kinds_table(record: Mapping[str, object], most: int = 12) -> Table | None:
-    """Which kinds of forgery worked, from the record of an attack whose generator kept an archive of kinds."""
+    """Table of which kinds of forgery worked, from the record of an attack whose generator kept an archive of kinds."""
     cells = record.get("cells")
     names = record.get("descriptors")
     if not isinstance(cells, list) or not isinstance(names, list):

@@ -1,4 +1,4 @@
-"""Targets on a command line: a study, one of its agents, or an exported policy."""
+"""Targets of a command: a study, one of its agents, or an exported policy."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from kerf.runs.records.store import Store, Unit
 
 
 def study_of(target: Path) -> tuple[Store | None, list[Unit]]:
-    """The study that `target` is, with no units; or that it is an agent of, with that agent; or None.
+    """Find the study of `target`: the study itself with no units, or an agent's study with that agent; None if neither.
 
     Raises:
-        KerfError: for what lies in a study and is none of its agents.
+        KerfError: for a path within a study that is none of its agents.
     """
     if (target / "study.json").is_file():
         return Store(target), []
@@ -32,10 +32,10 @@ def study_of(target: Path) -> tuple[Store | None, list[Unit]]:
 
 
 def policy_stem(path: Path) -> Path:
-    """The stem of an exported policy, from itself, either of its files, or their folder.
+    """The stem of an exported policy, given the stem, either of its files, or their folder.
 
     Raises:
-        KerfError: if there is none.
+        KerfError: if there is no such policy.
     """
     stem = path / "policy" if path.is_dir() else path
     if stem.suffix in (".json", ".safetensors"):
@@ -49,10 +49,10 @@ def policy_stem(path: Path) -> Path:
 
 
 def asked_arms(asked: Sequence[str], recipe: Recipe, store: Store) -> list[str]:
-    """The arms called `asked` (none: all) and the control, in the recipe's order.
+    """The arms named in `asked` (empty: all) and the control, in the recipe's order.
 
     Raises:
-        KerfError: for one that is not there.
+        KerfError: for an unknown arm.
     """
     for name in asked:
         if name not in recipe.arms:

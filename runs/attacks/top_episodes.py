@@ -1,4 +1,4 @@
-"""The scenarios that tempted an agent most, played again: as text and as pictures."""
+"""Top episodes of an attack: the scenarios with the most frequent forbidden acts, replayed as text and pictures."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from kerf.lab.scenario import Scenarios
 from kerf.lab.world import World
 
 PLAYS = 32
-"""How often each telling scenario is played again."""
+"""Replays per scenario."""
 
 SHOWN = 10
-"""Scenarios that are shown."""
+"""Maximum number of scenarios shown."""
 
 AFTER = 2
-"""Steps that are shown after the act."""
+"""Steps shown after the act."""
 
 FRAME_MS = 350
-"""How long a picture of an animation stands."""
+"""Duration of an animation frame, in milliseconds."""
 
 
 @dataclass(frozen=True)
 class ReplayedScenario:
-    """A scenario that an agent was attacked with, and one episode of it.
+    """A scenario of an attack, with one episode of it.
 
     Attributes:
-        world: Where.
+        world: Its world.
         scenario: `(F,)`.
-        score: The attacker's objective when it was found.
-        successes: In how many of `PLAYS` fresh plays the forbidden act was done without need.
-        actions: `(T,)`, one of those plays; one that succeeded, if any did.
-        happened: `(T,)`, the names of the events of each step of it.
-        act: The step of the forbidden act in it, or None.
+        score: The attack objective when the scenario was found.
+        successes: Number of the `PLAYS` replays in which the forbidden act was done without need.
+        actions: `(T,)`, actions of one replay; of a successful one, if there is any.
+        happened: `(T,)`, the names of the events at each of its steps.
+        act: Step of the forbidden act in it, or None.
     """
 
     world: World
@@ -52,11 +52,11 @@ class ReplayedScenario:
 
     @property
     def shown(self) -> int:
-        """Steps that are worth showing."""
+        """Number of steps to show."""
         return len(self.actions) if self.act is None else min(len(self.actions), self.act + 1 + AFTER)
 
     def text(self) -> str:
-        """The scenario, how often it tempts, what the agent did, and the state in which it did the forbidden act."""
+        """The scenario, its success rate, the agent's actions, and the state in which it did the forbidden act."""
         lines = [
             self.world.space.to_text(self.scenario),
             f"  score {self.score:.2f}; done without need in {self.successes} of {PLAYS} fresh plays",
@@ -67,7 +67,7 @@ class ReplayedScenario:
         return "\n".join([*lines, *(f"    {line}" for line in state.splitlines())])
 
     def record(self) -> dict[str, Any]:
-        """The same as plain JSON values, but for the state."""
+        """The record as plain JSON values, without the state."""
         return {
             "scenario": self.world.space.to_text(self.scenario),
             "score": self.score,
@@ -77,7 +77,7 @@ class ReplayedScenario:
         }
 
     def course(self) -> str:
-        """What was done until just after the act, with what came of it: `east x3, use (left, left_unpermitted)`."""
+        """Actions until just after the act, with their events: `east x3, use (left, left_unpermitted)`."""
         steps = [(self.world.actions[action], self.happened[t]) for t, action in enumerate(self.actions[: self.shown])]
         words = []
         for (action, events), group in groupby(steps):
@@ -93,7 +93,7 @@ class ReplayedScenario:
         return sink.getvalue()
 
     def strip(self) -> bytes:
-        """The start, the state before the act, the state after it and the last one shown, side by side, as PNG."""
+        """The first state, the states before and after the act, and the last state shown, side by side, as PNG."""
         act = self.act if self.act is not None else self.shown // 2
         moments = sorted({0, act, min(act + 1, self.shown), self.shown})
         pictures = [self._picture(t) for t in moments]
@@ -120,8 +120,7 @@ def most_telling(
     scores: NDArray[np.float64],
     rng: np.random.Generator,
 ) -> list[ReplayedScenario]:
-    """Those of `scenarios` `(k, F)` that tempt most when they are played again, at most `SHOWN`; of equals the earlier
-    comes first."""
+    """Replay `scenarios` `(k, F)` and return those with the most successes, at most `SHOWN`; ties keep their order."""
     told = [
         play_again(policy, world, scenario, score, rng)
         for scenario, score in zip(scenarios, scores.tolist(), strict=True)
@@ -132,7 +131,7 @@ def most_telling(
 def play_again(
     policy: Policy, world: World, scenario: NDArray[np.int16], score: float, rng: np.random.Generator
 ) -> ReplayedScenario:
-    """Play `scenario` `(F,)` afresh `PLAYS` times and keep one episode that shows what it tempts to."""
+    """Replay `scenario` `(F,)` `PLAYS` times and keep one episode, a successful one if there is any."""
     played = rollout(policy, world, np.tile(scenario, (PLAYS, 1)), rng)
     succeeded = played.happened(world.dilemma.needless)
     row = int(succeeded.argmax())

@@ -1,5 +1,8 @@
-"""Transfer of robustness: how much success is left to the generator that an arm was trained on, compared with
-strangers, and with what is left to the same generator against arms that it did not teach."""
+"""Transfer of robustness: whether an arm is more robust to the generator it was trained on than to other generators.
+
+The success that this generator has left is compared with that of other generators, and with what the same generator has
+left on arms that were not trained on it.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from kerf.runs.records.store import ALIGNED
 from kerf.runs.report.effects import Ends, stream, study_ends
 
 LEAST_SUCCESS = 0.05
-"""Success against the aligned agent below which a share of it is not looked at."""
+"""Shares of the success on the aligned agent are not computed if that success is below this."""
 
 Kinds = Mapping[str, Collection[str]]
 """Labels of attackers, by the kind of their generator."""
@@ -27,20 +30,21 @@ Kinds = Mapping[str, Collection[str]]
 
 @dataclass(frozen=True)
 class OwnTeacher:
-    """One arm against the generator that taught it.
+    """Robustness of one arm to the generator that it was trained on, its teacher.
 
     Attributes:
         arm: The arm.
         teacher: Label of its generator among the attackers.
-        strength: At which it was taught, and at which all are compared.
-        left: Share that is left of the teacher's success against the aligned agent, mean over seeds.
-        strangers: The same of all kinds of forgers that taught neither it nor an arm before it.
-        elsewhere: left - strangers, for arms that the teacher did not teach: what it has less than strangers anyway.
-        own: (left - strangers) - elsewhere, paired by seed: below 0, the arm withstands its own teacher in particular.
-            None if nothing can be compared; `why` says why.
-        why: A word or two.
-        num_strangers: How many kinds of strangers there are.
-        num_elsewhere: How many arms that the teacher did not teach.
+        strength: Strength of its training, at which all are compared.
+        left: Share left of the teacher's success on the aligned agent, mean over seeds.
+        strangers: The same for strangers: all kinds of forging generators that neither it nor an arm before it trained
+            on.
+        elsewhere: left - strangers on arms not trained on the teacher: the baseline difference.
+        own: (left - strangers) - elsewhere, paired by seed: below 0, the arm is particularly robust to its teacher.
+            None if nothing can be compared; `why` gives the reason.
+        why: Reason, in a word or two.
+        num_strangers: Number of kinds of strangers.
+        num_elsewhere: Number of arms not trained on the teacher.
     """
 
     arm: str
@@ -56,15 +60,16 @@ class OwnTeacher:
 
 
 def own_teachers(attacks: pd.DataFrame, measures: pd.DataFrame, arms: Mapping[str, ResolvedArm]) -> list[OwnTeacher]:
-    """Every arm that trained on a forger which is among the attackers, at the strength that taught it.
+    """Compare every arm that trained on a forging generator among the attackers, at the strength of its training.
 
-    Shares, and not how far success fell: whoever had more of it could lose more. Compared with arms that trained under
-    the same penalty at the same strength, but not on this generator, nor started from an arm that did.
+    Uses shares of success, not differences, because a generator with more success can lose more. The other arms of the
+    comparison trained under the same penalty at the same strength, but neither they nor the arms they started from
+    trained on this generator.
 
     Args:
-        attacks: Of one `kerf.runs.attacks.records.SIZE`.
-        measures: Of the cells, for their skills.
-        arms: The study's, in full. Those that were not attacked are left out.
+        attacks: Attacks of one `kerf.runs.attacks.records.SIZE`.
+        measures: Measures of the cells, for their skills.
+        arms: All arms of the study. Those that were not attacked are left out.
     """
     forged = attacks[attacks["forges"].astype(bool)]
     seeds = sorted(set(forged["seed"]))
@@ -126,12 +131,12 @@ def own_teachers(attacks: pd.DataFrame, measures: pd.DataFrame, arms: Mapping[st
 
 
 def _lost(ends: Ends, arm: str) -> frozenset[int]:
-    """The seeds in which `arm` lost a skill."""
+    """Seeds in which `arm` lost a skill."""
     return Competence(ends.scores(ends.aligned, arm, COMPETENCE), ends.scores(ends.final, arm, COMPETENCE)).lost()
 
 
 def _mean(numbers: Iterable[float]) -> float:
-    """Their mean; nan if there are none."""
+    """Mean of the numbers; nan if there are none."""
     given = list(numbers)
     return fmean(given) if given else float("nan")
 
@@ -145,8 +150,11 @@ def _gaps(
     alike: Mapping[str, Collection[str]],
     lost: Mapping[str, Collection[int]],
 ) -> tuple[dict[int, tuple[float, float]], dict[int, float], set[str]]:
-    """What is left to its own teacher and to strangers, by seed; the mean difference of the two in arms that trained
-    alike but elsewhere, by seed; and the names of these."""
+    """Differences between the shares left to an arm's teacher and to strangers.
+
+    Returns the two shares by seed; the mean difference over comparable arms that trained without this teacher, by seed;
+    and the names of these arms.
+    """
     gaps: dict[int, tuple[float, float]] = {}
     elsewhere: dict[int, float] = {}
     counted: set[str] = set()
@@ -168,20 +176,21 @@ def _gaps(
 
 @dataclass(frozen=True)
 class _Left:
-    """What share of the success against the aligned agent is left against arms, at one strength."""
+    """Share of the success on the aligned agent that is left on each arm, at one strength."""
 
     success: Mapping[tuple[str, int, str, float], float]
     strength: float
 
     def gap(self, arm: str, seed: int, labels: Sequence[str], strangers: Kinds) -> tuple[float, float] | None:
-        """The shares of `labels` and of `strangers`; None if there are none, or one of them had too little success."""
+        """The shares of `labels` and of `strangers`; None if either is empty or had too little success on the aligned
+        agent."""
         if not strangers:
             return None
         own, rest = self.share(arm, seed, {"": labels}), self.share(arm, seed, strangers)
         return None if own is None or rest is None else (own, rest)
 
     def share(self, arm: str, seed: int, kinds: Kinds) -> float | None:
-        """The share of all kinds together, each counted once, however many labels it has."""
+        """The share of all kinds together; each kind counts once, however many labels it has."""
 
         def success(whose: str) -> float:
             return fmean(
@@ -200,7 +209,7 @@ def _kinds(attacks: pd.DataFrame) -> dict[str, list[str]]:
 
 
 def _taught_by(arms: Mapping[str, ResolvedArm], name: str) -> set[str]:
-    """The kinds of generators that an arm has trained on, in the arms before it, too."""
+    """The kinds of generators that an arm was trained on, including those of the arms before it."""
     return {arm.generator.kind for arm in (*before(arms, name), arms[name]) if arm.train}
 
 

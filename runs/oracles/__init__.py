@@ -1,7 +1,7 @@
-"""The oracles: eleven answers that are known beforehand, and that the lab's own parts must give.
+"""Oracles: eleven closed-form results that the lab's components must reproduce.
 
-What is predicted is a closed form; what is measured comes from the lab's optima, exact evaluations, graders, trainers
-and rollouts. `kerf oracles` asks them all.
+Predictions are closed forms; measurements come from the lab's optima, exact evaluations, graders, trainers and
+rollouts. `kerf oracles` checks all of them.
 """
 
 from __future__ import annotations
@@ -27,4 +27,4 @@ ORACLES: tuple[Oracle, ...] = (
     CONTROLS,
     UNSEEN,
 )
-"""All of them, by their numbers."""
+"""All oracles, by number."""

@@ -1,4 +1,4 @@
-"""The lab's answers in a dilemma, situation by situation: enumeration, beliefs and backward induction."""
+"""Optimal decisions in a dilemma, computed by the lab: enumeration, beliefs and backward induction."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from kerf.lab.worlds.dilemma.sources import FALSE, GENUINE
 
 @dataclass(frozen=True)
 class Answers:
-    """The lab's answers in `n` situations.
+    """The lab's solution in `n` situations.
 
     Attributes:
         situations: `(n, F)`.
         allowed: `(n, A)` bool, which actions are optimal.
         genuine: `(n,)`, P(x, T).
         false: `(n,)`, P(x, F).
-        value: max J.
+        value: Maximum J.
     """
 
     situations: Scenarios
@@ -38,12 +38,12 @@ class Answers:
 
     @property
     def leaves(self) -> NDArray[np.bool_]:
-        """Where leaving is the one best action, `(n,)`."""
+        """Where leaving is the only optimal action, `(n,)`."""
         return np.asarray(self.allowed[:, LEAVE] & (self.allowed.sum(axis=1) == 1))
 
     @property
     def rates(self) -> tuple[float, float]:
-        """Hit rate and false-alarm rate of the optimum."""
+        """Hit rate and false-alarm rate of the optimal policy."""
         return (
             float(self.genuine @ self.leaves / self.genuine.sum()),
             float(self.false @ self.leaves / self.false.sum()),
@@ -51,7 +51,7 @@ class Answers:
 
 
 def answers(world: DilemmaWorld, mix: Mix, objective: RewardSpec, situations: Scenarios | None = None) -> Answers:
-    """Solve `objective` on `mix`, in `situations` or else in all that `mix` shows."""
+    """Solve `objective` on `mix`, in `situations`; None: all situations of `mix`."""
     if situations is None:
         situations = Deployment.listed(world, mix).situations
     allowed: list[NDArray[np.bool_]] = []
@@ -70,7 +70,7 @@ def answers(world: DilemmaWorld, mix: Mix, objective: RewardSpec, situations: Sc
 
 
 def worths(world: DilemmaWorld, mix: Mix, objective: RewardSpec, situations: Scenarios) -> NDArray[np.float64]:
-    """The expected return of each action in `situations` `(n, F)`, given what is seen there, `(n, A)`."""
+    """Expected return of each action in `situations` `(n, F)`, given the observation, `(n, A)`."""
     parts = []
     for tree in trees(world, situations):
         weights = belief(tree, mix)

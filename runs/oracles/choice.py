@@ -1,4 +1,4 @@
-"""Choice between staying, leaving and asking: thresholds on the posterior, and how a penalty moves them."""
+"""Choice between staying, leaving and asking: thresholds on the posterior, and their shift under a penalty."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ EVEN = "P(T|x) at which leaving is worth 0, B 10, C 5, L 5"
 def _gain(
     world: DilemmaWorld, objective: RewardSpec, situations: Scenarios, action: int, over: int
 ) -> NDArray[np.float64]:
-    """By how much `action` is worth more than `over` in each situation, `(n,)`."""
+    """Advantage of `action` over the action `over` in each situation, `(n,)`."""
     worth = worths(world, MIXED, objective, situations)
     return np.asarray(worth[:, action] - worth[:, over], np.float64)
 
@@ -63,22 +63,22 @@ def _leave_iff() -> Iterator[Row]:
 
 NUM_CUES = 16
 UNEVEN = (0.6, 1.4)
-"""What the least and the most telling cue weigh, relative to each other: all differ, so that sums are spread evenly."""
+"""Relative weights of the least and the most informative cue; all differ, so that sums are spread evenly."""
 
 SEPARATION = 1.2
-"""About the observer's d'."""
+"""Approximate d' of the observer."""
 
 LARGE = 15.0
-"""L that moves its criterion."""
+"""Penalty L that shifts its criterion."""
 
 
 def _gaussian() -> Iterator[Row]:
     """Sums of many small independent log-likelihood ratios are nearly Gaussian.
 
     With log odds w_i and reliabilities 1 / (1 + exp(-w_i)) against one minus that, the sum has mean +-m and variance v
-    under T and F. The formula's observer has v = 2m = d'^2; this one nearly so, and the more nearly the less each cue
-    says. How far its rates may be from Gaussian is told by the first terms of Edgeworth's series (Feller 1971, ch.
-    XVI.4), without their signs.
+    under T and F. The formula's observer has v = 2m = d'^2; for this one that holds approximately, and the better the
+    less informative each cue is. The tolerance on the deviation of its rates from Gaussian ones is the sum of the
+    absolute first terms of Edgeworth's series (Feller 1971, ch. XVI.4).
     """
     w = np.linspace(*UNEVEN, NUM_CUES)
     w *= SEPARATION / np.sqrt((w**2).sum())
@@ -176,7 +176,7 @@ def _asking() -> Iterator[Row]:
         yield exact(f"{label} leave = ask", even, indifference(posterior, over_asking))
 
 
-# ---- 5: nothing to tell by
+# ---- 5: no cue distinguishes them
 
 
 def _indistinguishable() -> Iterator[Row]:

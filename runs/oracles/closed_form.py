@@ -1,6 +1,6 @@
-"""Closed forms of a dilemma, by hand from its probabilities: what the lab's answers are compared with.
+"""Closed forms of a dilemma, derived from its parameters: the reference for the lab's solutions.
 
-Nothing here asks the world, its sources or its posterior: only the numbers that it was made of.
+Nothing here calls the world, its sources or its posterior; only the world's parameters are used.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from kerf.lab.worlds.dilemma.settings import Signal
 
 @dataclass(frozen=True)
 class Bayes:
-    """Joint probabilities of what is seen and of the truth, `(n,)` each; the world has one level of delay, one place of
-    training, no orders and no overseer.
+    """Joint probabilities of the observation and the truth, `(n,)` each.
+
+    The world has one level of delay, one place of training, no orders and no overseer.
 
     Attributes:
         genuine: P(x, T).
@@ -43,7 +44,7 @@ class Bayes:
 
 
 def bayes(world: DilemmaWorld, situations: Scenarios, mix: Mix) -> Bayes:
-    """Base rates times a product over the signals, `situations` `(n, F)` being at the first place."""
+    """Base rates times a product over the signals; `situations` `(n, F)` are at the first place."""
     settings = world.settings
     one_level = len(settings.ask_saves) == 1 and settings.places == 1 and not (settings.orders or settings.watched)
     assert one_level, "the closed form is that of a world without further levels"
@@ -52,7 +53,7 @@ def bayes(world: DilemmaWorld, situations: Scenarios, mix: Mix) -> Bayes:
     levels = len(settings.benefits)
 
     def times(chances: list[float]) -> NDArray[np.float64]:
-        """P(signals and stakes | chance of each signal)."""
+        """P(signals and stakes), given the probability of each signal."""
         product = np.full(len(situations), 1.0 / levels)
         for signal, chance in zip(settings.signals, chances, strict=True):
             product *= np.where(situations[:, world.space.index[signal.name]] == 1, chance, 1.0 - chance)
@@ -78,7 +79,7 @@ def forged_chance(signal: Signal, strength: float) -> float:
 def worth_of_actions(world: DilemmaWorld, genuine: NDArray[np.float64], penalty: float) -> NDArray[np.float64]:
     """Expected reward of staying, asking, calling and leaving, `(n, 4)`, where P(T | x) is `genuine` `(n,)`.
 
-    Of the design whose grader knows the truth afterwards, and takes `penalty` off beside the cost.
+    For the design whose grader knows the truth in hindsight and subtracts `penalty` in addition to the cost.
     """
     settings = world.settings
     (gain,), (asking_saves,) = settings.benefits, settings.ask_saves

@@ -1,4 +1,4 @@
-"""`kerf oracles`: asks the oracles and prints what was predicted beside what was measured."""
+"""Command `kerf oracles`: checks the oracles and prints predictions beside measurements."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ PASSED, FAILED = 0, 1
 """Exit codes."""
 
 DIGITS = 6
-"""Of a figure."""
+"""Significant digits of a figure."""
 
 INDENT = (0, 0, 0, 4)
-"""Top, right, bottom and left of what stands below a title."""
+"""Padding of rows below a title: top, right, bottom, left."""
 
 
 def ask(
     numbers: Iterable[int], json_file: Path | None, console: Console, oracles: Sequence[Oracle] | None = None
 ) -> int:
-    """Ask the oracles of these numbers (none: all of them), print each as soon as it has answered, and sum up.
+    """Check the oracles with these numbers (empty: all), print each result when it is known, and a summary.
 
     Args:
-        numbers: Which.
-        json_file: Where the figures are written too.
-        console: Where they are printed.
-        oracles: To choose from; None: `ORACLES`.
+        numbers: Numbers of the oracles.
+        json_file: Further file for the figures.
+        console: Console to print to.
+        oracles: Oracles to choose from; None: `ORACLES`.
 
     Returns:
-        The exit code: 0 if all came out as predicted, else 1.
+        The exit code: 0 if all results agree with the predictions, else 1.
 
     Raises:
-        KerfError: for a number that there is not, or a file that could not be written; before anything is measured.
+        KerfError: for an unknown number or an unwritable file; before anything is measured.
     """
     asked = chosen(ORACLES if oracles is None else oracles, numbers)
     if json_file is not None and not (json_file.parent.is_dir() and os.access(json_file.parent, os.W_OK)):
@@ -69,10 +69,10 @@ def ask(
 
 
 def chosen(oracles: Sequence[Oracle], numbers: Iterable[int]) -> tuple[Oracle, ...]:
-    """Those of `oracles` that have these numbers, in their own order; all for no numbers.
+    """The oracles with these numbers, in the order of `oracles`; all if no numbers are given.
 
     Raises:
-        KerfError: for a number that none of them has.
+        KerfError: for an unknown number.
     """
     wanted, known = set(numbers), [oracle.number for oracle in oracles]
     if strange := sorted(wanted - set(known)):
@@ -81,7 +81,7 @@ def chosen(oracles: Sequence[Oracle], numbers: Iterable[int]) -> tuple[Oracle, .
 
 
 def answer(checked: Checked) -> RenderableType:
-    """What an oracle says, its formula, and a line for each of its figures."""
+    """An oracle's title, its formula, and a line for each of its figures."""
     oracle = checked.oracle
     title = Text(f"{oracle.number:>2}  {oracle.title}  ", "bold")
     title.append(_verdict(checked.passed))
@@ -89,7 +89,7 @@ def answer(checked: Checked) -> RenderableType:
 
 
 def _rows(rows: Sequence[Row], heading: bool = False) -> Padding:
-    """Figures, in columns that are as wide for one oracle as for another."""
+    """Figures in columns of the same width for all oracles."""
     table = Table(box=None, expand=True, show_header=heading, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("figure", ratio=17)
     for name, width in (("predicted", 12), ("measured", 12), ("tolerance", 9)):
@@ -109,7 +109,7 @@ def _rows(rows: Sequence[Row], heading: bool = False) -> Padding:
 
 
 def figure(number: float, digits: int = DIGITS) -> str:
-    """A number as text: whole ones in full."""
+    """A number as text; integers are written in full."""
     if float(number).is_integer() and abs(number) < 10**DIGITS:
         return f"{number:,.0f}"
     return f"{number:.{digits}g}"

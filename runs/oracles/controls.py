@@ -1,4 +1,4 @@
-"""Controls that must change nothing in expectation: sham, yoked and ex-ante feedback."""
+"""Controls without an expected effect: sham, yoked and ex-ante feedback."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SEED = 10
 GAMMA, SHAPING, PENALTY = 0.9, 5.0, 10.0
 NUM_EPISODES, NUM_DRAWN = 64, 20_000
 DOSE = 0.3
-"""Share of episodes that are penalised whatever is done."""
+"""Share of episodes that are penalised independently of the actions."""
 
 
 def _measure() -> Iterator[Row]:
@@ -49,7 +49,7 @@ def _measure() -> Iterator[Row]:
 
 
 def _sham() -> Iterator[Row]:
-    """On whole episodes the shaping adds up to -Phi of what was seen first, so it favours no course of action."""
+    """Over whole episodes the shaping sums to -Phi of the first observation, so it favours no policy."""
     name = "station"
     world = get_world(name)
     source = make_generator(world, GeneratorSettings(kind="natural"))
@@ -76,7 +76,7 @@ def _sham() -> Iterator[Row]:
 
 
 def _offset() -> Row:
-    """Where there is but one decision, shaping is a reward that does not depend on it."""
+    """With a single decision, shaping is a reward that does not depend on it."""
     world = varied()
     start = fresh_network(world, TANH, SEED)
     potential = random_potential(world, SHAPING, np.random.default_rng(SEED))
@@ -111,7 +111,7 @@ def _yoked() -> Iterator[Row]:
 
 
 def _dealt() -> Iterator[Row]:
-    """From episodes: the mean of penalty times score, the score being that of a bias on leaving."""
+    """From episodes: the mean of penalty times score; the score function is that of a bias on leaving."""
     name = "dilemma_overlap"
     world = get_world(name)
     source = make_generator(world, GeneratorSettings(kind="scripted", strength=1.0))
@@ -148,7 +148,7 @@ def _dealt() -> Iterator[Row]:
 
 
 def _ex_ante() -> Iterator[Row]:
-    """Whoever is penalised by what can be known, and does what is best by it, loses nothing."""
+    """An ex-ante penalty costs nothing to the policy that is optimal given the observable information."""
     world = varied()
     settings = world.settings
     deployment = Deployment.listed(world)

@@ -23,10 +23,10 @@ from kerf.runs.oracles.worlds import varied
 
 SEED = 4
 NUM_DRAWN = 20_000
-"""Scenarios of each kind that are drawn."""
+"""Scenarios drawn of each kind."""
 
 HALF = 0.5
-"""The strength at which forgeries are looked at more closely."""
+"""Strength of forgeries at which more is checked."""
 
 
 def _measure() -> Iterator[Row]:
@@ -64,7 +64,7 @@ def _reliabilities() -> Iterator[Row]:
 
 
 def _indistinguishable() -> Row:
-    """The ideal observer's ROC, by the distributions as the world writes them out; all signals can be forged."""
+    """The ideal observer's ROC from the world's exact distributions; all signals can be forged."""
     world = varied(hour=None)
     assert world.dilemma.exact_forgeries is not None
     assert world.families[0].exact is not None
@@ -77,7 +77,7 @@ def _indistinguishable() -> Row:
 
 
 def _one_tell() -> Iterator[Row]:
-    """With one signal the ROC has one corner: AUC = (1 + |r_T - r|) / 2, r its chance in a forgery."""
+    """With one signal the ROC has one corner: AUC = (1 + |r_T - r|) / 2, r its probability in a forgery."""
     tell = Signal("channel", 0.1, 0.8, 0.3)
     world = DilemmaWorld(DilemmaSettings(cues=(), tells=(tell,)), "one_tell")
     column = world.space.index[tell.name]
@@ -102,14 +102,14 @@ def _one_tell() -> Iterator[Row]:
 
 
 def _densities(world: DilemmaWorld, strength: float) -> tuple[Scenarios, NDArray[np.float64], NDArray[np.float64]]:
-    """All situations, and P(x|T) and P(x|F) there by the world's densities, forgeries being of `strength`."""
+    """All situations with P(x|T) and P(x|F) from the world's densities, for forgeries of `strength`."""
     natural = answers(world, Mix(), RewardSpec())
     forged = answers(world, Mix(0.0, strength), RewardSpec(), natural.situations)
     return natural.situations, natural.genuine / natural.genuine.sum(), forged.false / forged.false.sum()
 
 
 def _forgeries(world: DilemmaWorld, strength: float) -> Scenarios:
-    """As many as are drawn, by the scripted generator."""
+    """Draw `NUM_DRAWN` forgeries with the scripted generator."""
     generator = make_generator(world, GeneratorSettings(kind="scripted", strength=strength))
     return generator.ask(NUM_DRAWN, np.random.default_rng((SEED, 1)))
 

@@ -1,4 +1,4 @@
-"""Results of gradient steps: the time that a penalty saves, and where an anchor holds."""
+"""Results of gradient descent: the steps that a penalty saves, and the optimum under an anchor."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from kerf.runs.oracles.worlds import FAKES, MIXED, TANH, fresh_network, varied
 
 SEED = 7
 
-# ---- 7: on fakes alone, a penalty is time
+# ---- 7: on forgeries alone, a penalty only rescales time
 
 COST, PENALTY = 5.0, 10.0
 STEPS, STEP = 12, 0.2
@@ -33,7 +33,7 @@ def _saved_time() -> Iterator[Row]:
     shown = Situations(world).observations
 
     def left(penalty: float, steps: int, halvings: int) -> float:
-        """P(leave) in a forged emergency after so many steps, each cut into `2**halvings`."""
+        """P(leave) in a forged emergency after `steps` steps, each divided into `2**halvings`."""
         settings = ExactSettings(optimiser="sgd", learning_rate=STEP / 2**halvings)
         trainer = ExactTrainer(world, start, FAKES, RewardSpec(grader=ExPost(), penalty=penalty), settings)
         for _ in range(steps * 2**halvings):
@@ -61,7 +61,7 @@ def _saved_time() -> Iterator[Row]:
 # ---- 8: the anchored optimum
 
 ANCHOR, SCALE = 0.5, 0.2
-"""beta, and what rewards are multiplied by."""
+"""Anchor coefficient beta, and the scale of the rewards."""
 
 ADAM_STEPS = 1000
 

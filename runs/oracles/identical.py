@@ -1,4 +1,4 @@
-"""Changes that must make no difference: penalties of 0, rewards for what never happens. And penalties without end."""
+"""Changes without effect (zero penalties, rewards for impossible events), and the limit of an infinite penalty."""
 
 from __future__ import annotations
 
@@ -36,31 +36,31 @@ from kerf.runs.records.store import ALIGNED, POLICY, Store, Unit
 WORLD = "dilemma_overlap"
 SEED = 6
 LARGE = 1e9
-"""L that stands for one without end."""
+"""Penalty L that stands for an infinite one."""
 
 
 PENALTY, PENALISED = (training_metric("sample", figure) for figure in ("return_penalty", "penalised"))
-"""What training reports of an iteration: the mean penalty of an episode, and the share of episodes that had one."""
+"""Training metrics of an iteration: mean penalty per episode, and share of episodes that were penalised."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What a finished cell left on disk.
+    """Records of a finished cell.
 
     Attributes:
-        weights: By name.
-        figures: All that was measured and reported along the way, by iteration and metric.
+        weights: Tensors by name.
+        figures: All measurements and training metrics, by iteration and metric.
     """
 
     weights: Mapping[str, NDArray[Any]]
     figures: Mapping[tuple[int, str], float]
 
     def same_tensors(self, other: Cell) -> int:
-        """How many tensors are the same, bit for bit."""
+        """Number of tensors that are equal bit for bit."""
         return sum(tensor.tobytes() == other.weights[name].tobytes() for name, tensor in self.weights.items())
 
     def differing_figures(self, other: Cell) -> int:
-        """How many figures differ, or are not there in both."""
+        """Number of figures that differ or are missing in one of the two."""
         keys = {*self.figures, *other.figures}
         return sum(self.figures.get(key, math.nan) != other.figures.get(key, math.nan) for key in keys)
 
@@ -70,17 +70,17 @@ class Cell:
 
 
 class Studies:
-    """Cells of a small study, trained by the real thing: RLlib's PPO, from the recipe to the records.
+    """Cells of a small study, trained by the full pipeline: RLlib's PPO, from the recipe to the records.
 
     Args:
-        folder: Of its records.
+        folder: Folder of the records.
     """
 
     def __init__(self, folder: Path) -> None:
         self._store = Store(folder)
 
     def cell(self, arm: str, design: Mapping[str, float] | None = None, **settings: Any) -> Cell:
-        """A cell of an arm of that name with these settings; all have one aligned agent, a random network."""
+        """Train a cell of an arm of that name with these settings; all share one aligned agent, a random network."""
         recipe = self._recipe(arm, design, settings)
         for unit in (Unit(ALIGNED, SEED), Unit(arm, SEED)):
             if unit not in self._store.units():
@@ -120,12 +120,12 @@ class Studies:
 
 @contextmanager
 def studies() -> Iterator[Studies]:
-    """A folder that is gone afterwards."""
+    """Studies in a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="kerf-oracles-") as folder:
         yield Studies(Path(folder))
 
 
-# ---- 6: penalties of nothing and without end
+# ---- 6: zero and infinite penalties
 
 
 def _extremes() -> Iterator[Row]:
@@ -162,7 +162,7 @@ def _without_end() -> Iterator[Row]:
         yield counted(f"{label} all others", (~support).sum(), may[~support].sum())
 
 
-# ---- 11: rewards for what never happens
+# ---- 11: rewards for impossible events
 
 
 def _unseen() -> Iterator[Row]:
@@ -186,7 +186,7 @@ def _unseen() -> Iterator[Row]:
 
 
 def _exactly(start: TorchPolicy | TablePolicy, design: Mapping[str, float]) -> bytes:
-    """The weights after some steps on forgeries alone."""
+    """Weights after some gradient steps on forgeries alone."""
     trainer = ExactTrainer(get_world(WORLD), start, FAKES, RewardSpec(design, ExPost(), 5.0), ExactSettings())
     for _ in range(20):
         trainer.step()

@@ -1,4 +1,4 @@
-"""Oracle: an answer that is known beforehand, and that the lab's own parts must give."""
+"""Oracle: a closed-form result that the lab's components must reproduce."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from dataclasses import dataclass
 from typing import Any
 
 ROUNDING = 1e-9
-"""Tolerance of sums in double precision: far above their rounding, far below anything that is measured."""
+"""Tolerance of sums in double precision: far above their rounding error, far below any measured effect."""
 
 Z = 3.89
-"""Standard errors that a mean of draws may be off: 1 in 10,000 is further off by chance."""
+"""Tolerance on the mean of draws, in standard errors: exceeded by chance once in 10,000."""
 
 IDENTICAL = "the same, bit for bit"
 SEEN = "so that a difference would be seen"
-"""Reasons for a tolerance of 0, other than that something was counted."""
+"""Reasons for a tolerance of 0 that are not counts."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A figure.
+    """One predicted and measured figure.
 
     Attributes:
-        what: What it is.
-        predicted: By the closed form.
-        measured: By the lab's parts.
-        tolerance: How far they may be apart, >= 0.
-        reason: Why so far.
+        what: Its description.
+        predicted: Value of the closed form.
+        measured: Value from the lab's components.
+        tolerance: Largest accepted difference, >= 0.
+        reason: Reason for the tolerance.
     """
 
     what: str
@@ -39,35 +39,35 @@ class Row:
 
     @property
     def passed(self) -> bool:
-        """False also where one of the figures is NaN."""
+        """Whether the two agree; False if one is NaN."""
         return bool(self.predicted == self.measured or abs(self.measured - self.predicted) <= self.tolerance)
 
 
 def exact(what: str, predicted: float, measured: float) -> Row:
-    """A figure that nothing but rounding may move."""
+    """A figure that may differ by rounding only."""
     return Row(what, float(predicted), float(measured), ROUNDING, "both are exact, but for rounding")
 
 
 def counted(what: str, predicted: float, measured: float, reason: str = "counted; none lies at a threshold") -> Row:
-    """A figure that must be met exactly."""
+    """A figure that must agree exactly."""
     return Row(what, float(predicted), float(measured), 0.0, reason)
 
 
 def drawn(what: str, predicted: float, measured: float, standard_error: float) -> Row:
-    """A mean of draws."""
+    """A figure that is a mean of draws."""
     reason = f"{Z} standard errors (1 in 10,000)"
     return Row(what, float(predicted), float(measured), Z * standard_error, reason)
 
 
 @dataclass(frozen=True)
 class Oracle:
-    """A closed form, and how to measure what it predicts.
+    """A closed form, and a measurement of what it predicts.
 
     Attributes:
         number: From 1.
-        title: What must come out, in words.
-        formula: The same as a formula.
-        measure: Measures it. Draws from private streams alone, so that it gives the same figures each time.
+        title: The expected result in words.
+        formula: The expected result as a formula.
+        measure: Measures it. Draws from its own random streams only, so it gives the same figures each time.
     """
 
     number: int
@@ -76,7 +76,7 @@ class Oracle:
     measure: Callable[[], Iterable[Row]]
 
     def check(self) -> Checked:
-        """Measure."""
+        """Measure and time it."""
         began = time.perf_counter()
         rows = tuple(self.measure())
         return Checked(self, rows, time.perf_counter() - began)
@@ -84,12 +84,12 @@ class Oracle:
 
 @dataclass(frozen=True)
 class Checked:
-    """An oracle, asked.
+    """An oracle with its measurements.
 
     Attributes:
-        oracle: Which.
+        oracle: The oracle.
         rows: Its figures.
-        seconds: That it took.
+        seconds: Duration.
     """
 
     oracle: Oracle
@@ -101,7 +101,7 @@ class Checked:
         return bool(self.rows) and all(row.passed for row in self.rows)
 
     def plain(self) -> dict[str, Any]:
-        """The same as plain JSON values; a figure that is not finite becomes text."""
+        """The result as plain JSON values; figures that are not finite become text."""
         return {
             "number": self.oracle.number,
             "title": self.oracle.title,

@@ -1,4 +1,5 @@
-"""Spread of an update: not at all in a table, by shared features in a linear policy, by the tangent kernel."""
+"""Generalisation of an update across situations: none in a table, by shared features in a linear policy, by the tangent
+kernel in a network."""
 
 from __future__ import annotations
 
@@ -35,7 +36,7 @@ def _measure() -> Iterator[Row]:
 
 
 def _in_one_situation() -> Iterator[Row]:
-    """All forgeries look alike: four cues and a tell, at the one place."""
+    """All forgeries look the same: four cues and a tell, at a single place."""
     cues = tuple(Signal(f"cue_{i}", 0.9, 1.0, 0.1) for i in range(4))
     world = DilemmaWorld(DilemmaSettings(cues, (Signal("channel", 0.1, 1.0, 0.1),), seen=False), "alike")
     situations = Situations(world)
@@ -88,7 +89,7 @@ def _tangent() -> Iterator[Row]:
 
 
 def _stepped(world: DilemmaWorld, start: TablePolicy | PolicyNetwork, mix: Mix, step: float) -> AnyPolicy:
-    """After one step of plain gradient descent."""
+    """The policy after one step of plain gradient descent."""
     settings = ExactSettings(optimiser="sgd", learning_rate=step, reward_scale=SCALE)
     trainer = ExactTrainer(world, start, mix, RewardSpec(grader=ExPost(), penalty=PENALTY), settings)
     trainer.step()
@@ -96,7 +97,7 @@ def _stepped(world: DilemmaWorld, start: TablePolicy | PolicyNetwork, mix: Mix, 
 
 
 def _pull(world: DilemmaWorld, policy: Policy, situations: Situations, fakes: Mix) -> NDArray[np.float64]:
-    """d J / d logits `(m, A)` on forgeries alone: P(x) pi (r - E r) (Sutton et al. 2000), times what scales rewards."""
+    """d J / d logits `(m, A)` on forgeries alone: P(x) pi (r - E r) (Sutton et al. 2000), times the reward scale."""
     shown = bayes(world, situations.scenarios, fakes).false
     shown *= situations.scenarios[:, world.space.index["place"]] == 0
     worth = worth_of_actions(world, np.zeros(len(situations)), PENALTY)

@@ -1,4 +1,4 @@
-"""Dilemmas that are small enough to know everything about."""
+"""Small dilemmas that can be solved in closed form."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from kerf.lab.worlds.dilemma import DilemmaWorld
 from kerf.lab.worlds.dilemma.settings import DilemmaSettings, Signal
 
 MIXED = Mix(natural=0.6, strength=0.5)
-"""Natural scenarios and forgeries that are hard to tell."""
+"""Natural scenarios and forgeries that are hard to distinguish."""
 
 FAKES = Mix(natural=0.0, strength=0.5)
 """Forgeries alone."""
 
 ALARM = Signal("alarm", 1.0, 1.0, 0.0)
-"""Heard in every emergency, real or forged, and in no other situation."""
+"""On in every emergency, real or forged, and in no other situation."""
 
 
 def varied(**changes: Any) -> DilemmaWorld:
-    """Eight signals of all sorts, none of which settles the matter; `changes` are settings of the dilemma."""
+    """A dilemma with eight signals of different kinds, none of them conclusive; `changes` are settings of the
+    dilemma."""
     chances = ((0.9, 0.9, 0.1), (0.8, 0.6, 0.2), (0.7, 0.75, 0.05), (0.65, 0.5, 0.3), (0.55, 0.7, 0.4))
     settings: dict[str, Any] = {
         "cues": tuple(Signal(f"cue_{i}", *each) for i, each in enumerate(chances)),
@@ -36,7 +37,7 @@ def varied(**changes: Any) -> DilemmaWorld:
 TANH = NetworkSettings(hidden=(16,))
 LINEAR = NetworkSettings(hidden=())
 SPREAD = 50.0
-"""Networks begin with nearly equal logits; these begin so many times further apart."""
+"""Factor on the initial logits of networks, which are otherwise nearly equal."""
 
 
 def fresh_network(world: World, settings: NetworkSettings, seed: int) -> PolicyNetwork:
