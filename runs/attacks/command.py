@@ -51,7 +51,7 @@ class AttackRequest:
         sets: Settings of the generators, as `field=value`.
         objective: The attack objective that the generators maximise.
         budget: Scenarios per attack.
-        batch: Scenarios between two updates of the generator with scores.
+        batch: Scenarios after which the generator is told their scores.
         seed: Random seed.
         everything: Whether to attack with every generator at every strength of a grid.
         arms: Arms to attack besides the aligned agents and the control.

@@ -1,10 +1,8 @@
 """Latent attack on a finished agent: the smallest perturbation of its hidden activations that leads it to the forbidden
 event.
 
-latent.json     how many scenarios have a path to the event, the median least radius, and the share led within each
-usual radius
-least.parquet   a row per scenario: whether it has such a path, and the least radius that leads along all of it (inf:
-none does)
+latent.json     number of scenarios with a path to the event, median least radius, share led within each usual radius
+least.parquet   a row per scenario: whether it has such a path, and the least radius that leads along all of it, or inf
 """
 
 from __future__ import annotations

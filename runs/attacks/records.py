@@ -44,8 +44,8 @@ COLUMNS = (
 """Columns of `attacks.parquet`, which has a row per attack.
 
 `generator` is the attack's label; `settings` is the generator's settings as JSON, without the strength; `forges` says
-whether it makes false emergencies at all. The costs are missing without a success (or if no half of a batch ever
-succeeded).
+whether it makes false emergencies at all. `scenarios_to_first` is missing without a success,
+`scenarios_to_half` without a batch with successes in half of its episodes.
 """
 
 

@@ -1,1 +1,1 @@
-"""Ray clusters: a local one to try things on, and joining one that is there."""
+"""Ray clusters: a local one for trying things out, and access to a running one."""

@@ -1,4 +1,4 @@
-"""`kerf cluster`. Loads nothing but click until one of its commands runs."""
+"""Commands of `kerf cluster`. Imports only click until one of them runs."""
 
 from __future__ import annotations
 

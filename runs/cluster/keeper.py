@@ -1,4 +1,4 @@
-"""The process that keeps a local cluster: starts its nodes, says where they are, and ends them when it is told to."""
+"""Keeper process of a local cluster: starts its nodes, publishes their addresses, and stops them on request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kerf.runs.records import atomic_io as disk
 
 
 def keep(folder: Path, num_nodes: int, cpus: int) -> None:
-    """Start a cluster, write its description into `folder`, and end it at SIGTERM or SIGINT."""
+    """Start a cluster, write its description into `folder`, and stop it at SIGTERM or SIGINT."""
     told = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: told.set())
@@ -26,7 +26,7 @@ def keep(folder: Path, num_nodes: int, cpus: int) -> None:
         "node_ip_address": LOOPBACK,
         "num_cpus": cpus,
         "object_store_memory": OBJECT_STORE_BYTES,
-        "dashboard_agent_listen_port": None,  # any that is free: by default all heads of a machine want the same one
+        "dashboard_agent_listen_port": None,  # any free port: by default all heads on a machine use the same one
     }
     head = {"include_dashboard": True, "dashboard_host": LOOPBACK, "dashboard_port": 0}
     cluster = Cluster(initialize_head=True, head_node_args={**node, **head})

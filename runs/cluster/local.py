@@ -1,4 +1,5 @@
-"""A Ray cluster of several simulated nodes on this machine's loopback address, with a token, to try things on."""
+"""Local Ray cluster: several simulated nodes on this machine's loopback address, with a token, for trying things
+out."""
 
 from __future__ import annotations
 
@@ -21,21 +22,21 @@ from kerf.runs.submit.job import Jobs
 DESCRIPTION = "cluster.json"
 TOKEN = "token"
 PATIENCE = 180.0
-"""Seconds that a cluster may take to come up; about 7 a node on two busy cores."""
+"""Time-out for starting a cluster, in seconds; a node takes about 7 on two busy cores."""
 
 _NOT_INHERITED = ("RAY_AUTH_TOKEN", "RAY_ADDRESS", "KERF_RAY", "KERF_JOB")
 
 
 @dataclass(frozen=True)
 class LocalCluster:
-    """A local cluster that is up.
+    """A running local cluster.
 
     Attributes:
-        address: Where its head takes jobs, as http://host:port.
-        gcs: host:port at which a driver joins it.
-        nodes: How many.
-        cpus: Of each node.
-        scratch: Ray's own folder, gone when the cluster goes.
+        address: Address at which its head accepts jobs, as http://host:port.
+        gcs: host:port for drivers to connect to.
+        nodes: Number of nodes.
+        cpus: CPUs of each node.
+        scratch: Ray's own folder, removed with the cluster.
     """
 
     address: str
@@ -46,17 +47,17 @@ class LocalCluster:
 
     @property
     def token_file(self) -> Path:
-        """The file that holds its token, which only this user may read."""
+        """File with its token, readable by this user only."""
         return cluster_folder() / TOKEN
 
 
 def cluster_folder() -> Path:
-    """Where the description of the local cluster is kept: beside the jobs."""
+    """Folder of the local cluster's description, beside the jobs."""
     return Jobs().root / "cluster"
 
 
 def local_cluster() -> LocalCluster | None:
-    """The local cluster, or None if none is up."""
+    """The local cluster, or None if none is running."""
     try:
         described = json.loads((cluster_folder() / DESCRIPTION).read_bytes())
     except FileNotFoundError:
@@ -65,20 +66,20 @@ def local_cluster() -> LocalCluster | None:
 
 
 def up(num_nodes: int, cpus: int) -> LocalCluster:
-    """Start a local cluster, in processes of its own that outlive this one.
+    """Start a local cluster in processes that outlive this one.
 
     Args:
-        num_nodes: Simulated nodes, the head among them.
-        cpus: What each says that it has; work is given out by it.
+        num_nodes: Number of simulated nodes, including the head.
+        cpus: CPUs that each node declares; work is scheduled by them.
 
     Raises:
-        KerfError: if one is up already, or it does not come up.
+        KerfError: if one is running already, or it does not start.
     """
     folder = cluster_folder()
     if marked(CLUSTER_MARK, str(folder)):
         raise KerfError("a local cluster is up already: end it with kerf cluster down")
     with disk.as_disk_error(folder):
-        shutil.rmtree(folder, ignore_errors=True)  # of one whose processes are gone
+        shutil.rmtree(folder, ignore_errors=True)  # left by a cluster whose processes are gone
         folder.mkdir(parents=True)
         descriptor = os.open(folder / TOKEN, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
@@ -89,11 +90,11 @@ def up(num_nodes: int, cpus: int) -> LocalCluster:
         CLUSTER_MARK: str(folder),
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(folder / TOKEN),
-        # Ray's folder within, which it opens to everybody; and the address of this cluster, which Ray's jobs look for
-        # there: in the usual place they would find any cluster of this machine.
+        # Ray makes its folder accessible to all users, so that folder goes into this private one. Ray's jobs also look
+        # for the cluster's address there; in the default folder they would find any cluster of this machine.
         "RAY_TMPDIR": scratch,
         "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # else Ray turns a loopback address into the machine's outer one
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # else Ray replaces a loopback address by the machine's external one
     }
     with (folder / "log").open("wb") as log:
         keeper = subprocess.Popen(
@@ -111,10 +112,10 @@ def up(num_nodes: int, cpus: int) -> LocalCluster:
 
 
 def down() -> int:
-    """End the local cluster, with all that runs on it; returns how many processes there were.
+    """Stop the local cluster with everything running on it; returns the number of processes that it had.
 
     Raises:
-        KerfError: if none is up.
+        KerfError: if none is running.
     """
     folder, found = cluster_folder(), local_cluster()
     if found is None and not marked(CLUSTER_MARK, str(folder)):

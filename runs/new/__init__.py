@@ -1,1 +1,1 @@
-"""Starts for what people add to the lab: a recipe, or a package with a world or a generator, each with its test."""
+"""Templates for extensions of the lab: a recipe, or a package with a world or a generator, each with its test."""

@@ -1,4 +1,4 @@
-"""`kerf new`: the command line of what is written here. Imports little, so that `kerf --help` is instant."""
+"""Command `kerf new`. Imports little, so that `kerf --help` is fast."""
 
 from __future__ import annotations
 

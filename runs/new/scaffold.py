@@ -1,4 +1,4 @@
-"""Names, files and templates of what `kerf new` writes."""
+"""Scaffolding of `kerf new`: names, files and templates."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from kerf.lab.errors import KerfError
 
 _DISTRIBUTION = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
-"""Names that are valid for a distribution, and for a module once `-` is `_`."""
+"""Valid names of a distribution, and of a module once `-` is replaced by `_`."""
 
 _RECIPE = re.compile(r"[a-z0-9][a-z0-9_-]{0,59}")
-"""Names that `kerf.runs.recipe.model.Name` takes, without a dot: the file has a suffix."""
+"""Names accepted by `kerf.runs.recipe.model.Name`, without a dot, because the file has a suffix."""
 
 RECIPE: Mapping[str, str] = {"{name}.yaml": "recipe.yaml.j2"}
 
@@ -43,17 +43,17 @@ PACKAGES: Mapping[str, Mapping[str, str]] = {
         "tests/test_{module}.py": "generator/test_generator.py.j2",
     },
 }
-"""What is written for a package of each kind: file -> template."""
+"""Files of a package of each kind: file -> template."""
 
 
 @dataclass(frozen=True)
 class Names:
-    """What a package and its parts are called.
+    """Names of a package and its parts.
 
     Attributes:
-        name: Of the distribution and its folder, e.g. `wind-tunnel`.
-        module: Of the import package, and what recipes say, e.g. `wind_tunnel`.
-        cls: Of the class, e.g. `WindTunnelWorld`.
+        name: Name of the distribution and its folder, e.g. `wind-tunnel`.
+        module: Name of the import package, used in recipes, e.g. `wind_tunnel`.
+        cls: Name of the class, e.g. `WindTunnelWorld`.
     """
 
     name: str
@@ -62,15 +62,15 @@ class Names:
 
 
 def package_names(kind: str, name: str, known: Collection[str]) -> Names:
-    """The names in a package of `kind` that is called `name`.
+    """Derive the names of a package of `kind` called `name`.
 
     Args:
         kind: `world` or `generator`.
         name: A distribution's name.
-        known: Names of that kind that recipes can say already.
+        known: Names of that kind that recipes can use already.
 
     Raises:
-        KerfError: if it is no valid name, or is taken.
+        KerfError: if the name is invalid or taken.
     """
     if not _DISTRIBUTION.fullmatch(name):
         raise KerfError(
@@ -90,7 +90,7 @@ def package_names(kind: str, name: str, known: Collection[str]) -> Names:
 
 
 def check_recipe_name(name: str, known: Collection[str]) -> None:
-    """Refuse a name that a recipe cannot have, or that a built-in one has.
+    """Refuse an invalid recipe name, and that of a built-in recipe.
 
     Raises:
         KerfError: in either case.
@@ -105,19 +105,19 @@ def check_recipe_name(name: str, known: Collection[str]) -> None:
 
 
 def write_recipe(name: str, here: Path) -> list[Path]:
-    """Write a recipe of a name that was checked into the folder `here`.
+    """Write a recipe with the checked name `name` into the folder `here`.
 
     Returns:
-        The files that were written, relative to `here`.
+        The written files, relative to `here`.
 
     Raises:
-        KerfError: if a file is there already, or cannot be written.
+        KerfError: if a file exists already, or cannot be written.
     """
     return _write(here, {path.format(name=name): _render(template, name=name) for path, template in RECIPE.items()})
 
 
 def write_package(kind: str, names: Names, here: Path) -> list[Path]:
-    """Write a package of `kind` into a new folder of its name in the folder `here`; as `write_recipe`."""
+    """Write a package of `kind` into a new folder of its name in `here`; returns and raises as `write_recipe`."""
     values = {"kind": kind, "name": names.name, "module": names.module, "cls": names.cls, "kerf": version("kerf-lab")}
     top = here / names.name
     if top.exists():
@@ -133,13 +133,13 @@ def _render(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # source code; names were checked
+        autoescape=False,  # source code; names are checked
     )
     return environment.get_template(template).render(**values)
 
 
 def _write(here: Path, texts: Mapping[str, str]) -> list[Path]:
-    """Write new files; whichever is there already stays as it is."""
+    """Write new files; existing ones are left unchanged."""
     for path, text in texts.items():
         file = here / path
         try:

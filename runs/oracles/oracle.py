@@ -16,7 +16,7 @@ Z = 3.89
 
 IDENTICAL = "the same, bit for bit"
 SEEN = "so that a difference would be seen"
-"""Reasons for a tolerance of 0 that are not counts."""
+"""Reasons for a tolerance of 0, other than counting."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
-"""Handing a study to a machine that runs it: this one, a Ray cluster, Kubernetes, or Slurm.
+"""Submission of a study to a machine that runs it: this one, a Ray cluster, Kubernetes, or Slurm.
 
-`work` says what is to be done, `job` remembers what was submitted, and each backend turns the one into the other. No
-backend does anything that `kerf run` would not do: the records are the same wherever they are made.
+`work` defines what to run, `job` records what was submitted, and each backend runs the former as the latter. Every
+backend does exactly what `kerf run` does, so the records are the same wherever they are made.
 """

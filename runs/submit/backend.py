@@ -1,4 +1,4 @@
-"""Backends: what every one can do, and which there are."""
+"""Backends: their common protocol, and the list of them."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ BACKENDS = {
 }
 
 STOPPED = 75
-"""Exit code of `kerf unit`: it was told to stop and should be begun again (EX_TEMPFAIL)."""
+"""Exit code of `kerf unit`: it was told to stop and should be started again (EX_TEMPFAIL)."""
 
 ENDED: tuple[Word, ...] = ("done", "failed", "stopped", "lost")
 
 
 @dataclass(frozen=True)
 class State:
-    """How a job stands.
+    """State of a job.
 
     Attributes:
-        word: In one word. `lost`: it ended without saying how; `unreachable`: nobody answers who could tell.
-        detail: A few words more, or nothing.
+        word: The state in one word. `lost`: it ended without an exit code; `unreachable`: its backend does not answer.
+        detail: A few words more, or empty.
     """
 
     word: Word
@@ -40,35 +40,36 @@ class State:
 
     @property
     def ended(self) -> bool:
-        """Whether it has come to an end, good or bad."""
+        """Whether it has ended, successfully or not."""
         return self.word in ENDED
 
 
 Texts = Mapping[str, str]
-"""What is sent, to the letter: file name to content."""
+"""Files to send, verbatim: file name to content."""
 
 
 class Backend(Protocol):
-    """Runs jobs somewhere. Keeps nothing in memory between calls: all it knows is in the job's record."""
+    """Runner of jobs on some machine. Stateless: everything it knows is in the job's record."""
 
     def texts(self, job: Job, work: Work) -> Texts:
-        """What the next attempt would send. Starts and writes nothing; raises `KerfError` if it cannot be sent."""
+        """Files that the next attempt would send. Starts and writes nothing; raises `KerfError` if it cannot be
+        sent."""
         ...
 
     def send(self, job: Job, work: Work) -> Mapping[str, str]:
-        """Send what was written to `job.next`; returns the handle that finds it again."""
+        """Send the files in `job.next`; returns the handle that identifies the attempt."""
         ...
 
     def state(self, job: Job) -> State:
-        """How the last attempt stands."""
+        """State of the last attempt."""
         ...
 
     def logs(self, job: Job, follow: bool) -> Iterator[str]:
-        """What the last attempt printed, in pieces as they come; `follow` goes on until it has ended."""
+        """Output of the last attempt, in pieces as they arrive; `follow` continues until it has ended."""
         ...
 
     def stop(self, job: Job) -> None:
-        """End the last attempt, with all its processes; returns when it has ended."""
+        """Stop the last attempt with all its processes; returns when it has ended."""
         ...
 
 
@@ -81,7 +82,7 @@ def backend(name: str) -> Backend:
 
 
 def exit_state(code: int) -> State:
-    """What an exit code of `kerf run` says."""
+    """The state that an exit code of `kerf run` stands for."""
     said = {0: "", 1: "something failed", 2: "it was asked for what makes no sense", 3: "an agent was not aligned"}
     if code == 0:
         return State("done")

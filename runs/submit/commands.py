@@ -1,4 +1,4 @@
-"""The commands that hand work to a machine and ask after it. Loads nothing but click until one of them runs."""
+"""Commands that submit jobs and query them. Imports only click until one of them runs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "claim": ("kuberay",),
     "secret": ("kuberay",),
 }
-"""The backends that each of the options concerns; elsewhere it is refused."""
+"""Backends that each option applies to; other backends refuse it."""
 
 
 @click.command()

@@ -1,11 +1,11 @@
-"""Submitted jobs: a folder a job, with everything that finds the job again and nothing that is secret.
+"""Records of submitted jobs: a folder per job, with everything needed to find the job again and no secrets.
 
-    <jobs>/<id>/job.json       what was asked for, where it went, when, and by which handle it is found there
+    <jobs>/<id>/job.json       the request, the backend, the times, and the handles of the attempts
     <jobs>/<id>/files/         the recipe as it was when it was submitted, if it came from a file
-    <jobs>/<id>/sent-<n>/      what was sent the n-th time, to the letter
-    <jobs>/<id>/log            what the job printed, where the backend leaves that to us
+    <jobs>/<id>/sent-<n>/      the files sent by the n-th attempt, verbatim
+    <jobs>/<id>/log            the job's output, where the backend does not keep it itself
 
-The state of a job is asked of where the job is, each time; only its end is written down, once somebody has seen it.
+The state of a job is queried from its backend each time; only its end is recorded, once it has been seen.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from kerf.lab.errors import KerfError, unknown_name
 from kerf.runs.records import atomic_io as disk
 
 JOBS = "KERF_JOBS"
-"""Environment variable that names the folder of all jobs."""
+"""Environment variable for the folder of all jobs."""
 
 _ID = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One time that a job was sent.
+    """One attempt to run a job.
 
     Attributes:
-        at: Seconds since the epoch.
+        at: Time of submission, in seconds since the epoch.
         handle: What the backend needs to find it again, in plain text; never a secret.
-        end: How it ended, as word and detail, or None if nobody has seen that yet.
+        end: State and detail at its end, or None if the end has not been seen yet.
     """
 
     at: float
@@ -44,16 +44,16 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Job:
-    """A job as it is remembered.
+    """Record of a job.
 
     Attributes:
-        id: Its name, which is a DNS label: lower case, digits and hyphens.
+        id: Its name, a DNS label: lower case, digits and hyphens.
         to: The backend.
-        asked: What was asked for: the words of `kerf submit`, as `kerf.runs.submit.work.Asked` has them.
+        asked: The request: arguments of `kerf submit`, as `kerf.runs.submit.work.Asked` has them.
         options: The backend's own settings.
-        cwd: The folder it was submitted from, in which it runs where it runs on this disk.
-        attempts: Every time it was sent, oldest first.
-        stopped: When it was last stopped by `kerf stop`, or None.
+        cwd: Folder of the submission, and working folder where the job runs on this disk.
+        attempts: All attempts, oldest first.
+        stopped: Time of its last `kerf stop`, or None.
     """
 
     id: str
@@ -67,17 +67,17 @@ class Job:
 
     @property
     def handle(self) -> Mapping[str, str]:
-        """The handle of the last attempt."""
+        """Handle of the last attempt."""
         return self.attempts[-1].handle
 
     @property
     def sent(self) -> Path:
-        """The folder of what the last attempt sent, or the next one will if there was none."""
+        """Folder of the files that the last attempt sent, or that the first one will send."""
         return self.folder / f"sent-{max(len(self.attempts), 1)}"
 
     @property
     def next(self) -> Path:
-        """The folder of what the next attempt will send."""
+        """Folder of the files that the next attempt will send."""
         return self.folder / f"sent-{len(self.attempts) + 1}"
 
     @property
@@ -97,7 +97,7 @@ class Jobs:
         self.root = (root or Path(os.environ.get(JOBS) or Path("out") / "jobs")).absolute()
 
     def folder(self, job_id: str) -> Path:
-        """Where the job of this id is kept."""
+        """Folder of the job with this id."""
         return self.root / job_id
 
     def __contains__(self, job_id: str) -> bool:
@@ -108,10 +108,10 @@ class Jobs:
         return sorted(path.parent.name for path in self.root.glob("*/job.json"))
 
     def read(self, job_id: str) -> Job:
-        """The job of this id.
+        """Read the job with this id.
 
         Raises:
-            KerfError: if there is none, or its record is damaged.
+            KerfError: if there is no such job, or its record is damaged.
         """
         if not _ID.fullmatch(job_id) or job_id not in self:
             known = self.ids()
@@ -127,7 +127,7 @@ class Jobs:
             raise KerfError(f"{path} is damaged ({error}): move its folder away and submit the job again") from error
 
     def write(self, job: Job) -> None:
-        """Remember a job."""
+        """Write the record of a job."""
         plain = {key: value for key, value in asdict(replace(job, folder=Path())).items() if key != "folder"}
         folder = self.folder(job.id)
         with disk.as_disk_error(folder):

@@ -1,6 +1,6 @@
-"""Kubernetes with the KubeRay operator: one RayJob, whose Ray cluster comes and goes with it.
+"""Kubernetes backend: one RayJob per job under the KubeRay operator, with a Ray cluster that lives as long as the job.
 
-The records go to a volume claim, mounted in every pod, or to an address that all pods reach. KubeRay makes the token,
+The records go to a volume claim mounted in every pod, or to an address that all pods reach. KubeRay creates the token,
 and only its pods get it.
 """
 
@@ -30,18 +30,18 @@ MANIFEST = "rayjob.yaml"
 SCHEMA = "rayjob.schema.json"
 
 MOUNT = PurePosixPath("/kerf")
-"""Where the volume claim is in every pod; what is below the working folder here is below it there."""
+"""Mount point of the volume claim in every pod; paths below the local working folder are below it there."""
 
 RECIPE_MOUNT = PurePosixPath("/etc/kerf")
 
 OF_A_POD = ("file", "local", "memory")
-"""Schemes of addresses that mean another place in each pod."""
+"""Schemes of addresses that refer to a different place in each pod."""
 
 KEEP_SECONDS = 600
-"""How long the pods stay after the end, so that logs can be looked at."""
+"""Seconds that the pods are kept after the end, so that logs can be read."""
 
 RETRIES = 2
-"""How often KubeRay begins anew, on a new cluster; the study goes on where it was."""
+"""Number of retries by KubeRay, each on a new cluster; the study resumes where it was."""
 
 WORDS: dict[str, Word] = {
     "": "waiting",
@@ -54,7 +54,7 @@ WORDS: dict[str, Word] = {
 
 
 class KubeRay:
-    """Jobs under KubeRay, through kubectl and its current context."""
+    """Jobs under KubeRay, controlled by kubectl with its current context."""
 
     def texts(self, job: Job, work: Work) -> Texts:
         options = job.options
@@ -69,7 +69,7 @@ class KubeRay:
         deadline = options.get("time_limit")
         if deadline is not None and not deadline.isdecimal():
             raise KerfError(f"--time must be seconds for kuberay, got {deadline!r}")
-        # MLflow's default, a database in the working folder, is nothing for a volume that several pods mount
+        # MLflow's default, a database in the working folder, does not work on a volume that several pods mount
         asked = replace(work.asked, out=_there(job, work), mlflow=work.asked.mlflow or None)
         what = str(RECIPE_MOUNT / work.file_name) if work.content is not None else None
         manifest = render(
@@ -112,7 +112,7 @@ class KubeRay:
         said = found.get("status", {})
         if said.get("jobDeploymentStatus") == "Failed":
             return State("failed", " ".join(filter(None, (said.get("reason"), said.get("message")))))
-        if said.get("jobDeploymentStatus") == "Retrying":  # on a new cluster; until then the status is the lost one's
+        if said.get("jobDeploymentStatus") == "Retrying":  # the status is still the lost one's
             return State("waiting", "Retrying")
         return State(WORDS[said.get("jobStatus", "")], said.get("jobDeploymentStatus", ""))
 
@@ -127,12 +127,12 @@ class KubeRay:
             raise KerfError(f"kubectl cannot show the log: {said.splitlines()[0] if said else process.returncode}")
 
     def stop(self, job: Job) -> None:
-        both = [f"{kind}/{job.handle['rayjob']}" for kind in ("rayjob", "configmap")]  # the recipe's, if it had one
+        both = [f"{kind}/{job.handle['rayjob']}" for kind in ("rayjob", "configmap")]  # the recipe's config map, if it had one
         _kubectl(*_of(job), "delete", *both, "--ignore-not-found", "--wait")
 
 
 def check_manifest(text: str) -> None:
-    """Hold every RayJob of a manifest against the schema; raises `KerfError` for what does not fit, or is unknown."""
+    """Validate every RayJob of a manifest against the schema. Raises `KerfError` for invalid or unknown fields."""
     from jsonschema import Draft202012Validator
 
     schema = json.loads((files("kerf.runs.submit") / SCHEMA).read_text())
@@ -143,7 +143,7 @@ def check_manifest(text: str) -> None:
 
 
 def _there(job: Job, work: Work) -> str:
-    """Where a study's folder is on the volume, or its address."""
+    """Folder of a study on the volume, or its address."""
     if work.asked.out is None:
         raise KerfError("--out is missing: kuberay needs one folder for several studies or a sweep")
     if is_address(work.asked.out):
@@ -161,7 +161,7 @@ def _of(job: Job) -> tuple[str, str]:
 
 
 def _kubectl(*words: str) -> str:
-    """What kubectl prints; raises `KerfError` if it is not there, or refuses."""
+    """Output of kubectl. Raises `KerfError` if it is not installed, or fails."""
     try:
         done: Any = subprocess.run(["kubectl", *words], capture_output=True, text=True, check=False)
     except FileNotFoundError as error:

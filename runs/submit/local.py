@@ -1,4 +1,4 @@
-"""This machine: a process of its own, which outlives the terminal that it was submitted from."""
+"""Local backend: a process on this machine that outlives the terminal it was submitted from."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from kerf.runs.submit.work import Work
 
 SCRIPT = "command.sh"
 EXIT = "exit"
-"""File with the exit code, written when the command ends of itself."""
+"""File with the exit code, written when the command ends by itself."""
 
 
 def kerf_words(python: str | None = None) -> list[str]:
-    """What `kerf` is on this disk. `-P`: the working folder is the user's, and must not hide our packages."""
+    """Command that runs `kerf` on this machine. `-P` keeps modules in the user's working folder from shadowing our
+    packages."""
     return [python or sys.executable, "-P", "-m", "kerf.runs"]
 
 
@@ -52,7 +53,7 @@ class Local:
             return exit_state(int(code))
         if marked(JOB_MARK, str(job.folder)):
             return State("running", f"process {job.handle['pid']}")
-        if exited.is_file() and (code := exited.read_text().strip()):  # it ended between the two looks
+        if exited.is_file() and (code := exited.read_text().strip()):  # it ended between the two checks
             return exit_state(int(code))
         return State("stopped") if job.was_stopped else State("lost", "its process ended without an exit code")
 

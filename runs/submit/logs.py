@@ -1,4 +1,4 @@
-"""Reading a log file while it grows."""
+"""Readers of log files that are still written to."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 PAUSE = 0.5
-"""Seconds between two looks at a file that has not grown."""
+"""Seconds between two checks of a file that has not grown."""
 
 
 def tail(path: Path, ended: Callable[[], bool], follow: bool) -> Iterator[str]:
-    """What the file holds, in pieces; with `follow` also what is added until `ended` says that nothing more will be.
+    """Contents of the file, in pieces; with `follow`, also what is appended until `ended` is true.
 
-    A file that is not there yet is an empty one.
+    A missing file counts as empty.
     """
     position = 0
     while True:
-        last = not follow or ended()  # asked before reading, so that nothing is missed
+        last = not follow or ended()  # checked before reading, so that nothing is missed
         if path.exists():
             with path.open("rb") as file:
                 file.seek(position)
                 data = file.read()
-            cut = len(data) if last else data.rfind(b"\n") + 1  # whole lines, so that no letter is cut in two
+            cut = len(data) if last else data.rfind(b"\n") + 1  # whole lines, so that no character is split
             position += cut
             if cut:
                 yield data[:cut].decode("utf-8", errors="replace")
@@ -32,7 +32,7 @@ def tail(path: Path, ended: Callable[[], bool], follow: bool) -> Iterator[str]:
 
 
 def tail_folder(folder: Path, ended: Callable[[], bool], follow: bool) -> Iterator[str]:
-    """The same of all files `*.log` in a folder, each piece under the name of the file that it is from."""
+    """Contents of all files `*.log` in a folder, as `tail`; each piece comes after the name of its file."""
     positions: dict[Path, int] = {}
     while True:
         last = not follow or ended()

@@ -1,6 +1,7 @@
-"""A Ray cluster that is up: Ray Jobs, with a token, under an id that follows from the job's.
+"""Backend for a running Ray cluster: Ray Jobs, authenticated by a token, with an id derived from the job's.
 
-The cluster's nodes must see Kerf and, unless the study is kept elsewhere, its folder under the same paths as we do.
+The cluster's nodes must see Kerf and, unless the study is kept elsewhere, its folder under the same paths as this
+machine.
 """
 
 from __future__ import annotations
@@ -36,10 +37,10 @@ WORDS: dict[str, Word] = {
 }
 
 PATIENCE = 60.0
-"""Seconds within which a job must have been taken, and must have stopped."""
+"""Seconds within which a job must be accepted, and within which it must stop."""
 
 TIMEOUT = 10.0
-"""Seconds within which a head must answer at all."""
+"""Seconds within which a head must respond."""
 
 
 class RayJobs:
@@ -67,9 +68,9 @@ class RayJobs:
                 client.submit_job(**request)
             except (RuntimeError, ValueError) as error:
                 if "try again later" in str(error) and time.monotonic() < deadline:
-                    time.sleep(1.0)  # a head that has just come up has no agent yet that takes jobs
+                    time.sleep(1.0)  # a head that has just started has no agent yet that accepts jobs
                     continue
-                if "already" not in str(error):  # else it arrived before, and our record of it did not
+                if "already" not in str(error):  # else an earlier submission arrived before it was recorded here
                     raise KerfError(f"{address} did not take the job: {str(error).splitlines()[0]}") from error
             break
         found = local_cluster()
@@ -113,11 +114,11 @@ class RayJobs:
             if time.monotonic() > deadline:
                 raise KerfError(f"{job.id} was asked to stop {PATIENCE:g} s ago and has not")
             time.sleep(0.2)
-        end_marked(JOB_MARK, str(job.folder))  # what of it was on this machine and takes its time
+        end_marked(JOB_MARK, str(job.folder))  # end its processes on this machine that are still running
 
 
 def _address(job: Job) -> str:
-    """The head that a job goes to: as asked for, or the local cluster's."""
+    """Address of the head for a job: the requested one, or the local cluster's."""
     address: str | None = job.options.get("address")
     if address is None:
         found = local_cluster()
@@ -134,7 +135,7 @@ def _address(job: Job) -> str:
 
 
 def _headers(address: str) -> dict[str, str]:
-    """What lets us in at `address`. The local cluster's token goes to the local cluster alone."""
+    """Authentication headers for `address`. The local cluster's token is sent to the local cluster only."""
     found = local_cluster()
     if found is not None and found.address == address:
         return {"Authorization": f"Bearer {found.token_file.read_text().strip()}"}
@@ -155,7 +156,7 @@ def _headers(address: str) -> dict[str, str]:
 
 
 def _client(address: str) -> Any:
-    """A client of the head at `address`, which has let us in; raises `KerfError` if it does not."""
+    """An authenticated client of the head at `address`. Raises `KerfError` if the head refuses."""
     import requests
 
     headers = _headers(address)
@@ -173,5 +174,5 @@ def _client(address: str) -> Any:
         raise KerfError(f"no Ray head answers at {address}, but something that says {answer.status_code}")
     from ray.job_submission import JobSubmissionClient
 
-    logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.WARNING)  # it reports every closed connection
+    logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.WARNING)  # it logs every closed connection
     return JobSubmissionClient(address, headers=headers)

@@ -1,4 +1,4 @@
-"""Filling in the templates. A name that a template asks for and nobody gives is an error."""
+"""Renderer of templates. A missing value is an error."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ _PLAIN = re.compile(r"[\w.,:@/=+-]+")
 
 
 def render(template: str, **values: Any) -> str:
-    """The template of this name, filled in. Raises `jinja2.UndefinedError` if a value is missing."""
+    """Render the template of this name. Raises `jinja2.UndefinedError` if a value is missing."""
     environment = Environment(
         loader=PackageLoader("kerf.runs.submit"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # scripts and manifests; every value is quoted by one of the filters
+        autoescape=False,  # scripts and manifests; one of the filters quotes every value
     )
     environment.filters.update(sh=_shell, sbatch=_sbatch, yaml=_yaml)
     return environment.get_template(template).render(**values)
 
 
 def plain(option: str, value: str) -> str:
-    """`value`, if it can stand in a script without quotes; raises `KerfError` if not."""
+    """`value`, if it is safe in a script without quotes; raises `KerfError` if not."""
     if not _PLAIN.fullmatch(value):
         raise KerfError(f"{option} must be of letters, digits and . , : @ / = + - only, got {value!r}")
     return value
@@ -40,7 +40,7 @@ def _shell(value: object) -> str:
 
 
 def _sbatch(path: object, below: str = "") -> str:
-    """A path in a directive, where sbatch reads quotes, and patterns after %: those in `below` are meant so."""
+    """A path in a directive, quoted for sbatch; only `below` may contain % patterns."""
     text = str(path)
     if any(letter in text for letter in '"\\\n%'):
         raise KerfError(

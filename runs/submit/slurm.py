@@ -1,6 +1,7 @@
-"""Slurm: an array of the aligned seeds, an array of the cells that wait for them, and a last job for the report.
+"""Slurm backend: an array of the aligned seeds, arrays of the cells that depend on them, and a final job for the
+report.
 
-Every task does one unit, in a private Ray on its node's loopback address; nothing of it listens beyond the node. With
+Every task does one unit, in a private Ray on its node's loopback address that is not reachable from other nodes. With
 `--nodes` above 1, one job runs the whole study on one Ray over all its nodes. All nodes must see the study's folder.
 """
 
@@ -23,17 +24,17 @@ from kerf.runs.submit.render import plain, render
 from kerf.runs.submit.work import Work
 
 NOTICE = 120
-"""Seconds before its time is up that a unit is told to stop."""
+"""Seconds before its time limit at which a unit is told to stop."""
 
 PATIENCE = 60.0
-"""Seconds within which cancelled jobs must have gone."""
+"""Seconds within which cancelled jobs must end."""
 
 SUBMIT = "submit.sh"
 REPORT = "report"
 
 
 class Slurm:
-    """Jobs under Slurm, through its own commands."""
+    """Jobs under Slurm, controlled by its command-line tools."""
 
     def texts(self, job: Job, work: Work) -> Texts:
         common = {
@@ -113,7 +114,7 @@ class Slurm:
 
 
 def _parts(work: Work) -> dict[str, list[tuple[Path, Unit]]]:
-    """What is not done yet, in arrays of which each needs nothing but those before it."""
+    """The unfinished units, in arrays that depend only on the arrays before them."""
     parts: dict[int, list[tuple[Path, Unit]]] = {}  # by stage
     for folder, recipe in work.studies.items():
         store = open_records(folder)
@@ -131,24 +132,24 @@ def _parts(work: Work) -> dict[str, list[tuple[Path, Unit]]]:
 
 
 def _stage(arms: Mapping[str, ResolvedArm], arm: str) -> int:
-    """Which array of cells an arm belongs to: the first, or one after those of the arms that it needs."""
+    """Number of the array of cells that an arm belongs to: 1, or the one after those of the arms that it needs."""
     earlier = (arms[arm].yoked_to, arms[arm].after)
     return 1 + max((_stage(arms, name) for name in earlier if name is not None), default=0)
 
 
 def _queue(jobs: Sequence[str]) -> list[str]:
-    """The states of those of the jobs, and of the tasks of those arrays, that Slurm has not done with."""
+    """States of those of the jobs, including the tasks of job arrays, that are still in Slurm's queue."""
     try:
         said = _slurm("squeue", "--noheader", "--array", "--format=%T", f"--jobs={','.join(jobs)}")
     except KerfError as error:
-        if "Invalid job id" in str(error):  # all of them are done with, and forgotten
+        if "Invalid job id" in str(error):  # all of them have ended and are no longer known
             return []
         raise
     return said.split()
 
 
 def _slurm(*words: str) -> str:
-    """What one of Slurm's commands prints; raises `KerfError` if there is no Slurm here, or it refuses."""
+    """Output of one of Slurm's commands. Raises `KerfError` if Slurm is not installed here, or the command fails."""
     try:
         done = subprocess.run(words, capture_output=True, text=True, check=False)
     except FileNotFoundError as error:

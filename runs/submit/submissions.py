@@ -1,4 +1,4 @@
-"""Submissions: jobs submitted, found again, stopped and resumed, the same for every backend."""
+"""Submissions: submitting, finding, stopping and resuming jobs, independently of the backend."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from kerf.runs.submit.job import Attempt, Job, Jobs
 from kerf.runs.submit.work import Asked, Work, forwarded_tracking, work_of
 
 FORWARDED = ("ray", "kuberay")
-"""Backends whose jobs do not have our environment."""
+"""Backends whose jobs do not inherit this environment."""
 
 
 class Desk:
     """The jobs of one folder.
 
     Args:
-        jobs: Where they are kept; None: `$KERF_JOBS`, or `out/jobs`.
+        jobs: The folder; None: `$KERF_JOBS`, or `out/jobs`.
     """
 
     def __init__(self, jobs: Jobs | None = None) -> None:
         self.jobs = jobs or Jobs()
 
     def prepare(self, asked: Asked, to: str, options: Mapping[str, Any]) -> tuple[Job, Work]:
-        """The job that would do what is asked for, and its work. Writes nothing.
+        """Build the job for a request, and its work. Writes nothing.
 
         Raises:
-            KerfError: if something is wrong with what is asked for.
+            KerfError: if the request is invalid.
         """
         if to in FORWARDED:
             asked = replace(asked, mlflow=forwarded_tracking(asked.mlflow))
@@ -44,13 +44,13 @@ class Desk:
             asked = replace(asked, out=str(next(iter(work.studies))))
         job_id = replace(work, asked=asked).job_id(to)
         folder = self.jobs.folder(job_id)
-        if work.content is not None:  # what was submitted runs, whatever becomes of the file
+        if work.content is not None:  # the job runs the submitted version, even if the file changes
             asked = replace(asked, what=str(folder / "files" / work.file_name))
         job = Job(job_id, to, _plain(asked), dict(options), str(cwd), folder=folder)
         return job, replace(work, asked=asked)
 
     def submit(self, job: Job, work: Work) -> Job:
-        """Send a job that `prepare` made; returns it with its first attempt.
+        """Send a job made by `prepare`; returns it with its first attempt.
 
         Raises:
             KerfError: if there is such a job already, or it cannot be sent.
@@ -64,7 +64,7 @@ class Desk:
         return self._send(job, work)
 
     def resume(self, job_id: str) -> Job:
-        """Send a job again that has ended.
+        """Send an ended job again.
 
         Raises:
             KerfError: if it is unknown, has not ended, or is done.
@@ -80,7 +80,7 @@ class Desk:
         return self._send(job, work_of(_asked(job), Path(job.cwd)))
 
     def stop(self, job_id: str) -> State:
-        """End a job and all its processes; returns how it stood before.
+        """Stop a job and all its processes; returns its state before.
 
         Raises:
             KerfError: if it is unknown, or cannot be reached.
@@ -93,11 +93,11 @@ class Desk:
             job = replace(job, stopped=time.time())
             self.jobs.write(job)
             backend(job.to).stop(job)
-            self.state(job)  # is remembered
+            self.state(job)  # records the end
         return state
 
     def state(self, job: Job) -> State:
-        """How a job stands; `unreachable` if nobody can tell. An end is remembered, for it stays what it is."""
+        """State of a job; `unreachable` if its backend does not answer. An end is recorded, because it is final."""
         *before, last = job.attempts
         if last.end is not None:
             word, detail = last.end
@@ -111,11 +111,11 @@ class Desk:
         return state
 
     def places(self, job: Job) -> list[str]:
-        """The folders of its studies, or the addresses at which they are kept."""
+        """Folders of its studies, or the addresses at which they are kept."""
         return list(work_of(_asked(job), Path(job.cwd)).places(Path(job.cwd)).values())
 
     def progress(self, job: Job) -> Iterator[str]:
-        """A line a study: how much of it is done, as far as its folder can be seen from here."""
+        """Progress of each study in a line, as far as its folder is visible from here."""
         work, cwd = work_of(_asked(job), Path(job.cwd)), Path(job.cwd)
         for folder, place in work.places(cwd).items():
             recipe = work.studies[folder]
@@ -151,7 +151,7 @@ class Desk:
 
 
 def _stand(folder: Path, place: str) -> None:
-    """Have a study's folder stand for where it is kept, if that is elsewhere."""
+    """Create a local folder that points to a study's address, if the study is kept elsewhere."""
     Store.kept_at(folder, place if is_address(place) else None)
 
 

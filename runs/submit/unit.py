@@ -1,8 +1,8 @@
-"""One unit of a study by itself: for schedulers that give out work a piece at a time, to many machines at once.
+"""Single unit of a study, for schedulers that distribute work one piece at a time over many machines.
 
-Any number of processes may each do a unit of one study, in a folder that all of them see or at an address that all of
-them reach; only `kerf run` itself needs the study alone. The records are those of `kerf run`. No two processes are at
-one unit in one folder; at an address two would do the same, and what the first one sends stays.
+Any number of processes may each do a unit of one study, in a shared folder or at a shared address; only `kerf run`
+needs exclusive access to the study. The records are those of `kerf run`. In a folder, a lock keeps two processes from
+doing the same unit; at an address both would produce the same records, and the first upload is kept.
 """
 
 from __future__ import annotations
@@ -29,30 +29,31 @@ from kerf.runs.records.store import ALIGNED, Store, Unit, open_records
 from kerf.runs.submit.backend import STOPPED
 
 DONE = 0
-"""Exit code: nothing is left to do of this unit."""
+"""Exit code: the unit is finished."""
 
 LOCKS = ".locks"
-"""Folder within the study's that keeps two processes from doing one unit."""
+"""Folder within the study's for the locks that keep two processes from doing the same unit."""
 
 _NAME = re.compile(r"(?:cells/)?([^/]+)/seed-(\d{1,9})")
 
 
 def do_unit(root: Path, name: str, num_cpus: int, say: Callable[[str], None]) -> int:
-    """Do the unit called `name` of the study in `root`, unless it is done.
+    """Do the unit called `name` of the study in `root`, unless it is finished.
 
-    SIGUSR1 stops it after the iteration that it is in, with a checkpoint to go on from.
+    SIGUSR1 stops it after the current iteration, with a checkpoint to resume from.
 
     Args:
-        root: The study's folder, which `kerf.runs.study.prepare_study` or `kerf run` has made.
+        root: The study's folder, made by `kerf.runs.study.prepare_study` or `kerf run`.
         name: `aligned/seed-0`, or `penalised/seed-0` with or without `cells/` before it.
         num_cpus: CPUs that this process may use.
-        say: Takes a line a time.
+        say: Callback for progress, one line per call.
 
     Returns:
         `DONE` or `STOPPED`. A cell whose agent did not pass the gate is done: it is left out.
 
     Raises:
-        KerfError: if there is no such unit, what it needs is missing, or another process is at it or at the study.
+        KerfError: if there is no such unit, a unit that it needs is missing, or another process is doing it or is
+            running the study.
     """
     store = open_records(root, units=False)
     found = store.manifest()
@@ -85,12 +86,12 @@ def _do(recipe: Recipe, unit: Unit, store: Store, num_cpus: int, say: Callable[[
     from kerf.runs.execution.training_log import Progress
     from kerf.runs.execution.unit import run_unit
 
-    torch.set_num_threads(1)  # as a worker of `kerf run` has it: the number of threads decides the order of sums
+    torch.set_num_threads(1)  # as in the workers of `kerf run`: the number of threads determines the order of sums
     for needed in needs(recipe.resolve(), unit):
         if not store.finished(needed):
             raise KerfError(f"{unit.name} needs {needed.name}, which is missing: do that first")
     told = kept = False
-    resumable = trainer_of(recipe).keeps_checkpoints  # what is not has no checkpoint to wait for
+    resumable = trainer_of(recipe).keeps_checkpoints  # otherwise there is no checkpoint to wait for
 
     def stop(number: int, frame: FrameType | None) -> None:
         nonlocal told

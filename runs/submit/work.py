@@ -1,4 +1,4 @@
-"""Work to be submitted, in the words of `kerf`, checked here to the last field before anything is sent."""
+"""Work to submit: the arguments of a `kerf` command, fully validated before anything is sent."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from kerf.runs.records.redaction import refuse_password
 TRACKING = "MLFLOW_TRACKING_URI"
 
 _LONGEST_NAME = 32
-"""Characters of a job's id that tell what it is; KubeRay adds to it, and a DNS label has 63."""
+"""Characters of the descriptive part of a job's id; KubeRay appends to it, and a DNS label has at most 63."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What `kerf submit` was given, less the backend: plain values, as they stand in a job's record.
+    """Request of `kerf submit` without the backend: plain values, as stored in a job's record.
 
     Attributes:
         what: A built-in recipe's name, or the path of a recipe or sweep file.
         sweep: Whether it is a sweep file.
-        preset, variant, seeds, sets, out, workers: As `kerf run` takes them; None or empty where not given. `out` is
-            an absolute path, or an address.
-        mlflow: Tracking URI; empty: what `kerf run` finds where it runs; None: no MLflow.
+        preset, variant, seeds, sets, out, workers: As in `kerf run`; None or empty where not given. `out` is an
+        absolute path, or an address.
+        mlflow: Tracking URI; empty: the default of `kerf run` where it runs; None: no MLflow.
     """
 
     what: str
@@ -45,7 +45,7 @@ class Asked:
     mlflow: str | None = ""
 
     def words(self, what: str | None = None) -> list[str]:
-        """The words after `kerf` that do it; `what` stands in for the file where it has another path."""
+        """Arguments of `kerf` that do the work; `what` replaces the file's path where it has another one."""
         words = [*(("sweep", "run") if self.sweep else ("run",)), what or self.what]
         for option, value in (
             ("--preset", self.preset),
@@ -63,13 +63,13 @@ class Asked:
 
 @dataclass(frozen=True)
 class Work:
-    """What is to be done.
+    """Validated work.
 
     Attributes:
-        asked: As it was asked for.
-        name: What it is called: the recipe's name, or the sweep file's.
-        studies: The recipe of each study by its absolute folder here; none for a sweep.
-        content: What the recipe or sweep file holds; None for a built-in recipe.
+        asked: The request.
+        name: The recipe's name, or the sweep file's.
+        studies: The recipe of each study by its absolute local folder; empty for a sweep.
+        content: Contents of the recipe or sweep file; None for a built-in recipe.
     """
 
     asked: Asked
@@ -79,11 +79,12 @@ class Work:
 
     @property
     def file_name(self) -> str:
-        """The name of the recipe or sweep file, without its folder."""
+        """Name of the recipe or sweep file, without its folder."""
         return Path(self.asked.what).name
 
     def places(self, cwd: Path) -> dict[Path, str]:
-        """Where each study is kept, by its folder here: the same, or an address. `cwd` is what it was asked from."""
+        """Location of each study by its local folder: the same folder, or an address. `cwd` is the folder of the
+        request."""
         out = self.asked.out
         if out is None or not is_address(out):
             return {folder: str(folder) for folder in self.studies}
@@ -91,7 +92,7 @@ class Work:
         return {folder: out.rstrip("/") + f"/{name}".removesuffix("/.") for folder, name in below.items()}
 
     def job_id(self, to: str) -> str:
-        """The id of the job that does it there: the same for the same words, file and backend, other for others."""
+        """Id of its job on the backend `to`: equal for equal arguments, file and backend, different otherwise."""
         asked = {**asdict(self.asked), "what": self.file_name}
         told = repr((to, sorted(asked.items()), sorted(map(str, self.studies)), self.content)).encode()
         slug = re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")[:_LONGEST_NAME].strip("-") or "job"
@@ -99,10 +100,10 @@ class Work:
 
 
 def work_of(asked: Asked, cwd: Path) -> Work:
-    """Read and check what was asked for, from the folder `cwd`. Writes nothing.
+    """Read and validate a request made from the folder `cwd`. Writes nothing.
 
     Raises:
-        KerfError: for whatever is wrong with it, as `kerf run` would say it.
+        KerfError: if it is invalid, with the message of `kerf run`.
     """
     if asked.mlflow:
         refuse_password(asked.mlflow, "--mlflow")
@@ -124,7 +125,8 @@ def work_of(asked: Asked, cwd: Path) -> Work:
 
 
 def is_sweep(what: str) -> bool:
-    """Whether `what` is a file with a top-level key `sweep`. What cannot be read is none, and refused as a recipe."""
+    """Whether `what` is a file with a top-level key `sweep`. Unreadable files count as recipes, which are refused
+    later."""
     if what in built_in_recipes() or not Path(what).is_file() or Path(what).stat().st_size > MAX_BYTES:
         return False
     plain = parse(_text(what), what)
@@ -132,7 +134,7 @@ def is_sweep(what: str) -> bool:
 
 
 def _text(what: str) -> str:
-    """What a file holds, whose name may be no file's: then it is empty, and `load_recipes` says what is wrong."""
+    """Contents of the file `what`; empty if there is no such file, in which case `load_recipes` reports the error."""
     if not Path(what).is_file():
         return ""
     try:
@@ -144,10 +146,10 @@ def _text(what: str) -> str:
 
 
 def forwarded_tracking(asked: str | None) -> str | None:
-    """The tracking URI to send where our environment does not reach: what was asked for, else `$MLFLOW_TRACKING_URI`.
+    """The tracking URI for jobs that do not inherit the environment: the requested one, else `$MLFLOW_TRACKING_URI`.
 
     Raises:
-        KerfError: if the variable holds a password, which would end in what is sent.
+        KerfError: if the variable contains a password, which would be part of the files sent.
     """
     if asked != "" or not os.environ.get(TRACKING):
         return asked

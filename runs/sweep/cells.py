@@ -1,4 +1,4 @@
-"""The cells that a trial needs, named by what they are: equal settings are one cell, in whatever trials they occur."""
+"""Cells of a trial, named by a hash of their settings: equal settings share one cell across trials."""
 
 from __future__ import annotations
 
@@ -17,22 +17,23 @@ from kerf.runs.sweep.over import PENALTY, STRENGTH
 from kerf.runs.sweep.spec import SweepSpec, with_settings
 
 DIGITS = 10
-"""Hexadecimal digits of a cell's hash in its name: two of a thousand cells get the same once in two million sweeps,
-and are then refused."""
+"""Hexadecimal digits of the hash in a cell's name. Two of a thousand cells collide once in two million sweeps, and are
+then refused."""
 
 FOLDER = "arms"
-"""Folder of a sweep that says what each of its cells' names means."""
+"""Folder of a sweep that records the settings behind each cell name."""
 
 
 @dataclass(frozen=True)
 class SweptArm:
-    """An arm at certain settings.
+    """An arm at given settings.
 
     Attributes:
-        name: `<arm>-<hash>`; what its cells' folder is called.
+        name: `<arm>-<hash>`, the name of its cells' folder.
         arm: Its arm in the base recipe.
-        settings: What is changed in the base recipe: path -> value.
-        facts: All that decides its cells besides seed and base recipe, as plain JSON values; what is hashed.
+        settings: Changes to the base recipe: path -> value.
+        facts: Everything that determines its cells besides seed and base recipe, as plain JSON values; the hash is over
+            this.
     """
 
     name: str
@@ -42,10 +43,10 @@ class SweptArm:
 
 
 def swept_arm(recipe: Recipe, arm: str, settings: Mapping[str, float]) -> SweptArm:
-    """`arm` of `recipe` with `settings`.
+    """Build `arm` of `recipe` with `settings`.
 
     Raises:
-        KerfError: if the recipe does not take them.
+        KerfError: if the recipe does not accept them.
     """
     changed = with_settings(recipe, settings)
     resolved = changed.resolve()[arm]
@@ -63,11 +64,11 @@ def swept_arm(recipe: Recipe, arm: str, settings: Mapping[str, float]) -> SweptA
 class TrialArms:
     """The arms of a sweep's trials.
 
-    A control that never sees a forgery and is never penalised has neither strength nor penalty: it is one cell a seed
-    for the whole sweep.
+    A control that never sees a forgery and is never penalised does not depend on strength or penalty: it is one cell
+    per seed for the whole sweep.
 
     Args:
-        recipe: The base.
+        recipe: The base recipe.
         spec: The sweep.
     """
 
@@ -77,7 +78,7 @@ class TrialArms:
         mix = make_generator(get_world(recipe.world), resolved.generator, resolved.adversarial_share).mix()
         blind = mix is not None and mix.natural == 1.0 and not resolved.signed_penalty
         self._no_matter = {STRENGTH, PENALTY} if blind else set()
-        # What is swept of one arm alone cannot matter to the other; a setting costs a second look at the whole recipe.
+        # Settings of the swept arm alone cannot affect the control; leaving them out saves validating the recipe again.
         self._no_matter |= {axis.path for axis in spec.over if axis.path.startswith(f"arms.{spec.arm}.")}
         self._known: dict[tuple[str, frozenset[tuple[str, float]]], SweptArm] = {}
 
@@ -94,10 +95,10 @@ class TrialArms:
 
 
 def record(store: Store, arm: SweptArm) -> None:
-    """Write down what the name of `arm` means, if it is not written down yet.
+    """Record the settings behind the name of `arm`, unless they are recorded already.
 
     Raises:
-        KerfError: if the name means something else already.
+        KerfError: if the name is recorded with other settings.
     """
     path = store.path / FOLDER / f"{arm.name}.json"
     plain = {"arm": arm.arm, "settings": dict(arm.settings), "facts": arm.facts}
@@ -109,7 +110,7 @@ def record(store: Store, arm: SweptArm) -> None:
 
 
 def cell_recipe(recipe: Recipe, store: Store, name: str) -> Recipe:
-    """The base recipe with the one arm `name`, as `record` wrote it down."""
+    """The base recipe with the single arm `name`, as `record` wrote it."""
     plain = json.loads(store.read_bytes(f"{FOLDER}/{name}.json"))
     changed = with_settings(recipe, plain["settings"])
     arm = changed.arms[plain["arm"]]

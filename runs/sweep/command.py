@@ -1,4 +1,4 @@
-"""The commands `kerf sweep dose`, `pareto`, `threshold` and `run`."""
+"""Commands `kerf sweep dose`, `pareto`, `threshold` and `run`."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from kerf.runs.sweep.spec import Mode, SweepSpec
 
 STORAGE = "KERF_STORAGE"
-"""Environment variable for `--storage`: what is typed ends in a shell's history, and a URL may hold a password."""
+"""Environment variable for `--storage`: command lines end up in a shell's history, and a URL may contain a password."""
 
 
 def asks_where(command: Callable[..., None]) -> Callable[..., None]:
-    """The options of every sweep that change no record."""
+    """Add the options of every sweep that change no record."""
     for decorate in (
         click.option(
             "--workers",
@@ -49,7 +49,7 @@ def asks_where(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def asks_for_a_sweep(command: Callable[..., None]) -> Callable[..., None]:
-    """The arguments that say which recipe and what is swept."""
+    """Add the arguments for the recipe and the swept settings."""
     for decorate in (
         click.option("--arm", default=ARM, show_default=True, metavar="NAME", help="The arm whose settings are swept."),
         click.option(
@@ -149,7 +149,7 @@ def run_file(file: str, **asked: Any) -> None:
 def _run(
     mode: Mode, asked: dict[str, Any], limit: str | None = None, floors: Sequence[str] = (), **settings: Any
 ) -> None:
-    """Check what was asked on the command line, and do it."""
+    """Check the arguments of the command line and run the sweep."""
     from kerf.runs.sweep.file import one_recipe
     from kerf.runs.sweep.over import parse_over
     from kerf.runs.sweep.spec import parse_change, resolve_spec

@@ -1,4 +1,4 @@
-"""Driver of a sweep: rounds of trials, each trial's cells on the workers of a study, resumable at any moment."""
+"""Driver of a sweep: runs rounds of trials on the workers of a study; resumable at any moment."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from kerf.runs.sweep.units import Start, SweepUnits, local_workers
 from kerf.runs.sweep.write import write_report
 
 NOT_IDENTITY = ("trials",)
-"""What a sweep may be given more of when it is continued."""
+"""Fields of the specification that may grow when a sweep is continued."""
 
 
 def run_sweep(
@@ -45,23 +45,23 @@ def run_sweep(
     storage: str | None = None,
     start: Start = local_workers,
 ) -> int:
-    """Run or continue the sweep `spec` of `recipe` in `out`, and print what it found.
+    """Run or continue the sweep `spec` of `recipe` in `out`, and print its findings.
 
     Args:
-        recipe: The base.
-        spec: What is asked.
+        recipe: The base recipe.
+        spec: The sweep.
         out: Folder of the sweep.
         tracking: MLflow tracking URI, or None for records on disk only.
-        workers: Cells at a time; None: one a core, as memory allows.
-        console: Where progress and findings go.
+        workers: Number of parallel cells; None: one per core, as memory allows.
+        console: Console for progress and findings.
         storage: URL of Optuna's database; None: a journal in `out`.
-        start: Starts what does the cells: recipe, folder, cells at a time.
+        start: Starts the runner of the cells, from recipe, folder and number of parallel cells.
 
     Returns:
         The exit codes of `kerf.runs.execution.scheduler`.
 
     Raises:
-        KerfError: for a folder or a storage that cannot take the sweep.
+        KerfError: for a folder or a storage that cannot hold the sweep.
     """
     from kerf.runs.execution.measurements import make_battery
 
@@ -81,7 +81,7 @@ def study_name(recipe: Recipe, spec: SweepSpec) -> str:
 
 
 def sweep_manifest(recipe: Recipe, spec: SweepSpec, study: dict[str, Any]) -> dict[str, Any]:
-    """The manifest of a study, made that of a sweep: its hash is over recipe and sweep, its arms are in `arms/`."""
+    """The manifest of a study adapted to a sweep: its hash covers recipe and sweep, and its arms are in `arms/`."""
     swept = spec.model_dump(mode="json", exclude=set(NOT_IDENTITY))
     return {
         **study,
@@ -95,7 +95,7 @@ def sweep_manifest(recipe: Recipe, spec: SweepSpec, study: dict[str, Any]) -> di
 
 
 def refuse_other_sweep(out: Path, recipe: Recipe, spec: SweepSpec) -> None:
-    """Refuse a folder that holds another sweep, a study or other files, and say in what they differ.
+    """Refuse a folder that holds another sweep, a study or other files, and report the differences.
 
     Raises:
         KerfError: in one sentence.
@@ -128,7 +128,7 @@ class _Sweep:
         self._outcome_of: dict[int, Outcome] = {}
 
     def run(self, tracking: str | None) -> int:
-        """Do whatever is not done yet, report, and mirror; the exit code."""
+        """Do the unfinished work, report, and mirror to MLflow; returns the exit code."""
         from kerf.runs.records.checkpoints import clear
 
         try:
@@ -149,8 +149,8 @@ class _Sweep:
         return code
 
     def _do_all(self) -> int:
-        """Do the trials round by round, then the front on held-out seeds, then report."""
-        # Nothing of the trials that were told, unless cells were moved away to be done again.
+        """Run the trials round by round, then the front on held-out seeds, then report."""
+        # Skips the cells of told trials, unless some were moved away to be done again.
         if not self._do_trials(self._trials.finished(), tell=False) or not all(
             self._do_trials(batch) for batch in self._rounds()
         ):
@@ -168,7 +168,7 @@ class _Sweep:
         return code
 
     def _rounds(self) -> Iterator[list[Trial]]:
-        """The trials, those together that are asked for without knowing what the others come to."""
+        """Trials in rounds: those of one round do not depend on each other's results."""
         if self._spec.mode == "pareto":
             yield from self._proposed()
             return
@@ -188,7 +188,7 @@ class _Sweep:
                 yield self._begun_and_waiting()
 
     def _proposed(self) -> Iterator[list[Trial]]:
-        """Batches of trials that the sampler proposes; those that were begun come first."""
+        """Batches of trials proposed by the sampler; unfinished ones come first."""
         spec, trials = self._spec, self._trials
         while True:
             begun = trials.begun()
@@ -200,12 +200,12 @@ class _Sweep:
             yield begun
 
     def _begun_and_waiting(self) -> list[Trial]:
-        """The trials that were begun, and all that are waiting."""
+        """All trials that were begun or are waiting."""
         begun = self._trials.begun()
         return begun + [self._trials.ask() for _ in range(self._trials.waiting())]
 
     def _do_trials(self, batch: Sequence[Trial], tell: bool = True) -> bool:
-        """Do the cells of these trials and tell what they came to; whether everything could be done."""
+        """Do the cells of these trials and tell their outcomes; returns whether all could be done."""
         open_trials = {trial.number: (trial, *self._units.arms(trial)) for trial in batch}
         names = [name for _, *arms in open_trials.values() for name in arms]
         overdue: set[int] = set()
@@ -232,8 +232,10 @@ class _Sweep:
         return all(self._units.finished(Unit(name, seed)) for name in (arm, control) for seed in seeds)
 
     def _tell(self, outcome: Outcome, patient: bool) -> bool:
-        """Tell Optuna what a trial came to. Whether it heard: while the storage is away, cells go on, and who is not
-        `patient` tells it with one of the next."""
+        """Tell Optuna the outcome of a trial; returns whether the storage took it.
+
+        While the storage is unavailable, cells go on; without `patient`, the outcome is told with a later one.
+        """
         try:
             self._trials.tell(outcome.trial, *trial_values(outcome, self._spec), patient=patient)
         except StorageError:
@@ -245,7 +247,7 @@ class _Sweep:
         return True
 
     def _on_held_out(self) -> tuple[list[Outcome], int]:
-        """The front's trials on seeds that chose nothing, and the exit code of that."""
+        """Repeat the front's trials on held-out seeds; also returns the exit code."""
         first = self._recipe.first_seed + self._recipe.seeds
         seeds = list(range(first, first + self._spec.held_out))
         chosen = front(self._spec, self._known_outcomes())

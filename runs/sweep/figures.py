@@ -1,4 +1,4 @@
-"""Figures of a sweep, as SVG and PNG: the same findings give the same bytes, and no colour stands alone."""
+"""Figures of a sweep, as SVG and PNG: equal findings give equal bytes, and no information is given by colour alone."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from kerf.runs.sweep.report import SweepReport
 
 BLUE, ORANGE, GREEN, GREY, BLACK = "#0072B2", "#D55E00", "#009E73", "#8c8c8c", "#222222"
-"""From Okabe and Ito's palette, which the colour-blind can tell apart."""
+"""From Okabe and Ito's palette, which is safe for colour-blind readers."""
 
 MARKERS = "osD^vPX*<>"
 
@@ -47,21 +47,21 @@ STYLE: dict[Any, Any] = {
 DOTS_PER_INCH = 150
 
 DODGE = 0.03
-"""How far the curves of one panel stand apart, as a share of the doses' range: so that none hides another."""
+"""Offset between the curves of one panel, as a share of the doses' range, so that none hides another."""
 
 LABEL_WIDTH = 42
-"""Characters a line of an axis label."""
+"""Characters per line of an axis label."""
 
 LEAST_RANGE = 0.05
-"""An axis of effects reaches at least so far to either side of 0: what counts as no effect is not blown up."""
+"""Minimum range of an effect axis on either side of 0, so that negligible effects are not magnified."""
 
 
 def figures(report: SweepReport) -> dict[str, bytes]:
-    """The figures of a sweep, by file name.
+    """Draw the figures of a sweep, by file name.
 
-    `dose-response`: for each metric that the table shows, mean effects with 95% intervals (band and bars), the monotone
-    fit, the limit and the threshold's interval. `phase`: of a sweep over two settings, where the limit is passed.
-    `front`: of a search, all trials, the front, and the front on held-out seeds.
+    `dose-response`: for each metric of the table, mean effects with 95% intervals (band and bars), the monotone fit,
+    the limit and the threshold's interval. `phase`: for a sweep over two settings, where the limit is passed. `front`:
+    for a search, all trials, the front, and the front on held-out seeds.
     """
     with rc_context(STYLE):
         if report.spec.mode == "pareto":
@@ -106,7 +106,7 @@ def _dose_response(report: SweepReport) -> Figure:
 
 
 def _curves(panel: Axes, spec: SweepSpec, found: Sequence[Line], metric: str) -> None:
-    """One metric: a curve for each value of the second setting."""
+    """One metric, with a curve for each value of the second setting."""
     first = spec.over[0]
     panel.axhline(0.0, color=BLACK, linewidth=0.8)
     span = first.ends[1] - first.ends[0]
@@ -159,7 +159,7 @@ def _mark_threshold(panel: Axes, line: Line) -> None:
 
 
 def _phase(report: SweepReport) -> Figure:
-    """A cell a trial; the contour is where the mean comes to the limit, interpolated between neighbours."""
+    """A cell per trial; the contour is where the mean reaches the limit, interpolated between neighbours."""
     spec, outcomes = report.spec, report.outcomes
     across, up = spec.over
     metric = COLLATERAL if spec.limit is None else spec.limit.metric
@@ -249,7 +249,7 @@ def _front(report: SweepReport) -> Figure:
 
 
 def _held_out(panel: Axes, again: Outcome, then: Outcome, label: str) -> None:
-    """A trial of the front on held-out seeds, with its intervals, joined to what it was chosen for."""
+    """A front trial on held-out seeds with its intervals, joined to its result on the original seeds."""
     robustness, collateral = (again.effects[metric].interval for metric in (ROBUSTNESS, COLLATERAL))
     if not all(map(math.isfinite, again.objectives)):
         return

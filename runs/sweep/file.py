@@ -1,4 +1,4 @@
-"""Sweeps as YAML files: the command line's words as fields."""
+"""Sweep files in YAML: the command line's options as fields."""
 
 from __future__ import annotations
 
@@ -80,12 +80,12 @@ OF_MODE: Mapping[str, tuple[str, ...]] = {
     "threshold": ("limit", "points", "refine"),
     "pareto": ("floor", "trials", "sampler", "sampler_seed", "batch", "held_out"),
 }
-"""Fields that mean something in one mode only."""
+"""Fields that apply to one mode only."""
 
 
 @dataclass(frozen=True)
 class AskedSweep:
-    """What a file asks for: the recipe, the sweep, and the preset's name for the folder."""
+    """Contents of a sweep file: the recipe, the sweep, and the preset's name for the folder."""
 
     recipe: Recipe
     spec: SweepSpec
@@ -101,7 +101,7 @@ def one_recipe(
     sets: Sequence[str] = (),
     fields: Mapping[str, Any] = MappingProxyType({}),
 ) -> Recipe:
-    """The one recipe that a sweep is of; the arguments are those of `load_recipes`.
+    """The recipe of a sweep; the arguments are those of `load_recipes`.
 
     Raises:
         KerfError: also if the recipe has variants, and none is named.
@@ -113,10 +113,10 @@ def one_recipe(
 
 
 def read_sweep(path: str) -> AskedSweep:
-    """The sweep in a file, checked to the last field.
+    """Read and validate a sweep file.
 
     Raises:
-        KerfError: for whatever is wrong.
+        KerfError: if anything in it is invalid.
     """
     plain = read_recipe(path)
     if "sweep" not in plain:

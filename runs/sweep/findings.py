@@ -1,4 +1,5 @@
-"""Findings of a sweep: curves and thresholds of dose, the front of robustness against collateral. Pure functions."""
+"""Findings of a sweep: dose-response curves, thresholds, and the Pareto front of robustness and collateral. Pure
+functions."""
 
 from __future__ import annotations
 
@@ -19,16 +20,16 @@ from kerf.runs.sweep.spec import SweepSpec
 
 @dataclass(frozen=True)
 class Line:
-    """One dose-response curve: over the first swept setting, at one value of the second.
+    """One dose-response curve over the first swept setting, at one value of the second.
 
     Attributes:
-        metric: What responds.
+        metric: Response metric.
         at: Value of the second setting; None if only one is swept.
-        curve: The curve, or None where fewer than two doses, or no seed, can be measured.
-        p: The curve's p, Holm-adjusted over the sweep's lines of that metric.
-        threshold: Where it comes to the sweep's limit, if that is about this metric.
-        seeds: The seeds that it rests on: those that kept their skills at every dose.
-        lost: The others.
+        curve: The curve; None with fewer than two measurable doses or without a measurable seed.
+        p: The curve's p value, Holm-adjusted over the sweep's lines of that metric.
+        threshold: Dose at which it reaches the sweep's limit, if the limit is on this metric.
+        seeds: Seeds of the curve: those that kept their skills at every dose.
+        lost: The other seeds.
     """
 
     metric: str
@@ -41,7 +42,7 @@ class Line:
 
 
 def lines(spec: SweepSpec, outcomes: Sequence[Outcome], metric: str) -> list[Line]:
-    """The dose-response curves of a metric, by the second setting's value."""
+    """Fit the dose-response curves of a metric, one for each value of the second setting."""
     first, *others = spec.over
     values = {outcome.trial.settings[others[0].path] for outcome in outcomes} if others else {None}
     made = []
@@ -53,7 +54,7 @@ def lines(spec: SweepSpec, outcomes: Sequence[Outcome], metric: str) -> list[Lin
 
 
 def changes(outcomes: Sequence[Outcome], metric: str) -> tuple[NDArray[np.float64], tuple[int, ...], tuple[int, ...]]:
-    """Effects `(S, D)` on a metric, a column an outcome; the seeds that all of them have, and the others."""
+    """Effects `(S, D)` on a metric, a column per outcome; the seeds that all outcomes have, and the others."""
     by_outcome = [dict(zip(o.effects[metric].seeds, o.effects[metric].per_seed, strict=True)) for o in outcomes]
     everywhere = sorted(set.intersection(*(set(of) for of in by_outcome))) if by_outcome else []
     somewhere = {seed for o in outcomes for seed in (*o.effects[metric].seeds, *o.effects[metric].lost)}
@@ -81,7 +82,7 @@ def _falls(doses: Sequence[float], mean: NDArray[np.float64]) -> bool:
 
 
 def next_dose(spec: SweepSpec, outcomes: Sequence[Outcome]) -> float | None:
-    """The dose that halves the gap in which the fit comes to the limit; None if it comes to it in none."""
+    """The dose that halves the interval in which the fit reaches the limit; None if it does not reach it."""
     assert spec.limit is not None
     (line,) = lines(spec, outcomes, spec.limit.metric)
     if line.threshold is None or not line.threshold.reached or line.curve is None:
@@ -91,16 +92,16 @@ def next_dose(spec: SweepSpec, outcomes: Sequence[Outcome]) -> float | None:
 
 
 def feasible(spec: SweepSpec, outcome: Outcome) -> bool:
-    """Whether a trial can be measured and keeps every floor."""
+    """Whether a trial can be measured and satisfies every floor."""
     return all(map(math.isfinite, outcome.objectives)) and all(
         outcome.number(floor.metric) >= floor.change for floor in spec.floors
     )
 
 
 def front(spec: SweepSpec, outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """The feasible trials that no other feasible one beats in one objective without losing in the other.
+    """The Pareto front: feasible trials that no other feasible trial dominates.
 
-    In the order of their robustness, the least first.
+    In ascending order of robustness.
     """
     kept = [outcome for outcome in outcomes if feasible(spec, outcome)]
     best = []
@@ -116,7 +117,7 @@ def _beats(other: tuple[float, float], one: tuple[float, float]) -> bool:
 
 
 def shown_metrics(spec: SweepSpec, outcomes: Sequence[Outcome]) -> list[str]:
-    """The metrics of table and figures: what is asked about, the focus, and competence. The records have all."""
+    """Metrics of table and figures: those asked about, the focus, and competence. The records have all metrics."""
     known = set(outcomes[0].effects)
     asked = [ROBUSTNESS, *(m for m in spec.metrics if m not in (ROBUSTNESS, COLLATERAL)), *spec.focus, COLLATERAL]
     return [metric for metric in dict.fromkeys((*asked, COMPETENCE)) if metric in known]

@@ -1,4 +1,4 @@
-"""Outcome of a trial: its arm against its control, from the records of their cells."""
+"""Outcome of a trial: the effects of its arm against its control, from the records of their cells."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from kerf.runs.sweep.spec import SweepSpec
 from kerf.runs.sweep.trials import Trial
 
 RECORDED = (Kind.VALUE, Kind.SKILL, Kind.UTILITY, Kind.FALSE_EXIT, Kind.WAY)
-"""Kinds of metric that are recorded of every trial, besides what it is asked about."""
+"""Kinds of metric recorded for every trial, besides the metrics that the sweep asks about."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A trial's effects.
+    """Effects of a trial.
 
     Attributes:
         trial: Its number and settings.
@@ -49,7 +49,7 @@ class Outcome:
 
 
 class Outcomes:
-    """Reads trials back. Each cell's records are read once.
+    """Reader of trial outcomes. Each cell's records are read once.
 
     Args:
         store: The sweep's folder.
@@ -61,10 +61,10 @@ class Outcomes:
         self._read: dict[Unit, pd.DataFrame] = {}
 
     def of(self, trial: Trial, arm: str, control: str, seeds: Sequence[int]) -> Outcome:
-        """What `trial` came to over `seeds`, all of whose cells are finished.
+        """The outcome of `trial` over `seeds`, all of whose cells are finished.
 
         Raises:
-            MeasureError: for scores that are missing or not finite.
+            MeasureError: if scores are missing or not finite.
         """
         cells = [self._ends_of(Unit(name, seed)) for name in dict.fromkeys((arm, control)) for seed in seeds]
         ends = with_sums(study_ends(pd.concat(cells, ignore_index=True)), self._spec)
@@ -86,10 +86,10 @@ class Outcomes:
 
 
 def with_sums(ends: Ends, spec: SweepSpec) -> Ends:
-    """`ends` with robustness and collateral as metrics like any other.
+    """`ends` with robustness and collateral added as metrics.
 
-    Robustness is minus the false exits at strength `spec.yardstick` (between two strengths that the battery probes they
-    are interpolated); collateral the mean of the untouched values.
+    Robustness is minus the false exits at strength `spec.yardstick`, interpolated if it lies between two probed
+    strengths; collateral is the mean of the untouched values.
     """
     exits = exits_by_strength(ends.metrics)
     untouched = [value_metric(name) for name in spec.untouched]
@@ -106,7 +106,7 @@ def with_sums(ends: Ends, spec: SweepSpec) -> Ends:
 
 
 def trial_values(outcome: Outcome, spec: SweepSpec) -> tuple[tuple[float, float] | None, list[float], dict[str, Any]]:
-    """What Optuna is told of a trial: objectives, constraints (a floor each; kept if <= 0), attributes."""
+    """What Optuna is told about a trial: objectives, constraints (one per floor; satisfied if <= 0), attributes."""
     objectives: tuple[float, float] | None = outcome.objectives
     asked = (*spec.metrics, *spec.focus, COMPETENCE, UTILITY)
     numbers = {metric: outcome.number(metric) for metric in dict.fromkeys(asked) if metric in outcome.effects}

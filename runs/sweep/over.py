@@ -1,4 +1,4 @@
-"""`--over`: which setting is swept, and over which values."""
+"""Parser of `--over`: the swept setting and its values."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from kerf.runs.recipe.arm_kinds import ArmSettings
 from kerf.runs.recipe.plain_yaml import parse
 
 MOST_VALUES = 1_000
-"""A grid of more values is taken for a slip of the pen."""
+"""Maximum number of values; a larger grid is taken for a typing error."""
 
 FORMS = "A:B (a range), A:B:STEP (a grid), A:B:log (a range by its logarithm) or A,B,C (a list)"
 
 STRENGTH, PENALTY = "strength", "penalty"
-"""The two doses: where they are swept, the dose 0 is part of it."""
+"""The two doses; a sweep over one of them includes the dose 0."""
 
 
 class Axis(Settings):
@@ -54,7 +54,7 @@ class Axis(Settings):
         return self.low, self.high
 
     def grid(self, num: int) -> tuple[float, ...]:
-        """The listed values; of a range, `num` of them at equal distances (by its logarithm, if so asked)."""
+        """The listed values; for a range, `num` equidistant ones (on a log scale if `log`)."""
         if self.values is not None:
             return self.values
         low, high = self.ends
@@ -63,14 +63,14 @@ class Axis(Settings):
         return tuple(_round(x) for x in _equally_spaced(low, high, num))
 
     def with_zero(self) -> Axis:
-        """The same with the value 0 first, if this is a list of doses that lacks it."""
+        """The axis with the value 0 prepended, if it is a list of doses without it."""
         if self.values is None or 0.0 in self.values:
             return self
         return self.model_copy(update={"values": (0.0, *self.values), "step": None, "low": None, "high": None})
 
 
 def parse_over(text: str, arm: str) -> Axis:
-    """What `NAME=FORM` means; `arm` is the swept arm, whose settings may be named in short.
+    """Parse `NAME=FORM`; settings of the swept arm `arm` may be given by their short names.
 
     Raises:
         KerfError: for anything else than `FORMS`, an empty range, or a logarithm of 0.
@@ -122,9 +122,9 @@ def axis(name: str, form: str | float | Sequence[Any], arm: str) -> Axis:
 
 
 def full_path(name: str, arm: str) -> str:
-    """The recipe's path of a setting: a name of one word is the swept arm's if arms have it, else the recipe's.
+    """The recipe path of a setting: a single word is a setting of the swept arm if arms have it, else of the recipe.
 
-    `strength` and `penalty` are the recipe's, from which the arm inherits them.
+    `strength` and `penalty` are settings of the recipe, which the arm inherits.
     """
     if name in ArmSettings.model_fields and name not in (STRENGTH, PENALTY):
         return f"arms.{arm}.{name}"
@@ -132,7 +132,7 @@ def full_path(name: str, arm: str) -> str:
 
 
 def _ascending(values: list[float], where: str) -> tuple[float, ...]:
-    """The values, ascending, each once."""
+    """The values in ascending order, without duplicates."""
     if len(set(values)) < len(values):
         raise KerfError(f"{where}: expected different values, got {', '.join(f'{value:g}' for value in values)}")
     return tuple(sorted(values))
@@ -146,7 +146,7 @@ def _number(text: Any, where: str) -> float:
 
 
 def _round(value: float) -> float:
-    """Without the dust of binary fractions, so that 0.1 + 0.2 is the dose 0.3."""
+    """The value without floating-point error, so that 0.1 + 0.2 is the dose 0.3."""
     return float(f"{value:.10g}") + 0.0
 
 

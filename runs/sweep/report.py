@@ -1,4 +1,4 @@
-"""A sweep's table and verdicts, from what its trials came to."""
+"""Report of a sweep: its table and verdicts, from the outcomes of its trials."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ TEXT_WIDTH = 140
 
 @dataclass(frozen=True)
 class SweepReport:
-    """All that a sweep prints at its end.
+    """The printed report of a sweep.
 
     Attributes:
         spec: The sweep.
         outcomes: Its trials, by number.
         again: The front's trials on held-out seeds, in the order of the front.
-        verdicts: One sentence for each conclusion.
+        verdicts: One sentence per conclusion.
     """
 
     spec: SweepSpec
@@ -118,13 +118,13 @@ class SweepReport:
         return said
 
     def _front(self) -> list[Outcome]:
-        """The front; if no trial passes the floors, what it would be without them."""
+        """The front; if no trial satisfies the floors, the front without them."""
         without_floors = self.spec.model_copy(update={"floors": ()})
         return front(self.spec, self.outcomes) or front(without_floors, self.outcomes)
 
 
 def _marked(outcomes: Sequence[Outcome], metrics: Sequence[str]) -> set[int]:
-    """The effects (by identity) that are significant after adjustment over all cells of the table."""
+    """Effects (by identity) that are significant after adjustment over all cells of the table."""
     cells = [outcome.effects[metric] for outcome in outcomes for metric in metrics]
     tested = [effect for effect in cells if effect.measurable]
     adjusted = benjamini_hochberg([effect.p for effect in tested])
@@ -143,12 +143,12 @@ def _effect_cell(effect: Effect, marked: bool) -> Text:
 
 
 def make_report(spec: SweepSpec, outcomes: Sequence[Outcome], again: Sequence[Outcome]) -> SweepReport:
-    """The report of these outcomes, in the order of their trials."""
+    """Make the report of these outcomes, in the order of their trials."""
     return SweepReport(spec, outcomes, again, verdicts(spec, outcomes, again))
 
 
 def verdicts(spec: SweepSpec, outcomes: Sequence[Outcome], again: Sequence[Outcome]) -> list[str]:
-    """What is concluded, a sentence each."""
+    """The conclusions, one sentence each."""
     if spec.mode == "pareto":
         return [_front_sentence(spec, outcomes, again)]
     metric = COLLATERAL if spec.limit is None else spec.limit.metric
@@ -241,7 +241,7 @@ def _seeds(line: Line) -> str:
 
 
 def settings_text(spec: SweepSpec, settings: Mapping[str, float]) -> str:
-    """`strength 0.3, penalty 4`, of those that are set."""
+    """The settings that are set, as `strength 0.3, penalty 4`."""
     return ", ".join(f"{axis.name} {_number(settings[axis.path])}" for axis in spec.over if axis.path in settings)
 
 

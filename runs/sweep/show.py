@@ -1,4 +1,4 @@
-"""A finished sweep, printed again."""
+"""Printed form of a finished sweep."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from kerf.runs.records.store import Store
 
 
 def shown_again(store: Store) -> str:
-    """The table of a finished sweep, as it was printed.
+    """The table of a finished sweep, as it was first printed.
 
     Raises:
-        KerfError: if it has none yet.
+        KerfError: if the sweep has no table yet.
     """
     path = store.path / "table.txt"
     if not path.exists():

@@ -1,4 +1,4 @@
-"""Specification of a sweep, complete and checked against its recipe before anything expensive starts."""
+"""Specification of a sweep, checked against its recipe before any training starts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Sampler = Literal["gp", "tpe", "nsga2", "random"]
 Count = Annotated[int, Field(ge=1, le=100_000)]
 
 Change = tuple[str, float]
-"""A metric, in full or a value by its name, and a change of it."""
+"""A metric (its full name, or the name of a value) and a change of it."""
 
 
 class Bound(Settings):
@@ -114,19 +114,19 @@ def resolve_spec(
     floors: Sequence[Change] = (),
     **settings: Any,
 ) -> SweepSpec:
-    """The sweep of `recipe` that was asked for.
+    """Resolve the specification of a sweep of `recipe`.
 
     Args:
-        recipe: The base, with the control arm and the swept arm among its arms.
-        mode: Which kind of sweep.
-        axes: What is swept.
+        recipe: The base recipe; its arms include the control and the swept arm.
+        mode: Kind of sweep.
+        axes: The swept settings.
         arm: The swept arm.
-        limit: A metric, in full or a value by its name, and the change of it that is asked for.
-        floors: The same.
-        settings: Fields of `SweepSpec` that were said.
+        limit: A metric (its full name, or the name of a value) and the requested change of it.
+        floors: Metrics and their lowest accepted changes, in the same form.
+        settings: Fields of `SweepSpec` that were given.
 
     Raises:
-        KerfError: for whatever cannot be swept, or makes no sense in this mode.
+        KerfError: for settings that cannot be swept or do not apply to this mode.
     """
     control = _control_of(recipe, arm)
     over = _axes_of(mode, axes)
@@ -163,7 +163,7 @@ def resolve_spec(
 
 
 def _control_of(recipe: Recipe, arm: str) -> str:
-    """The control of a sweep of `arm`; raises `KerfError` if that cannot be swept, or there is none."""
+    """The control of a sweep of `arm`. Raises `KerfError` if the arm cannot be swept or there is no control."""
     if arm not in recipe.arms:
         raise KerfError(f"--arm: {unknown_name('arm', arm, recipe.arms)}")
     resolved = recipe.resolve()
@@ -180,7 +180,7 @@ def _control_of(recipe: Recipe, arm: str) -> str:
 
 
 def _axes_of(mode: Mode, axes: Sequence[Axis]) -> tuple[Axis, ...]:
-    """What a sweep of this kind is over; raises `KerfError` for what it cannot be over."""
+    """The axes of a sweep of this mode. Raises `KerfError` for axes that the mode does not allow."""
     if len({axis.path for axis in axes}) < len(axes):
         raise KerfError("--over: expected each setting once")
     most = {"dose": 2, "threshold": 1, "pareto": 20}[mode]
@@ -192,14 +192,14 @@ def _axes_of(mode: Mode, axes: Sequence[Axis]) -> tuple[Axis, ...]:
 
 
 def with_settings(recipe: Recipe, settings: Mapping[str, float]) -> Recipe:
-    """The recipe with settings, by path, set to values.
+    """The recipe with settings changed, by path.
 
     Raises:
-        KerfError: for a path that is none, or a value that it does not take.
+        KerfError: for an unknown path, or a value that it does not accept.
     """
     plain: dict[str, Any] = recipe.model_dump(mode="json", exclude_unset=True)
     for path, value in settings.items():
-        number = int(value) if float(value).is_integer() else value  # a whole number may count something
+        number = int(value) if float(value).is_integer() else value  # a whole number may be a count
         plain = merge(plain, field_patch(plain, path, number))
     try:
         return Recipe.model_validate_json(json.dumps(plain), strict=True)
@@ -208,7 +208,7 @@ def with_settings(recipe: Recipe, settings: Mapping[str, float]) -> Recipe:
 
 
 def _check_axis(recipe: Recipe, arm: str, axis: Axis) -> None:
-    """Refuse what is no setting, what the arm does not heed, and what alignment or battery depend on."""
+    """Refuse an unknown setting, one that the arm does not use, and one that alignment or the battery depend on."""
     made = []
     for value in axis.values or axis.ends:
         try:
@@ -230,7 +230,7 @@ def _check_axis(recipe: Recipe, arm: str, axis: Axis) -> None:
 
 
 def _aligned_by(recipe: Recipe) -> str:
-    """All that the aligned agents and the battery depend on, as text."""
+    """Everything that the aligned agents and the battery depend on, as text."""
     plain = recipe.model_dump(
         mode="json",
         exclude={
@@ -239,7 +239,7 @@ def _aligned_by(recipe: Recipe) -> str:
             *({"exact"} if recipe.exact is None else {"align"}),
         },
     )
-    # How arms train is theirs; the frozen scale of advantages is measured as the base recipe says.
+    # Training settings affect arms only; the frozen scale of advantages is measured with the base recipe.
     plain.pop("training")
     if recipe.exact is not None:
         del plain["exact"]["training"], plain["exact"]["table"]
@@ -247,7 +247,7 @@ def _aligned_by(recipe: Recipe) -> str:
 
 
 def _beside_arm(recipe: Recipe) -> str:
-    """What a cell depends on besides its arm's settings, as far as it can be swept."""
+    """Everything sweepable that a cell depends on besides its arm's settings."""
     return json.dumps([recipe.iterations, recipe.measure_every, recipe.design and dict(recipe.design)])
 
 
@@ -270,10 +270,10 @@ def _bound(asked: Change, option: str, metrics: Sequence[str]) -> Bound:
 
 
 def parse_change(text: str, option: str) -> Change:
-    """What `METRIC=CHANGE` means, which `option` was given.
+    """Parse `METRIC=CHANGE`, given to the option `option`.
 
     Raises:
-        KerfError: if it means nothing.
+        KerfError: if it is invalid.
     """
     name, equals, change = (part.strip() for part in text.partition("="))
     if not equals:

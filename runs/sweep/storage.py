@@ -1,4 +1,4 @@
-"""Storage of a sweep's Optuna study: a journal in its folder, or a database, which may be away for a while."""
+"""Storage of a sweep's Optuna study: a journal in its folder, or a database, with retries while it is unavailable."""
 
 from __future__ import annotations
 
@@ -19,14 +19,13 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
 JOURNAL = "trials.journal"
-"""The study's file in the sweep's folder, unless a database is asked for; optuna-dashboard opens it."""
+"""The study's file in the sweep's folder, unless a database is used; optuna-dashboard opens it."""
 
 PATIENCE = 60.0
-"""Seconds for which a database that does not answer is asked again."""
+"""Seconds for which an unavailable database is retried."""
 
 CONNECTING = 10
-"""Seconds after which a PostgreSQL that does not answer counts as away, unless the address says otherwise. Other
-drivers have limits of their own."""
+"""Connection time-out for PostgreSQL, in seconds, unless the URL sets one. Other drivers have their own."""
 
 _PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 
@@ -36,29 +35,29 @@ _PACKAGES = {
     "pymysql": "PyMySQL",
     "MySQLdb": "mysqlclient",
 }
-"""What to install for a driver, by its module, where that is not called like the module."""
+"""Package to install for a driver, by module name, where the two names differ."""
 
 _ASKS_BACK = re.compile(r"\s*Is the server running[^?]*\?")
-"""What PostgreSQL's library adds to a refused connection."""
+"""Text that PostgreSQL's library appends to a refused connection."""
 
 T = TypeVar("T")
 
 
 class StorageError(KerfError):
-    """The storage does not let us read or write."""
+    """The storage cannot be read or written."""
 
 
 class Storage:
     """The storage of a sweep's study.
 
     Args:
-        folder: Folder of the sweep, held by this process.
+        folder: Folder of the sweep, locked by this process.
         url: URL of a database; None: the journal in `folder`.
-        say: Called with a sentence when the database is waited for.
-        patience: Seconds for which a database that is away is asked again.
+        say: Called with a sentence when a retry waits for the database.
+        patience: Seconds for which an unavailable database is retried.
 
     Attributes:
-        name: What it is called in messages: without a password.
+        name: Its name in messages, without a password.
 
     Raises:
         KerfError: if it cannot be opened.
@@ -76,19 +75,19 @@ class Storage:
         self.name = f"Optuna's storage {self._journal if url is None else without_password(url)}"
 
     def open(self) -> optuna.storages.BaseStorage:
-        """The storage as Optuna has it."""
+        """The storage as an Optuna object."""
         with self._explained("cannot be opened", ImportError, RuntimeError, ValueError):
             return _journal(self._journal) if self._url is None else _database(self._url)
 
     def patiently(self, do: Callable[[], T], patient: bool = True) -> T:
-        """What `do` returns. It is done again while the database is away, so it must do no harm when done twice.
+        """Call `do` and return its result; retried while the database is unavailable, so `do` must be idempotent.
 
         Args:
             do: Reads or writes the study.
-            patient: Whether to wait for a database that is away.
+            patient: Whether to wait for an unavailable database.
 
         Raises:
-            StorageError: if the database cannot be read or written, or was waited for in vain.
+            StorageError: if the database cannot be read or written, or stays unavailable.
             DiskError: if the journal cannot be written.
         """
         until = time.monotonic() + self._patience * patient
@@ -108,7 +107,7 @@ class Storage:
 
     @contextmanager
     def _explained(self, what: str, *others: type[Exception]) -> Iterator[None]:
-        """Turns what databases and disks complain of, and `others`, into one sentence without a password."""
+        """Turn errors of databases and disks, and `others`, into one sentence without a password."""
         from optuna.exceptions import StorageInternalError
         from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -125,7 +124,7 @@ class Storage:
 
 
 def _complaint(error: BaseException) -> BaseException:
-    """What the database said, where there are others' errors around that; else the error itself."""
+    """The database's own error within wrapped ones, if there is one; else the error itself."""
     from sqlalchemy.exc import DBAPIError
 
     found: BaseException | None = error
@@ -135,7 +134,7 @@ def _complaint(error: BaseException) -> BaseException:
 
 
 def check_url(url: str) -> None:
-    """Refuse what is no URL of a database, or needs a driver that is not installed. Connects to nothing.
+    """Refuse anything but a database URL, and one whose driver is not installed. Does not connect.
 
     Raises:
         KerfError: in one sentence, without a password.
@@ -175,7 +174,7 @@ def _parsed(url: str) -> URL:
 
 
 def _database(url: str) -> optuna.storages.BaseStorage:
-    """A database, whose connections are tried before use: those of a server that was started anew are dead."""
+    """A database whose connections are tested before use: connections from before a server's restart are dead."""
     from optuna.storages import RDBStorage
 
     made = _parsed(url)
@@ -186,11 +185,11 @@ def _database(url: str) -> optuna.storages.BaseStorage:
 
 
 def _journal(path: Path) -> optuna.storages.BaseStorage:
-    """The journal in `path`, mended if a kill or a power cut tore its last line or left its lock behind."""
+    """The journal in `path`, repaired if a kill or a power cut left a partial last line or a lock behind."""
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
-    path.with_name(f"{path.name}.lock").unlink(missing_ok=True)  # whoever held it is gone: the folder is ours
+    path.with_name(f"{path.name}.lock").unlink(missing_ok=True)  # its holder is gone: this process holds the folder
     if path.exists():
         data = path.read_bytes()
         whole = data.rfind(b"\n") + 1
@@ -201,7 +200,7 @@ def _journal(path: Path) -> optuna.storages.BaseStorage:
 
 
 def _is_away(error: StorageError) -> bool:
-    """Whether the server was not there, or went away, or is overloaded: what may be over in a moment."""
+    """Whether the server was unreachable, disconnected or overloaded: errors that may be temporary."""
     from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
     cause = error.__cause__

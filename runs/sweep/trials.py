@@ -1,8 +1,8 @@
-"""The trials of a sweep as an Optuna study, on one driver: asked, resumed and told.
+"""Trials of a sweep as an Optuna study, with a single driver: asked, resumed and told.
 
-The study is bookkeeping and what proposes; what a trial comes to is on disk in its cells. Each proposal depends on the
-sampler's seed, the trial's number and the trials told so far, and on nothing that this process remembers: a sweep that
-was killed between any two writes goes on as if it had not been. So does one whose database went away between any two.
+The study only keeps track of trials and proposes new ones; the results of a trial are in its cells on disk. A proposal
+depends on the sampler's seed, the trial's number and the trials told so far, and on no state of this process. A sweep
+that is killed, or loses its database, between any two writes therefore resumes as if it had not been interrupted.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     import optuna
 
 FLOORS = "constraints"
-"""Attribute of a trial by which Optuna and optuna-dashboard know its constraints: a list. What `Trial.set_constraint`
-writes the dashboard does not read (0.21)."""
+"""Trial attribute from which Optuna and optuna-dashboard read constraints, as a list. The dashboard (0.21) does not
+read what `Trial.set_constraint` writes."""
 
 
 @dataclass(frozen=True)
@@ -45,16 +45,16 @@ class Trial:
 
 
 class Trials:
-    """Optuna's study of a sweep.
+    """The Optuna study of a sweep.
 
     Args:
-        storage: Where it is kept.
+        storage: Its storage.
         name: Name of the study.
         spec: The sweep.
         digest: Hash of recipe and sweep.
 
     Raises:
-        KerfError: if the storage cannot be opened, or has a study of that name of another sweep.
+        KerfError: if the storage cannot be opened, or holds another sweep's study of that name.
     """
 
     def __init__(self, storage: Storage, name: str, spec: SweepSpec, digest: str) -> None:
@@ -83,28 +83,28 @@ class Trials:
             )
 
     def enqueue(self, grid: Sequence[Mapping[str, float]]) -> None:
-        """Have these settings asked for next, in their order; those that are there already are not repeated."""
+        """Queue these settings as the next trials, in order; settings that are in the study already are skipped."""
         for settings in grid:
             self._storage.patiently(partial(self._study.enqueue_trial, dict(settings), skip_if_exists=True))
 
     def begun(self) -> list[Trial]:
-        """The trials that were asked for and not told, complete: those that a kill left behind, too."""
+        """Trials asked for and not told, with all settings completed; includes those of a killed process."""
         return [self._storage.patiently(partial(self._completed, found)) for found in self._trials("RUNNING")]
 
     def waiting(self) -> int:
-        """How many enqueued settings have not been asked for."""
+        """Number of queued settings that have not been asked for."""
         return len(self._trials("WAITING"))
 
     def __len__(self) -> int:
-        """Trials asked for so far."""
+        """Number of trials asked for so far."""
         return len(self._trials("RUNNING", "COMPLETE", "FAIL"))
 
     def ask(self) -> Trial:
-        """The next trial: an enqueued one, or what the sampler proposes."""
+        """The next trial: a queued one, or one proposed by the sampler."""
         return self._storage.patiently(partial(self._ask, len(self)))
 
     def _ask(self, number: int) -> Trial:
-        """The trial of this number, which may have been asked for before the storage went away."""
+        """The trial of this number, which may have been asked for before the storage became unavailable."""
         unfinished = self._incomplete() or [found for found in self._read("RUNNING") if found.number == number]
         if not unfinished:
             self._study.sampler = _sampler(self._spec, number)
@@ -117,11 +117,11 @@ class Trials:
         return self._completed(unfinished[0])
 
     def _incomplete(self) -> list[optuna.trial.FrozenTrial]:
-        """The trials that were begun and lack settings: the storage went away before it could say that it had them."""
+        """Trials that were begun and lack settings, because the storage failed before all were stored."""
         return [found for found in self._read("RUNNING") if self._distributions.keys() - found.params.keys()]
 
     def finished(self) -> list[Trial]:
-        """The trials that are done, by number."""
+        """The finished trials, by number."""
         return [Trial(found.number, dict(found.params)) for found in self._trials("COMPLETE", "FAIL")]
 
     def tell(
@@ -132,24 +132,24 @@ class Trials:
         attributes: Mapping[str, Any],
         patient: bool = True,
     ) -> None:
-        """Say what a trial came to.
+        """Tell the study the outcome of a trial.
 
         Args:
-            trial: Which.
-            objectives: Robustness and collateral, of both of which more is better; None: it cannot be measured.
-            constraints: What must be <= 0 for the trial to count.
-            attributes: Further facts, for those who look at the study.
-            patient: Whether to wait for a storage that is away.
+            trial: The trial.
+            objectives: Robustness and collateral, both to be maximised; None: not measurable.
+            constraints: Values that must be <= 0 for the trial to be feasible.
+            attributes: Further attributes, for readers of the study.
+            patient: Whether to wait for an unavailable storage.
 
         Raises:
-            StorageError: if it stays away. Telling the trial later does all of it.
+            StorageError: if it stays unavailable. The trial can be told again later.
         """
         import optuna
 
         def once() -> None:
             (found,) = (t for t in self._read() if t.number == trial.number)
             if found.state.is_finished():
-                return  # it was told, and then the storage went away before it could say so
+                return  # it was told, but the storage failed before confirming
             asked = optuna.trial.Trial(self._study, found._trial_id)
             if objectives is not None and constraints:
                 self._study._storage.set_trial_system_attr(found._trial_id, FLOORS, list(constraints))
@@ -166,14 +166,14 @@ class Trials:
         return self._storage.patiently(partial(self._read, *states))
 
     def _read(self, *states: str) -> list[optuna.trial.FrozenTrial]:
-        """The trials in these states (none given: in any), by number."""
+        """The trials in these states (none given: in any state), by number."""
         from optuna.trial import TrialState
 
         wanted = tuple(TrialState[state] for state in states) or None
         return sorted(self._study.get_trials(deepcopy=False, states=wanted), key=lambda trial: trial.number)
 
     def _describe(self, digest: str) -> None:
-        """Say in the new study what it is of; last of all that it has been said."""
+        """Write the description of a new study; the last write marks it as complete."""
         import optuna
 
         with warnings.catch_warnings():
@@ -185,8 +185,8 @@ class Trials:
     def _completed(self, found: optuna.trial.FrozenTrial) -> Trial:
         """A running trial with all of its settings.
 
-        If a kill cut the asking off, the whole of it is proposed once more, on a copy of the study as it was then: what
-        is drawn for one setting depends on what was drawn before it.
+        If a kill interrupted the asking, the whole trial is proposed again on a copy of the study as it was then,
+        because the draw of one setting depends on the draws before it.
         """
         import optuna
 
@@ -211,7 +211,7 @@ class Trials:
 
 
 def _description(spec: SweepSpec) -> dict[str, str]:
-    """What the study is of, in words, for those who look at it elsewhere."""
+    """Description of the study in words, for readers of the database."""
     bounds = {f"floor {floor.metric}": f">= {floor.change:g}, or infeasible" for floor in spec.floors}
     if spec.limit is not None:
         bounds[f"limit {spec.limit.metric}"] = f"{spec.limit.change:g}"
@@ -225,7 +225,7 @@ def _description(spec: SweepSpec) -> dict[str, str]:
 
 
 def _distribution(axis: Axis, spec: SweepSpec) -> optuna.distributions.BaseDistribution:
-    """Where the values of an axis come from: grids are enqueued, and need no more than their ends."""
+    """The distribution of an axis; grids are queued, so only their ends are needed."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
     low, high = axis.ends
@@ -237,13 +237,13 @@ def _distribution(axis: Axis, spec: SweepSpec) -> optuna.distributions.BaseDistr
 
 
 def _sampler(spec: SweepSpec, number: int) -> optuna.samplers.BaseSampler:
-    """A fresh sampler for the trial of that number, so that nothing hangs on what an earlier process drew."""
+    """A fresh sampler for the trial of that number, so that it does not depend on draws of an earlier process."""
     from optuna import samplers
 
     stream = np.random.SeedSequence(entropy(spec.sampler_seed, f"trial {number}"))
     seed = int(stream.generate_state(1)[0])
     if spec.mode != "pareto":
-        return samplers.RandomSampler(seed)  # never asked: all trials are enqueued
+        return samplers.RandomSampler(seed)  # never used: all trials are queued
     if spec.sampler == "gp":
         return samplers.GPSampler(seed=seed)
     if spec.sampler == "tpe":

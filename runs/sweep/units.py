@@ -1,4 +1,4 @@
-"""The units of a sweep as work: aligned agents, and cells whose settings are those that their arm's name stands for."""
+"""Units of a sweep: aligned agents, and cells with the settings recorded for their arm's name."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from kerf.runs.execution.training_log import Progress
 
 Start = Callable[[Recipe, Store, int], "AbstractContextManager[Runner[Unit]]"]
-"""Starts what does the units of a sweep: of which recipe, in which folder, how many at a time."""
+"""Factory of the runner of a sweep's units, from recipe, folder and number of parallel units."""
 
 
 def sweep_unit(recipe: Recipe, unit: Unit, store: Store, num_threads: int) -> Iterator[Progress]:
-    """What workers do: a cell's settings are those that its arm's name stands for."""
+    """Do a unit in a worker; a cell's settings are those recorded for its arm's name."""
     from kerf.runs.execution.study_units import train
 
     asked = recipe if unit.arm == ALIGNED else cell_recipe(recipe, store, unit.arm)
@@ -57,16 +57,16 @@ def local_workers(recipe: Recipe, store: Store, num_workers: int) -> AbstractCon
 
 
 class SweepUnits:
-    """The units of a sweep whose folder is open. Use as a context manager, which ends their workers.
+    """The units of an open sweep folder. A context manager, which ends their workers.
 
     Args:
-        recipe: The base.
-        spec: What is swept.
+        recipe: The base recipe.
+        spec: The sweep.
         store: The sweep's folder.
-        num_workers: Units at a time; None: one a core, as memory allows.
-        console: Where it is said how it goes.
-        start: Starts what does them.
-        name: What the sweep is called.
+        num_workers: Number of parallel units; None: one per core, as memory allows.
+        console: Console for progress.
+        start: Starts the runner of the units.
+        name: Name of the sweep.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class SweepUnits:
         self._scheduler.__exit__(kind, error, traceback)
 
     def arms(self, trial: Trial) -> tuple[str, str]:
-        """Names of the swept arm and of its control in a trial; what they mean is written down."""
+        """Names of the swept arm and of its control in a trial; records their settings."""
         swept, control = self._trial_arms.of(trial.settings)
         for arm in (swept, control):
             record(self._store, arm)
@@ -108,8 +108,10 @@ class SweepUnits:
         return swept.name, control.name
 
     def do(self, arms: Sequence[str], seeds: Sequence[int], heard: Callable[[Unit], None] = lambda unit: None) -> bool:
-        """Do the cells of `arms` at `seeds`, aligned agents first; whether all was done. `heard` is called with each
-        unit that is published."""
+        """Do the cells of `arms` at `seeds`, aligned agents first; returns whether all were done.
+
+        `heard` is called with each published unit.
+        """
         units = [Unit(ALIGNED, seed) for seed in seeds]
         units += [Unit(name, seed) for name in dict.fromkeys(arms) for seed in seeds]
         return self._scheduler.do(
@@ -121,11 +123,11 @@ class SweepUnits:
         )
 
     def gates_known(self, seeds: Sequence[int]) -> bool:
-        """Whether the aligned agents of all `seeds` are there."""
+        """Whether the aligned agents of all `seeds` are finished."""
         return all(self.finished(Unit(ALIGNED, seed)) for seed in seeds)
 
     def passed(self, seeds: Sequence[int]) -> list[int]:
-        """The seeds whose agent is there and passed the gate."""
+        """The seeds whose aligned agent is finished and passed the gate."""
         return [seed for seed in seeds if self.finished(Unit(ALIGNED, seed)) and has_passed(self._store, seed)]
 
     def _monitor(self, todo: Sequence[Unit]) -> Display:
@@ -134,7 +136,7 @@ class SweepUnits:
         return Display(self._console, iterations, self._title, self._note)
 
     def _title(self, unit: Unit) -> str:
-        """What a cell is called on the way: its folder's name has a hash where people want settings."""
+        """Title of a cell in progress output: its settings instead of the hash in its folder's name."""
         if unit.arm == ALIGNED:
             return title(unit)
         arm = self._swept[unit.arm]
@@ -146,6 +148,6 @@ class SweepUnits:
 
 
 def _at_most(spec: SweepSpec, recipe: Recipe) -> int:
-    """Cells that may be done at a time: those of the trials that are asked for together, and of their controls."""
+    """Maximum number of parallel cells: those of trials asked for together, and of their controls."""
     trials = spec.batch if spec.mode == "pareto" else math.prod(len(axis.grid(spec.points)) for axis in spec.over)
     return 2 * trials * recipe.seeds

@@ -1,4 +1,4 @@
-"""The records of a sweep's report: tables, findings, figures."""
+"""Records of a sweep's report: tables, findings, figures."""
 
 from __future__ import annotations
 
