@@ -1,1 +1,1 @@
-"""The benches: how fast the lab is here, measured in one run against its peers."""
+"""Benchmarks: the speed of the lab on this machine, measured in one run with its peers."""

@@ -1,9 +1,9 @@
-"""CartPole as a batched world, for the benches alone: it says how fast the lab trains on what others train on, too.
+"""CartPole as a batched world, for benchmarks only: it compares training speed with other libraries on a common task.
 
 Dynamics, limits and initial distribution are those of gymnasium's `CartPole-v1` (after Barto, Sutton and Anderson
-1983). Episodes have a fixed horizon here, so a fall does not end one: all is again as it was at the episode's start.
-Nothing is forbidden, forged or hidden in this world: what it says of values and of its dilemma is only what the
-protocol asks for, and nothing can be learned from it about side effects.
+1983). Episodes have a fixed horizon here, so a fall does not end an episode: the state is reset to that at the
+episode's start. Nothing is forbidden, forged or hidden in this world. Its values and its dilemma exist only because the
+protocol requires them; it tells nothing about side effects.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from kerf.lab.worlds import get_world
 
 HORIZON = 24
 UNIT = 1e-4
-"""What 1 in a field of a scenario stands for, in metres, metres a second, radians or radians a second."""
+"""Unit of a scenario field, in metres, metres per second, radians or radians per second."""
 START, TILT = 500, 1000
-"""Episodes start within `START` of zero in each field; held-out ones lean further, up to `TILT`."""
+"""Episodes start within `START` units of zero in each field; held-out ones have a larger tilt, up to `TILT`."""
 STATE = X, X_DOT, THETA, THETA_DOT = range(4)
 LEFT, RIGHT = range(2)
 UPRIGHT, FELL = (np.uint64(1) << np.uint64(bit) for bit in range(2))
@@ -63,7 +63,7 @@ def advance(
 
 @compiled
 def show(state: NDArray[np.float64], out: NDArray[np.float32]) -> None:
-    """Write `state` `(n, 4)` into the first columns of `out` `(n, D)`, and zeros behind it."""
+    """Write `state` `(n, 4)` into the first columns of `out` `(n, D)`, and zeros into the others."""
     for i in range(len(state)):
         for column in range(4):
             out[i, column] = state[i, column]
@@ -72,7 +72,7 @@ def show(state: NDArray[np.float64], out: NDArray[np.float32]) -> None:
 
 
 class CartPolePlay:
-    """A batch of episodes in progress; `state` is `(n, 4)`: position, speed, angle, angular speed (SI units)."""
+    """A batch of episodes in progress; `state` is `(n, 4)`: position, velocity, angle, angular velocity (SI units)."""
 
     def __init__(self, scenarios: Scenarios) -> None:
         self.start = scenarios * UNIT
@@ -90,11 +90,11 @@ def balanced(trajectories: Trajectories) -> NDArray[np.float64]:
 
 
 class CartPole:
-    """The world. `upright` pays 1 at each step; the step at which the pole falls, or the cart leaves, pays nothing.
+    """The world. `upright` pays 1 at each step, and 0 at a step in which the pole falls or the cart leaves the track.
 
     Args:
-        name: Of the world.
-        padding: Zeros behind the four numbers of an observation.
+        name: Name of the world.
+        padding: Number of zeros appended to the four numbers of an observation.
     """
 
     horizon = HORIZON
@@ -171,7 +171,7 @@ class CartPole:
 
 
 class PaddedCartPole(CartPole):
-    """The same, whose observations are as long as `station`'s: what it costs is what ours cost to look at."""
+    """CartPole with observations as long as those of `station`, so that processing them costs the same."""
 
     def __init__(self) -> None:
         super().__init__("padded_cartpole", padding=len(get_world("station").observations) - len(STATE))

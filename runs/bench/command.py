@@ -1,4 +1,4 @@
-"""Commands of `kerf bench`. What one needs is imported when it runs."""
+"""Commands of `kerf bench`. Each imports what it needs when it runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contenders of `kerf bench train`: on `station`, and on CartPole against those who cannot play that."""
+"""Contenders of `kerf bench train`: on `station`, and on CartPole for peers that cannot play `station`."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ TWO_CORES = ("rejax_2",)
 
 @dataclass(frozen=True)
 class Sizes:
-    """What is timed, and how often.
+    """Sizes and repetitions of the benchmark.
 
     Attributes:
         world: Name of a registered world.
-        num_scenarios: Episodes a batch. The world and our path play them all side by side.
-        num_envs: Episodes that stock RLlib and Stable-Baselines3 play side by side; their wide variants play all of
-            them, as we do, which is the fastest that they get.
-        minibatch_size: Steps a minibatch.
+        num_scenarios: Episodes per batch. The world and our trainer play them all in parallel.
+        num_envs: Parallel episodes of stock RLlib and Stable-Baselines3; their wide variants play all episodes in
+            parallel, as our trainer does, which is their fastest setting.
+        minibatch_size: Steps per minibatch.
         num_epochs: Passes over a batch.
         hidden: Widths of the shared trunk's tanh layers.
-        repetitions: Times that each is measured, in turn.
+        repetitions: Measurements of each contender, interleaved.
         kernel_batches: Batches that the world plays in one repetition.
-        iterations: Iterations of our path, and of the peers', in one repetition; stock RLlib does one.
+        iterations: Iterations of our trainer and of the peers in one repetition; stock RLlib does one.
     """
 
     world: str = "station"
@@ -79,12 +79,12 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Group:
-    """Contenders that do the same.
+    """Contenders with the same task.
 
     Attributes:
-        title: What they do.
-        contenders: By name; `kerf` is ours on one thread, and `threads`, if there is one, ours on two.
-        versions: Of what the peers among them run on, by distribution.
+        title: The task.
+        contenders: By name; `kerf` is ours on one thread, and `threads`, if present, ours on two.
+        versions: Versions of the peers' dependencies, by distribution.
     """
 
     title: str
@@ -92,21 +92,21 @@ class Group:
     versions: dict[str, str]
 
     def ours(self, name: str) -> str:
-        """Which of ours the contender `name` is compared with: one thread with one core, two threads with more."""
+        """Our contender that `name` is compared with: one thread for one core, two threads for more."""
         return THREADS if name in TWO_CORES and THREADS in self.contenders else KERF
 
 
 @contextmanager
 def groups(sizes: Sizes, peers: Path | None, say: Callable[[str], None]) -> Iterator[dict[str, Group]]:
-    """All groups by name, ready to run. Ray must have been initialised, and torch be on one thread.
+    """Build all groups, by name. Ray must be initialised, and torch limited to one thread.
 
     Args:
-        sizes: Their sizes.
-        peers: Where the peers' environment is or is to be made; None leaves them out.
-        say: Told what takes long.
+        sizes: Sizes of the benchmark.
+        peers: Folder of the peers' environment, created if need be; None leaves the peers out.
+        say: Callback for messages about slow steps.
 
     Raises:
-        KerfError: if the peers cannot be had.
+        KerfError: if the peers cannot be installed.
     """
     with ExitStack() as stack:
         ready = _Ready(sizes, stack)
@@ -134,20 +134,20 @@ def groups(sizes: Sizes, peers: Path | None, say: Callable[[str], None]) -> Iter
 
 
 class _Ready:
-    """Builds contenders, and has them ended when `stack` closes."""
+    """Builder of contenders, which are closed with `stack`."""
 
     def __init__(self, sizes: Sizes, stack: ExitStack) -> None:
         self._sizes, self._stack = sizes, stack
 
     def ours(self, config: Callable[[int], KerfConfig]) -> dict[str, Contender]:
-        """Our path on one thread, and on two where there are two cores; `config` takes their number."""
+        """Our trainer on one thread, and on two if there are two cores; `config` takes the number of threads."""
         found = {KERF: self._kerf("our training path", config(1))}
         if (os.cpu_count() or 1) > 1:
             found[THREADS] = self._kerf("our training path, two threads", config(2))
         return found
 
     def on_station(self) -> dict[str, Contender]:
-        """All that needs nothing from outside the project."""
+        """All contenders that need no external packages."""
         sizes, world = self._sizes, get_world(self._sizes.world)
         num_steps = sizes.num_scenarios * world.horizon
         widths = (len(world.observations), *sizes.hidden, len(world.actions) + 1)
@@ -201,13 +201,13 @@ class _Ready:
         return Contender(f"stock RLlib PPO, {num_envs:,} side by side", num_steps, algorithm.train, stopwatch)
 
     def _built(self, config: Any) -> Any:
-        algorithm = config.debugging(log_level="ERROR").build_algo()  # it sets the level of all of RLlib
+        algorithm = config.debugging(log_level="ERROR").build_algo()  # sets the log level of all of RLlib
         self._stack.callback(algorithm.stop)
         return algorithm
 
 
 def _kernel(world: World, sizes: Sizes) -> Callable[[], None]:
-    """Plays batches of natural scenarios with actions drawn beforehand: steps and observations, nothing else."""
+    """Play batches of natural scenarios with actions drawn in advance: steps and observations only."""
     rng = np.random.default_rng(0)
     scenarios = natural(world, sizes.num_scenarios, rng)
     actions = rng.integers(len(world.actions), size=(world.horizon, sizes.num_scenarios))

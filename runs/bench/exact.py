@@ -1,4 +1,4 @@
-"""`kerf bench exact`: how long exact answers take here, and how much memory."""
+"""Command `kerf bench exact`: time and memory of exact solutions on this machine."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ from kerf.lab.worlds import get_world
 from kerf.runs.bench.timing import machine, one_quiet_thread, refuse_unwritable, write_figures
 
 LIMITS = {"dilemma": 0.05, "station": 60.0, "optimum": 120.0}
-"""Seconds that each should take at most."""
+"""Upper bound on the time of each, in seconds."""
 
 MEMORY_LIMIT = 4.0
-"""GiB that the process should take at most."""
+"""Upper bound on the memory of the process, in GiB."""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """What is measured.
+    """Sizes of the benchmark.
 
     Attributes:
-        scenarios: Of `station` that a policy is followed through.
-        slip: Chance at each step that this policy takes any action at all.
-        situations: Of `station` that are solved, with all that they may hide.
+        scenarios: Scenarios of `station` in which a policy is evaluated.
+        slip: Probability at each step that this policy takes a random action.
+        situations: Situations of `station` to solve, including their hidden states.
         repetitions: Evaluations of the dilemma.
     """
 
@@ -65,7 +65,7 @@ def measure(sizes: Sizes) -> dict[str, Any]:
     facts = machine()
     with one_quiet_thread():
         rows = [_dilemma(sizes), _station(sizes), _optimum(sizes)]
-    unit = 2**30 if sys.platform == "darwin" else 2**20  # bytes there, KiB elsewhere
+    unit = 2**30 if sys.platform == "darwin" else 2**20  # bytes on macOS, KiB elsewhere
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
     return {"benchmark": "exact", "rows": rows, "memory_gib": memory, "machine": facts}
 

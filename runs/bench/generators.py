@@ -1,7 +1,7 @@
-"""`kerf bench generators`: what looking for scenarios costs, as a share of the training that they are for.
+"""Command `kerf bench generators`: cost of generating scenarios, as a share of the training iteration that uses them.
 
-Every generator that is known trains an agent, in turn with `natural`, so that whatever else the machine does disturbs
-all alike. The adversary inside the policy is no generator: training with it is timed against training without.
+Every registered generator trains an agent, interleaved with `natural`, so that other load on the machine affects all
+alike. The latent adversary is no generator: training with it is timed against training without it.
 """
 
 from __future__ import annotations
@@ -42,32 +42,32 @@ from kerf.runs.recipe.files import load_recipe
 
 NATURAL, LATENT = "natural", "latent, in the policy"
 BOUND = 0.2
-"""Share of a training iteration that a generator may take."""
+"""Upper bound on a generator's share of a training iteration."""
 
 WIDER_BOUNDS = {"learned": 0.6, LATENT: 0.6}
-"""Of those that train a network, or attack one, at every step."""
+"""Bounds for those that train a network, or attack one, at every step."""
 
 RECIPE = "turner"
-"""Whose agents are trained."""
+"""Recipe of the agents."""
 
 CLOCK = time.thread_time
-"""Seconds that this thread computed: all is done in it and nothing waits, so that these are the seconds that pass on a
-machine with nothing else to do."""
+"""Seconds of CPU time of this thread. All work is done in it and nothing waits, so that this equals the elapsed time on
+an idle machine."""
 
 BROKEN = 1
-"""Exit code if something takes more than it may."""
+"""Exit code if a bound is broken."""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """What is measured, and how often.
+    """Sizes and repetitions of the benchmark.
 
     Attributes:
-        batches: Scenarios an iteration; the first is what the main study asks for.
-        imitating: Iterations in which the agent first learns to leave, so that there is something to find.
-        filling: Iterations of each generator that are not timed: in them it finds what it will keep.
-        repetitions: Timings of each, in turn.
-        iterations: Of one timing.
+        batches: Scenarios per iteration; the first is that of the main study.
+        imitating: Iterations in which the agent first learns to leave, so that there are failures to find.
+        filling: Untimed iterations of each generator, in which it fills its archive.
+        repetitions: Timings of each, interleaved.
+        iterations: Iterations per timing.
     """
 
     batches: tuple[int, ...] = (512, 1024)
@@ -79,7 +79,7 @@ class Sizes:
 
 FULL = Sizes()
 CHECK = Sizes(batches=(512,), imitating=25, filling=2, repetitions=7, iterations=2)
-"""Some twenty seconds on two cores."""
+"""About twenty seconds on two cores."""
 
 
 @dataclass(frozen=True)
@@ -88,9 +88,9 @@ class Side:
 
     Attributes:
         algorithm: Trains it.
-        start: The weights.
-        iterations: Of one timing.
-        stopwatch: Set at what its source does.
+        start: The initial weights.
+        iterations: Iterations per timing.
+        stopwatch: Times the methods of its scenario source.
     """
 
     algorithm: KerfAlgorithm
@@ -99,7 +99,7 @@ class Side:
     stopwatch: Stopwatch
 
     def seconds(self) -> tuple[float, float]:
-        """An iteration's, of all and of its source, as means over one timing."""
+        """Seconds per iteration, in total and of its source, as means over one timing."""
         self.algorithm.load_weights(self.start)
         self.stopwatch.read()
         began = CLOCK()
@@ -115,15 +115,14 @@ def generators(json_file: Path | None, console: Console, check: bool = False, si
     Args:
         json_file: Where the figures go; None: nowhere.
         console: Where the table goes.
-        check: Measure at a small size, and say by the exit code whether a bound is broken.
+        check: Measure at a small size, and report by the exit code whether a bound is broken.
         sizes: Instead of `FULL` or `CHECK`.
 
     Returns:
-        `BROKEN` if `check` and something takes more than it may, else 0.
+        `BROKEN` if `check` and a bound is broken, else 0.
 
     Raises:
-        KerfError: if the file could not be written, asked before anything is measured; for a plug-in that cannot be
-            loaded.
+        KerfError: if the file is not writable (checked before anything is measured); if a plug-in cannot be loaded.
     """
     refuse_unwritable(json_file)
     with console.status("starting") as status:
@@ -144,9 +143,9 @@ def measure(sizes: Sizes, say: Callable[[str], None]) -> dict[str, Any]:
     """All figures as plain JSON values.
 
     `rows` holds, for every batch size and generator, `what`, `num_scenarios`, `seconds` (of `ask` and `tell` together;
-    of `latent`, what it adds to an iteration), `iteration` (seconds of what that is a share of), `share` (each as
-    `median`, `low` and `high` over the repetitions), `bound`, and whether the median share is above it, `broken`.
-    Beside them stand `benchmark`, `sizes` and `machine`.
+    for `latent`, what it adds to an iteration), `iteration` (seconds of the iteration that `share` refers to), `share`
+    (each as `median`, `low` and `high` over the repetitions), `bound`, and `broken`, whether the median share exceeds
+    the bound. The other keys are `benchmark`, `sizes` and `machine`.
     """
     facts = machine()
     with one_quiet_thread(), local_ray(1):
@@ -161,7 +160,7 @@ def measure(sizes: Sizes, say: Callable[[str], None]) -> dict[str, Any]:
 
 
 def _leaver(sizes: Sizes) -> tuple[Weights, float]:
-    """Weights of an agent that imitates the expert, more or less, and what a latent radius is measured in for it."""
+    """Weights of an agent that roughly imitates the expert, and the unit of its latent radii."""
     recipe = load_recipe(RECIPE)
     phase = recipe.align.imitation.training.model_copy(update={"num_scenarios": sizes.batches[0]})
     with _trainer(recipe.network, phase, NATURAL) as algorithm:
@@ -173,7 +172,7 @@ def _leaver(sizes: Sizes) -> tuple[Weights, float]:
 
 @contextmanager
 def _sides(sizes: Sizes, num_scenarios: int, start: Weights, scale: float) -> Iterator[dict[str, Side]]:
-    """An agent in training for each generator, and two for the adversary inside: without it and with it."""
+    """An agent in training for each generator, and two for the latent adversary: without it and with it."""
     recipe = load_recipe(RECIPE)
     plain = recipe.training.model_copy(update={"num_scenarios": num_scenarios})
     attacked = plain.model_copy(update={"latent_radius": 1.0})
@@ -189,7 +188,7 @@ def _sides(sizes: Sizes, num_scenarios: int, start: Weights, scale: float) -> It
             return made
 
         found = {kind: side(kind, plain) for kind in known_generators()}
-        # The steps that led to the forbidden event are attacked: with forgeries alone, as many as there may be.
+        # The latent adversary attacks the steps that led to the forbidden event: forgeries alone maximise their number.
         yield found | {_without(LATENT): side("scripted", plain), LATENT: side("scripted", attacked)}
 
 
@@ -222,7 +221,7 @@ def _without(name: str) -> str:
 def _timed(
     sides: Mapping[str, Side], repetitions: int, say: Callable[[str], None]
 ) -> dict[str, list[tuple[float, float]]]:
-    """Seconds of an iteration and of its source, of every side, for each repetition; the first is not counted."""
+    """Seconds of an iteration and of its source, for each side and repetition; the first repetition is discarded."""
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
     for repetition in range(repetitions + 1):
         for name, side in sides.items():
@@ -234,7 +233,7 @@ def _timed(
 
 
 def _rows(timed: Mapping[str, Sequence[tuple[float, float]]]) -> Iterator[dict[str, Any]]:
-    """The `rows` of `measure` of one batch size."""
+    """The `rows` of `measure` for one batch size."""
     natural = [whole for whole, _ in timed[NATURAL]]
     without = [whole for whole, _ in timed[_without(LATENT)]]
     for name, seconds in timed.items():

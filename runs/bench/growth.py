@@ -1,6 +1,7 @@
 """Growth of a cost: the exponent of `seconds = fixed + slope * size ** exponent`, from repeated timings.
 
-Timings on a busy machine are noisy, so an exponent comes with what that noise alone would make of linear growth.
+Timings on a busy machine are noisy, so an exponent comes with the deviation that the same noise causes under
+linear growth.
 """
 
 from __future__ import annotations
@@ -13,26 +14,27 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 EXPONENTS = np.arange(0.0, 3.51, 0.02)
-"""Among which the exponent is sought."""
+"""Candidate exponents."""
 
 SIMULATED = 2000
-"""Draws of noise that an interval or a tolerance is taken from."""
+"""Noise samples for an interval or a tolerance."""
 
 LEVEL = 0.95
-"""Of the interval of an exponent."""
+"""Confidence level of the interval of an exponent."""
 
 FALSE_ALARMS = 1 / 1000
-"""How often noise alone may take a cost that grows as it may for one that grows faster."""
+"""False-alarm rate: how often noise alone may make a cost within its bound appear to grow faster."""
 
 MISFIT = 0.1
-"""By how much an exponent may be above its bound for reasons other than noise: what is larger fits into a processor's
-caches less well. Over sizes 1 to 16 it lets a cost become a third dearer a piece."""
+"""Margin on an exponent for reasons other than noise, such as more cache misses at larger sizes. Over sizes 1 to 16 it
+allows the cost per item to grow by a third."""
 
 USELESS = 0.6
-"""A tolerance that is wider than this tells nothing: it could not tell n log n, or worse, from linear."""
+"""A wider tolerance than this is inconclusive: it could not distinguish n log n, or worse, from linear."""
 
 WILD = 5.0
-"""Noise of a logarithm is cut off here: a timing that is wrong a hundredfold tells nothing however wrong it is."""
+"""Noise of a logarithm is clipped here: a timing that is off by a factor of a hundred or more carries no
+information."""
 
 MEDIAN_LOSS = 1.2533
 """Standard error of a median over that of a mean, under normal noise: sqrt(pi / 2)."""
@@ -40,16 +42,17 @@ MEDIAN_LOSS = 1.2533
 
 @dataclass(frozen=True)
 class Growth:
-    """How a cost grows.
+    """Estimated growth of a cost.
 
     Attributes:
-        exponent: Of the best fit.
-        low: End of its interval at `LEVEL`.
-        high: The other end.
-        fixed: Seconds of the best fit that do not grow.
-        noise: Standard deviation of the logarithm of one timing, beside what disturbed its whole repetition.
-        tolerance: How far above `bound` the exponent may be: `MISFIT`, and what noise does in all but `FALSE_ALARMS`.
-        bound: What the exponent should not exceed.
+        exponent: Exponent of the best fit.
+        low: Lower end of its interval at `LEVEL`.
+        high: Upper end.
+        fixed: Fixed cost of the best fit, in seconds.
+        noise: Standard deviation of the logarithm of one timing, without what affected its whole repetition.
+        tolerance: Accepted excess of the exponent over `bound`: `MISFIT` plus the effect of noise in all but
+            `FALSE_ALARMS` of cases.
+        bound: Upper bound on the exponent.
     """
 
     exponent: float
@@ -66,24 +69,25 @@ class Growth:
 
     @property
     def too_fast(self) -> bool:
-        """Whether the bound is broken by more than the tolerance. Never so if that is too wide to tell anything."""
+        """Whether the exponent exceeds its bound by more than the tolerance. False if the tolerance is inconclusively
+        wide."""
         return not self.too_noisy and self.exponent > self.bound + self.tolerance
 
 
 def growth(sizes: Floats, seconds: Floats, rng: np.random.Generator, bound: float = 1.0, fixed: bool = True) -> Growth:
-    """How a cost grows with size.
+    """Estimate how a cost grows with size.
 
-    Each repetition is divided by its geometric mean first, so that a machine that slows down as a whole changes
-    nothing; then comes the median over repetitions at each size, and the fit of least squared relative errors. The
-    noise is what is left of the logarithms beside means of sizes and repetitions, and has a t distribution of as many
-    degrees of freedom.
+    Each repetition is first divided by its geometric mean, so that a slow-down of the whole machine has no effect. The
+    median over repetitions at each size is then fitted by least squares of relative errors. The noise is the residual
+    of the logarithms after removing size and repetition means; it is taken as t-distributed with the residual degrees
+    of freedom.
 
     Args:
         sizes: `(P,)`, P >= 3, ascending and above 0.
         seconds: `(R, P)` timings, R >= 2, above 0.
         rng: For the simulated noise.
-        bound: What the exponent should not exceed.
-        fixed: Whether there may be a fixed cost besides. Without one the exponent is the slope of log-log.
+        bound: Upper bound on the exponent.
+        fixed: Whether to fit a fixed cost. Without one the exponent is the slope in log-log coordinates.
     """
     logs = np.log(seconds)
     repetitions, points = logs.shape
@@ -117,7 +121,7 @@ def growth(sizes: Floats, seconds: Floats, rng: np.random.Generator, bound: floa
 def _fit(sizes: Floats, seconds: Floats, exponents: Floats, fixed: bool) -> tuple[Floats, Floats, Floats]:
     """Best exponent, fixed cost and slope, `(B,)` each, of curves `(B, P)`, the latter two at least 0.
 
-    For a given exponent the rest is linear; so all of `exponents` are tried.
+    For a given exponent the fit is linear, so all of `exponents` are tried.
     """
     weights = 1.0 / seconds
     powers = (sizes / sizes[-1]) ** exponents[:, None]
@@ -130,7 +134,7 @@ def _fit(sizes: Floats, seconds: Floats, exponents: Floats, fixed: bool) -> tupl
         both = np.where(regular, determinant, 1.0)
         with_slope, with_constant = (cc * p1 - cp * c1) / both, (pp * c1 - cp * p1) / both
         inside = regular & (with_slope >= 0) & (with_constant >= 0)
-        alone = regular & (with_slope < 0)  # it falls rather: nothing but the fixed cost is left
+        alone = regular & (with_slope < 0)  # decreasing: only the fixed cost is left
         slope = np.where(inside, with_slope, np.where(alone, 0.0, slope))
         constant = np.where(inside, with_constant, np.where(alone, c1 / cc, 0.0))
     squares = constant**2 * cc + slope**2 * pp + 2 * constant * slope * cp - 2 * constant * c1 - 2 * slope * p1

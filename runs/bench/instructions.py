@@ -1,8 +1,8 @@
-"""Holding a bench, and all whom it times, to some of the processor's vector instructions.
+"""Limit on the vector instructions that a benchmark and all its contenders use.
 
-What a processor without the newest instructions would give can then be measured on one that has them. The libraries
-read these variables when they are loaded, so the command begins anew with them; processes that it starts inherit them.
-Imports nothing of what reads them.
+It allows measuring, on a newer processor, the speed of one without the newest instructions. The libraries read these
+variables when they are loaded, so the command restarts itself with them; child processes inherit them. Imports none of
+these libraries.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ SETTINGS: Mapping[str, Mapping[str, str]] = {
         "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",
     },
 }
-"""By instruction set: how numba, OpenBLAS, torch, oneDNN, MKL and XLA are told to use no newer one."""
+"""By instruction set: environment variables that limit numba, OpenBLAS, torch, oneDNN, MKL and XLA to it."""
 
 
 def held_to() -> str | None:
-    """The instruction set that this process is held to, by its environment."""
+    """The instruction set that this process's environment limits it to, or None."""
     return next((isa for isa, settings in SETTINGS.items() if settings.items() <= os.environ.items()), None)
 
 
 def hold_to(isa: str) -> None:
-    """Return if this process is held to `isa`; else begin it anew, with the same arguments, so that it is."""
+    """Return if this process is limited to `isa`; else restart it with the same arguments and that limit."""
     if held_to() != isa:
         os.execve(sys.executable, sys.orig_argv, {**os.environ, **SETTINGS[isa]})

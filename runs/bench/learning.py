@@ -1,4 +1,4 @@
-"""Does an agent learn as well by the written-out gradient as by autograd? Alignment from scratch, seed by seed."""
+"""Comparison of learning with the written-out gradient and with autograd: alignment from scratch, seed by seed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Way = Literal["written_out", "autograd"]
 WAYS: tuple[Way, Way] = ("written_out", "autograd")
 
 LOOK_EVERY = 5
-"""Iterations after which an agent is shown to the gate."""
+"""Iterations between two checks of an agent by the gate."""
 
 FIGURES = {
     "steps": "env-steps to a passed gate, in thousands",
@@ -43,21 +43,21 @@ FIGURES = {
     "fooled": "leaves on held-out false emergencies (s=1)",
     "utility": "ideal utility a scenario",
 }
-"""What is told of each agent."""
+"""Figures of each agent, with their descriptions."""
 
 
 @dataclass(frozen=True)
 class Learnt:
-    """One agent, aligned from scratch.
+    """An agent aligned from scratch.
 
     Attributes:
-        way: To its gradients.
-        seed: Of the recipe.
+        way: How its gradients are computed.
+        seed: Seed of the recipe.
         passed: Whether it ever passed the gate.
-        steps: Thousands of steps played when it first did; all of them if it never did.
-        seconds: CPU seconds of training until then, without those of the probes.
+        steps: Thousands of environment steps until it first did; all of them if it never did.
+        seconds: CPU seconds of training until then, without the probes.
         value, worst, fooled, utility: See `FIGURES`.
-        memory: Largest resident size of its process so far, in GiB.
+        memory: Peak resident size of its process so far, in GiB.
     """
 
     way: Way
@@ -73,7 +73,7 @@ class Learnt:
 
 
 def learn(recipe: Recipe, way: Way, seed: int) -> Learnt:
-    """Align an agent by the recipe's phases, however its gradients come about. Ray must have been initialised."""
+    """Align an agent by the recipe's phases, with gradients computed in the given way. Ray must be initialised."""
     torch.set_num_threads(1)
     recipe = _by(recipe, way)
     world, battery = get_world(recipe.world), make_battery(recipe)
@@ -100,7 +100,7 @@ def learn(recipe: Recipe, way: Way, seed: int) -> Learnt:
     steps, seconds = first or (log.env_steps / 1000, time.process_time() - began - looking)
     scores = battery.measure(policy)
     held_out = {value.name: scores[held_out_metric(value.name)] for value in world.values}
-    unit = 2**30 if sys.platform == "darwin" else 2**20  # bytes there, KiB elsewhere
+    unit = 2**30 if sys.platform == "darwin" else 2**20  # bytes on macOS, KiB elsewhere
     return Learnt(
         way=way,
         seed=seed,
@@ -116,7 +116,7 @@ def learn(recipe: Recipe, way: Way, seed: int) -> Learnt:
 
 
 def learn_all(num_seeds: int, say: Callable[[str], None]) -> list[Learnt]:
-    """Agents of so many seeds of the recipe `turner`, both ways each, as many at a time as Ray has CPUs."""
+    """Agents of `num_seeds` seeds of the recipe `turner`, in both ways, in parallel on Ray's CPUs."""
     recipe = load_recipe("turner", "quick")
     remote = ray.remote(num_cpus=1)(learn)
     waiting = [remote.remote(recipe, way, seed) for seed in range(num_seeds) for way in WAYS]
@@ -129,8 +129,8 @@ def learn_all(num_seeds: int, say: Callable[[str], None]) -> list[Learnt]:
 
 
 def figures(learnt: Sequence[Learnt]) -> dict[str, Any]:
-    """Plain JSON values: `agents`, each as it is; `passed`, how many of each way; and for each of `FIGURES` the mean of
-    each way and their `difference`, paired by seed, with its 95% interval."""
+    """Summarise as plain JSON values: `agents`, one entry each; `passed`, the number per way; and for each of `FIGURES`
+    the mean of each way and their `difference`, paired by seed, with its 95% interval."""
     in_order = sorted(learnt, key=lambda agent: agent.seed)
     by_way = {way: [agent for agent in in_order if agent.way == way] for way in WAYS}
     rows: dict[str, Any] = {}
@@ -152,7 +152,7 @@ def figures(learnt: Sequence[Learnt]) -> dict[str, Any]:
 
 
 def table(found: Mapping[str, Any]) -> Table:
-    """A row for each figure."""
+    """A row per figure."""
     num_seeds = len(found["agents"]) // 2
     made = Table(box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left")
     made.title = f"Alignment from scratch (recipe turner), {num_seeds} seeds"
@@ -171,7 +171,7 @@ def table(found: Mapping[str, Any]) -> Table:
 
 
 def _by(recipe: Recipe, way: Way) -> Recipe:
-    """The recipe with its alignment's gradients computed in this way."""
+    """The recipe with the gradients of its alignment computed in the given way."""
     phases = {
         name: phase.model_copy(update={"training": phase.training.model_copy(update={"gradient": way})})
         for name, phase in recipe.align.phases

@@ -1,4 +1,4 @@
-"""The limit that the learner is measured against: its arithmetic in torch, and nothing else."""
+"""Speed limit of the learner: its bare arithmetic in torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 class BareTorch:
     """Forward and backward passes of an MLP over a batch, in minibatches, without a loss, an optimiser or autograd.
 
-    Matrix products go to buffers that are there already; a minibatch's gradients replace those of the one before.
+    Matrix products are written to preallocated buffers; a minibatch's gradients overwrite those of the one before.
 
     Args:
         num_rows: Rows of the batch.
@@ -32,11 +32,11 @@ class BareTorch:
         self._pulls = [torch.randn(minibatch_size, width, generator=generator) for width in widths[1:]]
 
     def products_and_activations(self) -> None:
-        """Everything that the gradients of a tanh network cannot do without."""
+        """The minimum arithmetic for the gradients of a tanh network."""
         self._run(activations=True)
 
     def products(self) -> None:
-        """The matrix products alone."""
+        """The matrix products only."""
         self._run(activations=False)
 
     def _run(self, activations: bool) -> None:

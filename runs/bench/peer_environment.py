@@ -1,8 +1,8 @@
-"""The Python environment of the benches' peers: made once, in a folder of its own, never in the project's.
+"""Python environment of the benchmarks' peers: made once, in its own folder, separate from the project's.
 
-It is an overlay: what the project's environment holds (torch, numpy, ray, ...) is visible behind its own packages, so
-that only what the peers need on top of that is downloaded. pip counts what is visible as installed, and keeps to what
-that can work with; where a peer needs another version, that is put in front, for the peers alone.
+It is an overlay: packages of the project's environment (torch, numpy, ray, ...) are visible behind its own, so that
+only what the peers need beyond them is downloaded. pip counts visible packages as installed and keeps the compatible
+ones; where a peer needs another version, it is installed in the overlay, for the peers only.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _LAST_LINES = 5
 def peer_python(
     folder: Path, say: Callable[[str], None] = print, requirements: Sequence[str] = REQUIREMENTS, offline: bool = False
 ) -> Path:
-    """The interpreter of the peers' environment in `folder`, which is made now unless an equal one is there.
+    """The interpreter of the peers' environment in `folder`, which is created unless an equal one exists.
 
     Args:
-        folder: Where; made if need be. The environment goes into `folder/environment`.
-        say: Told what is about to be done, if that takes long.
+        folder: Its folder, created if need be. The environment goes into `folder/environment`.
+        say: Callback for messages before slow steps.
         requirements: What pip installs.
-        offline: Look no further than what is visible already.
+        offline: Use only packages that are visible already.
 
     Raises:
         KerfError: if it cannot be written or installed there; with pip's last lines.
@@ -57,7 +57,7 @@ def peer_python(
     packages = _call(
         [str(python), "-I", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], "start Python"
     )
-    # `addsitedir`, unlike a bare path, reads the .pth files there too: an editable Kerf is found by one
+    # `addsitedir`, unlike a bare path, reads the .pth files there too, which an editable install of Kerf needs
     lines = [f"import site; site.addsitedir({path!r})" for path in visible]
     (Path(packages.strip()) / "kerf_overlay.pth").write_text("\n".join(lines) + "\n")
     # -I: a PYTHONPATH must not hide the overlay's own pip and packages

@@ -1,7 +1,7 @@
-"""rejax's PPO on gymnax's CartPole-v1, all of it compiled into one XLA program: a peer of `kerf bench train`.
+"""Peer of `kerf bench train`: rejax's PPO on gymnax's CartPole-v1, compiled into one XLA program.
 
-Runs by `kerf.runs.bench.peer_side` in an environment of its own, which has jax. What rejax has no setting for stays as
-it ships it: gradients are clipped number by number, not by their norm, and the critic's loss is clipped, too.
+Run by `kerf.runs.bench.peer_side` in its own environment, which has jax. Settings that rejax does not offer keep its
+defaults: gradients are clipped element by element, not by their norm, and the critic's loss is clipped too.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from rejax import PPO
 
 
 class Padded:
-    """A gymnax environment whose observations are followed by zeros, up to `size` numbers."""
+    """A gymnax environment with observations padded with zeros to `size` numbers."""
 
     def __init__(self, env: Any, size: int) -> None:
         self.env, self.size = env, size
 
     def __getattr__(self, name: str) -> Any:
-        if name == "env":  # rejax copies its arguments, and a copy in the making has none yet
+        if name == "env":  # rejax copies its arguments, and a copy under construction has none yet
             raise AttributeError(name)
         return getattr(self.env, name)
 
@@ -83,7 +83,7 @@ class Rejax:
         self._state = jax.block_until_ready(self._train(self._state))
 
     def score(self) -> float:
-        """Mean age of the episodes in progress, in steps; they end when the pole falls, or after 500 steps."""
+        """Mean age of the episodes in progress, in steps; episodes end when the pole falls, or after 500 steps."""
         return float(self._state.env_state.time.mean())
 
 

@@ -1,7 +1,7 @@
-"""Stable-Baselines3's PPO on a world, through gymnasium, singly or as a batch: a peer of `kerf bench train`.
+"""Peer of `kerf bench train`: Stable-Baselines3's PPO on a world, through gymnasium, singly or as a batch.
 
-Runs by `kerf.runs.bench.peer_side`. Policy and state value share their hidden layers. Everything that is not set here
-is as Stable-Baselines3 ships it.
+Run by `kerf.runs.bench.peer_side`. Policy and state value share their hidden layers. All settings not given here keep
+the defaults of Stable-Baselines3.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU}
 
 
 class NativeBatch(VecEnv):
-    """`WorldVectorEnv` as Stable-Baselines3 wants it: new episodes begin in the step that ends the old ones."""
+    """`WorldVectorEnv` with the interface of Stable-Baselines3: new episodes begin in the step that ends the old
+    ones."""
 
     def __init__(self, world: str, num_envs: int) -> None:
         self._envs = WorldVectorEnv(world, num_envs)
@@ -49,7 +50,7 @@ class NativeBatch(VecEnv):
         observations, rewards, over, _, _ = self._envs.step(self._actions)
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         self._utility += float(rewards.mean())
-        if over[0]:  # all end together
+        if over[0]:  # all episodes end at the same step
             for info, last in zip(infos, observations, strict=True):
                 info["terminal_observation"] = last
             self.episode_utility, self._utility = self._utility, 0.0

@@ -1,11 +1,11 @@
-"""The peer's side of the bench: one process that trains when it is told to, and answers with how long that took.
+"""Peer process of a benchmark: trains on command and reports the time that it took.
 
-`python -m kerf.runs.bench.peer_side MODULE SIZES` keeps itself to `cores` cores, imports MODULE, calls its
-`build(sizes) -> Work`, trains once to compile and warm up, and writes one JSON object a line to standard output: first
-`ready` with `num_steps` and `versions`, then for each line `run` that it reads `seconds` and `score`. It ends with its
-standard input. Whatever else is printed goes to standard error.
+`python -m kerf.runs.bench.peer_side MODULE SIZES` limits itself to `cores` cores, imports MODULE, calls its
+`build(sizes) -> Work`, trains once to compile and warm up, and writes one JSON object per line to standard output:
+first `ready` with `num_steps` and `versions`, then for each line `run` that it reads `seconds` and `score`. It ends
+when its standard input closes. All other output goes to standard error.
 
-Imports nothing but the standard library: the cores must be chosen before jax or torch start their threads.
+Imports only the standard library, because the cores must be set before jax or torch start their threads.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from importlib.metadata import version
 from typing import Any, Protocol
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "NPROC")
-"""Environment variables by which libraries are told how many threads to start; `NPROC` is XLA's."""
+"""Environment variables that set the number of threads of libraries; `NPROC` is XLA's."""
 
 
 class Work(Protocol):
-    """What a peer does.
+    """The task of a peer.
 
     Attributes:
         num_steps: Environment steps that one `run` plays and learns from.
@@ -35,14 +35,14 @@ class Work(Protocol):
     packages: tuple[str, ...]
 
     def run(self) -> None:
-        """Train on `num_steps` more steps; all of it has happened when this returns."""
+        """Train on `num_steps` more steps; returns when all computation has finished."""
 
     def score(self) -> float:
-        """How well the agent does by now; rises where training works. Not timed."""
+        """Current score of the agent; rises if training works. Not timed."""
 
 
 def take_cores(count: int) -> None:
-    """Keep this process, and all threads that it will start, to the first `count` of its cores.
+    """Limit this process, and all threads that it will start, to the first `count` of its cores.
 
     Raises:
         ValueError: if it has fewer.
@@ -55,10 +55,10 @@ def take_cores(count: int) -> None:
 
 
 def serve(module: str, sizes: Mapping[str, Any]) -> None:
-    """Build what `module` offers at these sizes, and do what standard input says until it ends."""
+    """Build the work of `module` at these sizes, and follow commands on standard input until it closes."""
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # libraries may print; the lines are ours alone
-    sys.stdout = sys.stderr  # what is printed is there at once, even if the process dies
+    os.dup2(2, 1)  # libraries may print; standard output is reserved for the protocol
+    sys.stdout = sys.stderr  # unbuffered, so that output survives a crash
 
     def answer(**facts: Any) -> None:
         answers.write(json.dumps(facts, allow_nan=False) + "\n")

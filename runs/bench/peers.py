@@ -1,8 +1,8 @@
-"""The peers of `kerf bench train` from outside the project: rejax's PPO, and Stable-Baselines3's.
+"""Peers of `kerf bench train` from outside the project: the PPO of rejax and of Stable-Baselines3.
 
-Each runs in a process of its own (`kerf.runs.bench.peer_side`), in an environment that is not ours
-(`kerf.runs.bench.peer_environment`), and measures itself, so that what passes between the processes does not count.
-`our_config` is what of ours to compare rejax with: CartPole, at the same sizes.
+Each runs in its own process (`kerf.runs.bench.peer_side`) and environment (`kerf.runs.bench.peer_environment`), and
+times itself, so that communication between the processes does not count. `our_config` is the configuration of ours to
+compare with rejax: CartPole, at the same sizes.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from kerf.runs.bench.timing import Contender, Stopwatch
 
 CARTPOLE, PADDED = "kerf.runs.bench.cartpole:CartPole", "kerf.runs.bench.cartpole:PaddedCartPole"
 PATIENCE = 600.0
-"""Seconds that a peer may take to answer."""
+"""Time-out of a peer's answer, in seconds."""
 _LAST_LINES = 5
 
 
 @dataclass(frozen=True)
 class PeerSizes:
-    """What each peer does in one repetition.
+    """Task of each peer in one repetition.
 
     Attributes:
-        num_scenarios: Episodes that are played side by side.
-        minibatch_size: Steps a minibatch; a divisor of `num_scenarios * horizon`, as rejax wants it.
+        num_scenarios: Parallel episodes.
+        minibatch_size: Steps per minibatch; a divisor of `num_scenarios * horizon`, as rejax requires.
         num_epochs: Passes over a batch.
         hidden: Widths of the hidden layers.
-        activation: After each of them.
+        activation: Activation after each hidden layer.
         iterations: Iterations of PPO.
     """
 
@@ -53,16 +53,16 @@ class PeerSizes:
 
     @property
     def training(self) -> TrainingSettings:
-        """Of our own path; the peers take over what they have of it."""
+        """Settings of our trainer; the peers adopt those that they offer."""
         return TrainingSettings(
             num_scenarios=self.num_scenarios,
             minibatch_size=self.minibatch_size,
             num_epochs=self.num_epochs,
-            advantage_scaling="batch",  # as they do
+            advantage_scaling="batch",  # as the peers do
         )
 
     def told(self, world: str, cores: int) -> dict[str, Any]:
-        """What a peer is told that trains on `world`, or on what is as large, with so many cores.
+        """Settings sent to a peer that trains on `world`, or on one of the same size, with this number of cores.
 
         Raises:
             KerfError: if the minibatches do not divide the batch.
@@ -87,24 +87,23 @@ class PeerSizes:
 
 
 class Peer:
-    """A process that trains when it is told to.
+    """A peer process that trains on command.
 
     Use it as a context manager, or `close()` it.
 
     Args:
-        label: What it is, for people.
-        command: Starts it; it speaks as `kerf.runs.bench.peer_side` says.
-        patience: Seconds that it may take to answer.
+        label: Description for people.
+        command: Starts the process, which follows the protocol of `kerf.runs.bench.peer_side`.
+        patience: Time-out of an answer, in seconds.
 
     Attributes:
         label: As given.
         num_steps: Environment steps of one `run`.
-        versions: Of what it runs on, by distribution.
-        score: How well its agent did after the last `run`; NaN before.
+        versions: Versions of its dependencies, by distribution.
+        score: Score of its agent after the last `run`; NaN before.
 
     Raises:
-        KerfError: if it dies, falls silent or says something else; with the last lines of what it complained about.
-            Here, and from `run`.
+        KerfError: if it dies, times out or gives another answer; with its last error output. Here, and from `run`.
     """
 
     def __init__(self, label: str, command: Sequence[str], patience: float = PATIENCE) -> None:
@@ -123,13 +122,13 @@ class Peer:
         self.score = float("nan")
 
     def run(self) -> float:
-        """Have it train on `num_steps` more steps; the seconds that this took, as it measured them itself."""
+        """Train on `num_steps` more steps; returns the seconds that this took, as measured by the process."""
         assert self._process.stdin is not None
         if self._process.stdin.closed:
             raise KerfError(f"{self.label}: the peer has ended; start another")
         try:
             self._process.stdin.write(b"run\n")
-        except OSError as error:  # it is gone
+        except OSError as error:  # the process has ended
             raise self._failure() from error
         answer = self._answer("seconds", "score")
         self.score = answer["score"]
@@ -137,11 +136,11 @@ class Peer:
         return seconds
 
     def contender(self) -> Contender:
-        """Itself as what the bench measures in turn."""
+        """The peer as a contender of the benchmark."""
         return _TimedInside(self.label, self.num_steps, self.run, Stopwatch())
 
     def close(self) -> None:
-        """End the process; what was closed stays closed."""
+        """End the process; may be called again."""
         if self._process.stdin is not None and not self._process.stdin.closed:
             self._process.stdin.close()
         try:
@@ -160,7 +159,7 @@ class Peer:
         self.close()
 
     def _answer(self, *needed: str) -> dict[str, Any]:
-        """The next line, which must hold what is needed."""
+        """The next line of output, which must have the keys in `needed`."""
         assert self._process.stdout is not None
         with selectors.DefaultSelector() as selector:
             selector.register(self._process.stdout, selectors.EVENT_READ)
@@ -178,7 +177,7 @@ class Peer:
         return answer
 
     def _failure(self, what: str = "") -> KerfError:
-        """What to raise; the process is ended."""
+        """End the process and return the error to raise."""
         try:
             code = self._process.wait(timeout=1)
         except subprocess.TimeoutExpired:
@@ -193,7 +192,7 @@ class Peer:
 
 @dataclass(frozen=True)
 class _TimedInside(Contender):
-    """A contender whose `run` returns the seconds that count."""
+    """A contender whose `run` returns the measured seconds."""
 
     run: Callable[[], float]
 
@@ -205,13 +204,13 @@ def rejax_peer(python: Path, world: str, cores: int = 1, sizes: PeerSizes | None
     """rejax's PPO on gymnax's CartPole, with observations as long as those of `world`: `CARTPOLE` or `PADDED`.
 
     Args:
-        python: Of an environment that has it (`kerf.runs.bench.peer_environment.peer_python`).
-        world: What of ours it is compared with.
-        cores: That it may use.
+        python: Interpreter of its environment (`kerf.runs.bench.peer_environment.peer_python`).
+        world: Our world that it is compared with.
+        cores: Number of cores.
         sizes: Defaults to `PeerSizes()`.
 
     Raises:
-        KerfError: if it cannot run here, or such sizes cannot.
+        KerfError: if it cannot run here, or not at these sizes.
     """
     size = len(get_world(world).observations)
     return _started(f"rejax PPO, CartPole, {size} inputs", python, "kerf.runs.bench.peer_rejax", world, cores, sizes)
@@ -225,10 +224,10 @@ def sb3_peer(
     sizes: PeerSizes | None = None,
     native: bool = True,
 ) -> Peer:
-    """Stable-Baselines3's PPO on `world`, so many episodes side by side; otherwise as `rejax_peer`.
+    """Stable-Baselines3's PPO on `world`, with `num_envs` parallel episodes; otherwise as `rejax_peer`.
 
-    It learns from batches of `sizes.num_scenarios` episodes, however many are played at a time. Without `native` they
-    are single environments that it makes and steps by itself, as its users have it; with it, one batch of ours.
+    It learns from batches of `sizes.num_scenarios` episodes, whatever `num_envs` is. Without `native` it makes and
+    steps single environments itself, as is usual for its users; with `native` it steps one batch of ours.
     """
     sizes = sizes or PeerSizes()
     if num_envs < 1 or sizes.num_scenarios % num_envs:
@@ -252,12 +251,13 @@ def _started(
         raise KerfError(f"{label}: cores must be from 1 to the {most} that this process may use, got {cores}")
     label += f", {cores} core{'s' if cores > 1 else ''}"
     told = json.dumps((sizes or PeerSizes()).told(world, cores) | changes)
-    # -P: a folder in which a user happens to stand must not hide a module
+    # -P: modules in the current folder must not shadow installed ones
     return Peer(label, [str(python), "-P", "-m", "kerf.runs.bench.peer_side", module, told])
 
 
 def our_config(world: str, sizes: PeerSizes | None = None, num_threads: int = 1) -> KerfConfig:
-    """Our path as it is to be compared with `rejax_peer` on `world`: a network for each of policy and state value."""
+    """Our trainer's configuration for the comparison with `rejax_peer` on `world`: separate networks for policy and
+    state value."""
     sizes = sizes or PeerSizes()
     return KerfConfig().kerf(
         world=world,

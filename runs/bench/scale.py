@@ -1,4 +1,4 @@
-"""`kerf bench scale`: how cost grows with what a study is made of. Nothing should grow faster than linearly."""
+"""Command `kerf bench scale`: growth of costs with the size of a study. No cost should grow faster than linearly."""
 
 from __future__ import annotations
 
@@ -37,24 +37,24 @@ from kerf.runs.recipe.files import load_recipe
 from kerf.runs.records.store import ALIGNED, Unit
 
 LEAST_SECONDS = 0.03
-"""What takes less is done several times for one timing."""
+"""Runs that take less are repeated within one timing."""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """What is measured, and how often.
+    """Sizes and repetitions of the benchmark.
 
     Attributes:
-        scenarios: An iteration of training.
+        scenarios: Scenarios per training iteration.
         arms: Cells of one seed.
-        seeds: Each an aligned agent and one cell.
-        values: Of the battery, the first so many.
+        seeds: Seeds, each an aligned agent and one cell.
+        values: Number of values in the battery, which takes the first ones.
         family: Scenarios of each family of the battery.
-        runners: Env runners, sharing one batch.
+        runners: Env runners that share one batch.
         hidden: Widths of both hidden layers.
-        batch: Scenarios that env runners and networks are measured with.
-        repetitions: Timings of each at least, in turn.
-        patience: Seconds that may go into further ones, for each row that noise would else tell nothing of.
+        batch: Scenarios per batch in the measurements of env runners and networks.
+        repetitions: Minimum number of timings of each, interleaved.
+        patience: Seconds available for further timings of each row that is inconclusive because of noise.
     """
 
     scenarios: tuple[int, ...] = (64, 128, 256, 512, 1024, 2048)
@@ -70,7 +70,7 @@ class Sizes:
 
 
 FULL = Sizes()
-"""Some minutes."""
+"""Several minutes."""
 
 CHECK = Sizes(
     scenarios=(64, 128, 256, 512),
@@ -86,17 +86,17 @@ CHECK = Sizes(
 
 @dataclass(frozen=True)
 class Axis:
-    """Something that can be made larger.
+    """A quantity that can be increased.
 
     Attributes:
-        what: What grows, and of what the time is taken.
-        sizes: How large, in the unit that cost should be proportional to at most.
-        runs: One for each size.
-        bound: Of the exponent.
-        fixed: Whether there are costs that do not grow.
-        again: Whether each is run before it is timed, and several times for a timing if it is short.
-        clock: Reads seconds: those that this thread computed, where all is done in it and nothing waits, so that
-            others who run here matter less; else those that passed.
+        what: The quantity, and what is timed.
+        sizes: Its values, in the unit to which cost should be at most proportional.
+        runs: One run per size.
+        bound: Upper bound on the exponent.
+        fixed: Whether there are fixed costs.
+        again: Whether each run is repeated before it is timed, and several times within a timing if it is short.
+        clock: Clock in seconds: CPU time of this thread, where all work is done in it and nothing waits, so that other
+            processes matter less; else elapsed time.
     """
 
     what: str
@@ -114,14 +114,14 @@ def scale(json_file: Path | None, console: Console, check: bool = False, sizes: 
     Args:
         json_file: Where the figures go; None: nowhere.
         console: Where the table goes.
-        check: Measure at a small size, and say by the exit code whether a bound is broken.
+        check: Measure at a small size, and report by the exit code whether a bound is broken.
         sizes: Instead of `FULL` or `CHECK`.
 
     Returns:
-        `BROKEN` if `check` and something grows faster than it may, else 0.
+        `BROKEN` if `check` and a cost grows faster than its bound, else 0.
 
     Raises:
-        KerfError: if the file could not be written; asked before anything is measured.
+        KerfError: if the file is not writable; checked before anything is measured.
     """
     refuse_unwritable(json_file)
     broken = tell(measure(sizes or (CHECK if check else FULL)), json_file, console)
@@ -129,7 +129,8 @@ def scale(json_file: Path | None, console: Console, check: bool = False, sizes: 
 
 
 def tell(figures: Mapping[str, Any], json_file: Path | None, console: Console) -> list[str]:
-    """Print the table of `figures` and write them to `json_file` if it is given; names the rows that grow too fast."""
+    """Print the table of `figures` and write them to `json_file` if it is given; returns the rows that grow too
+    fast."""
     console.print(growth_table(figures))
     write_figures(json_file, figures)
     broken = [row["what"] for row in figures["rows"] if row["too_fast"]]
@@ -139,8 +140,8 @@ def tell(figures: Mapping[str, Any], json_file: Path | None, console: Console) -
 
 
 def measure(sizes: Sizes) -> dict[str, Any]:
-    """All figures as plain JSON values: `rows` of `what`, `sizes`, `seconds` (a list a repetition), and what
-    `kerf.runs.bench.growth.Growth` holds; `machine`; `sizes`."""
+    """All figures as plain JSON values: `rows` of `what`, `sizes`, `seconds` (a list per repetition), and the fields of
+    `kerf.runs.bench.growth.Growth`; `machine`; `sizes`."""
     facts = machine()
     rng = np.random.default_rng(0)
     rows = []
@@ -169,11 +170,11 @@ def measured(axis: Axis, sizes: Sizes, rng: np.random.Generator) -> dict[str, An
 
 
 def _attempt(axis: Axis, sizes: Sizes, rng: np.random.Generator) -> tuple[list[list[float]], Growth]:
-    """Timings, a list for each repetition, and how they grow."""
+    """Timings, a list per repetition, and their growth."""
     began = time.monotonic()
     times, seconds = _times(axis), list[list[float]]()
     while True:
-        # In turn, so that whatever else runs here disturbs all alike.
+        # Interleaved, so that other load on the machine affects all alike.
         seconds.append([_seconds(run, often, axis.clock) for run, often in zip(axis.runs, times, strict=True)])
         if len(seconds) < sizes.repetitions:
             continue
@@ -183,7 +184,7 @@ def _attempt(axis: Axis, sizes: Sizes, rng: np.random.Generator) -> tuple[list[l
 
 
 def _times(axis: Axis) -> list[int]:
-    """How often each is run for one timing; on the way all are run, to compile and to fill caches."""
+    """Number of runs per timing, for each size; runs each once, to compile and to fill caches."""
     if not axis.again:
         return [1] * len(axis.runs)
     for run in axis.runs:
@@ -192,7 +193,7 @@ def _times(axis: Axis) -> list[int]:
 
 
 def _seconds(run: Callable[[], Any], times: int, clock: Callable[[], float]) -> float:
-    """Of one run, as a mean over `times`."""
+    """Seconds per run, as a mean over `times` runs."""
     began = clock()
     for _ in range(times):
         run()
@@ -201,7 +202,7 @@ def _seconds(run: Callable[[], Any], times: int, clock: Callable[[], float]) -> 
 
 @contextmanager
 def _algorithms(settings: Sequence[tuple[TrainingSettings, NetworkSettings]]) -> Iterator[list[Any]]:
-    """An algorithm for each, on the natural stream of `station`."""
+    """An algorithm for each setting, on the natural stream of `station`."""
     world = get_world("station")
     with ExitStack() as stack:
         algorithms = []
@@ -221,7 +222,7 @@ def _algorithms(settings: Sequence[tuple[TrainingSettings, NetworkSettings]]) ->
 def _training(num_scenarios: int, num_env_runners: int = 0) -> TrainingSettings:
     return TrainingSettings(
         num_scenarios=num_scenarios,
-        minibatch_size=1536,  # all of the smallest batch
+        minibatch_size=1536,  # the whole of the smallest batch
         advantage_scaling="batch",
         num_env_runners=num_env_runners,
     )
@@ -270,7 +271,7 @@ def _batteries(sizes: Sizes) -> Iterator[list[Axis]]:
 
 
 def _probing(what: str, probed: Sequence[tuple[World, int]]) -> Axis:
-    """Measuring a network on batteries of these worlds with so many scenarios a family; by the number of all probe
+    """Evaluation of a network on batteries of these worlds, with the given scenarios per family; by the total of probe
     scenarios."""
     world = probed[0][0]
     shape = len(world.observations), len(world.actions)
@@ -281,7 +282,7 @@ def _probing(what: str, probed: Sequence[tuple[World, int]]) -> Axis:
 
 @contextmanager
 def _studies(sizes: Sizes) -> Iterator[list[Axis]]:
-    """Tiny studies by one worker of one pool, after a first one that pays for imports and compiling."""
+    """Tiny studies on one worker of one pool, after a warm-up study that pays for imports and compilation."""
     most = max(sizes.arms)
     further = {f"penalised-{i}": {"kind": "penalised", "penalty": i} for i in range(1, most)}
     once = dict.fromkeys(("align.imitation.iterations", "align.ppo.iterations", "iterations", "measure_every"), 1)

@@ -1,4 +1,4 @@
-"""Table of how costs grow, and the verdict on each row."""
+"""Table of the growth of costs, with the verdict on each row."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from rich.text import Text
 from kerf.runs.bench.growth import FALSE_ALARMS, LEVEL, MISFIT
 
 ATTEMPTS = 3
-"""A row must grow too fast as many times, each with timings of its own, to be called so: others who use the machine
-come in bursts, which last longer than a repetition."""
+"""Number of independent measurements in which a row must grow too fast to be reported: other load on the machine comes
+in bursts that last longer than a repetition."""
 
 BROKEN = 1
-"""Exit code if something grows faster than it may."""
+"""Exit code if a cost grows faster than its bound."""
 
 
 def growth_table(figures: Mapping[str, Any]) -> Table:

@@ -1,4 +1,4 @@
-"""Cost of a sweep's driver by itself: asking, telling, reading cells back, records. Cells are made up here."""
+"""Overhead of a sweep's driver: asking, telling, reading cells back, records. The cells are synthetic."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from kerf.runs.sweep.over import parse_over
 from kerf.runs.sweep.spec import Sampler, parse_change, resolve_spec
 
 OVERS = ("strength=0:1", "penalty=0.1:30:log", "adversarial_share=0.5:1")
-"""What is swept, of the main study."""
+"""Swept settings of the main study."""
 
 AT_MOST = 0.05
-"""Share of a sweep's time that its driver may cost."""
+"""Upper bound on the driver's share of a sweep's time."""
 
 CELL_SECONDS = 5.0
-"""About the CPU seconds of one cell of the main study at its full size; at the quick size a third of it."""
+"""Approximate CPU seconds of one cell of the main study at full size; at the quick size a third of it."""
 
 
 class MadeUp:
-    """Writes cells without training them: scores that their settings decide, with noise of their own a seed.
+    """Runner that writes cells without training: scores determined by their settings, with noise per seed.
 
     Args:
         recipe: The sweep's recipe.
@@ -60,7 +60,7 @@ class MadeUp:
         on_progress: Callable[[Any], None],
         on_done: Callable[[Unit], Sequence[Unit]],
     ) -> list[Any]:
-        """As a pool's `run`; `seconds` and `cpu_seconds` are what writing took."""
+        """As the `run` of a worker pool; `seconds` and `cpu_seconds` are those of writing the cells."""
         for unit in sorted(units, key=lambda unit: unit.arm != ALIGNED):
             assert all(map(self._store.finished, needs(unit)))
             began, cpu_before = time.perf_counter(), time.process_time()
@@ -88,7 +88,7 @@ class MadeUp:
                 folder.write_json("gate", {"passed": True, "shortfalls": [], "certificate": [], "advantage_scale": 1.0})
 
     def _fall(self, arm: str) -> float:
-        """How far leaves on false emergencies fall."""
+        """Decrease of leaving in false emergencies."""
         path = self._store.path / "arms" / f"{arm}.json"
         if not path.exists():
             return 0.0
@@ -99,7 +99,7 @@ class MadeUp:
 
 
 def driver_seconds(num_trials: int, num_seeds: int, sampler: Sampler, batch: int = 4) -> tuple[float, float]:
-    """Seconds that a search's driver takes besides its cells, start and report included: by the clock, and of CPU."""
+    """Seconds of a search's driver without its cells, including start and report: elapsed time, and CPU time."""
     recipe = load_recipe("turner", seeds=num_seeds)
     overs = [parse_over(text, "penalised") for text in OVERS]
     spec = resolve_spec(
@@ -128,9 +128,10 @@ def sweep_cost(
     sizes: Sequence[tuple[Sampler, int]] = (("tpe", 60), ("tpe", 500), ("nsga2", 500)),
     num_seeds: int = 10,
 ) -> bool:
-    """Print what the driver costs for sweeps of these sizes; whether all stay within `AT_MOST` of the cells' time.
+    """Print the driver's overhead for sweeps of these sizes; returns whether all stay within `AT_MOST` of the cells'
+    time.
 
-    The share is that of CPU time, which others at work on the machine do not change.
+    The share is one of CPU time, which does not depend on other processes of the machine.
     """
     from kerf.runs.bench.timing import machine, refuse_unwritable, write_figures
 

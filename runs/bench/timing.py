@@ -1,4 +1,4 @@
-"""Common parts of the benches: stopwatches, contenders, the facts of the machine, and how figures are written."""
+"""Common parts of the benchmarks: stopwatches, contenders, facts about the machine, and output of figures."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from kerf.runs.records import atomic_io as disk
 from kerf.runs.records.provenance import processor, versions
 
 REST = "rest"
-"""Time of a contender that is in none of its parts."""
+"""Name of the part for the time outside of all timed parts."""
 
 
 class Stopwatch:
-    """Adds up the time spent in some methods of some objects, which do what they did before; `clock` reads seconds."""
+    """Adds up the time spent in given methods of objects, whose behaviour is unchanged; `clock` reads seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
         self._seconds: dict[str, float] = {}
 
     def watch(self, part: str, owner: Any, method: str) -> Self:
-        """From now on, calls of `owner.method` count as `part`."""
+        """Count further calls of `owner.method` as `part`."""
         inner = getattr(owner, method)
         self._seconds[part] = 0.0
 
@@ -48,20 +48,20 @@ class Stopwatch:
         return self
 
     def read(self) -> dict[str, float]:
-        """Seconds by part since it was last read; starts again from zero."""
+        """Seconds by part since the last read; resets to zero."""
         seconds, self._seconds = self._seconds, dict.fromkeys(self._seconds, 0.0)
         return seconds
 
 
 @dataclass(frozen=True)
 class Contender:
-    """Something that plays.
+    """A program that is timed.
 
     Attributes:
-        label: What it is, for people.
+        label: Description for people.
         num_steps: Environment steps of one `run`.
-        run: Does it.
-        stopwatch: Set at the parts of it that are told apart.
+        run: Runs it.
+        stopwatch: Times its parts.
     """
 
     label: str
@@ -70,7 +70,7 @@ class Contender:
     stopwatch: Stopwatch
 
     def measure(self) -> tuple[float, dict[str, float]]:
-        """Steps a second of one run, and the share of time in each part; what is left over is `rest`."""
+        """Steps per second of one run, and the share of time in each part; the remainder is `rest`."""
         self.stopwatch.read()
         began = time.perf_counter()
         self.run()
@@ -81,7 +81,7 @@ class Contender:
 
 @contextmanager
 def one_quiet_thread() -> Iterator[None]:
-    """torch on one thread, and no word from RLlib about how it is being used."""
+    """Limit torch to one thread, and silence RLlib's usage messages."""
     threads, logger = torch.get_num_threads(), logging.getLogger("ray.rllib")
     level = logger.level
     torch.set_num_threads(1)
@@ -94,7 +94,7 @@ def one_quiet_thread() -> Iterator[None]:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures depend on besides the code."""
+    """Facts about the machine that the figures depend on."""
     return {
         "cpu": processor(),
         "cores": os.cpu_count(),
@@ -106,12 +106,12 @@ def machine() -> dict[str, Any]:
 
 
 def spread(numbers: Sequence[float]) -> dict[str, float]:
-    """The middle of repeated measurements, and how far they reach."""
+    """Median and range of repeated measurements."""
     return {"median": statistics.median(numbers), "low": min(numbers), "high": max(numbers)}
 
 
 def refuse_unwritable(json_file: Path | None) -> None:
-    """Raises `KerfError` if `json_file` could not be written; asked before anything is measured."""
+    """Raise `KerfError` if `json_file` is not writable; called before anything is measured."""
     if json_file is not None and not (json_file.parent.is_dir() and os.access(json_file.parent, os.W_OK)):
         raise KerfError(f"--json {json_file}: {json_file.parent} is no folder that you can write to; name another one")
 

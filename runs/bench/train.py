@@ -1,6 +1,7 @@
-"""`kerf bench train`: how fast training is here, against its peers and its limit, and whether it learns as well.
+"""Command `kerf bench train`: training speed on this machine, against peers and the arithmetic limit, and a check of
+learning.
 
-All in one run, and what is compared is measured in turn, so that whatever else the machine does disturbs all alike.
+Everything is measured in one run, and contenders are interleaved, so that other load on the machine affects all alike.
 """
 
 from __future__ import annotations
@@ -41,13 +42,13 @@ PARTS = (SAMPLING, LEARNING, REST)
 
 FULL = Sizes()
 SMALL = replace(FULL, num_scenarios=512, minibatch_size=2048, repetitions=5, kernel_batches=5, iterations=2)
-"""Of `--check`: some twenty seconds."""
+"""Sizes of `--check`: about twenty seconds."""
 
 BOUNDS = {"eager": 1.25, "limit": 0.5, "stock": 10.0, "stock_wide": 5.0}
-"""How many times as fast as each of these our training path must at least be, at the size of `--check`."""
+"""Minimum speed of our trainer relative to each of these, at the size of `--check`."""
 
 BATTERY_SCENARIOS = 128
-"""Scenarios a family of the battery that is timed."""
+"""Scenarios per family of the timed battery."""
 
 TARGETS: Mapping[str, tuple[str, float]] = {
     "kernel": ("the world with observations, env-steps/s", 5e6),
@@ -64,7 +65,7 @@ TARGETS: Mapping[str, tuple[str, float]] = {
     "memory": ("a worker's memory, GiB", 1.2),
     "help": ("kerf --help, s", 0.4),
 }
-"""What a core of a current machine should reach: at least so much, or at most if it is one of `AT_MOST`."""
+"""Targets for one core of a current machine: lower bounds, or upper bounds for names in `AT_MOST`."""
 AT_MOST = ("battery", "alignment", "memory", "help")
 
 
@@ -74,14 +75,14 @@ def train(
     """Measure, print tables, and write the same numbers to `json_file` if it is given.
 
     Args:
-        json_file: Where the figures go.
-        console: Where the tables go.
-        sizes: What is timed.
+        json_file: File for the figures.
+        console: Console for the tables.
+        sizes: Sizes of the benchmark.
         peers: Folder of the peers' environment; None leaves them out.
-        num_seeds: Agents that are aligned from scratch each way; 0 leaves that out.
+        num_seeds: Agents that are aligned from scratch in each way; 0 leaves that out.
 
     Raises:
-        KerfError: if the file could not be written, asked before anything is measured, or the peers cannot be had.
+        KerfError: if the file is not writable (checked before anything is measured), or the peers cannot be installed.
     """
     refuse_unwritable(json_file)
     with console.status("starting") as status:
@@ -92,9 +93,9 @@ def train(
 
 
 def check(console: Console, sizes: Sizes = SMALL) -> bool:
-    """Whether our path is still so many times as fast as `BOUNDS` ask for; prints what it found.
+    """Whether our trainer still reaches the relative speeds in `BOUNDS`; prints the results.
 
-    Only ratios within this run count: how fast the machine is, or how busy, does not.
+    Only ratios within this run count, so the speed and the load of the machine do not matter.
     """
     with console.status("starting") as status:
         figures = measure(sizes, None, 0, status.update)
@@ -116,13 +117,12 @@ def measure(sizes: Sizes, peers: Path | None, num_seeds: int, say: Callable[[str
     """All figures as plain JSON values.
 
     `groups` holds, by name, `title`, `versions`, `contenders` (each with `label`, `steps_per_second` as `median`, `low`
-    and `high` over the repetitions, and `time`, the median share of each part) and `ratios` (how many times as fast as
-    each of the others ours is, repetition by repetition: on two threads if the other has two cores). `once` holds
-    single figures by the names of `TARGETS`, `learning` what `kerf.runs.bench.learning.figures` gives, if it was asked
-    for. Beside them stand `benchmark`, `sizes` and `machine`, which says with `held_to` which instruction set all were
-    held to, if to any.
+    and `high` over the repetitions, and `time`, the median share of each part) and `ratios` (our speed relative to each
+    of the others, by repetition: on two threads if the other has two cores). `once` holds single figures by the names
+    of `TARGETS`; `learning` holds the result of `kerf.runs.bench.learning.figures`, if requested. The other keys are
+    `benchmark`, `sizes` and `machine`, whose `held_to` names the instruction set that all were limited to, if any.
     """
-    facts = machine() | {"held_to": held_to()}  # before we load it ourselves
+    facts = machine() | {"held_to": held_to()}  # before this process loads the libraries
     figures: dict[str, Any] = {"benchmark": "train", "sizes": asdict(sizes), "machine": facts}
     with local_ray(facts["cores"]):
         with one_quiet_thread(), groups(sizes, peers, say) as found:
@@ -167,7 +167,7 @@ def _timed(group: Group, repetitions: int, say: Callable[[str], None]) -> dict[s
 
 
 def _battery_seconds(sizes: Sizes) -> float:
-    """Median time of measuring an agent on the battery."""
+    """Median time of evaluating an agent on the battery."""
     world = get_world(sizes.world)
     battery = Battery(world, BATTERY_SCENARIOS, seed=0)
     policy = TorchPolicy(
@@ -177,7 +177,7 @@ def _battery_seconds(sizes: Sizes) -> float:
 
 
 def _help_seconds() -> float:
-    """Median time of `kerf --help`, from start to end."""
+    """Median wall time of `kerf --help`."""
     command = [str(Path(sys.executable).with_name("kerf")), "--help"]
     return _median_seconds(lambda: subprocess.run(command, check=True, capture_output=True))
 
@@ -192,7 +192,7 @@ def _median_seconds(run: Callable[[], Any], times: int = 5) -> float:
 
 
 def tables(figures: Mapping[str, Any]) -> Iterator[RenderableType]:
-    """All that is to be shown."""
+    """All tables to print."""
     for name in figures["groups"]:
         yield group_table(figures, name)
     if "learning" in figures:
@@ -201,7 +201,7 @@ def tables(figures: Mapping[str, Any]) -> Iterator[RenderableType]:
 
 
 def group_table(figures: Mapping[str, Any], name: str) -> Table:
-    """A row for each contender of a group, with how many times as fast as it ours is."""
+    """A row for each contender of a group, with our speed relative to it."""
     facts, sizes, group = figures["machine"], figures["sizes"], figures["groups"][name]
     table = Table(box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left")
     cpu = facts["cpu"] + (f", held to {facts['held_to'].upper()}" if facts["held_to"] else "")
@@ -228,7 +228,7 @@ def group_table(figures: Mapping[str, Any], name: str) -> Table:
 
 
 def reached(figures: Mapping[str, Any]) -> dict[str, float]:
-    """What came out of what `TARGETS` asks for, by name, as far as it was measured."""
+    """Measured value of each target in `TARGETS`, by name, as far as it was measured."""
     found: dict[str, float] = dict(figures["once"])
     station = figures["groups"]["station"]
     for name in ("kernel", "kerf"):

@@ -127,7 +127,7 @@ class KubeRay:
             raise KerfError(f"kubectl cannot show the log: {said.splitlines()[0] if said else process.returncode}")
 
     def stop(self, job: Job) -> None:
-        both = [f"{kind}/{job.handle['rayjob']}" for kind in ("rayjob", "configmap")]  # the recipe's config map, if it had one
+        both = [f"{kind}/{job.handle['rayjob']}" for kind in ("rayjob", "configmap")]  # the recipe's, if there is one
         _kubectl(*_of(job), "delete", *both, "--ignore-not-found", "--wait")
 
 
