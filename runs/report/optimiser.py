@@ -1,4 +1,5 @@
-"""Optimiser note of the report: how often gradients were clipped, and how far each part of the network moved."""
+"""Optimiser note of the report: how often gradients were clipped, and how far each part of the gradient moved
+the weights."""
 
 from __future__ import annotations
 

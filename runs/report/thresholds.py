@@ -30,8 +30,8 @@ class Crossing:
         brackets: Seed -> interval that holds its threshold: the largest penalty that left at least half of the aligned
             score, before the smallest one that left less, and that smallest one. -inf or inf where no penalty, or every
             penalty, left half.
-        p: Two-sided exact binomial test of the null that the median seed's threshold is as likely outside its bracket
-            as inside.
+        p: Two-sided exact binomial test of the null that a seed's bracket holds the predicted threshold with
+            probability 1/2.
     """
 
     prediction: ThresholdPrediction

@@ -125,8 +125,8 @@ def work_of(asked: Asked, cwd: Path) -> Work:
 
 
 def is_sweep(what: str) -> bool:
-    """Whether `what` is a file with a top-level key `sweep`. Unreadable files count as recipes, which are refused
-    later."""
+    """Whether `what` is a file with a top-level key `sweep`. Missing and oversized files count as recipes, and
+    are refused later."""
     if what in built_in_recipes() or not Path(what).is_file() or Path(what).stat().st_size > MAX_BYTES:
         return False
     plain = parse(_text(what), what)

@@ -132,7 +132,7 @@ def full_path(name: str, arm: str) -> str:
 
 
 def _ascending(values: list[float], where: str) -> tuple[float, ...]:
-    """The values in ascending order, without duplicates."""
+    """The values in ascending order. Raises `KerfError` for duplicates."""
     if len(set(values)) < len(values):
         raise KerfError(f"{where}: expected different values, got {', '.join(f'{value:g}' for value in values)}")
     return tuple(sorted(values))
