@@ -28,7 +28,7 @@ exact, over all scenarios) after `iteration` iterations and `env_steps` environm
 (gradient steps in exact-gradient training). Scores are finite."""
 
 TRAINING = pa.schema([*_KEYS, ("value", pa.float64())])
-"""`training.parquet`, one row per training number; NaN if an iteration has no value."""
+"""`training.parquet`, one row per training number; none where an iteration has no value."""
 
 PENALTY_COUNTS = pa.schema(
     [
