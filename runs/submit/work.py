@@ -30,7 +30,7 @@ class Asked:
         what: A built-in recipe's name, or the path of a recipe or sweep file.
         sweep: Whether it is a sweep file.
         preset, variant, seeds, sets, out, workers: As in `kerf run`; None or empty where not given. `out` is an
-        absolute path, or an address.
+            absolute path, or an address.
         mlflow: Tracking URI; empty: the default of `kerf run` where it runs; None: no MLflow.
     """
 
