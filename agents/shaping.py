@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kerf.agents.scripted import ExpertPolicy
 from kerf.lab.errors import KerfError
 from kerf.lab.rollout import rollout
+from kerf.lab.scripted import ExpertPolicy
 from kerf.lab.world import World, natural
 
 SCALE_EPISODES = 1024

@@ -13,6 +13,7 @@ from kerf.lab.errors import KerfError, unknown_name
 from kerf.lab.reward import ideal_utility
 from kerf.lab.rollout import Policy, Trajectories, rollout
 from kerf.lab.scenario import Scenarios
+from kerf.lab.scripted import ExpertPolicy, one_hot
 from kerf.lab.world import World
 
 
@@ -156,11 +157,11 @@ def best_utility(world: World, scenarios: Scenarios) -> NDArray[np.float64]:
     emergency, in some worlds) only the first counts.
     """
     if world.horizon > 1:
-        plain = ideal_utility(rollout(_Expert(world), world, scenarios, _zeros(world, len(scenarios))))
+        plain = ideal_utility(rollout(ExpertPolicy(world), world, scenarios, _zeros(world, len(scenarios))))
         shown = scenarios.copy()
         shown[:, [world.space.column(tell) for tell in world.dilemma.tells]] = 1
         differ = np.flatnonzero((shown != scenarios).any(axis=1) & world.space.valid(shown))
-        best = rollout(_Expert(world), world, shown[differ], _zeros(world, len(differ)))
+        best = rollout(ExpertPolicy(world), world, shown[differ], _zeros(world, len(differ)))
         plain[differ] = np.maximum(plain[differ], ideal_utility(best))
         return plain
     tried = [
@@ -191,24 +192,10 @@ def _zeros(world: World, n: int) -> NDArray[np.float32]:
     return np.zeros((world.horizon, n), np.float32)
 
 
-def _certain(actions: NDArray[np.int64], num_actions: int) -> NDArray[np.float32]:
-    logits = np.full((len(actions), num_actions), -np.inf, np.float32)
-    logits[np.arange(len(actions)), actions] = 0.0
-    return logits
-
-
-@dataclass(frozen=True)
-class _Expert:
-    world: World
-
-    def logits(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
-        return _certain(self.world.expert(observations), len(self.world.actions))
-
-
 @dataclass(frozen=True)
 class _Always:
     action: int
     num_actions: int
 
     def logits(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
-        return _certain(np.full(len(observations), self.action, np.int64), self.num_actions)
+        return one_hot(np.full(len(observations), self.action, np.int64), self.num_actions)

@@ -7,39 +7,26 @@ from functools import cache
 from typing import cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kerf.lab.metrics import collateral_metric, value_metric
 from kerf.lab.rollout import rollout
+from kerf.lab.scripted import ExpertPolicy
 from kerf.lab.world import Family, World
 
 LOOKED_AT = 64
 """Scenarios that are drawn of each family, and of the forgeries."""
 
 TOLD_APART = 0.75
-"""AUC of an ideal observer from which on forgeries are told from the real thing: half of them are given away for sure,
-and the others not at all."""
-
-
-class _Expert:
-    """The world's expert as a policy."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    def logits(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
-        logits = np.full((len(observations), len(self._world.actions)), -np.inf, np.float32)
-        logits[np.arange(len(observations)), self._world.expert(observations)] = 0.0
-        return logits
+"""AUC of an ideal observer from which on forgeries count as distinguishable: that of forgeries half of which show a
+tell that no genuine scenario has."""
 
 
 def target_values(world: World, strength: float) -> tuple[str, ...]:
     """The values that a penalty on forgeries of `strength` is aimed at, whether or not it is meant to be.
 
-    Besides the one that the world names (`Dilemma.aimed_at`) these are the values that the expert serves by the
-    forbidden act, in scenarios that an observer who knows every law cannot tell from the forgeries (AUC below
-    `TOLD_APART`). There
-    the act cannot be suppressed in forgeries alone: its loss is what was asked for, and no side effect.
+    One is named by the world (`Dilemma.aimed_at`). The others are those that the expert serves by the forbidden act, in
+    scenarios that an ideal observer cannot tell from the forgeries (AUC below `TOLD_APART`). There the act cannot be
+    suppressed in forgeries alone: its loss is what the penalty asks for, and no side effect.
 
     Args:
         world: Whose values.
@@ -61,7 +48,7 @@ def _targets(of: Hashable, strength: float) -> tuple[str, ...]:
     def is_target(family: Family) -> bool:
         scenarios = family.sample(LOOKED_AT, rng)
         uniforms = np.zeros((world.horizon, LOOKED_AT), np.float32)  # the expert draws nothing
-        acted = rollout(_Expert(world), world, scenarios, uniforms).when(dilemma.forbidden).any(axis=0)
+        acted = rollout(ExpertPolicy(world), world, scenarios, uniforms).when(dilemma.forbidden).any(axis=0)
         if acted.mean() <= 0.5:
             return False
         genuine = dilemma.need_posterior(scenarios[acted], strength)[:, None]

@@ -35,7 +35,7 @@ class Prediction(Settings):
 
 
 class ThresholdPrediction(Settings):
-    """A preregistered prediction of theory: between which penalties an arm stops to help.
+    """A preregistered prediction of theory: the penalty above which agents stop helping.
 
     The world's closed form gives the penalty L* above which helping is no longer worth it
     (`kerf.lab.world.Dilemma.penalty_threshold`). It is held against arms that differ in their penalty alone.

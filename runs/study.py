@@ -223,8 +223,10 @@ class _Study:
         if instead is not None:
             self._store.write_text("table.txt", instead)
             return
+        report = write_report(self._store)
         self._console.print()
-        self._console.print(write_report(self._store))
+        self._console.print(report)
+        self._say("\nverdicts  " + "; ".join(f"{name}: {outcome}" for name, outcome in report.verdicts.items()))
 
     def _attack(self, fresh: Fresh, mirror: Mirror | None) -> bool:
         """Attack every finished agent with the recipe's fresh generators; return whether all attacks are done."""

@@ -291,14 +291,14 @@ def _conclude(
         small = f", though small: within +-{margin:g}" if within else ""
         otherwise = sum(one * interval.mean <= 0 for one in effect.per_seed)
         share = clopper_pearson(otherwise, num, 1 - UNSEEN_CONFIDENCE)[1]
-        others = f"{otherwise or 'none'} of {num} seeds did otherwise, and up to {share:.0%} of all seeds could"
+        others = f"{otherwise or 'none'} of {num} seeds went the other way, {_room(share)}"
         outcome: Outcome = "held" if sign == direction else "reversed"
         return outcome, f"predicted {predicted}, and changed by {change} ({p}){small}; {others}"
     if levels.floored(margin):
         return "undecided", "both arms have fallen to the floor and can no longer differ; compare them earlier on"
     if within and num >= MIN_EQUIVALENCE_SEEDS:
         outside = sum(abs(one) > margin for one in effect.per_seed)
-        seen = f"{outside or 'none'} of {num} seeds changed by more, and up to {unseen:.0%} of all seeds could"
+        seen = f"{outside or 'none'} of {num} seeds changed by more, {_room(unseen)}"
         certain = unseen * levels.largest <= margin
         return ("no effect" if certain else "no typical effect"), f"{change} lies within +-{margin:g}; {seen}"
     if within:
@@ -307,6 +307,11 @@ def _conclude(
     if p_adjusted < alpha:
         return "undecided", f"{p}, but the interval of {change} holds 0: few seeds carry the change"
     return "undecided", f"{change} is neither shown to differ from 0 ({p}) nor to lie within +-{margin:g}"
+
+
+def _room(share: float) -> str:
+    """What a bound on the share of all seeds says."""
+    return f"which leaves room for {share:.0%} of all seeds"
 
 
 def randomised_text(effect: Effect) -> str:

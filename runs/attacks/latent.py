@@ -63,7 +63,7 @@ def latent_unit(recipe: Recipe, unit: LatentUnit, store: Store, num_threads: int
             agent, or if no scenario has a path to the forbidden event.
     """
     from kerf.agents.latent_radius import latent_attack
-    from kerf.agents.scripted import ExpertPolicy
+    from kerf.lab.scripted import ExpertPolicy
     from kerf.lab.worlds import get_world
     from kerf.runs.execution.training_log import Progress
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kerf.agents.scripted import ExpertPolicy
 from kerf.lab.exact.certificate import Certificate, Overall, PerScenario
 from kerf.lab.exact.evaluation import Evaluator
 from kerf.lab.rollout import Policy
 from kerf.lab.scenario import Scenarios
+from kerf.lab.scripted import ExpertPolicy
 from kerf.lab.seeds import entropy
 from kerf.lab.world import Family, Value, World
 from kerf.runs.exact.designs import STREAM

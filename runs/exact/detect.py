@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kerf.agents.scripted import ExpertPolicy
 from kerf.lab.exact.evaluation import Evaluator
 from kerf.lab.rollout import Policy
 from kerf.lab.scenario import Scenarios
+from kerf.lab.scripted import ExpertPolicy
 from kerf.lab.seeds import entropy
 from kerf.lab.statistics.detection import criterion, d_a, roc
 from kerf.lab.world import World

@@ -12,7 +12,6 @@ from kerf.agents.config import KerfConfig
 from kerf.agents.env_runner import Sample, Sampler
 from kerf.agents.exact import ExactTrainer
 from kerf.agents.network import TorchPolicy
-from kerf.agents.scripted import ExpertPolicy
 from kerf.agents.settings import ExactSettings, TrainingSettings
 from kerf.agents.shaping import random_potential, shaping
 from kerf.agents.tabular import LOGITS, Situations, TablePolicy
@@ -23,6 +22,7 @@ from kerf.lab.exact.decompose import Deployment, Design, Trained, decompose
 from kerf.lab.exact.evaluation import action_probs
 from kerf.lab.grader import ExAnte, ExPost
 from kerf.lab.reward_spec import RewardSpec
+from kerf.lab.scripted import ExpertPolicy
 from kerf.lab.world import Mix
 from kerf.lab.worlds import get_world
 from kerf.lab.worlds.dilemma import LEAVE

@@ -153,24 +153,30 @@ class Report:
     crossing_p: float = math.nan
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        first = summary_table(self.effects, focus=self.focus, words=self.words, width=options.max_width)
-        parts: list[RenderableType] = [first]
-        if any(self.notes):
-            parts.append(Text("\n".join(filter(None, self.notes))))
-        if self.judged:
-            parts.append(primaries_table(self.judged))
+        parts: list[RenderableType] = [primaries_table(self.judged)] if self.judged else []
         if self.theory is not None:
             parts.append(self.theory)
         if self.crossing is not None:
             said = self.crossing.prediction
             sentence = f"{said.name}: {self.crossing.sentence(self.crossing_p)} Falsified by: {said.falsified_by}"
             parts.append(Text(sentence))
+        parts.append(summary_table(self.effects, focus=self.focus, words=self.words, width=options.max_width))
+        if any(self.notes):
+            parts.append(Text("\n".join(filter(None, self.notes))))
         if any(map(_reached, self.judged)):
             parts.append(matched_table(self.judged, self.words))
         if self.noise is not None:
             parts.append(noise_floor(self.noise))
         for index, part in enumerate(parts):
             yield Padding(part, (1 if index else 0, 0, 0, 0))
+
+    @property
+    def verdicts(self) -> dict[str, str]:
+        """The outcome of each registered prediction, by name."""
+        found: dict[str, str] = {item.primary.name: item.verdict.outcome for item in self.judged}
+        if self.crossing is not None:
+            found[self.crossing.prediction.name] = self.crossing.outcome(self.crossing_p)
+        return found
 
     def to_text(self, width: int = 120) -> str:
         """The report as plain text of at most `width` characters per line; equal input gives equal bytes."""

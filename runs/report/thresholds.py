@@ -30,15 +30,18 @@ class Crossing:
         brackets: Seed -> interval that holds its threshold: the largest penalty that left at least half of the aligned
             score, before the smallest one that left less, and that smallest one. -inf or inf where no penalty, or every
             penalty, left half.
-        p: Two-sided exact binomial test of the null that a seed's bracket holds the predicted threshold with
-            probability 1/2.
     """
 
     prediction: ThresholdPrediction
     predicted: float
     metric: str
     brackets: Mapping[int, tuple[float, float]]
-    p: float
+
+    @property
+    def p(self) -> float:
+        """Two-sided exact binomial test of the null that a seed's bracket holds the predicted threshold with
+        probability 1/2."""
+        return binomial_p(self.hits, len(self.brackets))
 
     @property
     def hits(self) -> int:
@@ -63,7 +66,8 @@ class Crossing:
         least = clopper_pearson(self.hits, num, 0.05)[0]
         return (
             f"{self.outcome(p_adjusted)}: help was predicted to end at a penalty of {self.predicted:.3g}, and ended "
-            f"{listed} (p {p_text(p_adjusted)}; the prediction is right in at least {least:.0%} of all seeds, at 95%)."
+            f"{listed} (p {p_text(p_adjusted)}; with 95% confidence the prediction is right for at least {least:.0%} "
+            "of all seeds)."
         )
 
 
@@ -71,20 +75,16 @@ def find_crossing(
     ends: Ends, prediction: ThresholdPrediction, theory: Mapping[str, Mapping[str, Any]], metric: str
 ) -> Crossing:
     """Find where `metric` fell below half of its aligned score, for each seed."""
-    doses = [float(theory[arm]["penalty"]) for arm in prediction.arms]
-    predicted = theory[prediction.arms[0]]["threshold"]
-    left = [(ends.scores(ends.aligned, arm, metric), ends.scores(ends.final, arm, metric)) for arm in prediction.arms]
+    arms = sorted(prediction.arms, key=lambda arm: float(theory[arm]["penalty"]))
+    doses = [-math.inf, *(float(theory[arm]["penalty"]) for arm in arms), math.inf]
+    predicted = theory[arms[0]]["threshold"]
+    ends_of = [(ends.scores(ends.aligned, arm, metric), ends.scores(ends.final, arm, metric)) for arm in arms]
     brackets = {}
-    for seed in left[0][0]:
-        kept = [final[seed] >= 0.5 * aligned[seed] for aligned, final in left]
-        first = kept.index(False) if False in kept else len(kept)
-        brackets[seed] = (
-            doses[first - 1] if first > 0 else -math.inf,
-            doses[first] if first < len(doses) else math.inf,
-        )
-    predicted = -math.inf if predicted is None else float(predicted)
-    crossing = Crossing(prediction, predicted, metric, brackets, 1.0)
-    return Crossing(prediction, predicted, metric, brackets, binomial_p(crossing.hits, len(brackets)))
+    for seed in ends_of[0][0]:
+        helps = [final[seed] >= 0.5 * aligned[seed] for aligned, final in ends_of]
+        first = helps.index(False) if False in helps else len(helps)
+        brackets[seed] = doses[first], doses[first + 1]
+    return Crossing(prediction, -math.inf if predicted is None else float(predicted), metric, brackets)
 
 
 def theory_against_measured(

@@ -14,12 +14,12 @@ import torch
 from kerf.agents.algorithm import KerfAlgorithm
 from kerf.agents.config import ACTIONS, KerfConfig
 from kerf.agents.network import TorchPolicy, weights_digest
-from kerf.agents.scripted import ExpertPolicy
 from kerf.lab.attack_objective import Learning, make_objective, positive_value_loss
 from kerf.lab.errors import KerfError
 from kerf.lab.grader import ExPost, Rule
 from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.rollout import rollout
+from kerf.lab.scripted import ExpertPolicy
 from kerf.lab.world import natural
 from kerf.lab.worlds import get_world
 from tests.agents.training import (

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from kerf.agents.exact import AnyPolicy, ExactTrainer, payoffs
-from kerf.agents.scripted import ConstantPolicy, ExpertPolicy
 from kerf.agents.settings import ExactSettings
 from kerf.agents.tabular import LOGITS, Situations, TablePolicy
 from kerf.generators.base import GeneratorSettings
@@ -23,6 +22,7 @@ from kerf.lab.exact.evaluation import action_probs
 from kerf.lab.grader import ExAnte, ExPost
 from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.rollout import rollout
+from kerf.lab.scripted import ConstantPolicy, ExpertPolicy
 from kerf.lab.world import Mix, World
 from kerf.lab.worlds import get_world
 from kerf.lab.worlds.dilemma.settings import disjoint_by_one

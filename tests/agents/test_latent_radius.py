@@ -14,10 +14,10 @@ from scipy.optimize import minimize
 from kerf.agents.latent import worst_case
 from kerf.agents.latent_radius import LatentAttack, latent_attack, latent_scale, least_radius
 from kerf.agents.network import PolicyNetwork, TorchPolicy
-from kerf.agents.scripted import ExpertPolicy
 from kerf.agents.settings import NetworkSettings
 from kerf.lab.errors import KerfError
 from kerf.lab.rollout import rollout
+from kerf.lab.scripted import ExpertPolicy
 from kerf.lab.world import World, natural
 from kerf.lab.worlds import get_world
 from tests.agents.training import LEVER

@@ -12,13 +12,13 @@ import torch
 
 from kerf.agents.export import load_policy, read_card, save_policy
 from kerf.agents.network import PolicyNetwork, TorchPolicy
-from kerf.agents.scripted import ExpertPolicy
 from kerf.agents.settings import NetworkSettings
 from kerf.agents.tabular import LOGITS, Situations, TablePolicy, listed
 from kerf.lab.errors import KerfError
 from kerf.lab.exact.evaluation import action_probs
 from kerf.lab.exact.exact_battery import ExactBattery
 from kerf.lab.rollout import rollout
+from kerf.lab.scripted import ExpertPolicy
 from kerf.lab.world import World, natural
 from kerf.lab.worlds import get_world
 from kerf.lab.worlds.dilemma import DilemmaWorld

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from kerf.agents.env_runner import Sample, Sampler, advantages
 from kerf.agents.network import PolicyNetwork
-from kerf.agents.scripted import ConstantPolicy, ExpertPolicy, UniformPolicy
 from kerf.agents.shaping import random_potential, shaping
 from kerf.agents.yoking import deal
 from kerf.lab.errors import KerfError
 from kerf.lab.grader import ExPost, Rule
 from kerf.lab.rollout import rollout
+from kerf.lab.scripted import ConstantPolicy, ExpertPolicy, UniformPolicy
 from kerf.lab.world import natural
 from kerf.lab.worlds import get_world
 from tests.agents.test_env_runner import assert_same_sample

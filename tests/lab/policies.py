@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kerf.agents.scripted import ExpertPolicy, NeverPolicy
+from kerf.lab.scripted import ExpertPolicy, NeverPolicy
 from kerf.lab.worlds.station import Station, StationPlay, fields
 from kerf.lab.worlds.station.layout import ACTION
 

@@ -7,11 +7,11 @@ import json
 import numpy as np
 import pytest
 
-from kerf.agents.scripted import ConstantPolicy, ExpertPolicy
 from kerf.lab.attack import MOST_TELLING, attack, most_telling
 from kerf.lab.attack_objective import disagreement
 from kerf.lab.errors import KerfError
 from kerf.lab.forging import Forging
+from kerf.lab.scripted import ConstantPolicy, ExpertPolicy
 from kerf.lab.worlds import get_world
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from kerf.agents.scripted import ConstantPolicy, ExpertPolicy, UniformPolicy
 from kerf.lab.attack_objective import (
     OBJECTIVES,
     Learning,
@@ -21,6 +20,7 @@ from kerf.lab.attack_objective import (
 )
 from kerf.lab.errors import KerfError
 from kerf.lab.rollout import rollout
+from kerf.lab.scripted import ConstantPolicy, ExpertPolicy, UniformPolicy
 from kerf.lab.worlds import get_world
 
 

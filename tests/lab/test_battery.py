@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from kerf.agents.scripted import ConstantPolicy, ExpertPolicy, NeverPolicy, never_actions
 from kerf.lab.battery import Battery, happens
 from kerf.lab.errors import KerfError
 from kerf.lab.rollout import rollout
+from kerf.lab.scripted import ConstantPolicy, ExpertPolicy, NeverPolicy, never_actions
 from kerf.lab.world import World, natural
 from kerf.lab.worlds.station import Station
 from tests.lab.policies import COLUMN, WORLD, Credulous, never_leaves

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kerf.agents.scripted import UniformPolicy
 from kerf.lab.battery import Battery, metric_names
 from kerf.lab.collateral import collateral_means, collateral_values, target_values
 from kerf.lab.exact.exact_battery import ExactBattery
+from kerf.lab.scripted import UniformPolicy
 from kerf.lab.worlds import get_world
 
 

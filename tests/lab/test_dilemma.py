@@ -13,13 +13,13 @@ from gymnasium.utils.env_checker import check_env
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kerf.agents.scripted import ConstantPolicy, ExpertPolicy
 from kerf.lab.errors import KerfError
 from kerf.lab.exact.information_sets import grow
 from kerf.lab.grader import ExAnte
 from kerf.lab.gym import WorldEnv, WorldVectorEnv, environment_id
 from kerf.lab.reward import ideal_utility
 from kerf.lab.rollout import rollout
+from kerf.lab.scripted import ConstantPolicy, ExpertPolicy
 from kerf.lab.world import Listed, natural, natural_exactly
 from kerf.lab.worlds.dilemma import ASK, CALL, LEAVE, OBEYED, STAY, DilemmaWorld
 from kerf.lab.worlds.dilemma.settings import DilemmaSettings, Signal, rich

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from kerf.agents.scripted import ConstantPolicy, ExpertPolicy
 from kerf.lab.exact.evaluation import evaluate
 from kerf.lab.exact.information_sets import grow
 from kerf.lab.exact.optimum import belief, solve
 from kerf.lab.reward_spec import RewardSpec
+from kerf.lab.scripted import ConstantPolicy, ExpertPolicy
 from kerf.lab.testing.draws import whole_scenarios_follow
 from kerf.lab.world import Mix, natural_exactly
 from kerf.lab.worlds.dilemma import ASK, CALL, LEAVE, STAY, DilemmaWorld

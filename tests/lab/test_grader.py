@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kerf.agents.scripted import ConstantPolicy
 from kerf.lab.errors import KerfError
 from kerf.lab.grader import GRADERS, ExAnte, ExPost, Grader, Rule, make_grader
 from kerf.lab.rollout import Trajectories, rollout
+from kerf.lab.scripted import ConstantPolicy
 from kerf.lab.testing import GraderContract
 from kerf.lab.world import World, natural
 from tests.lab.policies import WORLD, Bolts, Credulous, never_leaves

@@ -15,11 +15,11 @@ from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
-from kerf.agents.scripted import ExpertPolicy
 from kerf.lab.errors import KerfError
 from kerf.lab.gym import WorldEnv, WorldVectorEnv, environment_id, register_environments
 from kerf.lab.reward import ideal_utility, reward
 from kerf.lab.rollout import rollout
+from kerf.lab.scripted import ExpertPolicy
 from kerf.lab.world import event_weights, natural
 from kerf.lab.worlds import get_world, known_worlds
 

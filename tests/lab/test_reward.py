@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kerf.agents.scripted import UniformPolicy
 from kerf.lab.reward import ideal_utility, reward
 from kerf.lab.rollout import rollout
+from kerf.lab.scripted import UniformPolicy
 from kerf.lab.world import event_weights, natural
 from tests.lab.policies import WORLD
 

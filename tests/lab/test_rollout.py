@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kerf.agents.scripted import ExpertPolicy, UniformPolicy
 from kerf.lab.rollout import pick, rollout
+from kerf.lab.scripted import ExpertPolicy, UniformPolicy
 from kerf.lab.world import natural
 from tests.lab.policies import WORLD
 

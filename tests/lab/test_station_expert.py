@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kerf.agents.scripted import ConstantPolicy, ExpertPolicy, UniformPolicy
 from kerf.lab.reward import ideal_utility
 from kerf.lab.rollout import Policy, Trajectories, rollout
 from kerf.lab.scenario import Scenarios
+from kerf.lab.scripted import ConstantPolicy, ExpertPolicy, UniformPolicy
 from kerf.lab.world import Family, natural
 from kerf.lab.worlds.station import fields
 from tests.lab.policies import WORLD, Bolts, Credulous, never_leaves

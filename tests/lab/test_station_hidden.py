@@ -7,9 +7,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from kerf.agents.scripted import ExpertPolicy
 from kerf.lab.rollout import rollout
 from kerf.lab.scenario import Scenarios
+from kerf.lab.scripted import ExpertPolicy
 from kerf.lab.world import Enumerable, Mix, natural
 from kerf.lab.worlds.station import families as situations
 from kerf.lab.worlds.station import fields, kernel

@@ -22,7 +22,9 @@ def theory(threshold: float | None = 3.3) -> dict[str, dict[str, object]]:
     return {arm: {"penalty": dose, "threshold": threshold} for arm, dose in DOSES.items()}
 
 
-def crossing(ends_at: list[float], threshold: float | None = 3.3) -> Crossing:
+def crossing(
+    ends_at: list[float], threshold: float | None = 3.3, prediction: ThresholdPrediction = PREDICTION
+) -> Crossing:
     """Of a study whose seed `s` helps as ever up to a penalty of `ends_at[s]`, and then no more."""
     rows = []
     for seed, limit in enumerate(ends_at):
@@ -31,7 +33,7 @@ def crossing(ends_at: list[float], threshold: float | None = 3.3) -> Crossing:
                 rows += [(arm, seed, iteration, 10 * iteration, "value/care", score)]
                 rows += [(arm, seed, iteration, 10 * iteration, "skill/reach", 1.0)]
     ends = study_ends(pd.DataFrame(rows, columns=list(COLUMNS)))
-    return find_crossing(ends, PREDICTION, theory(threshold), "value/care")
+    return find_crossing(ends, prediction, theory(threshold), "value/care")
 
 
 def test_a_threshold_lies_between_two_doses_and_no_dose_says_more():
@@ -41,6 +43,12 @@ def test_a_threshold_lies_between_two_doses_and_no_dose_says_more():
     sentence = found.sentence(1.0)
     for words in ("between 2 and 6 in 1 of 4", "above 10, if at all, in 1 of 4", "at 0 or below in 1 of 4"):
         assert words in sentence
+
+
+def test_the_order_in_which_a_recipe_names_the_arms_does_not_matter():
+    """A penalty that is set on the command line may come to lie between those of other arms."""
+    backwards = PREDICTION.model_copy(update={"arms": ("ten", "exposure", "six", "two")})
+    assert crossing([3.0, 7.0], prediction=backwards).brackets == {0: (2.0, 6.0), 1: (6.0, 10.0)}
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ import pytest
 from numpy.typing import NDArray
 
 import kerf.lab.exact.optimum
-from kerf.agents.scripted import ConstantPolicy, ExpertPolicy
 from kerf.lab.errors import KerfError
 from kerf.lab.exact.decompose import Deployment, Design, Trained, decompose
 from kerf.lab.exact.decomposition import Decomposition
@@ -20,6 +19,7 @@ from kerf.lab.exact.optimum import belief, solve
 from kerf.lab.grader import ExAnte, ExPost, Grader, Rule
 from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.rollout import Policy
+from kerf.lab.scripted import ConstantPolicy, ExpertPolicy
 from kerf.lab.world import Mix, World, natural, natural_exactly
 from kerf.lab.worlds import get_world
 from kerf.lab.worlds.dilemma import LEAVE, DilemmaWorld

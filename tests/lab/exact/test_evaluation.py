@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from scipy import stats
 
 import kerf.lab.exact.evaluation
-from kerf.agents.scripted import ConstantPolicy, ExpertPolicy
 from kerf.lab.distinct import distinct, row_hash
 from kerf.lab.errors import KerfError
 from kerf.lab.exact.evaluation import Evaluator, evaluate
@@ -19,6 +18,7 @@ from kerf.lab.reward import ideal_utility
 from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.rollout import Policy, Trajectories, rollout
 from kerf.lab.scenario import Scenarios
+from kerf.lab.scripted import ConstantPolicy, ExpertPolicy
 from kerf.lab.world import World, natural
 from kerf.lab.worlds import get_world
 from tests.lab.policies import WORLD as STATION

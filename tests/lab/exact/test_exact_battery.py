@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kerf.agents.scripted import ConstantPolicy, ExpertPolicy, NeverPolicy, UniformPolicy, never_actions
 from kerf.lab.battery import Battery
 from kerf.lab.errors import KerfError
 from kerf.lab.exact.exact_battery import ExactBattery
 from kerf.lab.exact.gate import gate
+from kerf.lab.scripted import ConstantPolicy, ExpertPolicy, NeverPolicy, UniformPolicy, never_actions
 from kerf.lab.world import World
 from kerf.lab.worlds import get_world
 from kerf.lab.worlds.dilemma import DilemmaWorld

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kerf.agents.scripted import ConstantPolicy, ExpertPolicy
 from kerf.lab.battery import Battery
 from kerf.lab.exact.gate import Requirement, gate
+from kerf.lab.scripted import ConstantPolicy, ExpertPolicy
 from tests.lab.policies import WORLD, never_leaves
 from tests.toy_world import DOOR, STAY, WORK, Lever
 

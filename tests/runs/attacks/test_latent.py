@@ -16,8 +16,8 @@ from rich.console import Console
 
 from kerf.agents.export import load_policy
 from kerf.agents.latent_radius import latent_attack, latent_scale
-from kerf.agents.scripted import ExpertPolicy
 from kerf.lab.errors import KerfError
+from kerf.lab.scripted import ExpertPolicy
 from kerf.lab.seeds import entropy
 from kerf.lab.statistics.text import signed
 from kerf.lab.worlds import get_world

@@ -8,11 +8,11 @@ import pytest
 from gymnasium.envs.classic_control.cartpole import CartPoleEnv
 from scipy.stats import kstest
 
-from kerf.agents.scripted import ConstantPolicy, ExpertPolicy
 from kerf.lab.battery import Battery
 from kerf.lab.reward import ideal_utility
 from kerf.lab.rollout import rollout
 from kerf.lab.scenario import ScenarioError
+from kerf.lab.scripted import ConstantPolicy, ExpertPolicy
 from kerf.lab.world import natural
 from kerf.lab.worlds import get_world
 from kerf.runs.bench.cartpole import FELL, HORIZON, START, THETA, UNIT, UPRIGHT, CartPole, CartPolePlay, advance

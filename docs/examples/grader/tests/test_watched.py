@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from kerf_example_watched import Watched
 
-from kerf.agents.scripted import ConstantPolicy
 from kerf.lab.errors import KerfError
 from kerf.lab.grader import GRADERS, ExPost, make_grader
 from kerf.lab.rollout import rollout
+from kerf.lab.scripted import ConstantPolicy
 from kerf.lab.worlds import get_world
 from kerf.runs.recipe.files import load_recipe
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from kerf_example_thrift import BORROWED, ThriftyStation
 
-from kerf.agents.scripted import ConstantPolicy, ExpertPolicy
 from kerf.lab.battery import Battery
+from kerf.lab.scripted import ConstantPolicy, ExpertPolicy
 from kerf.lab.world import natural
 from kerf.lab.worlds import get_world
 from kerf.runs.recipe.files import load_recipe

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from kerf_example_harbour import DISTRESS, HOAX, SAIL, Harbour
 
-from kerf.agents.scripted import ConstantPolicy, ExpertPolicy
 from kerf.lab.battery import Battery
 from kerf.lab.exact.gate import gate
 from kerf.lab.grader import make_grader
 from kerf.lab.rollout import rollout
+from kerf.lab.scripted import ConstantPolicy, ExpertPolicy
 from kerf.lab.world import natural
 from kerf.lab.worlds import get_world
 from kerf.runs.recipe.files import load_recipe

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kerf.agents.scripted import ConstantPolicy, ExpertPolicy, NeverPolicy, UniformPolicy, never_actions
 from kerf.lab.errors import KerfError
 from kerf.lab.reward import ideal_utility
 from kerf.lab.scenario import Scenarios
+from kerf.lab.scripted import ConstantPolicy, ExpertPolicy, NeverPolicy, UniformPolicy, never_actions
 from kerf.lab.world import natural
 from kerf.lab.worlds import get_world
 from tests.agents.training import LEVER, mean_utility, play

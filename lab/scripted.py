@@ -13,7 +13,7 @@ from kerf.lab.rollout import Policy
 from kerf.lab.world import World
 
 
-def _one_hot(actions: NDArray[np.int64], num_actions: int) -> NDArray[np.float32]:
+def one_hot(actions: NDArray[np.int64], num_actions: int) -> NDArray[np.float32]:
     """Logits `(n, A)` of a policy that takes `actions` `(n,)` with probability 1."""
     logits = np.full((len(actions), num_actions), -np.inf, np.float32)
     logits[np.arange(len(actions)), actions] = 0.0
@@ -33,7 +33,7 @@ class ExpertPolicy:
     world: World
 
     def logits(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
-        return _one_hot(self.world.expert(observations), len(self.world.actions))
+        return one_hot(self.world.expert(observations), len(self.world.actions))
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class ConstantPolicy:
 
     def logits(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
         chosen = np.full(len(observations), _action(self.world, self.action), np.int64)
-        return _one_hot(chosen, len(self.world.actions))
+        return one_hot(chosen, len(self.world.actions))
 
 
 @dataclass(frozen=True)
