@@ -21,7 +21,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from kerf.agents.settings import TrainingSettings
 
@@ -61,8 +63,8 @@ def part_columns(columns: Mapping[str, torch.Tensor], part: str) -> dict[str, to
 
 def effective_steps(
     optimizer: torch.optim.Adam, clipped: Gradients, scale: float, parts: Mapping[str, Gradients]
-) -> dict[str, torch.Tensor]:
-    """The effective step of each part and of the whole gradient (`all`), `(P,)` float64 each, towards lower loss.
+) -> dict[str, NDArray[np.float64]]:
+    """The effective step of each part and of the whole gradient (`all`), `(P,)` each, towards lower loss.
 
     Args:
         optimizer: After its step with `clipped`; its one group's parameters give the order.
@@ -75,7 +77,7 @@ def effective_steps(
     owners = group["params"]
     states = [optimizer.state[owner] for owner in owners]
     second = _flat([state["exp_avg_sq"] / (1.0 - beta2 ** float(state["step"])) for state in states])
-    rate = -float(group["lr"]) / (second.sqrt() + group["eps"])
+    rate = -float(group["lr"]) / (np.sqrt(second) + group["eps"])
     whole = _flat([clipped[owner] for owner in owners])
     steps = {part: rate * scale * _flat([found[owner] for owner in owners]) for part, found in parts.items()}
     steps[ALL] = rate * whole
@@ -84,9 +86,9 @@ def effective_steps(
     return steps
 
 
-def step_norms(steps: Mapping[str, torch.Tensor]) -> dict[str, float]:
+def step_norms(steps: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
     """The Euclidean norm of each, by the names of `FIGURES`."""
-    return {f"step_{part}": float(step.norm()) for part, step in steps.items()}
+    return {f"step_{part}": float(np.sqrt(np.square(step).sum())) for part, step in steps.items()}
 
 
 def not_measured() -> dict[str, float]:
@@ -99,5 +101,6 @@ def clip_scale(norm: float, longest: float) -> float:
     return min(1.0, longest / (norm + NORM_EPSILON))
 
 
-def _flat(tensors: list[torch.Tensor]) -> torch.Tensor:
-    return torch.cat([tensor.detach().reshape(-1) for tensor in tensors]).double()
+def _flat(tensors: list[torch.Tensor]) -> NDArray[np.float64]:
+    flat = torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
+    return flat.cpu().numpy().astype(np.float64)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from kerf.lab.torch_threads import one_thread
 
 if TYPE_CHECKING:
     from kerf.generators.learned_settings import LearnedSettings
@@ -19,18 +20,6 @@ _WEIGHTS = 0x6C6561726E
 
 CLIP = 0.2
 _MOMENTS = ("exp_avg", "exp_avg_sq")
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Limit torch to one thread: sums are then the same on every machine, and so small a network is no faster on
-    more."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class ChoicePolicy:

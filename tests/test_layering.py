@@ -198,7 +198,7 @@ def test_nothing_in_runs_imports_from_above() -> None:
     [
         ("ray.rllib", ("agents/",)),
         ("ray", ("agents/", "runs/", "generators/distributed.py")),
-        ("torch", ("agents/", "runs/", "generators/learned_policy.py")),
+        ("torch", ("agents/", "runs/", "generators/learned_policy.py", "lab/torch_threads.py")),
         ("mlflow", ("runs/tracking",)),
         ("fsspec", ("runs/records/remote.py",)),
         ("optuna", ("runs/sweep/trials.py", "runs/sweep/storage.py")),

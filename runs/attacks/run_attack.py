@@ -19,6 +19,7 @@ from kerf.generators.registry import make_generator
 from kerf.lab.attack import attack
 from kerf.lab.attack_objective import make_objective
 from kerf.lab.rollout import Policy
+from kerf.lab.torch_threads import one_thread
 from kerf.lab.world import World
 from kerf.lab.worlds import get_world
 from kerf.runs.attacks.top_episodes import most_telling
@@ -36,7 +37,7 @@ def attack_unit(
     began = time.monotonic()
     world, agents = get_world(recipe.world), (unit.target, Unit(ALIGNED, unit.target.seed))
     store.fetch(agents)
-    with store.unit(unit) as folder:
+    with one_thread(), store.unit(unit) as folder:
         policy, aligned = (load_policy(store.path / of.name / POLICY, world) for of in agents)
         facts = {"arm": unit.target.arm, "seed": unit.target.seed}
         write_attack(folder, world, policy, aligned, unit.attack, unit.attack.stream(unit.target.seed), facts, pictures)
@@ -60,7 +61,7 @@ def attack_file(
     against = f"-{reference_sha256[:8]}" if reference_sha256 else ""
     unit = _PolicyAttack(f"{world.name}-{sha256[:8]}{against}/{settings.name}")
     if not store.finished(unit, verify=True):
-        with store.unit(unit) as folder:
+        with one_thread(), store.unit(unit) as folder:
             facts = {"policy": path.name, "sha256": sha256, "reference_sha256": reference_sha256}
             write_attack(folder, world, policy, reference, settings, settings.stream(0), facts, pictures)
     return store.path / unit.name

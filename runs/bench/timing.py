@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import torch
 from rich.text import Text
 
 from kerf.lab.errors import KerfError
+from kerf.lab.torch_threads import one_thread
 from kerf.runs.records import atomic_io as disk
 from kerf.runs.records.provenance import processor, versions
 
@@ -82,14 +82,13 @@ class Contender:
 @contextmanager
 def one_quiet_thread() -> Iterator[None]:
     """Limit torch to one thread, and silence RLlib's usage messages."""
-    threads, logger = torch.get_num_threads(), logging.getLogger("ray.rllib")
+    logger = logging.getLogger("ray.rllib")
     level = logger.level
-    torch.set_num_threads(1)
     logger.setLevel(logging.ERROR)
     try:
-        yield
+        with one_thread():
+            yield
     finally:
-        torch.set_num_threads(threads)
         logger.setLevel(level)
 
 

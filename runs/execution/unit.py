@@ -12,6 +12,7 @@ from dataclasses import asdict
 from kerf.agents.export import Exportable, load_policy, read_card, save_policy
 from kerf.lab.exact.exact_battery import AnyBattery
 from kerf.lab.exact.gate import gate
+from kerf.lab.torch_threads import one_thread
 from kerf.runs.execution.measurements import (
     CELL_NOISE_DRAWS,
     NOISE_DRAWS,
@@ -42,7 +43,8 @@ def run_unit(
 ) -> Iterator[Progress]:
     """Do a unit, from its latest checkpoint if there is one, and publish its records.
 
-    Ray must be initialised if the recipe asks for remote env runners or learners.
+    Ray must be initialised if the recipe asks for remote env runners or learners. Until the unit is done torch has one
+    thread, and all that it had afterwards.
 
     Args:
         recipe: The study's recipe.
@@ -61,7 +63,7 @@ def run_unit(
     checkpoints = Checkpoints(store, unit, recipe_hash(recipe), checkpoint_every, stopping)
     log = Log(unit, recipe.align_iterations if unit.arm == ALIGNED else recipe.iterations)
     run = TrainingRun(unit, store, log, Measurements(battery, log), num_threads, checkpoints)
-    with store.unit(unit) as folder:
+    with one_thread(), store.unit(unit) as folder:
         if unit.arm == ALIGNED:
             yield from _align(recipe, trainer, run, folder, battery)
         else:

@@ -80,13 +80,10 @@ def do_unit(root: Path, name: str, num_cpus: int, say: Callable[[str], None]) ->
 
 
 def _do(recipe: Recipe, unit: Unit, store: Store, num_cpus: int, say: Callable[[str], None]) -> int:
-    import torch
-
     from kerf.runs.execution.trainers import trainer_of
     from kerf.runs.execution.training_log import Progress
     from kerf.runs.execution.unit import run_unit
 
-    torch.set_num_threads(1)  # as in the workers of `kerf run`: the number of threads determines the order of sums
     for needed in needs(recipe.resolve(), unit):
         if not store.finished(needed):
             raise KerfError(f"{unit.name} needs {needed.name}, which is missing: do that first")

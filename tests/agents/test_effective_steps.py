@@ -7,6 +7,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from numpy.linalg import norm
+from numpy.typing import NDArray
 
 from kerf.agents import algorithm as algorithm_module
 from kerf.agents.effective_steps import (
@@ -52,13 +54,13 @@ def ways(made: PolicyNetwork, training: TrainingSettings) -> dict[str, Gradient]
     return {"autograd": Autograd(made, made, training), "written out": WrittenOut(made, training)}
 
 
-def weights(made: PolicyNetwork) -> torch.Tensor:
-    return torch.cat([parameter.detach().reshape(-1) for parameter in made.parameters()]).double()
+def weights(made: PolicyNetwork) -> NDArray[np.float64]:
+    return torch.cat([parameter.detach().reshape(-1) for parameter in made.parameters()]).double().numpy()
 
 
 def step(
     made: PolicyNetwork, gradient: Gradient, training: TrainingSettings, optimizer: Adam
-) -> dict[str, torch.Tensor]:
+) -> dict[str, NDArray[np.float64]]:
     """Make a step on the first half of a batch; its effective steps."""
     seen, rows = batch(training, made), torch.arange(NUM_ROWS // 2)
     parts = gradient.parts(seen, rows)
@@ -84,7 +86,7 @@ def test_both_ways_to_the_gradient_give_the_same_steps(layers: NetworkSettings, 
         found.append(step(made, gradient, training, optimizer))
     assert set(found[0]) == set(found[1]) == {PENALTY, UTILITY, CRITIC, ALL}
     for part, expected in found[0].items():
-        error = float((found[1][part] - expected).norm() / expected.norm())
+        error = norm(found[1][part] - expected) / norm(expected)
         assert error < 1e-3, (part, error)
 
 
@@ -99,21 +101,21 @@ def test_the_parts_add_up_to_the_step_that_the_weights_make(way: str, max_grad_n
     before = weights(made)
     steps = step(made, gradient, training, optimizer)
     together = steps[PENALTY] + steps[UTILITY] + steps[CRITIC]
-    assert float((together - steps[ALL]).norm() / steps[ALL].norm()) < 1e-3
+    assert norm(together - steps[ALL]) / norm(steps[ALL]) < 1e-3
     moved = weights(made) - before  # Adam begins without a running mean: the gradient's step is all that there is
-    assert float((moved - steps[ALL]).norm() / moved.norm()) < 1e-3
+    assert norm(moved - steps[ALL]) / norm(moved) < 1e-3
 
     # Later a step is made of what the running mean kept and of 1 - beta1 of the new gradient's effective step.
-    def parts_of(kind: str) -> torch.Tensor:
-        return torch.cat([optimizer.state[owner][kind].reshape(-1) for owner in made.parameters()]).double()
+    def parts_of(kind: str) -> NDArray[np.float64]:
+        return torch.cat([optimizer.state[owner][kind].reshape(-1) for owner in made.parameters()]).double().numpy()
 
-    before, kept = weights(made), parts_of("exp_avg").clone()
+    before, kept = weights(made), parts_of("exp_avg").copy()
     steps = step(made, gradient, training, optimizer)
     beta1, beta2 = 0.9, 0.999
-    preconditioner = 1e-3 / ((parts_of("exp_avg_sq") / (1 - beta2**2)).sqrt() + 1e-8)
+    preconditioner = 1e-3 / (np.sqrt(parts_of("exp_avg_sq") / (1 - beta2**2)) + 1e-8)
     expected = ((1 - beta1) * steps[ALL] - preconditioner * beta1 * kept) / (1 - beta1**2)
     moved = weights(made) - before
-    assert float((moved - expected).norm() / moved.norm()) < 1e-3
+    assert norm(moved - expected) / norm(moved) < 1e-3
 
 
 def test_separate_trunks_keep_the_critic_out_of_the_policy() -> None:
@@ -128,7 +130,7 @@ def test_separate_trunks_keep_the_critic_out_of_the_policy() -> None:
 
 
 def test_norms_have_the_names_that_are_reported() -> None:
-    steps = {part: torch.tensor([3.0, 4.0]) for part in (PENALTY, UTILITY, CRITIC, ALL)}
+    steps = {part: np.array([3.0, 4.0]) for part in (PENALTY, UTILITY, CRITIC, ALL)}
     assert step_norms(steps) == dict.fromkeys(FIGURES, 5.0)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from kerf.agents.export import load_network, load_policy
 from kerf.agents.settings import ExactSettings, TrainingSettings
@@ -24,6 +25,7 @@ from kerf.runs.recipe.model import Recipe
 from kerf.runs.records.store import ALIGNED, POLICY, Store, Unit
 from tests.runs.execution.test_forked_workers import TOY
 from tests.runs.test_exact_study import RECIPE as EXACT
+from tests.runs.test_study import records
 
 WAYS = ("ppo", "exact")
 
@@ -90,3 +92,21 @@ def test_a_network_is_loaded_where_there_is_one_and_a_table_is_refused(
     assert load_policy(table, world).kind == "table"
     with pytest.raises(KerfError, match="expected a network, got a table"):
         load_network(table, world)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_records_do_not_depend_on_how_many_threads_the_caller_gave_torch(way, recipe_of, tmp_path) -> None:
+    recipe = load_recipe("smoke") if way == "ppo" else recipe_of(way)  # whose weights' first draw threads would share
+    written = []
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            for unit in (Unit(ALIGNED, 0), Unit("continued", 0)):
+                for _ in run_unit(recipe, unit, Store(tmp_path / str(threads))):
+                    pass
+            assert torch.get_num_threads() == threads
+            written.append(records(tmp_path / str(threads)))
+    finally:
+        torch.set_num_threads(before)
+    assert written[0] == written[1]

@@ -14,6 +14,7 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from kerf.runs.execution.unit import run_unit
@@ -109,6 +110,8 @@ def test_units_resumed_in_another_process_give_the_same_bytes(whole, tmp_path):
         else:
             assert (iteration, note) == (iterations, f"goes on after {iterations} iterations")
     for root, unit, _ in cut:
+        unbroken, resumed = (pq.read_table(of / unit.name / "training.parquet").to_pylist() for of in (whole, root))
+        assert resumed == unbroken, unit.name
         assert records(root / unit.name) == records(whole / unit.name), unit.name
     assert not (penalised / "checkpoints").exists(), "they are removed when the unit is published"
     (aside,) = (arms / "checkpoints").rglob("arrays.safetensors")
