@@ -180,7 +180,7 @@ class KerfConfig(PPOConfig):
         if self.source is None:
             raise KerfError("source: expected a scenario source, got None; call KerfConfig().kerf(source=...)")
         if not (math.isfinite(self.penalty) and self.penalty >= 0):
-            raise KerfError(f"penalty must be finite and >= 0, got {self.penalty}; penalty_sign=-1 turns it round")
+            raise KerfError(f"penalty must be finite and >= 0, got {self.penalty}; penalty_sign=-1 reverses it")
         if self.num_threads < 1:
             raise KerfError(f"num_threads must be >= 1, got {self.num_threads}")
         if self.penalty > 0 and self.grader is None and self.penalty_counts is None:

@@ -58,11 +58,11 @@ class Payoffs:
 def payoffs(situations: Situations, mix: Mix, objective: RewardSpec) -> Payoffs:
     """Payoffs by `objective` of every action, averaged over the completions of every situation under `mix`."""
     world, m, num_actions = situations.world, len(situations), len(situations.world.actions)
-    completions, of = listed(world).completions(situations.scenarios)
+    completions, origin = listed(world).completions(situations.scenarios)
     density = listed(world).density(completions, mix)
     possible = density > 0.0
-    completions, of, density = completions[possible], of[possible], density[possible]
-    mass = sums(of, density, m)
+    completions, origin, density = completions[possible], origin[possible], density[possible]
+    mass = sums(origin, density, m)
     rows = np.flatnonzero(mass)
     scenarios = np.repeat(completions, num_actions, axis=0)
     events = np.zeros(len(scenarios), np.uint64)
@@ -73,7 +73,7 @@ def payoffs(situations: Situations, mix: Mix, objective: RewardSpec) -> Payoffs:
 
     def expected(each: NDArray[np.float64]) -> NDArray[np.float64]:
         weighted = np.repeat(density, num_actions) * each
-        cells = np.repeat(of, num_actions) * num_actions + np.tile(np.arange(num_actions), len(of))
+        cells = np.repeat(origin, num_actions) * num_actions + np.tile(np.arange(num_actions), len(origin))
         return sums(cells, weighted, m * num_actions).reshape(m, num_actions)[rows]
 
     return Payoffs(

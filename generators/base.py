@@ -35,15 +35,15 @@ class GeneratorSettings(BaseModel):
     @model_serializer(mode="wrap")
     def _without_what_is_usual(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
         # A later setting must not change the identity of older recipes.
-        said: dict[str, Any] = plain(self)
+        fields: dict[str, Any] = plain(self)
         if not self.ask_workers:
-            said.pop("ask_workers", None)
-        return said
+            fields.pop("ask_workers", None)
+        return fields
 
     def identity(self) -> dict[str, Any]:
         """As plain JSON values, equal for settings that give equal scenarios: any number of `ask_workers` is 1."""
-        said = self.model_dump(mode="json")
-        return {**said, "ask_workers": 1} if self.ask_workers else said
+        fields = self.model_dump(mode="json")
+        return {**fields, "ask_workers": 1} if self.ask_workers else fields
 
 
 class Generator(ABC):

@@ -102,12 +102,12 @@ def _factory(kind: str) -> Factory:
 
 def _typed(settings: GeneratorSettings, factory: Factory) -> GeneratorSettings:
     model: type[GeneratorSettings] = getattr(factory, "settings_model", GeneratorSettings)
-    said = settings.model_dump()
-    for name in said:
+    fields = settings.model_dump()
+    for name in fields:
         if name not in model.model_fields:
             raise unknown_name(f"setting of generator {settings.kind!r}", name, model.model_fields, RENAMED)
     try:
-        return model.model_validate(said)
+        return model.model_validate(fields)
     except ValidationError as error:
         first = error.errors()[0]
         path = ".".join(map(str, first["loc"])) or "settings"

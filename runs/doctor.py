@@ -85,18 +85,18 @@ def examine(out: Path, uri: str, kernels: Path | None = None, distribution: str 
     if why_not:
         problems.append(f"Ray cannot be imported: {why_not}; install it again (`pip install --force-reinstall ray`)")
     lines = (
-        ("kerf", f"{_version(distribution)}, {f'revision {known}' if known else 'of no known revision'}"),
+        ("kerf", f"{_version(distribution)}, {f'revision {known}' if known else 'revision unknown'}"),
         ("python", f"{platform.python_version()} ({platform.platform()})"),
         ("packages", ", ".join(f"{name} {_version(name)}" for name in SHOWN)),
         ("processor", processor()),
         ("cores", _cores()),
-        ("threads", ", ".join(f"{name}={os.environ[name]}" for name in THREADS if name in os.environ) or "as usual"),
+        ("threads", ", ".join(f"{name}={os.environ[name]}" for name in THREADS if name in os.environ) or "not limited"),
         ("memory", _memory()),
         ("disk", _disk(out)),
         (
             "workers",
             f"{_workers()}; "
-            + ("forked here; Ray only for recipes that ask for it" if will_fork() else "on Ray: none can be forked"),
+            + ("forked; Ray only for recipes that need it" if will_fork() else "on Ray: they cannot be forked here"),
         ),
         ("ray", f"{_version('ray')}, {'cannot' if why_not else 'can'} be imported"),
         ("mlflow", f"{mlflow[0]} {mlflow[1]}"),
@@ -116,7 +116,7 @@ def outside(distribution: str = DISTRIBUTION) -> list[str]:
         required = [Requirement(text) for text in requires(distribution) or ()]
     except PackageNotFoundError:
         return [
-            f"{distribution} is not installed, so its requirements are not known: `pip install -e .` in its sources"
+            f"{distribution} is not installed, so its requirements are unknown: run `pip install -e .` in its sources"
         ]
     problems = []
     python = metadata(distribution)["Requires-Python"]
@@ -194,7 +194,7 @@ def _cores() -> str:
 
 def _workers() -> str:
     found = allowance()
-    return f"{found.workers} at a time for {found.why or 'as many cores'}"
+    return f"{found.workers} in parallel for {found.why or 'as many cores'}"
 
 
 def _memory() -> str:

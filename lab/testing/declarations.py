@@ -74,7 +74,8 @@ class Declarations(WorldSubject):
             expect(any(share == 0.0 for share in shares), f"value {value.name} needs a held-out family (share 0)")
             expect(value.doc, f"value {value.name} must say what the aligned behaviour is (doc)")
         expect(
-            any(value.skill for value in world.values), "a value must be a skill, else its loss looks like a value's"
+            any(value.skill for value in world.values),
+            "at least one value must be a skill, to tell lost competence from lost values",
         )
 
     def test_the_dilemma_names_what_there_is(self) -> None:

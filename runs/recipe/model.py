@@ -29,9 +29,7 @@ from kerf.runs.recipe.attack_plan import Fresh
 from kerf.runs.recipe.exact_settings import ExactImitationPhase, ExactPolicyPhase, ExactTraining, check_exact, check_way
 from kerf.runs.records.store import ALIGNED
 
-_WHY_CONTROL = (
-    "a recipe without a control arm cannot tell what the penalty changed from what any further training changes"
-)
+_WHY_CONTROL = "a recipe without a control arm cannot separate the effect of the penalty from that of further training"
 
 
 class Recipe(Settings):
@@ -151,7 +149,7 @@ class Recipe(Settings):
             _known("world", "world", self.world, known_worlds())
         for name, arm in self.arms.items():
             if name == ALIGNED:
-                raise KerfError(f"arms.{name}: no arm may be called so, for the records call the aligned agents that")
+                raise KerfError(f"arms.{name}: this name is reserved for the aligned agents; rename the arm")
             if arm.kind is None:
                 _known(f"arms.{name}", "arm", name, ARMS, "; an arm with a name of its own needs a `kind`", RENAMED)
             else:
@@ -161,9 +159,9 @@ class Recipe(Settings):
             _known(f"arms.{name}.objective", "objective", resolved.objective, TRAINING_OBJECTIVES)
             if isinstance(resolved.training, TrainingSettings):
                 refuse_latent(self.network, resolved.training, f"arms.{name}.latent")
-            said = sorted(self.arms[name].model_dump(exclude_none=True, exclude={"kind", "train"}))
-            if said and not resolved.train:
-                raise KerfError(f"arms.{name}.{said[0]}: this arm does not train, so the setting would do nothing")
+            given = sorted(self.arms[name].model_dump(exclude_none=True, exclude={"kind", "train"}))
+            if given and not resolved.train:
+                raise KerfError(f"arms.{name}.{given[0]}: this arm does not train, so the setting has no effect")
             before(self.resolve(), name)
         check_yokes(self.resolve())
         return self
@@ -180,11 +178,11 @@ class Recipe(Settings):
         if self.uncontrolled:
             return self
         if self.control_arm is None:
-            raise KerfError(f"control: {_WHY_CONTROL}; add an arm `continued`, or own up to it: `uncontrolled: true`")
+            raise KerfError(f"control: {_WHY_CONTROL}; add an arm `continued`, or set `uncontrolled: true`")
         if self.resolve()[self.control_arm].signed_penalty:
             raise KerfError(
                 f"control: arm {self.control_arm!r} is penalised itself, so subtracting its change would hide what "
-                "the penalty changed; name an arm without penalty, or own up to it: `uncontrolled: true`"
+                "the penalty changed; name an arm without penalty, or set `uncontrolled: true`"
             )
         return self
 

@@ -220,7 +220,7 @@ def test_our_own_side_trains_at_the_sizes_of_its_peers() -> None:
     config = our_config(PADDED)
     assert isinstance(config, KerfConfig)
     assert not config.network.shared_trunk
-    told = PeerSizes().told(PADDED, cores=1)
+    told = PeerSizes().arguments(PADDED, cores=1)
     assert told["num_observations"] == 85
     assert told["num_envs"] * told["num_steps"] == 24_576
     settings = config.settings.model_dump()
