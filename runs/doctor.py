@@ -22,6 +22,7 @@ from packaging.specifiers import SpecifierSet
 
 from kerf.lab.compiled import NO_CACHE, cache_home
 from kerf.lab.errors import KerfError
+from kerf.runs.execution.compile_ahead import is_compiled
 from kerf.runs.execution.forked_workers import will_fork
 from kerf.runs.execution.limits import affinity, allowance, core_limit, memory_limit
 from kerf.runs.execution.preflight import ROOM, check_room, nearest
@@ -179,7 +180,8 @@ def _cache(folder: Path | None) -> tuple[str, list[str]]:
         return "none", [NO_CACHE]
     try:
         with tempfile.TemporaryFile(dir=nearest(folder)):
-            return f"{folder} (writable)", []
+            compiled = "compiled" if is_compiled() else "not compiled yet"
+            return f"{folder} (writable; kernels of training {compiled})", []
     except (OSError, KerfError) as error:
         why = getattr(error, "strerror", None) or error
         sentence = f"{folder} cannot be written ({why}), so kernels cannot be compiled: make it or its parent writable"

@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar
 
 from rich.console import Console
 
 from kerf.runs.console import say
+from kerf.runs.execution.compile_ahead import compile_ahead
+from kerf.runs.execution.forked_workers import will_fork
 from kerf.runs.execution.limits import Allowance, allowance
 from kerf.runs.recipe.model import Recipe
 from kerf.runs.records.atomic_io import DiskError
@@ -201,6 +204,8 @@ class Scheduler(Generic[U]):
             if self._allowed.why and plan.workers == self._allowed.workers < max(len(plan.todo), self._at_most):
                 say(self._console, f"workers: {plan.workers} for {self._allowed.why}; --workers N asks for N")
             say(self._console, self._announce(plan))
+            if will_fork():  # Ray's workers may be on other machines
+                compile_ahead(partial(say, self._console))
             self._runner = self._stack.enter_context(self._start(plan.workers))
         return self._runner
 
