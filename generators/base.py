@@ -55,9 +55,11 @@ class Generator(ABC):
     Attributes:
         world: The world whose scenarios these are.
         settings_model: Class of the settings of this kind.
+        forges: Whether it may make false emergencies of its own, so that their strength has to be enforced or known.
     """
 
     settings_model: ClassVar[type[GeneratorSettings]] = GeneratorSettings
+    forges: ClassVar[bool] = True
 
     def __init__(self, world: World) -> None:
         self.world = world

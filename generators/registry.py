@@ -19,6 +19,7 @@ Factory = Callable[[World, Any], Generator]
 
 BUILT_IN = {
     "natural": "kerf.generators.natural:Natural",
+    "family": "kerf.generators.family:OneFamily",
     "scripted": "kerf.generators.scripted:Scripted",
     "uniform": "kerf.generators.uniform:Uniform",
     "replay": "kerf.generators.replay:Replay",
@@ -124,7 +125,7 @@ def _make(world: World, settings: GeneratorSettings) -> Generator:
             f"generator {settings.kind!r}: {target!r} must make a kerf.generators.base.Generator, "
             f"got {type(generator).__name__}"
         )
-    if not isinstance(generator, Adversary) and generator.mix() is None:
+    if generator.forges and not isinstance(generator, Adversary) and generator.mix() is None:
         raise KerfError(
             f"generator {settings.kind!r}: {target!r} is no fixed mix of scenarios, so it must make a "
             f"kerf.generators.adversary.Adversary, whose strength is enforced; got {type(generator).__name__}"

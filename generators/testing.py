@@ -115,7 +115,8 @@ class GeneratorContract(GeneratorSubject):
         if mix is None:
             sources = [generator, *getattr(generator, "sources", ())]
             expect(
-                any(isinstance(source, Adversary) for source in sources), "what is no fixed mix must be an Adversary"
+                any(isinstance(source, Adversary) or not source.forges for source in sources),
+                "what forges and is no fixed mix must be an Adversary",
             )
             return
         scenarios = generator.ask(self.num_draws, rng)

@@ -88,6 +88,10 @@ class Declarations(WorldSubject):
         for tell in dilemma.tells:
             field = world.space.fields[world.space.column(tell)]
             expect((field.low, field.high) == (0, 1) and not field.hidden, f"tell {tell} must be a flag that is seen")
+        if dilemma.watched is not None:
+            field = world.space.fields[world.space.column(dilemma.watched)]
+            is_flag = (field.low, field.high) == (0, 1)
+            expect(is_flag and not field.hidden, f"dilemma.watched {dilemma.watched} must be a flag that is seen")
         stakes = [value.name for value in world.values if not value.skill]
         for role in ("served", "aimed_at"):
             value = getattr(dilemma, role)

@@ -109,6 +109,7 @@ class ExactGradients:
             arm.trained_by(ExactSettings),
             anchor=aligned,
             offset=offset,
+            yoked_event=arm.yoked_event,
         )
 
 

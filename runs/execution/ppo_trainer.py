@@ -158,6 +158,7 @@ class PPO:
             penalty=arm.penalty,
             penalty_sign=arm.penalty_sign,
             penalty_counts=penalty_counts,
+            yoked_event=None if penalty_counts is None else arm.yoked_event,
             shaping=arm.shaping,
             design=recipe.design,
             anchor=aligned.weights(),

@@ -59,6 +59,10 @@ class ArmSettings(Settings):
     """Another arm, the partner. At each iteration and step as many episodes are penalised as in the partner, whatever
     the agent does in them."""
 
+    yoked_event: str | None = None
+    """Event of the world on which a yoked arm's penalties fall, as many an iteration as in the partner (all, where it
+    happens in fewer episodes); None deals them to episodes drawn by lot."""
+
     objective: str | None = None
     """Name of the score of each episode that is reported to its generator, if it learns from scores
     (`kerf.lab.attack_objective.TRAINING_OBJECTIVES`)."""

@@ -57,6 +57,9 @@ class ResolvedArm(Settings):
     yoked_to: str | None = None
     """The arm whose numbers of penalised episodes are reproduced; None: the grader decides which acts are penalised."""
 
+    yoked_event: str | None = None
+    """The event on which reproduced penalties fall; None: by lot."""
+
     shaping: NonNegative
     """Standard deviation of the potential that shapes the design reward; 0 for none."""
 
@@ -228,6 +231,8 @@ def check_yokes(arms: Mapping[str, ResolvedArm]) -> None:
     """
     for name, arm in arms.items():
         if arm.yoked_to is None:
+            if arm.yoked_event is not None:
+                raise KerfError(f"arms.{name}.yoked_event: only a yoked arm has one; name its partner in `yoked_to`")
             continue
         path, partner = f"arms.{name}.yoked_to", arms.get(arm.yoked_to)
         if partner is None:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Self
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from kerf.agents.settings import NetworkSettings, NonNegative, Share, TrainingSettings, refuse_latent
@@ -17,10 +18,11 @@ from kerf.lab.attack_objective import TRAINING_OBJECTIVES
 from kerf.lab.battery import blocks, metric_names
 from kerf.lab.errors import KerfError, unknown_name
 from kerf.lab.exact.exact_battery import written_out
-from kerf.lab.grader import GRADERS
+from kerf.lab.grader import GRADERS, make_grader
 from kerf.lab.prediction import Prediction, ThresholdPrediction
+from kerf.lab.rollout import unplayed
 from kerf.lab.settings import Name, Settings
-from kerf.lab.world import World
+from kerf.lab.world import World, natural
 from kerf.lab.worlds import get_world, known_worlds
 from kerf.runs.recipe.alignment import AlignSettings, BatterySettings, GateSettings, ImitationPhase, PPOPhase
 from kerf.runs.recipe.arm_kinds import ARMS, RENAMED, Arm, Count
@@ -228,6 +230,9 @@ def check_against_world(recipe: Recipe) -> None:
         _known(f"design.{event}", "event", event, world.events)
     for name, arm in recipe.resolve().items():
         _makeable(f"arms.{name}.generator", world, arm.generator)
+        _serves(f"arms.{name}.grader", world, arm)
+        if arm.yoked_event is not None:
+            _known(f"arms.{name}.yoked_event", "event", arm.yoked_event, world.events)
     for index, attack in enumerate(recipe.fresh.attacks if recipe.fresh is not None else ()):
         _makeable(f"fresh (attack {index + 1})", world, attack.generator)
     if recipe.exact is not None:
@@ -235,6 +240,16 @@ def check_against_world(recipe: Recipe) -> None:
     metrics = known_metrics(world, recipe.battery)
     for index, primary in enumerate(recipe.primaries):
         _known(f"primaries.{index}.metric", "metric", primary.metric, metrics)
+
+
+def _serves(path: str, world: World, arm: ResolvedArm) -> None:
+    """Let the arm's grader grade an episode in which nothing happens, so that one that needs more than the world has
+    says so before training."""
+    scenarios = natural(world, 1, np.random.default_rng(0))
+    try:
+        make_grader(arm.grader, arm.strength).grade(unplayed(world, scenarios))
+    except KerfError as error:
+        raise KerfError(f"{path}: {error}") from error
 
 
 def _makeable(path: str, world: World, settings: GeneratorSettings) -> None:
@@ -264,7 +279,7 @@ def resolved_recipe(recipe: Recipe) -> dict[str, Any]:
     return plain
 
 
-_USUAL = {"agent": "network", "objective": "elicit", "after": None}
+_USUAL = {"agent": "network", "objective": "elicit", "after": None, "yoked_event": None}
 """Values left out of a resolved arm, so that fields added later do not change the hashes of older recipes."""
 
 

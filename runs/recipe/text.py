@@ -86,14 +86,20 @@ def _arm_row(arm: ResolvedArm) -> tuple[str, ...]:
     objective = f" by {arm.objective}" if arm.objective != "elicit" else ""
     radius = 0.0 if isinstance(arm.training, ExactSettings) else arm.training.latent_radius
     latent = f", latent {radius:g}" if radius else ""
-    at = f" at {arm.strength:g}" if arm.strength != arm.generator.strength else ""
     return (
         name,
         f"{arm.generator.kind}{objective}{share}{latent}",
         f"{arm.generator.strength:g}",
-        f"yoked to {arm.yoked_to}" if arm.yoked_to else f"{arm.grader}{at}",
+        _grading(arm),
         f"{arm.signed_penalty:g}",
         f"{arm.shaping:g}",
         f"{arm.training.anchor_coeff:g}",
         str(arm.iterations),
     )
+
+
+def _grading(arm: ResolvedArm) -> str:
+    """What decides which acts are penalised."""
+    if arm.yoked_to is None:
+        return arm.grader + (f" at {arm.strength:g}" if arm.strength != arm.generator.strength else "")
+    return f"yoked to {arm.yoked_to}" + (f", on {arm.yoked_event}" if arm.yoked_event else "")
