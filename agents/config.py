@@ -207,7 +207,7 @@ class KerfConfig(PPOConfig):
                 raise KerfError(f"yoked_event: {self.yoked_event!r} needs the penalty_counts of another arm, got None")
             if self.settings.num_env_runners > 0:
                 raise KerfError(
-                    "yoked_event: as many penalties as another arm had can be dealt only where all episodes are known, "
+                    "yoked_event: as many penalties as another arm had need all episodes to be known, "
                     f"so num_env_runners must be 0, got {self.settings.num_env_runners}"
                 )
         for event in self.design or ():

@@ -162,7 +162,7 @@ class Scheduler(Generic[U]):
         *,
         needs: Callable[[U], Sequence[U]] = lambda unit: (),
         rules_out: Callable[[U, Sequence[U]], Sequence[U]] = lambda unit, others: (),
-        heard: Callable[[U], None] = lambda unit: None,
+        on_published: Callable[[U], None] = lambda unit: None,
     ) -> bool:
         """Do the unfinished ones of `units` in order; failures are printed and written to `timing.jsonl`.
 
@@ -171,7 +171,7 @@ class Scheduler(Generic[U]):
             monitor: Makes the progress display for the units to do.
             needs: Returns the units that must be finished before a unit can begin.
             rules_out: Given a finished unit and all others, returns those to be cancelled.
-            heard: Called with each published unit.
+            on_published: Called with each published unit.
 
         Returns:
             Whether all units that were not cancelled are done.
@@ -192,11 +192,11 @@ class Scheduler(Generic[U]):
                 dropped = rules_out(unit, todo)
                 shown.finished(unit)
                 shown.dropped(dropped)
-                heard(unit)
+                on_published(unit)
                 return dropped
 
             failures = runner.run(todo, needs, shown.progress, on_done)
-        return self._told(failures)
+        return self._report(failures)
 
     def _workers(self, plan: Plan[U]) -> Runner[U]:
         """Return the workers; starts them at the first call."""
@@ -209,7 +209,7 @@ class Scheduler(Generic[U]):
             self._runner = self._stack.enter_context(self._start(plan.workers))
         return self._runner
 
-    def _told(self, failures: Sequence[Failure]) -> bool:
+    def _report(self, failures: Sequence[Failure]) -> bool:
         """Report failures; return whether there are none."""
         for failure in sorted(failures, key=lambda failure: failure.disk):
             if failure.disk:  # sorted last, so that the others are reported; it cannot be written to timing.jsonl
