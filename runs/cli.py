@@ -10,6 +10,7 @@ import click
 from kerf.lab.errors import KerfError
 from kerf.runs.bench.command import bench
 from kerf.runs.cluster.commands import cluster
+from kerf.runs.compare.command import compare
 from kerf.runs.console import terminal
 from kerf.runs.home import settle_home
 from kerf.runs.interruption import goes_on_if_interrupted
@@ -325,5 +326,5 @@ def oracles(numbers: tuple[int, ...], json_file: Path | None) -> None:
     raise SystemExit(ask(numbers, json_file, terminal()))
 
 
-for command in (*COMMANDS, bench, cluster, new):
+for command in (*COMMANDS, bench, cluster, compare, new):
     main.add_command(command)

@@ -52,13 +52,18 @@ def experiment(client: Any, name: str, uri: str) -> str:
     return experiment
 
 
-@contextmanager
-def explained(root: Path, uri: str) -> Iterator[None]:
-    """Prepare MLflow for `uri`, and convert its exceptions into a one-sentence `KerfError`."""
+def quietly() -> None:
+    """Set MLflow up, before it is imported, to give up soon and to print nothing of its own."""
     for key, value in _ENVIRONMENT.items():
         os.environ.setdefault(key, value)
     for noisy in ("mlflow.store.db.utils", "alembic", "urllib3.connectionpool"):
         logging.getLogger(noisy).setLevel(logging.ERROR)  # no messages about migrations and retries; errors are raised
+
+
+@contextmanager
+def explained(root: Path, uri: str) -> Iterator[None]:
+    """Prepare MLflow for `uri`, and convert its exceptions into a one-sentence `KerfError`."""
+    quietly()
     try:
         from alembic.util import CommandError
         from mlflow.exceptions import MlflowException
