@@ -19,6 +19,7 @@ from kerf.runs.options import asks_for_a_recipe, on_ray, to_mlflow
 from kerf.runs.paths import StudyFolder
 from kerf.runs.submit.commands import COMMANDS
 from kerf.runs.sweep.command import sweep
+from kerf.runs.tracking.command import ui
 
 REFUSED = 2
 """Exit code for an error of the user, such as a wrong argument."""
@@ -326,5 +327,5 @@ def oracles(numbers: tuple[int, ...], json_file: Path | None) -> None:
     raise SystemExit(ask(numbers, json_file, terminal()))
 
 
-for command in (*COMMANDS, bench, cluster, compare, new):
+for command in (*COMMANDS, bench, cluster, compare, new, ui):
     main.add_command(command)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 LAYOUT = "2"
@@ -41,6 +42,11 @@ def runs_of(client: Any, experiment: str, study: str) -> dict[str, list[Any]]:
         if not runs:
             del found[name]
     return found
+
+
+def study_tag(root: Path) -> str:
+    """Return the value of the tag `STUDY` for the study, or sweep, in the folder `root`."""
+    return hashlib.sha256((root / "study.json").read_bytes()).hexdigest()[:16]
 
 
 def log_in_batches(client: Any, run: str, metrics: list[Any]) -> None:

@@ -118,17 +118,16 @@ def curves(folders: Sequence[Path], strength: float | None) -> list[Number]:
     )
     wide = _wide(measures, strength)
     values = of_kind(sorted(measures["metric"].unique()), Kind.VALUE)
-    names = [name for name in (AIM, COMPETENCE, UTILITY, *values, COLLATERAL_AIM, "env_steps") if name in wide.columns]
-    means = [wide[name].groupby(level="iteration").mean() for name in names]
+    wanted = [name for name in (AIM, COMPETENCE, UTILITY, *values, COLLATERAL_AIM, "env_steps") if name in wide.columns]
+    means = [(name, wide[name].groupby(level="iteration").mean()) for name in wanted]
     for name in TRAINING:
         curve = training[training["metric"] == name].groupby("iteration")["value"].mean()
         if len(curve):
-            names.append(f"train/{name}")
-            means.append(curve)
+            means.append((f"train/{name}", curve))
     return [
         Number(name, float(value), int(step))
-        for name, mean in list(zip(names, means, strict=True))[:CURVES]
-        for step, value in mean.items()
+        for name, mean in means[:CURVES]
+        for step, value in zip(mean.index.to_numpy(), mean.to_numpy(), strict=True)
         if math.isfinite(value)
     ]
 
@@ -188,8 +187,8 @@ def effects(path: Path, manifest: Mapping[str, Any], room: int = MOST - CURVES) 
         numbers: dict[str, float] = {}
         for name in list(shown)[: room // len(ENDS)]:
             row = by_metric.get(meant.get(name, name))
-            for end in ENDS if row is not None else ():
-                if row[end] is not None and math.isfinite(row[end]):
+            for end in ENDS:
+                if row is not None and row[end] is not None and math.isfinite(row[end]):
                     numbers[(effect_number if row["against"] else score_number)(name, end)] = row[end]
         found[arm] = numbers
     return found

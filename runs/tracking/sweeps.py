@@ -20,7 +20,18 @@ from kerf.lab.metrics import COLLATERAL, COMPETENCE, ROBUSTNESS, UTILITY, Kind, 
 from kerf.runs.records import atomic_io as disk
 from kerf.runs.records.store import Store
 from kerf.runs.tracking.experiments import experiment, explained
-from kerf.runs.tracking.layout import DIGEST, LAYOUT, PARENT, STUDY, TAG, UNIT, hash_of, log_in_batches, runs_of
+from kerf.runs.tracking.layout import (
+    DIGEST,
+    LAYOUT,
+    PARENT,
+    STUDY,
+    TAG,
+    UNIT,
+    hash_of,
+    log_in_batches,
+    runs_of,
+    study_tag,
+)
 from kerf.runs.tracking.metrics import ENDS, MOST, PARAMETERS, effect_number, parameters
 from kerf.runs.tracking.notes import NOTE, describe_experiment, question, sweep_note
 
@@ -82,7 +93,7 @@ class _Writer:
         self._store, self._manifest = store, manifest
         self._client = MlflowClient(tracking_uri=uri)
         self._experiment = experiment(self._client, manifest["name"], uri)
-        self._sweep = hashlib.sha256((store.path / "study.json").read_bytes()).hexdigest()[:16]
+        self._sweep = study_tag(store.path)
         self._found = runs_of(self._client, self._experiment, self._sweep)
         self._parent = ""
 

@@ -24,6 +24,7 @@ from kerf.runs.tracking.layout import (
     log_in_batches,
     milliseconds,
     runs_of,
+    study_tag,
 )
 from kerf.runs.tracking.metrics import Number, curves, effects, headline, parameters, trained_strength
 from kerf.runs.tracking.notes import NOTE, VERDICT, describe_experiment, question, study_note
@@ -56,7 +57,7 @@ class StudyWriter:
         self._store, self._manifest = store, manifest
         self._client = MlflowClient(tracking_uri=uri)
         self._experiment = experiment(self._client, manifest["name"], uri)
-        self._study = hashlib.sha256((store.path / "study.json").read_bytes()).hexdigest()[:16]
+        self._study = study_tag(store.path)
         self._spans = {e["unit"]: (e["started"], e["started"] + e["seconds"]) for e in store.timing() if "unit" in e}
         self._runs = runs_of(self._client, self._experiment, self._study)
         self._finished = (store.path / "table.txt").exists()
