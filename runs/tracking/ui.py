@@ -37,6 +37,12 @@ PAUSE = 0.1
 
 LOOPBACK = "127.0.0.1"
 
+TRAINING = "workflowType=machine_learning"
+"""Has the menu of the pages be the one for training, not the one for language models."""
+
+SORTED = f"orderByKey={quote('params.`arm`')}&orderByAsc=true"
+"""Order of the runs on a page. In the order of their dates MLflow would fold them into their parent's row."""
+
 
 class Server:
     """MLflow's server for a tracking URI; ended, with all of its workers, at the end of the block.
@@ -124,8 +130,8 @@ def pages(address: str, uri: str, root: Path | None) -> dict[str, str]:
     runs_page = f"{address}/#/experiments/{experiment.experiment_id}/runs"
     shown = quote(f"params.phase = '{'trial' if sweep else 'arm'}' and {tag}")
     return {
-        "trials" if sweep else "arms": f"{runs_page}?searchFilter={shown}",
-        "sweep" if sweep else "study": f"{runs_page}/{top[0]}",
+        "trials" if sweep else "arms": f"{runs_page}?{TRAINING}&compareRunsMode=CHART&searchFilter={shown}&{SORTED}",
+        "sweep" if sweep else "study": f"{runs_page}/{top[0]}?{TRAINING}",
     }
 
 

@@ -71,11 +71,11 @@ def test_it_shows_the_study_on_the_loopback_address_and_a_signal_leaves_nothing(
     found = dict(line.split(maxsplit=1) for line in lines if "http" in line)
     address, _, page = found["study"].strip().partition("/#/")
     assert address.startswith("http://127.0.0.1:")
-    run = page.rsplit("/", 1)[-1]
+    run = page.rsplit("/", 1)[-1].partition("?")[0]
     with urllib.request.urlopen(f"{address}/api/2.0/mlflow/runs/get?run_id={run}") as answer:
         tags = {tag["key"]: tag["value"] for tag in json.load(answer)["run"]["data"]["tags"]}
     assert tags["kerf.unit"] == "study"
-    assert "searchFilter=params.phase%20%3D%20%27arm%27" in found["arms"]
+    assert "compareRunsMode=CHART&searchFilter=params.phase%20%3D%20%27arm%27" in found["arms"]
     family = psutil.Process(shown.pid).children(recursive=True)
     assert family
     os.killpg(shown.pid, number)
