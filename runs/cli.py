@@ -10,7 +10,7 @@ import click
 from kerf.lab.errors import KerfError
 from kerf.runs.bench.command import bench
 from kerf.runs.cluster.commands import cluster
-from kerf.runs.console import terminal
+from kerf.runs.console import say, terminal
 from kerf.runs.home import settle_home
 from kerf.runs.interruption import goes_on_if_interrupted
 from kerf.runs.new.command import new
@@ -161,8 +161,9 @@ def recipes() -> None:
 
 @main.command()
 @click.argument("out", type=StudyFolder(reads=True))
-def show(out: Path) -> None:
-    """Print the tables of the study in OUT again, from its records alone."""
+@click.option("--full", is_flag=True, help="Print all tables, those of attacks included.")
+def show(out: Path, full: bool) -> None:
+    """Print the conclusion of the study in OUT again, from its records alone."""
     from kerf.runs.records.gate_records import instead_of_table
     from kerf.runs.records.store import Store
     from kerf.runs.sweep.show import shown_again
@@ -171,6 +172,14 @@ def show(out: Path) -> None:
     instead = shown_again(store) if "sweep" in store.manifest() else instead_of_table(store)
     if instead is not None:
         click.echo(instead, nl=False)
+        return
+    if not full:
+        from kerf.runs.report.conclusion import conclude
+        from kerf.runs.report.ending import ending
+
+        console = terminal()
+        for line in ending(conclude(store), out, console.width):
+            say(console, line)
         return
     from kerf.runs.report import show as show_report
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from kerf.runs.execution.pool import Runner
     from kerf.runs.execution.progress import Display
     from kerf.runs.recipe.attack_plan import Fresh
+    from kerf.runs.report.conclusion import Conclusion
     from kerf.runs.tracking.studies import Mirror
 
 
@@ -124,6 +125,7 @@ class _Study:
     ) -> None:
         self._recipe, self._store, self._console = recipe, store, console
         self._tracking, self._num_workers, self._checkpoint_every = tracking, workers, checkpoint_every
+        self._conclusion: Conclusion | None = None
 
     def run(self) -> int:
         from kerf.runs.records.checkpoints import clear
@@ -149,11 +151,7 @@ class _Study:
             raise
         finally:
             mirrored = mirror.close(patience) if mirror else False
-        self._say(f"\nrecords   {self._store.path}")
-        if self._store.address is not None:
-            self._say(f"kept at   {self._store.address}")
-        if mirrored and self._tracking is not None:
-            self._say(f"mlflow    {ui_command(self._tracking)}")
+        self._end(ui_command(self._tracking) if mirrored and self._tracking is not None else None)
         return code
 
     def _units(self, mirror: Callable[[], None]) -> int:
@@ -218,15 +216,27 @@ class _Study:
 
     def _report(self) -> None:
         from kerf.runs.report import write_report
+        from kerf.runs.report.conclusion import conclude
 
         instead = instead_of_table(self._store)
         if instead is not None:
             self._store.write_text("table.txt", instead)
+            self._conclusion = conclude(self._store)
             return
-        report = write_report(self._store)
-        self._console.print()
-        self._console.print(report)
-        self._say("\nverdicts  " + "; ".join(f"{name}: {outcome}" for name, outcome in report.verdicts.items()))
+        self._conclusion = conclude(self._store, write_report(self._store))
+
+    def _end(self, mlflow: str | None) -> None:
+        """Print the conclusion, or where the records are if there is none yet."""
+        from kerf.runs.report.ending import ending
+
+        self._say("")
+        if self._conclusion is not None:
+            for line in ending(self._conclusion, self._store.path, self._console.width, mlflow):
+                self._say(line)
+        else:
+            self._say(f"records   {self._store.path}")
+        if self._store.address is not None:
+            self._say(f"kept at   {self._store.address}")
 
     def _attack(self, fresh: Fresh, mirror: Mirror | None) -> bool:
         """Attack every finished agent with the recipe's fresh generators; return whether all attacks are done."""
@@ -241,8 +251,7 @@ class _Study:
         attacks, agents = fresh.attacks, targets(self._recipe.arms, seeds)
         if not attack_all(self._recipe, self._store, attacks, agents, self._num_workers, self._console, on_done):
             return False
-        self._console.print()
-        self._console.print(write_attack_report(self._store, self._recipe, seeds))
+        write_attack_report(self._store, self._recipe, seeds)
         return True
 
     def _warn(self, line: str) -> None:

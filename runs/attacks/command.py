@@ -19,6 +19,7 @@ from kerf.lab.worlds import get_world
 from kerf.runs.attacks.run_attack import attack_file
 from kerf.runs.attacks.run_attacks import attack_all
 from kerf.runs.attacks.show import show_attack
+from kerf.runs.attacks.summary import MOST_IN_FULL, print_summary, read_rows
 from kerf.runs.attacks.table import write_attack_report
 from kerf.runs.attacks.target import asked_arms, policy_stem, study_of
 from kerf.runs.execution.local_ray import local_ray
@@ -143,7 +144,11 @@ def _attack_study(asked: AttackRequest, store: Store, units: Sequence[Unit], con
     if not complete:
         return FAILED
     folders = [store.path / AttackUnit(agent, attack).name for agent in agents for attack in attacks]
-    if report is None:
+    in_full = f"In full: kerf show {store.path} --full"
+    if len(attacks) > MOST_IN_FULL:
+        print_summary(read_rows(folders), list(recipe.arms), "" if report is None else in_full, console)
+        console.print(f"\nrecords   {store.path / 'attacks'}", soft_wrap=True)
+    elif report is None:
         for folder in folders:
             show_attack(folder, console)
     else:

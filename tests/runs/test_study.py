@@ -110,7 +110,8 @@ def test_penalty_zero_is_exposure_byte_for_byte_and_twins_do_not_differ(tmp_path
 
 
 def test_show_prints_the_table_again_from_the_records_alone(smoke):
-    printed = subprocess.run([str(KERF), "show", str(smoke)], capture_output=True, text=True, check=True).stdout
+    words = [str(KERF), "show", str(smoke), "--full"]
+    printed = subprocess.run(words, capture_output=True, text=True, check=True).stdout
     assert [line.rstrip() for line in printed.splitlines()] == (smoke / "table.txt").read_text().splitlines()
 
 
