@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,6 +19,7 @@ from kerf.runs.options import asks_for_a_recipe, on_ray, to_mlflow
 from kerf.runs.paths import StudyFolder
 from kerf.runs.submit.commands import COMMANDS
 from kerf.runs.sweep.command import sweep
+from kerf.runs.viewing import replay, report
 
 REFUSED = 2
 """Exit code for an error of the user, such as a wrong argument."""
@@ -213,12 +215,15 @@ def exact(out: Path, situations: int | None, arms: tuple[str, ...], by_seed: boo
 
     from kerf.runs.exact import SITUATIONS, examine
     from kerf.runs.exact.table import ExactReport, write
+    from kerf.runs.report.page import write_page
 
     console = terminal()
     with console.status("reading the study") as status:
         found = examine(store, situations or SITUATIONS, arms, status.update)
     console.print(ExactReport(found, by_seed))
     write(store, found)
+    write_page(store)
+    say(console, f"\nlook      kerf report {shlex.quote(str(out))} --open")
 
 
 @main.command()
@@ -319,5 +324,5 @@ def oracles(numbers: tuple[int, ...], json_file: Path | None) -> None:
     raise SystemExit(ask(numbers, json_file, terminal()))
 
 
-for command in (*COMMANDS, bench, cluster, new):
+for command in (*COMMANDS, bench, cluster, new, report, replay):
     main.add_command(command)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from kerf.runs.execution.progress import Display
     from kerf.runs.recipe.attack_plan import Fresh
     from kerf.runs.report.conclusion import Conclusion
+    from kerf.runs.report.table import Report
     from kerf.runs.tracking.studies import Mirror
 
 
@@ -126,6 +127,7 @@ class _Study:
         self._recipe, self._store, self._console = recipe, store, console
         self._tracking, self._num_workers, self._checkpoint_every = tracking, workers, checkpoint_every
         self._conclusion: Conclusion | None = None
+        self._made: Report | None = None
 
     def run(self) -> int:
         from kerf.runs.records.checkpoints import clear
@@ -143,6 +145,8 @@ class _Study:
                     self._report()
                 if code != FAILED and self._recipe.fresh is not None and not self._attack(self._recipe.fresh, mirror):
                     code = FAILED
+                if self._conclusion is not None:
+                    self._page()
         except DiskError as error:
             code = FAILED
             self._say(f"failed: {error}")
@@ -223,7 +227,14 @@ class _Study:
             self._store.write_text("table.txt", instead)
             self._conclusion = conclude(self._store)
             return
-        self._conclusion = conclude(self._store, write_report(self._store))
+        self._made = write_report(self._store)
+        self._conclusion = conclude(self._store, self._made)
+
+    def _page(self) -> None:
+        """Write the page; the records are complete without it."""
+        from kerf.runs.report.page import write_page
+
+        write_page(self._store, self._made)
 
     def _end(self, mlflow: str | None) -> None:
         """Print the conclusion, or where the records are if there is none yet."""

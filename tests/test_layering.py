@@ -96,7 +96,7 @@ ROOMS = (
     {"cluster", "submit"},
     {"bench"},
     {"oracles"},
-    {"doctor", "new"},
+    {"doctor", "new", "viewing"},
     {"cli"},
     {"__main__"},
 )

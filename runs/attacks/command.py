@@ -39,6 +39,7 @@ from kerf.runs.recipe.files import load_recipe
 from kerf.runs.records.atomic_io import file_lock
 from kerf.runs.records.gate_records import finished_seeds
 from kerf.runs.records.store import Store, Unit
+from kerf.runs.report.page import write_page
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,8 @@ def _attack_study(asked: AttackRequest, store: Store, units: Sequence[Unit], con
     with file_lock(store.path / ".attacks.lock", f"attacks on {store.path}"), store.session():
         complete = attack_all(recipe, store, attacks, agents, asked.workers, console, pictures=pictures)
         report = None if units else write_attack_report(store, recipe, seeds)
+        if report is not None:
+            write_page(store)
     if not complete:
         return FAILED
     folders = [store.path / AttackUnit(agent, attack).name for agent in agents for attack in attacks]

@@ -107,8 +107,7 @@ def make_report(store: Store) -> Report:
         else None,
         crossing=crossing,
         crossing_p=_adjusted(judged, crossing),
-        ends=ends,
-        aims=courses.aims,
+        courses=courses,
     )
 
 

@@ -145,15 +145,16 @@ def conclude(store: Store, report: Report | None = None) -> Conclusion:
     if instead is not None:
         return Conclusion(*opening, warnings=instead.splitlines(), num_arms=len(manifest["arm_order"]))
     report = report or make_report(store)
-    assert report.ends is not None
+    assert report.courses is not None
+    ends, aims = report.courses.ends, report.courses.aims
     dilemma = get_world(manifest["recipe"]["world"]).dilemma
-    num_seeds = int(report.ends.final.index.get_level_values("seed").nunique())
+    num_seeds = int(ends.final.index.get_level_values("seed").nunique())
     focus = dilemma.focus[0] if dilemma.focus else None
     return Conclusion(
         *opening,
-        warnings=[*_gate_warnings(manifest, gate), *_warnings(report.ends, manifest["arm_order"], focus, num_seeds)],
+        warnings=[*_gate_warnings(manifest, gate), *_warnings(ends, manifest["arm_order"], focus, num_seeds)],
         findings=_findings(report),
-        chart=() if focus is None else chart_rows(report.ends, report.aims, focus, manifest["arm_order"]),
+        chart=() if focus is None else chart_rows(ends, aims, focus, manifest["arm_order"]),
         focus="" if focus is None else metric_label(focus, dilemma.words),
         elicited=dilemma.words.elicited,
         num_seeds=num_seeds,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -23,8 +23,9 @@ from kerf.lab.statistics.tests import noise_floor as pooled_noise
 from kerf.lab.statistics.tests import smallest_p
 from kerf.lab.statistics.text import interval_text
 from kerf.lab.world import Words
-from kerf.runs.report.effects import ALIGNED, Ends
+from kerf.runs.report.effects import ALIGNED
 from kerf.runs.report.judged import Judged
+from kerf.runs.report.matched import Courses
 from kerf.runs.report.prediction_tables import PLAIN, _reached, matched_table, primaries_table
 from kerf.runs.report.thresholds import Crossing
 
@@ -139,8 +140,7 @@ class Report:
         theory: From `kerf.runs.report.thresholds.theory_against_measured`; None: theory makes no prediction.
         crossing: The predicted threshold and the measured one; None: none was predicted.
         crossing_p: P value of `crossing`, Holm-adjusted with those of the predictions.
-        ends: Scores of every arm at both ends, for the conclusion; None: not given.
-        aims: Arm -> the metric that its penalty targets.
+        courses: All measures over training, for the conclusion and the page; None: not given.
     """
 
     effects: pd.DataFrame
@@ -153,8 +153,7 @@ class Report:
     theory: RenderableType | None = None
     crossing: Crossing | None = None
     crossing_p: float = math.nan
-    ends: Ends | None = None
-    aims: Mapping[str, str] = field(default_factory=dict)
+    courses: Courses | None = None
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         parts: list[RenderableType] = [primaries_table(self.judged)] if self.judged else []

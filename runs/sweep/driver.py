@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import product
@@ -21,6 +22,7 @@ from kerf.runs.recipe.validation_errors import shown
 from kerf.runs.records.atomic_io import DiskError
 from kerf.runs.records.gate_records import all_aligned
 from kerf.runs.records.store import ALIGNED, Store, Unit, open_study, refuse_other_study
+from kerf.runs.report.page import PAGE, write_page
 from kerf.runs.study import manifest, write_once
 from kerf.runs.sweep.findings import front, next_dose
 from kerf.runs.sweep.outcome import Outcome, Outcomes, trial_values
@@ -144,6 +146,8 @@ class _Sweep:
         if code != FAILED and tracking is not None:
             self._mirror(tracking)
         self._say(f"\nrecords   {self._store.path}")
+        if code != FAILED and (self._store.path / PAGE).exists():
+            self._say(f"look      kerf report {shlex.quote(str(self._store.path))} --open")
         if self._store.address is not None:
             self._say(f"kept at   {self._store.address}")
         return code
@@ -165,6 +169,7 @@ class _Sweep:
                 return FAILED
             code = max(code, on_others)
         self._console.print(write_report(self._store, self._spec, self._known_outcomes(), again))
+        write_page(self._store)
         return code
 
     def _rounds(self) -> Iterator[list[Trial]]:
