@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from rich.console import Console
 
+from kerf.lab.errors import KerfError
 from kerf.lab.exact.exact_battery import AnyBattery
 from kerf.lab.scenario import ScenarioSpace
 from kerf.runs.console import say
@@ -231,10 +232,15 @@ class _Study:
         self._conclusion = conclude(self._store, self._made)
 
     def _page(self) -> None:
-        """Write the page; the records are complete without it."""
-        from kerf.runs.report.page import write_page
+        """Write the page. The records are complete without it, so a page that cannot be made is no failure."""
+        from kerf.runs.report.page.forked import make_page_of
 
-        write_page(self._store, self._made)
+        try:
+            make_page_of(self._recipe, self._store, self._made, self._warn)
+        except DiskError:
+            raise
+        except KerfError as error:
+            self._warn(f"no page was made: {error}; `kerf report` makes it once that is mended")
 
     def _end(self, mlflow: str | None) -> None:
         """Print the conclusion, or where the records are if there is none yet."""

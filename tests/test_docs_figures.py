@@ -30,9 +30,9 @@ def quotes() -> list[tuple[str, str, str]]:
 
 @pytest.mark.parametrize(("page", "command", "block"), quotes(), ids=lambda value: str(value)[:40])
 def test_what_a_page_quotes_is_what_its_command_printed(page: str, command: str, block: str) -> None:
-    (name,) = [name for name, made in DIGESTS.items() if made["command"] == command]
-    printed = lines((FIGURES / f"{name}.txt").read_text())
-    assert lines(block) - {"[...]"} <= printed, page
+    printed = [lines((FIGURES / f"{name}.txt").read_text()) for name, of in DIGESTS.items() if of["command"] == command]
+    assert printed
+    assert any(lines(block) - {"[...]"} <= of_file for of_file in printed), page
 
 
 def test_both_pages_quote_the_main_study() -> None:

@@ -17,11 +17,14 @@ from typing import Any
 
 from kerf.lab.statistics.decision_rates import rates_table
 from kerf.runs.records.store import Store
+from kerf.runs.report.conclusion import conclude
+from kerf.runs.report.ending import ending
 
 HERE = Path(__file__).parent
 STUDY = "kerf run turner --preset quick"
 FIRST_SEEDS = (0, 100, 200, 300, 400)
 STUDIES_OF_RATES = 2000
+ENDING_WIDTH = 100
 
 
 def run(command: str, out: Path) -> None:
@@ -37,9 +40,12 @@ def digest(out: Path) -> str:
 
 
 def table(out: Path) -> None:
-    """Keep the table of the main study."""
+    """Keep the tables and the ending of the main study."""
     (HERE / "turner-quick.txt").write_text((out / "table.txt").read_text())
-    write("digests", {"turner-quick": {"command": STUDY, "records": digest(out)}})
+    lines = ending(conclude(Store(out)), Path("out/turner-quick"), ENDING_WIDTH)
+    (HERE / "turner-quick-ending.txt").write_text("\n".join(lines) + "\n")
+    made = {"command": STUDY, "records": digest(out)}
+    write("digests", {"turner-quick": made, "turner-quick-ending": made})
 
 
 def outcomes(out: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -44,15 +45,16 @@ def draw_frames(replay: Mapping[str, Any], world: World) -> list[Image.Image]:
     """A picture for each moment, with all agents side by side; the name of one that has parted is red."""
     scenario = world.space.from_text(replay["text"])
     episodes = replay["episodes"]
+
+    @cache  # agents that have not parted yet share their pictures
+    def drawn(actions: tuple[int, ...]) -> Image.Image:
+        return Image.fromarray(world.render_pixels(scenario, np.array(actions, np.int64)))
+
     frames = []
     for t in range(world.horizon + 1):
         pictures = [
-            _titled(
-                Image.fromarray(world.render_pixels(scenario, np.array(episode["actions"][:t], np.int64))),
-                name,
-                episode["parted"] is not None and t > episode["parted"],
-            )
-            for name, episode in episodes.items()
+            _titled(drawn(tuple(each["actions"][:t])), name, each["parted"] is not None and t > each["parted"])
+            for name, each in episodes.items()
         ]
         frames.append(_together(pictures))
     return frames

@@ -14,7 +14,7 @@ from kerf.lab.worlds import get_world
 from kerf.runs.records.gate_records import instead_of_table
 from kerf.runs.records.store import Store
 from kerf.runs.report import make_report
-from kerf.runs.report.conclusion import Conclusion, about_of, conclude, question_of
+from kerf.runs.report.conclusion import Conclusion, about_of, conclude
 from kerf.runs.report.page.attack_sections import attack_sections
 from kerf.runs.report.page.exact_sections import exact_sections
 from kerf.runs.report.page.figure import Section
@@ -22,7 +22,6 @@ from kerf.runs.report.page.records_sections import left_out, notes, provenance
 from kerf.runs.report.page.render import render
 from kerf.runs.report.page.study_sections import Study, study_sections
 from kerf.runs.report.page.sweep_sections import SweepRecords, sweep_sections
-from kerf.runs.report.replay import refuse_sweep, replays
 from kerf.runs.report.table import Report
 
 PAGE = "report.html"
@@ -57,6 +56,8 @@ def write_replay(store: Store, scenario: str | None = None, arms: Sequence[str] 
     Raises:
         KerfError: for a sweep, an unfinished study, an unknown arm, or a text that is no scenario of the world.
     """
+    from kerf.runs.report.replay import refuse_sweep, replays
+
     refuse_sweep(store)
     if (instead := instead_of_table(store)) is not None:
         raise KerfError(f"{store.path}: {instead.splitlines()[0]}")
@@ -76,6 +77,8 @@ def make_page(store: Store, report: Report | None = None) -> bytes:
         return render(_sweep_conclusion(store), [*sweep_sections(store), *provenance(store)])
     if instead_of_table(store) is not None:
         return render(conclude(store), [*left_out(store, None), *provenance(store)])
+    from kerf.runs.report.replay import replays  # imports torch, which a sweep's page does not need
+
     report = report or make_report(store)
     assert report.courses is not None
     study = Study(manifest, report, report.courses, conclude(store, report))
@@ -99,7 +102,7 @@ def _sweep_conclusion(store: Store) -> Conclusion:
     seeds = len(store.manifest()["seeds"])
     return Conclusion(
         store.manifest()["name"],
-        question_of(about),
+        f"What does {records.spec['arm']} change, by {' and '.join(records.axes)}?",
         about,
         [],
         also=records.findings["verdicts"],

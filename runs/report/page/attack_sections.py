@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from kerf.runs.records.store import ALIGNED, Store
-from kerf.runs.report.page.figure import DataTable, Figure, Section
+from kerf.runs.report.page.figure import MAP_MARGIN, TEXT_FONT, DataTable, Figure, Section
 
 
 def attack_sections(store: Store, arms: list[str]) -> list[Section]:
@@ -35,6 +35,7 @@ def attack_map(attacks: pd.DataFrame, arms: list[str], name: str) -> Figure:
     trace: dict[str, Any] = {
         "type": "heatmap", "x": attacked, "y": labels, "z": z, "zmin": 0, "zmax": 1, "colorscale": "@sequential",
         "text": [["" if cell is None else f"{cell:.2f}" for cell in row] for row in z], "texttemplate": "%{text}",
+        "textfont": TEXT_FONT,
         "hovertemplate": "%{y} against %{x}: %{z:.3f}<extra></extra>", "xgap": 2, "ygap": 2,
         "colorbar": {"title": {"text": "success"}, "thickness": 12, "len": 0.8},
     }  # fmt: skip
@@ -52,7 +53,11 @@ def attack_map(attacks: pd.DataFrame, arms: list[str], name: str) -> Figure:
         f"every {first['batch']:,} how they went. An arm that withstands only the generator that taught it is not "
         "robust.",
         [trace],
-        {"xaxis": {"side": "top", "tickangle": -30}, "yaxis": {"autorange": "reversed", "automargin": True}},
+        {
+            "xaxis": {"side": "top", "tickangle": -30, "showgrid": False},
+            "yaxis": {"autorange": "reversed", "showgrid": False},
+            "margin": MAP_MARGIN,
+        },
         DataTable(columns, attacks[columns].to_numpy().tolist()),
         height=150 + 26 * len(keys),
     )

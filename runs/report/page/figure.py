@@ -19,6 +19,12 @@ NUM_COLOURS = 7
 
 GREY, TEXT, DIVERGING = "@grey", "@text", "@diverging"
 
+TEXT_FONT = {"size": 12}
+"""Font of the numbers in a heat map."""
+
+MAP_MARGIN = {"l": 60, "r": 70, "t": 100, "b": 15}
+"""Margins of a heat map, in pixels, with slanted labels above."""
+
 DIGITS = 6
 """Significant digits of the numbers in the page."""
 

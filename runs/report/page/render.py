@@ -17,6 +17,9 @@ from kerf.lab.errors import KerfError
 from kerf.runs.report.conclusion import Conclusion
 from kerf.runs.report.page.figure import Figure, Section, plain
 
+DEFAULT_HEADING = "What else did the penalty change?"
+"""Heading of a study whose recipe asks no question."""
+
 SCRIPTS = ("page.js", "icons.js", "player.js")
 """Scripts of the page, besides plotly's."""
 
@@ -34,6 +37,7 @@ def render(conclusion: Conclusion, sections: Sequence[Section], replay: Mapping[
     environment.filters["embedded"] = embedded
     html = environment.get_template("page.html.j2").render(
         conclusion=conclusion,
+        heading=conclusion.question if conclusion.question.endswith("?") else DEFAULT_HEADING,
         sections=sections,
         replay=replay,
         policy=security_policy(scripts),

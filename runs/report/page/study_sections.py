@@ -17,7 +17,18 @@ from kerf.runs.report.conclusion import NOTHING_TO_LOSE, Conclusion, metric_word
 from kerf.runs.report.effects import ALIGNED, Ends
 from kerf.runs.report.judged import Judged
 from kerf.runs.report.matched import Courses
-from kerf.runs.report.page.figure import DIVERGING, TEXT, DataTable, Figure, Looks, Section, TableBlock, axis
+from kerf.runs.report.page.figure import (
+    DIVERGING,
+    MAP_MARGIN,
+    TEXT,
+    TEXT_FONT,
+    DataTable,
+    Figure,
+    Looks,
+    Section,
+    TableBlock,
+    axis,
+)
 from kerf.runs.report.table import FALSE_DISCOVERY_RATE, Report, metric_label
 
 
@@ -188,11 +199,13 @@ def effect_map(
     trace = {
         "type": "heatmap", "x": arms, "y": labels, "z": z, "text": marks, "hovertext": hover, "zmin": -1, "zmax": 1,
         "texttemplate": "%{text}", "hovertemplate": "%{hovertext}<extra></extra>", "colorscale": DIVERGING,
-        "xgap": 2, "ygap": 2, "colorbar": {"title": {"text": "change"}, "thickness": 12, "len": 0.8}, "meta": ["map"],
+        "xgap": 2, "ygap": 2, "textfont": TEXT_FONT,
+        "colorbar": {"title": {"text": "change"}, "thickness": 12, "len": 0.8}, "meta": ["map"],
     }  # fmt: skip
     layout = {
-        "xaxis": {"side": "top", "tickangle": -30, "automargin": True},
-        "yaxis": {"autorange": "reversed", "automargin": True},
+        "xaxis": {"side": "top", "tickangle": -30, "showgrid": False},
+        "yaxis": {"autorange": "reversed", "showgrid": False},
+        "margin": MAP_MARGIN,
     }
     columns = ("arm", "against", "metric", *ROW)
     height = 130 + (20 if folded else 27) * len(metrics)

@@ -20,6 +20,7 @@ from kerf.runs.report.page.figure import (
     MARKERS,
     NUM_COLOURS,
     TEXT,
+    TEXT_FONT,
     DataTable,
     Figure,
     Section,
@@ -112,12 +113,13 @@ def dose_figures(records: SweepRecords) -> Iterator[Figure]:
         yield Figure(
             f"dose-{metric.replace('/', '-')}",
             f"How does {_short(metric, records)} change with {dose}?",
+            f"Up: {records.label(metric)}. "
             "Points are mean effects against the control over the seeds of every dose, with 95% intervals; the line "
             "is a monotone fit. Dotted: no effect; dashed: the limit that was asked about, if any.",
             traces,
             {
                 "xaxis": axis(dose),
-                "yaxis": axis(records.label(metric)),
+                "yaxis": axis(f"change of {_short(metric, records)}"),
                 "shapes": _levels(records, metric),
             },
             DataTable((second, dose, "mean", "low", "high", "fit"), rows),
@@ -175,7 +177,7 @@ def phase_figure(records: SweepRecords) -> list[Figure]:
     text = [["" if math.isnan(cell) else f"{cell:+.2f}{_beyond(cell, limit)}" for cell in row] for row in z]
     trace: dict[str, Any] = {
         "type": "heatmap", "x": [f"{a:g}" for a in x], "y": [f"{b:g}" for b in y], "z": z, "zmin": -1, "zmax": 1,
-        "colorscale": DIVERGING, "text": text, "texttemplate": "%{text}", "xgap": 2, "ygap": 2,
+        "colorscale": DIVERGING, "text": text, "texttemplate": "%{text}", "textfont": TEXT_FONT, "xgap": 2, "ygap": 2,
         "hovertemplate": f"{across} %{{x}}, {up} %{{y}}: %{{z:.3f}}<extra></extra>",
         "colorbar": {"thickness": 12, "len": 0.8},
     }  # fmt: skip
@@ -186,7 +188,10 @@ def phase_figure(records: SweepRecords) -> list[Figure]:
             f"Where do {across} and {up} together change {_short(metric, records)}?",
             f"{records.label(metric)}, mean over seeds, at every setting that was tried.{passed}",
             [trace],
-            {"xaxis": axis(across, type="category"), "yaxis": axis(up, type="category")},
+            {
+                "xaxis": axis(across, type="category", showgrid=False),
+                "yaxis": axis(up, type="category", showgrid=False),
+            },
             DataTable(columns, means[list(columns)].to_numpy().tolist()),
             height=160 + 44 * len(y),
         )

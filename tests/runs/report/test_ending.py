@@ -8,13 +8,12 @@ import json
 import math
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -22,6 +21,7 @@ from rich.table import Table
 from kerf.lab.prediction import Prediction
 from kerf.lab.statistics.text import interval_text
 from kerf.runs.attacks.summary import summary_table
+from kerf.runs.cli import main
 from kerf.runs.records.store import Store
 from kerf.runs.report import make_report
 from kerf.runs.report.columns import ByGroups
@@ -30,7 +30,6 @@ from kerf.runs.report.ending import MOST_LINES, ending
 from kerf.runs.report.judged import judge_primaries
 from kerf.runs.report.table import Report, to_text
 
-KERF = Path(sys.executable).with_name("kerf")
 NUMBER = re.compile(r"[+-]?\d+\.\d+")
 
 
@@ -73,12 +72,11 @@ def test_the_effects_are_those_of_the_tables(smoke_study: Path) -> None:
     assert [finding.effect for finding in conclusion.findings] == [
         interval_text(item.effect.interval) for item in report.judged
     ]
-    full = subprocess.run([str(KERF), "show", str(smoke_study), "--full"], capture_output=True, text=True, check=True)
-    short = subprocess.run([str(KERF), "show", str(smoke_study)], capture_output=True, text=True, check=True)
-    assert len(short.stdout.splitlines()) <= MOST_LINES
-    assert conclusion.findings[0].effect in full.stdout
-    assert conclusion.findings[0].effect in short.stdout
-    assert short.stdout.splitlines() == [line.rstrip() for line in ending(conclusion, smoke_study, 140)]
+    full, short = (CliRunner().invoke(main, ["show", str(smoke_study), *more]).output for more in (["--full"], []))
+    assert len(short.splitlines()) <= MOST_LINES
+    assert conclusion.findings[0].effect in full
+    assert conclusion.findings[0].effect in short
+    assert short.splitlines() == [line.rstrip() for line in ending(conclusion, smoke_study, 140)]
 
 
 def test_warnings_come_first_and_say_that_the_figures_of_smoke_mean_nothing(smoke_study: Path) -> None:

@@ -100,10 +100,14 @@ window.kerfIcons = (function () {
     });
     at(c, size, scene.agent.x, scene.agent.y, () => robot(c, scene.agent));
     c.textAlign = "center"; c.textBaseline = "middle";
+    const boxes = [];
     for (const thing of things) {
       const words = thing.label || thing.icon;
       c.font = `600 ${Math.max(8.5, Math.min(12, size * 0.22))}px system-ui, sans-serif`;
-      const width = Math.min(c.measureText(words).width + 5, columns * size), x = Math.max(width / 2, Math.min(columns * size - width / 2, (thing.x + 0.5) * size)), y = (thing.y + 0.9) * size;
+      const width = Math.min(c.measureText(words).width + 5, columns * size), x = Math.max(width / 2, Math.min(columns * size - width / 2, (thing.x + 0.5) * size)), below = (thing.y + 0.9) * size, above = (thing.y + 0.1) * size;
+      const free = (y) => boxes.every((box) => Math.abs(box.y - y) > 11 || Math.abs(box.x - x) > (box.width + width) / 2);
+      const y = free(below) || !free(above) ? below : above;
+      boxes.push({ x, y, width });
       c.fillStyle = "rgba(255,255,255,.88)"; c.beginPath(); c.roundRect(x - width / 2, y - 6, width, 12, 3); c.fill();
       c.fillStyle = INK; c.fillText(words, x, y);
     }

@@ -36,19 +36,31 @@
     layout.yaxis = Object.assign({}, line, given.yaxis);
     if (narrow()) {
       layout.legend = { orientation: "h", y: -0.25 };
-      for (const trace of figure.data) if (trace.colorbar) trace.showscale = false;
+      if (figure.data.some((trace) => trace.type === "heatmap")) {
+        layout.margin = { l: 10, r: 10, t: 110, b: 10 };
+        layout.xaxis.tickangle = -65;
+        layout.yaxis.tickfont = { size: 9 };
+      }
     }
     return layout;
+  }
+
+  function slim(trace) {
+    trace.showscale = false;
+    trace.textfont = { size: 8 };
+    trace.text = trace.text.map((row) => row.map((cell) => cell.replace(" *", "").replace("0.", ".").replace(/^\.00$/, "0")));
+    trace.y = trace.y.map((label) => label.length > 22 ? label.replace(/(.{9,}?) /, "$1<br>") : label);
   }
 
   const drawn = new Map();
   function draw(place) {
     const id = place.dataset.figure;
     const figure = read("data-" + id);
-    const config = { responsive: true, displaylogo: false, displayModeBar: "hover",
+    const config = { responsive: true, displaylogo: false, displayModeBar: narrow() ? false : "hover",
       modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"] };
     const layout = layoutOf(figure);
     const traces = themed(figure.data);
+    if (narrow()) for (const trace of traces) if (trace.type === "heatmap") slim(trace);
     const marked = chosen(id);
     if (marked) for (const trace of traces) if (!matches(trace, marked)) trace.opacity = 0.12;
     Plotly.react(place, traces, layout, config);
@@ -70,7 +82,7 @@
   function clicked(id, point) {
     const meta = point.data.meta || [];
     if (meta[0] === "map") {
-      if (window.kerfReplay) window.kerfReplay.show(String(point.y), String(point.x));
+      if (window.kerfReplay) window.kerfReplay.show(String(point.y).replaceAll("<br>", " "), String(point.x));
     } else if (meta.length) {
       const target = [id, ...meta].map((part) => encodeURIComponent(part)).join("/");
       history.replaceState(null, "", "#" + target);

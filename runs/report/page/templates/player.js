@@ -32,8 +32,7 @@
   const last = () => scenario().episodes[told.arms[0]].actions.length;
 
   told.scenarios.forEach((each, index) => {
-    const value = each.value ? each.value + ": " : "";
-    const option = make("option", "", `${index + 1}. ${value}${each.family}` + (each.change ? ` (behaviour changed by ${Math.round(100 * each.change)}%)` : ""));
+    const option = make("option", "", `${index + 1}. ${each.family}` + (each.change ? ` (behaviour changed by ${Math.round(100 * each.change)}%)` : ""));
     option.value = String(index);
     choice.append(option);
   });
