@@ -33,6 +33,11 @@ from kerf.runs.report.table import Report, to_text
 NUMBER = re.compile(r"[+-]?\d+\.\d+")
 
 
+@pytest.fixture(scope="module")
+def report(smoke_study: Path) -> Report:
+    return make_report(Store(smoke_study))
+
+
 def printed(renderable: object, width: int) -> str:
     sink = io.StringIO()
     Console(file=sink, width=width, color_system=None).print(renderable)
@@ -57,8 +62,8 @@ def crowded() -> Conclusion:
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 200])
-def test_an_ending_has_at_most_thirty_lines_and_cuts_no_number(smoke_study: Path, width: int) -> None:
-    for conclusion in (conclude(Store(smoke_study)), crowded()):
+def test_an_ending_has_at_most_thirty_lines_and_cuts_no_number(smoke_study: Path, report: Report, width: int) -> None:
+    for conclusion in (conclude(Store(smoke_study), report), crowded()):
         lines = ending(conclusion, Path("out/x"), width)
         assert len(lines) <= MOST_LINES
         assert all(len(line) <= width for line in lines if str(smoke_study) not in line)
@@ -66,8 +71,7 @@ def test_an_ending_has_at_most_thirty_lines_and_cuts_no_number(smoke_study: Path
         assert [finding.effect for finding in conclusion.findings if finding.effect not in text] == []
 
 
-def test_the_effects_are_those_of_the_tables(smoke_study: Path) -> None:
-    report = make_report(Store(smoke_study))
+def test_the_effects_are_those_of_the_tables(smoke_study: Path, report: Report) -> None:
     conclusion = conclude(Store(smoke_study), report)
     assert [finding.effect for finding in conclusion.findings] == [
         interval_text(item.effect.interval) for item in report.judged
@@ -79,8 +83,8 @@ def test_the_effects_are_those_of_the_tables(smoke_study: Path) -> None:
     assert short.splitlines() == [line.rstrip() for line in ending(conclusion, smoke_study, 140)]
 
 
-def test_warnings_come_first_and_say_that_the_figures_of_smoke_mean_nothing(smoke_study: Path) -> None:
-    lines = ending(conclude(Store(smoke_study)), smoke_study, 100)
+def test_warnings_come_first_and_say_that_the_figures_of_smoke_mean_nothing(smoke_study: Path, report: Report) -> None:
+    lines = ending(conclude(Store(smoke_study), report), smoke_study, 100)
     assert lines[0].startswith("Warning: The gate of this recipe lets every agent pass")
     text = " ".join(" ".join(lines).split())
     assert "its figures mean nothing" in text
@@ -145,8 +149,7 @@ def test_the_question_is_the_last_one_of_the_description() -> None:
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 140])
-def test_tables_are_split_by_columns_and_cut_no_number(smoke_study: Path, width: int) -> None:
-    report = make_report(Store(smoke_study))
+def test_tables_are_split_by_columns_and_cut_no_number(report: Report, width: int) -> None:
     whole = NUMBER.findall(to_text(report, 400))
     assert len(whole) > 100
     assert not set(NUMBER.findall(to_text(report, width))) - set(whole), "a number that is not there was cut from one"

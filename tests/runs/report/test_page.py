@@ -262,8 +262,9 @@ def test_no_two_arms_look_alike_and_controls_are_grey() -> None:
     assert "@grey" not in {look[0] for look in made[5:]}
 
 
-def swept(tmp_path: Path, mode: str) -> Store:
-    """A finished sweep with planted effects."""
+def swept(tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """A finished sweep with planted effects, without matplotlib's figures."""
+    monkeypatch.setattr("kerf.runs.sweep.write.figures", lambda report: {})
     (tmp_path / mode).mkdir()
     store = Store(tmp_path / mode)
     again = []
@@ -292,8 +293,8 @@ def swept(tmp_path: Path, mode: str) -> Store:
     return store
 
 
-def test_a_sweep_has_its_curves_and_its_phase_diagram(tmp_path: Path) -> None:
-    store = swept(tmp_path, "dose")
+def test_a_sweep_has_its_curves_and_its_phase_diagram(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = swept(tmp_path, "dose", monkeypatch)
     page = make_page(store)
     assert page == make_page(store)
     read = Read(page)
@@ -308,8 +309,8 @@ def test_a_sweep_has_its_curves_and_its_phase_diagram(tmp_path: Path) -> None:
     assert float(at_most.split()[0]) == pytest.approx(-0.8, abs=0.05)
 
 
-def test_a_search_has_its_front(tmp_path: Path) -> None:
-    read = Read(make_page(swept(tmp_path, "pareto")))
+def test_a_search_has_its_front(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = Read(make_page(swept(tmp_path, "pareto", monkeypatch)))
     places = {row[0]: row[1] for row in read.data["rows-front"]["rows"]}
     assert [places[number] for number in range(6)] == ["on the front"] * 5 + ["breaks a floor"]
     names = [trace.get("name") for trace in read.data["data-front"]["data"]]
