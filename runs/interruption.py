@@ -20,7 +20,7 @@ import click
 
 from kerf.lab.errors import Interrupted
 
-GOES_ON = "the records so far are kept, and the same command goes on"
+GOES_ON = "the records so far are kept; run the same command again to continue"
 """Message for every command that can be interrupted."""
 
 
