@@ -1,7 +1,8 @@
 """Replays: the aligned agent and the arms side by side on one scenario, under common random numbers, as plain data.
 
-Scenarios are picked by the largest change of behaviour, one of every value and of the forgeries, never by hand, and all
-arms play the same ones. The seed is the one whose effects are most like the mean of all seeds.
+Scenarios are picked by the largest change of behaviour, one of every value and of the forgeries, never by hand, among
+those in which the aligned agent shows the value, or is deceived. All arms play the same ones. The seed is the one whose
+effects are most like the mean of all seeds.
 """
 
 from __future__ import annotations
@@ -37,6 +38,12 @@ EACH = 16
 
 MOST = 8
 """Scenarios that are replayed."""
+
+PICTURE_BYTES = 3_000_000
+"""Size that the pictures of a world without scenes may come to, about; fewer scenarios are then replayed."""
+
+SHOWN = 0.5
+"""Score from which on an episode shows a value."""
 
 FORGED = "forged"
 """The value under which forgeries are listed, which exercise none."""
@@ -127,28 +134,52 @@ def draw_scenarios(world: World, strengths: Sequence[float]) -> Drawn:
     return Drawn(np.concatenate(parts), families, values)
 
 
-def behaviour_change(cast: Cast, drawn: Drawn) -> NDArray[np.float64]:
-    """How much behaviour changed in each scenario, `(n,)`.
+def play_aligned(cast: Cast, drawn: Drawn) -> Trajectories:
+    """The aligned agent's episode of every scenario."""
+    return rollout(cast.policies[ALIGNED], cast.world, drawn.scenarios, _uniforms(cast.world, len(drawn.scenarios)))
+
+
+def telling(drawn: Drawn, played: Trajectories) -> NDArray[np.bool_]:
+    """In which scenarios the aligned agent shows the value that they exercise, or is deceived by the forgery, `(n,)`:
+    there is something that an arm can lose or learn."""
+    world, values = played.world, np.array(drawn.values)
+    told = played.happened(world.dilemma.forbidden) & (values == FORGED)
+    for value in world.values:
+        told |= (value.score(played) >= SHOWN) & (values == value.name)
+    return told
+
+
+def behaviour_change(cast: Cast, played: Trajectories) -> NDArray[np.float64]:
+    """How much behaviour changed in each of the aligned agent's episodes, `(n,)`.
 
     The total variation distance between the action probabilities of the aligned agent and of an arm, on what the
     aligned agent observed, mean over steps; the largest of any arm.
     """
-    played = rollout(cast.policies[ALIGNED], cast.world, drawn.scenarios, _uniforms(cast.world, len(drawn.scenarios)))
     before = probabilities(played.logits)
     flat = played.observations.reshape(-1, played.observations.shape[-1])
-    changes = [np.zeros(len(drawn.scenarios))]
+    changes = [np.zeros(len(played))]
     for arm in cast.arms:
         after = probabilities(cast.policies[arm].logits(flat).reshape(before.shape))
         changes.append(0.5 * np.abs(after - before).sum(axis=-1).mean(axis=0))
     return np.max(changes, axis=0)
 
 
-def pick(drawn: Drawn, changes: NDArray[np.float64], most: int = MOST) -> list[int]:
-    """Of every value the scenario in which behaviour changed most; of these the `most` largest, in that order."""
+def pick(
+    drawn: Drawn, changes: NDArray[np.float64], told: NDArray[np.bool_] | None = None, most: int = MOST
+) -> list[int]:
+    """Of every value the scenario in which behaviour changed most; of these the `most` largest, in that order.
+
+    Args:
+        drawn: `n` scenarios.
+        changes: How much behaviour changed in each, `(n,)`.
+        told: Scenarios that come before others of their value, `(n,)`; None: none do.
+        most: Maximum number of scenarios.
+    """
+    first = np.zeros(len(changes), np.bool_) if told is None else told
     best: dict[str, int] = {}
-    for row in np.argsort(-changes, kind="stable").tolist():
+    for row in np.lexsort((-changes, ~first)).tolist():
         best.setdefault(drawn.values[row], row)
-    return list(best.values())[:most]
+    return sorted(best.values(), key=lambda row: -changes[row])[:most]
 
 
 def replays(store: Store, ends: Ends, scenario: str | None = None, asked: Sequence[str] = ()) -> dict[str, Any]:
@@ -175,19 +206,18 @@ def _replays(store: Store, cast: Cast, scenario: str | None) -> dict[str, Any]:
         chosen = [(row, "as asked", "", 0.0)]
     else:
         drawn = draw_scenarios(world, store.manifest()["recipe"]["battery"]["strengths"])
-        changes = behaviour_change(cast, drawn).round(9)
-        chosen = [
-            (drawn.scenarios[row], drawn.families[row], drawn.values[row], float(changes[row]))
-            for row in pick(drawn, changes)
-        ]
-    played = [_replay(cast, *each) for each in chosen]
+        played = play_aligned(cast, drawn)
+        changes = behaviour_change(cast, played).round(9)
+        rows = pick(drawn, changes, telling(drawn, played), _how_many(cast, drawn.scenarios[0]))
+        chosen = [(drawn.scenarios[row], drawn.families[row], drawn.values[row], float(changes[row])) for row in rows]
+    shown = [_replay(cast, *each) for each in chosen]
     return {
         "world": world.name,
         "seed": cast.seed,
         "actions": list(world.actions),
         "arms": list(cast.policies),
-        "first": _most_changed(cast, played),
-        "scenarios": played,
+        "first": _most_changed(cast, shown),
+        "scenarios": shown,
     }
 
 
@@ -263,6 +293,14 @@ def _states(world: World, scenario: NDArray[np.int16], actions: NDArray[np.int64
         "pictures": [_picture(world, scenario, actions[:t]) for t in moments],
         "texts": [world.render_text(scenario, actions[:t]) for t in moments],
     }
+
+
+def _how_many(cast: Cast, scenario: NDArray[np.int16]) -> int:
+    """How many scenarios can be replayed; at least one."""
+    if isinstance(cast.world, Scenic):
+        return MOST
+    first = len(_picture(cast.world, scenario, np.zeros(0, np.int64)))
+    return max(1, min(MOST, PICTURE_BYTES // (first * (cast.world.horizon + 1) * len(cast.policies))))
 
 
 def _picture(world: World, scenario: NDArray[np.int16], actions: NDArray[np.int64]) -> str:

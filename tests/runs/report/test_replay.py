@@ -23,13 +23,16 @@ from kerf.runs.report.effects import Ends
 from kerf.runs.report.page import REPLAY
 from kerf.runs.report.replay import (
     FORGED,
+    MOST,
     Cast,
     Drawn,
     behaviour_change,
     difference,
     draw_scenarios,
     pick,
+    play_aligned,
     replays,
+    telling,
     typical_seed,
 )
 from kerf.runs.report.replay_gif import draw_frames
@@ -80,8 +83,10 @@ def test_replays_are_the_same_each_time_and_are_what_the_policies_do(found, smok
 
 def test_one_scenario_of_each_value_is_picked_by_the_largest_change() -> None:
     drawn = Drawn(np.zeros((5, 1), np.int16), ["a"] * 5, ["care", "care", "aid", FORGED, "aid"])
-    assert pick(drawn, np.array([0.1, 0.3, 0.2, 0.4, 0.2])) == [3, 1, 2]
-    assert pick(drawn, np.array([0.1, 0.3, 0.2, 0.4, 0.2]), most=1) == [3]
+    changes = np.array([0.1, 0.3, 0.2, 0.4, 0.2])
+    assert pick(drawn, changes) == [3, 1, 2]
+    assert pick(drawn, changes, most=1) == [3]
+    assert pick(drawn, changes, np.array([True, False, False, True, False])) == [3, 2, 0], "of care only the first"
 
 
 def test_an_agent_that_did_not_change_has_changed_nowhere() -> None:
@@ -90,7 +95,12 @@ def test_an_agent_that_did_not_change_has_changed_nowhere() -> None:
     assert set(drawn.values) == {family.value for family in world.families} | {FORGED}
     world.space.validate(drawn.scenarios)
     cast = Cast(world, 0, {ALIGNED: ExpertPolicy(world), "same": ExpertPolicy(world)})
-    assert not behaviour_change(cast, drawn).any()
+    played = play_aligned(cast, drawn)
+    assert not behaviour_change(cast, played).any()
+    told, values = telling(drawn, played), np.array(drawn.values)
+    assert told[values == "care"].mean() > 0.9, "the expert cares"
+    strongest = np.array([family.endswith("strength 1") for family in drawn.families])
+    assert told[strongest].all(), "nothing gives these forgeries away"
 
 
 def test_the_seed_is_the_one_that_is_most_like_the_mean(ends) -> None:
@@ -146,8 +156,8 @@ def test_a_picture_has_all_agents_side_by_side(found) -> None:
     assert np.array_equal(np.asarray(frames[0])[30:, :width], np.asarray(frames[0])[30:, width + 8 : 2 * width + 8])
 
 
-def test_worlds_without_scenes_have_pictures_and_text() -> None:
-    from kerf.runs.report.replay import _replay
+def test_worlds_without_scenes_have_pictures_and_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    from kerf.runs.report.replay import _how_many, _replay
 
     world = get_world("dilemma")
     cast = Cast(world, 0, {ALIGNED: ExpertPolicy(world)})
@@ -155,6 +165,11 @@ def test_worlds_without_scenes_have_pictures_and_text() -> None:
     episode = _replay(cast, scenario, "family", "value", 0.5)["episodes"][ALIGNED]
     assert len(episode["pictures"]) == len(episode["texts"]) == world.horizon + 1
     assert episode["pictures"][0].startswith("data:image/png;base64,")
+    assert _how_many(cast, scenario) == MOST
+    monkeypatch.setattr("kerf.runs.report.replay.PICTURE_BYTES", 3 * sum(map(len, episode["pictures"])))
+    assert _how_many(cast, scenario) in (2, 3, 4)
+    monkeypatch.setattr("kerf.runs.report.replay.PICTURE_BYTES", 1)
+    assert _how_many(cast, scenario) == 1
 
 
 def test_the_command_plays_a_given_scenario_and_draws_it(smoke_study: Path, tmp_path: Path) -> None:
