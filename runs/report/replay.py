@@ -216,14 +216,14 @@ def _replays(store: Store, cast: Cast, scenario: str | None) -> dict[str, Any]:
         "seed": cast.seed,
         "actions": list(world.actions),
         "arms": list(cast.policies),
-        "first": _most_changed(cast, shown),
+        "first": _shown_first(cast, shown, store.manifest()["control"]),
         "scenarios": shown,
     }
 
 
-def _most_changed(cast: Cast, played: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The arms that are shown at first: the one that differs from the aligned agent in most steps of these scenarios,
-    and the one that differs in fewest."""
+def _shown_first(cast: Cast, played: Sequence[Mapping[str, Any]], control: str | None) -> list[str]:
+    """The arms that are shown at first: the control, and the arm that differs from the aligned agent in most steps of
+    these scenarios."""
     apart = {
         arm: sum(
             own != aligned
@@ -232,8 +232,8 @@ def _most_changed(cast: Cast, played: Sequence[Mapping[str, Any]]) -> list[str]:
         )
         for arm in cast.arms
     }
-    ordered = sorted(cast.arms, key=lambda arm: -apart[arm])
-    return list(dict.fromkeys([*ordered[-1:], *ordered[:1]]))
+    most = sorted((arm for arm in cast.arms if arm != control), key=lambda arm: -apart[arm])[:1]
+    return [arm for arm in cast.arms if arm in (control, *most)]
 
 
 def play_all(cast: Cast, scenario: NDArray[np.int16]) -> dict[str, Trajectories]:
