@@ -25,7 +25,7 @@ from kerf.lab.errors import KerfError
 from kerf.runs.execution.forked_workers import will_fork
 from kerf.runs.execution.limits import affinity, allowance, core_limit, memory_limit
 from kerf.runs.execution.preflight import ROOM, check_room, nearest
-from kerf.runs.records.provenance import processor, revision
+from kerf.runs.records.provenance import digest, processor, revision
 from kerf.runs.records.redaction import without_password
 from kerf.runs.tracking.reach import reach
 
@@ -87,6 +87,7 @@ def examine(out: Path, uri: str, kernels: Path | None = None, distribution: str 
     lines = (
         ("kerf", f"{_version(distribution)}, {f'revision {known}' if known else 'of no known revision'}"),
         ("python", f"{platform.python_version()} ({platform.platform()})"),
+        ("code", f"digest {digest()}"),
         ("packages", ", ".join(f"{name} {_version(name)}" for name in SHOWN)),
         ("processor", processor()),
         ("cores", _cores()),

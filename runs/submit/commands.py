@@ -175,14 +175,15 @@ def resume(job_id: str) -> None:
 @click.argument("out", type=StudyFolder())
 @click.argument("unit_name", metavar="UNIT")
 @click.option("--cpus", type=click.IntRange(min=1), default=1, show_default=True, help="CPUs that it may use.")
-def unit(out: Path, unit_name: str, cpus: int) -> None:
+@click.option("--code", metavar="DIGEST", help="Work by this Kerf only (kerf doctor); default: the study's.")
+def unit(out: Path, unit_name: str, cpus: int, code: str | None) -> None:
     """Do one UNIT of the study in OUT: aligned/seed-0, or cells/<arm>/seed-0. For schedulers.
 
     Many may be at work on one study at once. SIGUSR1 stops it in good order, with exit code 75: begin it again.
     """
     from kerf.runs.submit.unit import do_unit
 
-    raise SystemExit(do_unit(out, unit_name, cpus, click.echo))
+    raise SystemExit(do_unit(out, unit_name, cpus, click.echo, code))
 
 
 COMMANDS = [submit, jobs, status, logs, stop, resume, unit]
