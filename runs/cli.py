@@ -101,7 +101,7 @@ def run(
 
     from kerf.runs.execution.attach import attach
     from kerf.runs.study import run_study
-    from kerf.runs.tracking.studies import default_uri
+    from kerf.runs.tracking.commands import default_uri
 
     tracking = None if no_mlflow else uri or default_uri()
     with attach(ray_address, list(loaded.values()), workers) as at_a_time:
@@ -144,7 +144,7 @@ def doctor(out: Path, uri: str | None) -> None:
     Shows no password, starts no Ray and writes nothing that stays.
     """
     from kerf.runs.doctor import examine
-    from kerf.runs.tracking.studies import default_uri
+    from kerf.runs.tracking.commands import default_uri
 
     found = examine(out, uri or default_uri())
     click.echo(found)
@@ -270,7 +270,7 @@ def attack(
 
     from kerf.runs.attacks.command import AttackRequest, attack_command
     from kerf.runs.recipe.attack_plan import BATCH
-    from kerf.runs.tracking.studies import default_uri
+    from kerf.runs.tracking.commands import default_uri
 
     wanted = AttackRequest(**asked, batch=batch or BATCH, tracking=None if no_mlflow else uri or default_uri())
     if latent:
@@ -286,7 +286,7 @@ def attack(
 def sync(out: Path, uri: str | None) -> None:
     """Bring MLflow up to date with the records in OUT."""
     from kerf.runs.records.store import Store
-    from kerf.runs.tracking.studies import default_uri, ui_command
+    from kerf.runs.tracking.commands import default_uri, ui_command
     from kerf.runs.tracking.studies import sync as sync_records
     from kerf.runs.tracking.sweeps import sync_sweep
 

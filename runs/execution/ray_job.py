@@ -17,7 +17,7 @@ from kerf.lab.errors import KerfError
 from kerf.runs.records.provenance import refuse_other_code, this_code
 
 
-class _Job(JobConfig):
+class _Job(JobConfig):  # type: ignore[misc]  # Ray is untyped
     """Ray's settings of a job, with a path of our own.
 
     Ray puts the driver's working folder and the folder of its script first in the path of all workers. There they would
