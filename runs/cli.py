@@ -3,44 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import click
 
 from kerf.lab.errors import KerfError
 from kerf.runs.bench.command import bench
 from kerf.runs.cluster.commands import cluster
+from kerf.runs.command_group import Commands
 from kerf.runs.console import terminal
-from kerf.runs.home import settle_home
 from kerf.runs.interruption import goes_on_if_interrupted
 from kerf.runs.new.command import new
 from kerf.runs.options import asks_for_a_recipe, on_ray, to_mlflow
 from kerf.runs.paths import StudyFolder
 from kerf.runs.submit.commands import COMMANDS
 from kerf.runs.sweep.command import sweep
-
-REFUSED = 2
-"""Exit code for an error of the user, such as a wrong argument."""
-
-
-class Refusal(click.ClickException):
-    """A `KerfError` as shown on the command line: one sentence."""
-
-    exit_code = REFUSED
-
-    def show(self, file: IO[Any] | None = None) -> None:
-        click.echo(f"kerf: {self.format_message()}", file=file, err=True)
-
-
-class Commands(click.Group):
-    """Command group that turns a `KerfError` into a sentence and exit code 2. Other exceptions are bugs, passed on."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            settle_home()
-            return super().invoke(ctx)
-        except KerfError as error:
-            raise Refusal(str(error)) from error
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
