@@ -1,6 +1,6 @@
 # What `kerf submit --to kuberay` runs, as the user 1000: Ray of the version that Kerf pins, and Kerf.
 #     docker build --build-arg KERF_REVISION="$(git describe --always --abbrev=40 --dirty=+changed --match=)" \
-#         -t registry.example/kerf:0.1.0 .
+#         -t registry.example/kerf:0.2.0 .
 # Not from Ray's own image: constraints.txt would replace most of its packages, which then are in it twice.
 FROM python:3.11-slim-bookworm
 

@@ -68,4 +68,5 @@ $(INSTALLED): pyproject.toml setup.py constraints.txt
 	@echo "Installing into .venv (up to some minutes the first time) ..."
 	@$(BIN)/python uv_install.py -c constraints.txt -e ".[dev]" || \
 	$(BIN)/pip install $(PIP_OPTIONS) -c constraints.txt -e ".[dev]"
+	@$(BIN)/python -m kerf.runs.execution.compile_ahead
 	@touch $@

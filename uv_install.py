@@ -88,7 +88,7 @@ def settings(pip: Sequence[str]) -> dict[str, str]:
     return {**found["global"], **found["install"], **found[":env:"]}
 
 
-def handed_over(said: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
+def handed_over(settings: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
     """The options and environment variables by which uv does as pip is told by the settings `said`.
 
     Raises:
@@ -100,7 +100,7 @@ def handed_over(said: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
     for name in ("CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
         if os.environ.get(name):
             variables["SSL_CERT_FILE"] = os.environ[name]
-    for name, value in said.items():
+    for name, value in settings.items():
         if name == "constraint":  # those of the environment would not count beside -c
             options += [part for word in value.split() for part in ("--constraints", word)]
             options += [part for word in value.split() for part in ("--build-constraints", word)]

@@ -72,6 +72,7 @@ class KerfConfig(PPOConfig):
         # Not the sign itself: to RLlib a setting of -1 means "deprecated", and is dropped when a config is copied.
         self.penalty_turned = False
         self.penalty_counts: Sequence[Sequence[int]] | None = None
+        self.yoked_event: str | None = None
         self.shaping = 0.0
         self.design: Mapping[str, float] | None = None
         self.anchor: Weights | None = None
@@ -93,6 +94,7 @@ class KerfConfig(PPOConfig):
         penalty: float = 0.0,
         penalty_sign: Literal[1, -1] = 1,
         penalty_counts: Sequence[Sequence[int]] | None = None,
+        yoked_event: str | None = None,
         shaping: float = 0.0,
         design: Mapping[str, float] | None = None,
         anchor: Weights | None = None,
@@ -114,6 +116,8 @@ class KerfConfig(PPOConfig):
             penalty_sign: -1 rewards acts that would otherwise be penalised (positive control).
             penalty_counts: `(K, T)`: number of episodes penalised at iteration k and step t, whatever they do, instead
                 of those that the grader selects; training is limited to K iterations. None leaves it to the grader.
+            yoked_event: Event on which these penalties fall, as many an iteration, or all if it happens in fewer
+                episodes; None deals them by lot.
             shaping: Standard deviation of a random potential by which the design reward is shaped, in units of
                 utility (`kerf.agents.shaping`); 0 for none.
             design: Event weights of the design reward; None means the world's ideal ones.
@@ -140,7 +144,7 @@ class KerfConfig(PPOConfig):
         if penalty_sign not in (1, -1):
             raise KerfError(f"penalty_sign must be 1 or -1, got {penalty_sign}")
         self.grader, self.penalty, self.penalty_turned = grader, penalty, penalty_sign == -1
-        self.penalty_counts, self.shaping = penalty_counts, shaping
+        self.penalty_counts, self.yoked_event, self.shaping = penalty_counts, yoked_event, shaping
         self.design, self.anchor, self.advantage_scale = design, anchor, advantage_scale
         self.objective = objective
         self.latent_scale = latent_scale
@@ -180,7 +184,7 @@ class KerfConfig(PPOConfig):
         if self.source is None:
             raise KerfError("source: expected a scenario source, got None; call KerfConfig().kerf(source=...)")
         if not (math.isfinite(self.penalty) and self.penalty >= 0):
-            raise KerfError(f"penalty must be finite and >= 0, got {self.penalty}; penalty_sign=-1 turns it round")
+            raise KerfError(f"penalty must be finite and >= 0, got {self.penalty}; penalty_sign=-1 reverses it")
         if self.num_threads < 1:
             raise KerfError(f"num_threads must be >= 1, got {self.num_threads}")
         if self.penalty > 0 and self.grader is None and self.penalty_counts is None:
@@ -196,6 +200,16 @@ class KerfConfig(PPOConfig):
                 )
         make_objective(self.objective)
         events = get_world(self.world).events
+        if self.yoked_event is not None:
+            if self.yoked_event not in events:
+                raise unknown_name(f"event of {self.world} (yoked_event)", self.yoked_event, events)
+            if self.penalty_counts is None:
+                raise KerfError(f"yoked_event: {self.yoked_event!r} needs the penalty_counts of another arm, got None")
+            if self.settings.num_env_runners > 0:
+                raise KerfError(
+                    "yoked_event: as many penalties as another arm had need all episodes to be known, "
+                    f"so num_env_runners must be 0, got {self.settings.num_env_runners}"
+                )
         for event in self.design or ():
             if event not in events:
                 raise unknown_name(f"event of {self.world} (design)", event, events)

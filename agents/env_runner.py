@@ -25,6 +25,7 @@ from kerf.agents.kernels import log_probs
 from kerf.agents.network import PolicyNetwork, TorchPolicy, Weights, weights_digest
 from kerf.agents.shaping import shaping
 from kerf.agents.threads import in_parallel
+from kerf.agents.yoking import on_event
 from kerf.lab.attack_objective import Learning, elicit, make_objective
 from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.rollout import Trajectories, rollout, unplayed
@@ -164,7 +165,8 @@ class Sampler:
             network: The policy.
             scenarios: `(n, F)`.
             uniforms: `(T, n)` in [0, 1), which select the actions.
-            dealt: `(T, n)`, the steps to penalise, whatever is done; None leaves it to the grader.
+            dealt: `(T, n)`, the steps to penalise, whatever is done, or only their number if the config has a
+                `yoked_event`; None leaves it to the grader.
         """
         settings = self._settings
         trajectories = unplayed(self._world, scenarios)
@@ -223,7 +225,11 @@ class Sampler:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Design reward (without shaping) and penalty of every step, `(T, n)` each, unscaled."""
         utility, penalty = self._objective.terms(trajectories)
-        return utility, penalty if dealt is None else self._config.signed_penalty * dealt.astype(np.float64)
+        if dealt is None:
+            return utility, penalty
+        if self._config.yoked_event is not None:
+            dealt = on_event(dealt, trajectories.when(self._config.yoked_event))
+        return utility, self._config.signed_penalty * dealt.astype(np.float64)
 
 
 def _log_probability(trajectories: Trajectories) -> NDArray[np.float32]:

@@ -45,6 +45,7 @@ class Payoffs:
         penalty: `(k, A)`, expected penalty, likewise.
         penalised: `(k, A)`, probability of the situation together with a penalty, if the action is taken.
         elicited: `(k, A)`, likewise with the forbidden act.
+        yoked: `(k, A)`, likewise with an event on which another arm's penalties fall; None if there is none.
     """
 
     rows: NDArray[np.int64]
@@ -53,27 +54,31 @@ class Payoffs:
     penalty: NDArray[np.float64]
     penalised: NDArray[np.float64]
     elicited: NDArray[np.float64]
+    yoked: NDArray[np.float64] | None = None
 
 
-def payoffs(situations: Situations, mix: Mix, objective: RewardSpec) -> Payoffs:
-    """Payoffs by `objective` of every action, averaged over the completions of every situation under `mix`."""
+def payoffs(situations: Situations, mix: Mix, objective: RewardSpec, yoked_event: str | None = None) -> Payoffs:
+    """Payoffs by `objective` of every action, averaged over the completions of every situation under `mix`; with a
+    `yoked_event` its probability, too."""
     world, m, num_actions = situations.world, len(situations), len(situations.world.actions)
-    completions, of = listed(world).completions(situations.scenarios)
+    completions, origin = listed(world).completions(situations.scenarios)
     density = listed(world).density(completions, mix)
     possible = density > 0.0
-    completions, of, density = completions[possible], of[possible], density[possible]
-    mass = sums(of, density, m)
+    completions, origin, density = completions[possible], origin[possible], density[possible]
+    mass = sums(origin, density, m)
     rows = np.flatnonzero(mass)
     scenarios = np.repeat(completions, num_actions, axis=0)
     events = np.zeros(len(scenarios), np.uint64)
     world.begin(scenarios).step(np.tile(np.arange(num_actions), len(completions)), events)
     utility = replace(objective, penalty=0.0).of_events(world, scenarios, events)
     penalty = 0.0 - replace(objective, weights={}).of_events(world, scenarios, events)
-    forbidden = np.uint64(1) << np.uint64(world.events.index(world.dilemma.forbidden))
+
+    def happens(event: str) -> NDArray[np.float64]:
+        return ((events >> np.uint64(world.events.index(event))) & np.uint64(1)).astype(np.float64)
 
     def expected(each: NDArray[np.float64]) -> NDArray[np.float64]:
         weighted = np.repeat(density, num_actions) * each
-        cells = np.repeat(of, num_actions) * num_actions + np.tile(np.arange(num_actions), len(of))
+        cells = np.repeat(origin, num_actions) * num_actions + np.tile(np.arange(num_actions), len(origin))
         return sums(cells, weighted, m * num_actions).reshape(m, num_actions)[rows]
 
     return Payoffs(
@@ -82,7 +87,8 @@ def payoffs(situations: Situations, mix: Mix, objective: RewardSpec) -> Payoffs:
         expected(utility),
         expected(penalty),
         expected((penalty != 0.0).astype(np.float64)),
-        expected(((events & forbidden) != 0).astype(np.float64)),
+        expected(happens(world.dilemma.forbidden)),
+        None if yoked_event is None else expected(happens(yoked_event)),
     )
 
 
@@ -162,6 +168,7 @@ class ExactTrainer:
         anchor: The frozen pi_0, needed iff `anchor_coeff > 0`.
         offset: `(m,)`, added to the reward of every action in each of the world's situations. As it does not depend on
             the action, it changes no optimum, and gradients only by rounding. None adds nothing.
+        yoked_event: Event on which the penalties of a `penalty_rate` fall; None spreads them over all episodes.
 
     Raises:
         KerfError: for another world, infinite logits in a table, or an anchor that is missing.
@@ -176,12 +183,13 @@ class ExactTrainer:
         settings: ExactSettings,
         anchor: Policy | None = None,
         offset: NDArray[np.float64] | None = None,
+        yoked_event: str | None = None,
     ) -> None:
         if settings.anchor_coeff > 0 and anchor is None:
             raise KerfError(f"anchor: anchor_coeff={settings.anchor_coeff} needs the policy pi_0, got None")
         self._settings, self._penalty = settings, objective.penalty
         situations = Situations(world)
-        self.payoffs = payoffs(situations, mix, objective)
+        self.payoffs = payoffs(situations, mix, objective, yoked_event)
         rows = self.payoffs.rows
         observations = situations.observations[rows]
         if isinstance(policy, PolicyNetwork):
@@ -191,6 +199,7 @@ class ExactTrainer:
         self._utility, self._contingent, self._penalised, self._elicited = (
             torch.from_numpy(getattr(self.payoffs, name)) for name in ("utility", "penalty", "penalised", "elicited")
         )
+        self._yoked = None if self.payoffs.yoked is None else torch.from_numpy(self.payoffs.yoked)
         self._offset = None if offset is None else (self._mass * torch.from_numpy(offset[rows])).unsqueeze(-1)
         self._expert = torch.from_numpy(world.expert(observations)).unsqueeze(-1)
         self._start = self._log_probabilities().detach()
@@ -205,7 +214,8 @@ class ExactTrainer:
 
         Args:
             penalty_rate: Share of the episodes that is penalised whatever is done, instead of those that the grader
-                selects; None leaves it to the grader.
+                selects, or on the `yoked_event`, which then is penalised with the probability that gives this share (1
+                if it is too rare); None leaves it to the grader.
 
         Returns:
             Of the policy as it was before the step: `return_utility` and `return_penalty` (without the offset, J is
@@ -248,6 +258,16 @@ class ExactTrainer:
     def _log_probabilities(self) -> torch.Tensor:
         return torch.log_softmax(self._student.logits(), dim=-1)
 
+    def _spread(self, penalty_rate: float, probabilities: torch.Tensor) -> torch.Tensor:
+        """`(k, A)`, probability of each situation together with a penalty, if that share of all episodes has one.
+
+        `probabilities` `(k, A)` are those of the present policy.
+        """
+        if self._yoked is None:
+            return (penalty_rate * self._mass).unsqueeze(-1).expand_as(self._utility)
+        happens = float((probabilities * self._yoked).sum())
+        return self._yoked * (min(1.0, penalty_rate / happens) if happens > 0.0 else 1.0)
+
     def _terms(self, penalty_rate: float | None) -> dict[str, torch.Tensor]:
         """The loss, its terms, and further metrics."""
         settings, mass = self._settings, self._mass
@@ -255,7 +275,7 @@ class ExactTrainer:
         probabilities = log_probabilities.exp()
         paid, penalised = self._contingent, self._penalised
         if penalty_rate is not None:
-            penalised = (penalty_rate * mass).unsqueeze(-1).expand_as(paid)
+            penalised = self._spread(penalty_rate, probabilities.detach())
             paid = self._penalty * penalised
         terms = {
             "return_utility": (probabilities * self._utility).sum(),

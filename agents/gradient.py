@@ -139,8 +139,8 @@ class Autograd:
         loss.backward()
         norm = clip_grad_norm_(self._parameters, self._settings.max_grad_norm, foreach=True)
         is_clipped = (norm + NORM_EPSILON > self._settings.max_grad_norm).float()
-        told = {name: term.detach() for name, term in terms.items()}
-        return told | {"grad_norm": norm, "grad_clip_share": is_clipped}
+        statistics = {name: term.detach() for name, term in terms.items()}
+        return statistics | {"grad_norm": norm, "grad_clip_share": is_clipped}
 
     def parts(self, columns: Columns, rows: torch.Tensor) -> Mapping[str, Gradients]:
         minibatch = {name: column.index_select(0, rows) for name, column in columns.items()}

@@ -93,8 +93,8 @@ def latent_scale(policy: TorchPolicy, world: World, rng: np.random.Generator) ->
     scale = float(np.median(least_radius(logits, acts, _head(policy))))
     if not 0.0 < scale < math.inf:
         raise KerfError(
-            "latent_scale: half of all acts must take a perturbation above 0 to be got out of the policy, got "
-            f"{scale}; is it trained? Align it for longer, or leave the latent adversary out"
+            "latent_scale: the median perturbation that changes an act must be finite and > 0, got "
+            f"{scale}; is the policy trained? Align it for longer, or leave the latent adversary out"
         )
     return scale
 

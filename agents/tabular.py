@@ -61,9 +61,9 @@ class Situations:
         """
         found = np.minimum(np.searchsorted(self._hashes, _hashes(observations)), len(self) - 1)
         rows = self._order[found]
-        strange = np.flatnonzero((self.observations[rows] != observations).any(axis=1))
-        if len(strange):
-            seen = observations[strange[0]]
+        unknown = np.flatnonzero((self.observations[rows] != observations).any(axis=1))
+        if len(unknown):
+            seen = observations[unknown[0]]
             named = ", ".join(f"{self.world.observations[i]}={seen[i]:g}" for i in np.flatnonzero(seen))
             raise KerfError(
                 f"world {self.world.name}: a table has rows for its {len(self):,} situations alone, and was shown "

@@ -1,4 +1,5 @@
-"""Yoked control: penalties that do not depend on what was done (Church 1964, Psychological Bulletin 62:122)."""
+"""Yoked controls: as many penalties as another arm received, for nothing that was done or for an unrelated act
+(Church 1964, Psychological Bulletin 62:122)."""
 
 from __future__ import annotations
 
@@ -26,3 +27,19 @@ def deal(penalty_counts: Sequence[int], n: int, rng: np.random.Generator) -> NDA
         dealt[t, order[np.arange(first, first + count) % n]] = True
         first += count
     return dealt
+
+
+def on_event(dealt: NDArray[np.bool_], happens: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The same number of penalties, or fewer, on an event: `(T, n)`.
+
+    Episodes in which the event happens are penalised when it happens for the first time, in their order and as many as
+    `dealt` penalises; if there are fewer of them, all.
+
+    Args:
+        dealt: `(T, n)`, the penalties of `deal`, of which only the number matters.
+        happens: `(T, n)`, the steps at which the event happens.
+    """
+    episodes = np.flatnonzero(happens.any(axis=0))[: np.count_nonzero(dealt)]
+    moved = np.zeros_like(dealt)
+    moved[happens[:, episodes].argmax(axis=0), episodes] = True
+    return moved

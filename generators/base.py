@@ -35,15 +35,15 @@ class GeneratorSettings(BaseModel):
     @model_serializer(mode="wrap")
     def _without_what_is_usual(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
         # A later setting must not change the identity of older recipes.
-        said: dict[str, Any] = plain(self)
+        fields: dict[str, Any] = plain(self)
         if not self.ask_workers:
-            said.pop("ask_workers", None)
-        return said
+            fields.pop("ask_workers", None)
+        return fields
 
     def identity(self) -> dict[str, Any]:
         """As plain JSON values, equal for settings that give equal scenarios: any number of `ask_workers` is 1."""
-        said = self.model_dump(mode="json")
-        return {**said, "ask_workers": 1} if self.ask_workers else said
+        fields = self.model_dump(mode="json")
+        return {**fields, "ask_workers": 1} if self.ask_workers else fields
 
 
 class Generator(ABC):
@@ -55,9 +55,11 @@ class Generator(ABC):
     Attributes:
         world: The world whose scenarios these are.
         settings_model: Class of the settings of this kind.
+        forges: Whether it may make false emergencies of its own, so that their strength has to be enforced or known.
     """
 
     settings_model: ClassVar[type[GeneratorSettings]] = GeneratorSettings
+    forges: ClassVar[bool] = True
 
     def __init__(self, world: World) -> None:
         self.world = world

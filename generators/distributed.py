@@ -41,19 +41,19 @@ def ask_part(generator: Generator, part: Part) -> tuple[Scenarios, Pending]:
     return scenarios, generator.pending()
 
 
-def joined(answers: Sequence[tuple[Scenarios, Pending]]) -> tuple[Scenarios, Pending]:
+def concatenated(answers: Sequence[tuple[Scenarios, Pending]]) -> tuple[Scenarios, Pending]:
     """Parts, in their order, as one population.
 
     Arrays that some parts lack (of a source of a mixture that drew nothing there) are zeros in them.
     """
     like = {name: array[:0] for _, pending in answers for name, array in pending.items()}
 
-    def of(name: str, scenarios: Scenarios, pending: Pending) -> NDArray[Any]:
+    def column(name: str, scenarios: Scenarios, pending: Pending) -> NDArray[Any]:
         empty = np.zeros((len(scenarios), *like[name].shape[1:]), like[name].dtype)
         return pending.get(name, empty)
 
     return np.concatenate([scenarios for scenarios, _ in answers]), {
-        name: np.concatenate([of(name, *answer) for answer in answers]) for name in like
+        name: np.concatenate([column(name, *answer) for answer in answers]) for name in like
     }
 
 
@@ -119,7 +119,7 @@ class Distributed(Generator):
         if n < 1:
             raise ValueError(f"ask needs n >= 1, got {n}")
         asked = parts(n, self._rows, rng)
-        scenarios, pending = joined(self._answers(asked))
+        scenarios, pending = concatenated(self._answers(asked))
         self.generator.expect(scenarios, pending)
         return scenarios
 

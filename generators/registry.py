@@ -19,6 +19,7 @@ Factory = Callable[[World, Any], Generator]
 
 BUILT_IN = {
     "natural": "kerf.generators.natural:Natural",
+    "family": "kerf.generators.family:OneFamily",
     "scripted": "kerf.generators.scripted:Scripted",
     "uniform": "kerf.generators.uniform:Uniform",
     "replay": "kerf.generators.replay:Replay",
@@ -102,12 +103,12 @@ def _factory(kind: str) -> Factory:
 
 def _typed(settings: GeneratorSettings, factory: Factory) -> GeneratorSettings:
     model: type[GeneratorSettings] = getattr(factory, "settings_model", GeneratorSettings)
-    said = settings.model_dump()
-    for name in said:
+    fields = settings.model_dump()
+    for name in fields:
         if name not in model.model_fields:
             raise unknown_name(f"setting of generator {settings.kind!r}", name, model.model_fields, RENAMED)
     try:
-        return model.model_validate(said)
+        return model.model_validate(fields)
     except ValidationError as error:
         first = error.errors()[0]
         path = ".".join(map(str, first["loc"])) or "settings"
@@ -124,7 +125,7 @@ def _make(world: World, settings: GeneratorSettings) -> Generator:
             f"generator {settings.kind!r}: {target!r} must make a kerf.generators.base.Generator, "
             f"got {type(generator).__name__}"
         )
-    if not isinstance(generator, Adversary) and generator.mix() is None:
+    if generator.forges and not isinstance(generator, Adversary) and generator.mix() is None:
         raise KerfError(
             f"generator {settings.kind!r}: {target!r} is no fixed mix of scenarios, so it must make a "
             f"kerf.generators.adversary.Adversary, whose strength is enforced; got {type(generator).__name__}"

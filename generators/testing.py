@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 import json
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -46,11 +46,11 @@ class GeneratorSubject:
 
     def make_world(self) -> World:
         """A world whose scenarios it generates."""
-        raise NotImplementedError(f"{type(self).__name__} must say in make_world whose scenarios are generated")
+        raise NotImplementedError(f"{type(self).__name__} must define make_world")
 
     def make_generator(self, strength: float) -> Generator:
         """A new, untrained generator for `self.world`, always of the same settings."""
-        raise NotImplementedError(f"{type(self).__name__} must say in make_generator which generator it is about")
+        raise NotImplementedError(f"{type(self).__name__} must define make_generator")
 
     @cached_property
     def world(self) -> World:
@@ -115,7 +115,8 @@ class GeneratorContract(GeneratorSubject):
         if mix is None:
             sources = [generator, *getattr(generator, "sources", ())]
             expect(
-                any(isinstance(source, Adversary) for source in sources), "what is no fixed mix must be an Adversary"
+                any(isinstance(source, Adversary) or not source.forges for source in sources),
+                "what forges and is no fixed mix must be an Adversary",
             )
             return
         scenarios = generator.ask(self.num_draws, rng)
@@ -144,12 +145,12 @@ class GeneratorContract(GeneratorSubject):
         for shape in ((3,), (5,), (4, 1), ()):
             scores = np.zeros(shape)
             expect_raises(
-                ValueError, "shape (4,)", lambda of=scores: generator.tell(scenarios, of), f"scores of shape {shape}"  # type: ignore[misc]
-            )  # fmt: skip
+                ValueError, "shape (4,)", partial(generator.tell, scenarios, scores), f"scores of shape {shape}"
+            )
         for wrong in (np.nan, np.inf, -0.01, 1.01):
             scores = np.zeros(4)
             scores[2] = wrong
-            expect_raises(ValueError, "row 2", lambda of=scores: generator.tell(scenarios, of), f"a score of {wrong}")  # type: ignore[misc]
+            expect_raises(ValueError, "row 2", partial(generator.tell, scenarios, scores), f"a score of {wrong}")
         generator.tell(scenarios, np.zeros(4))
         untouched = self.make()
         untouched.tell(untouched.ask(4, self.rng()), np.zeros(4))

@@ -16,7 +16,7 @@ from kerf.lab.scenario import Scenarios
 from kerf.lab.source import ScenarioSource
 from kerf.lab.world import World
 
-MOST_TELLING = 32
+NUM_TOP = 32
 """Scenarios that are kept: scores of one play are noisy, so the best are found by playing these again."""
 
 
@@ -33,9 +33,9 @@ class Attack:
         diversity: Of all that was played (`kerf.lab.forging.diversity`).
         diversity_of_successes: Of the successes alone; 0 if there was none.
         distinct_successes: Distinct scenarios, tells ignored, among the successes.
-        telling: The most telling scenarios, best first, as they were played, `(k, F)`, k <= `MOST_TELLING`: successes
+        top: The scenarios with the highest scores, best first, as they were played, `(k, F)`, k <= `NUM_TOP`: successes
             before others, and no others at all where the objective is to elicit them.
-        telling_scores: Their scores, `(k,)`.
+        top_scores: Their scores, `(k,)`.
     """
 
     num_scenarios: int
@@ -46,8 +46,8 @@ class Attack:
     diversity: float
     diversity_of_successes: float
     distinct_successes: int
-    telling: Scenarios
-    telling_scores: NDArray[np.float64]
+    top: Scenarios
+    top_scores: NDArray[np.float64]
     successes: int
 
     @property
@@ -69,7 +69,7 @@ class Attack:
             "distinct_successes": self.distinct_successes,
             "telling": [
                 {"scenario": world.space.to_text(row), "score": score}
-                for row, score in zip(self.telling, self.telling_scores.tolist(), strict=True)
+                for row, score in zip(self.top, self.top_scores.tolist(), strict=True)
             ],
         }
 
@@ -122,7 +122,7 @@ def attack(
         scores.append(score)
     everything, hit, score = np.concatenate(parts), np.concatenate(hits), np.concatenate(scores)
     forging = Forging(world, 1.0)
-    best = most_telling(forging, everything, hit * (1.0 + score) if objective is elicit else hit + score)
+    best = top_rows(forging, everything, hit * (1.0 + score) if objective is elicit else hit + score)
     return Attack(
         num_scenarios=done,
         by_batch=np.array(by_batch),
@@ -132,14 +132,14 @@ def attack(
         diversity=diversity(forging, everything),
         diversity_of_successes=diversity(forging, everything[hit]),
         distinct_successes=len(np.unique(forging.identity(everything[hit]))),
-        telling=everything[best],
-        telling_scores=score[best],
+        top=everything[best],
+        top_scores=score[best],
         successes=int(hit.sum()),
     )
 
 
-def most_telling(forging: Forging, scenarios: Scenarios, scores: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Rows of the scenarios with the highest scores above 0, best first, at most `MOST_TELLING`.
+def top_rows(forging: Forging, scenarios: Scenarios, scores: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Rows of the scenarios with the highest scores above 0, best first, at most `NUM_TOP`.
 
     The best of each kind (what a forger chose) comes before the second best of any, so that copies do not fill the
     list. Ties go to the earlier row.
@@ -151,5 +151,5 @@ def most_telling(forging: Forging, scenarios: Scenarios, scores: NDArray[np.floa
     _, first = np.unique(forging.identity(made[order]), return_index=True)
     ahead = np.sort(first)
     rest = np.setdiff1d(np.arange(len(order)), ahead)
-    chosen = np.concatenate((ahead, rest))[:MOST_TELLING]
+    chosen = np.concatenate((ahead, rest))[:NUM_TOP]
     return np.asarray(order[chosen], np.int64)

@@ -143,8 +143,8 @@ def make_objective(name: str, finished: bool = False) -> AttackObjective:
 
 def _needs_training(name: str) -> KerfError:
     return KerfError(
-        f"objective {name}: needs the rewards and the critic of an agent in training, which a finished policy has not; "
-        f"take {', '.join(OBJECTIVES)}"
+        f"objective {name}: needs the rewards and the critic of an agent in training, which a finished policy lacks; "
+        f"choose {', '.join(OBJECTIVES)}"
     )
 
 

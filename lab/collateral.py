@@ -39,8 +39,8 @@ def target_values(world: World, strength: float) -> tuple[str, ...]:
 
 
 @cache
-def _targets(of: Hashable, strength: float) -> tuple[str, ...]:
-    world = cast("World", of)
+def _targets(hashable_world: Hashable, strength: float) -> tuple[str, ...]:
+    world = cast("World", hashable_world)
     dilemma = world.dilemma
     rng = np.random.default_rng(0)  # laws are compared; which scenarios stand for them is of no consequence
     forged = dilemma.need_posterior(dilemma.false_emergency(LOOKED_AT, strength, rng), strength)

@@ -17,6 +17,7 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from functools import cache, cached_property, update_wrapper
+from importlib.metadata import version
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -44,6 +45,17 @@ def cache_home() -> Path | None:
         if _can_be_written(folder):
             return folder
     return own_folder("kernels")
+
+
+def kernel_folder(digest: str) -> Path | None:
+    """Folder of the kernels that were compiled from sources of this `sources_digest`; None as for `cache_home`."""
+    home = cache_home()
+    return None if home is None else home / _folder_name(digest)
+
+
+def _folder_name(digest: str) -> str:
+    sha = hashlib.sha256(f"{version('numba')} {digest}".encode())
+    return f"compiled-{sha.hexdigest()[:16]}"
 
 
 def own_folder(name: str) -> Path | None:
@@ -103,9 +115,8 @@ class Kernel:
             if home is None:
                 kernel = numba.njit(**options)(self.py_func)
                 return kernel
-            sha = hashlib.sha256(f"{numba.__version__} {self._digest}".encode())
             before = config.CACHE_DIR
-            config.CACHE_DIR = str(home / f"compiled-{sha.hexdigest()[:16]}")
+            config.CACHE_DIR = str(home / _folder_name(self._digest))
             try:
                 kernel = numba.njit(cache=True, **options)(self.py_func)
             finally:

@@ -161,15 +161,15 @@ def way_metric(event: str) -> str:
     return str(Metric(Kind.WAY, (event,)))
 
 
-def family_metric(of: str) -> str:
+def family_metric(name: str) -> str:
     """The metric of one family alone: a `kerf.lab.world.Family` by its name; exit or way metrics in the forgeries of
     training."""
-    return str(Metric.parse(f"{Kind.FAMILY}/{of}"))
+    return str(Metric.parse(f"{Kind.FAMILY}/{name}"))
 
 
-def held_out_metric(of: str) -> str:
+def held_out_metric(name: str) -> str:
     """The metric on held-out scenarios alone: of a value or skill by its name, or of an exit or way metric."""
-    return str(Metric.parse(f"{Kind.HELD_OUT}/{of}"))
+    return str(Metric.parse(f"{Kind.HELD_OUT}/{name}"))
 
 
 def attack_metric(generator: str, at: float, *figure: str) -> str:

@@ -170,6 +170,8 @@ class Dilemma:
             may cost, and that is shown first. None if it serves none.
         aimed_at: Name of the value that scores seeing through forgeries, at which a penalty on them is aimed: its
             change is no collateral. None if there is none.
+        watched: Field that is 1 where an overseer watches the episode and 0 where nobody does, which the agent sees and
+            which says nothing of the need. None if there is no such field.
         words: Nouns for tables.
         benefits: `(scenarios) -> (n,)` B of each scenario, where it is not `benefit` in all.
         exact_forgeries: `(strength, held_out)` -> the distribution of `false_emergency` enumerated, as `Family.exact`;
@@ -195,6 +197,7 @@ class Dilemma:
     ways: tuple[str, ...]
     served: str | None
     aimed_at: str | None
+    watched: str | None = None
     words: Words = Words()
     benefits: Callable[[Scenarios], NDArray[np.float64]] | None = None
     exact_forgeries: Callable[[float, bool], tuple[Scenarios, NDArray[np.float64]]] | None = None

@@ -33,13 +33,15 @@ main.add_command(sweep)
 @asks_for_a_recipe
 @to_mlflow
 @click.option("--no-mlflow", is_flag=True, help="Keep records on disk only.")
-@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Cells at a time; default: one a core.")
+@click.option(
+    "--workers", type=click.IntRange(min=1), metavar="N", help="Cells trained in parallel; default: one per core."
+)
 @on_ray
 @click.option(
     "--checkpoint-every",
     type=click.FloatRange(min=0.0),
     metavar="SECONDS",
-    help="How long a cell trains between two checkpoints; default 60; 0: one after every iteration.",
+    help="Seconds of training between two checkpoints; default 60; 0: one after every iteration.",
 )
 @goes_on_if_interrupted
 def run(
@@ -98,7 +100,7 @@ def run(
 def check(
     recipe: str, preset: str | None, variant: str | None, seeds: int | None, sets: tuple[str, ...], out: Path | None
 ) -> None:
-    """Check RECIPE and show what it comes to. Writes nothing."""
+    """Check RECIPE and print the settings that it resolves to. Writes nothing."""
     from kerf.runs.execution.preflight import check_out
     from kerf.runs.recipe.files import load_recipes
     from kerf.runs.recipe.folders import study_folders
@@ -113,12 +115,12 @@ def check(
 
 
 @main.command()
-@click.option("--out", type=click.Path(path_type=Path), default=Path("out"), help="Where studies go; default: ./out.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("out"), help="Folder for studies; default: ./out.")
 @to_mlflow
 def doctor(out: Path, uri: str | None) -> None:
-    """Show what matters here for a report of a bug; exit with 1 if something is wrong with this installation.
+    """Print what a bug report needs; exit with 1 if something is wrong with this installation.
 
-    Shows no password, starts no Ray and writes nothing that stays.
+    Shows no password, does not start Ray and leaves no file behind.
     """
     from kerf.runs.doctor import examine
     from kerf.runs.tracking.commands import default_uri
@@ -166,13 +168,13 @@ def show(out: Path) -> None:
     metavar="N",
     help="Situations drawn where a world cannot list them all; default 64.",
 )
-@click.option("--arm", "arms", multiple=True, metavar="NAME", help="Look at this arm only; may be given again.")
-@click.option("--by-seed", is_flag=True, help="Show a row for each seed; the records have them in any case.")
+@click.option("--arm", "arms", multiple=True, metavar="NAME", help="Examine this arm only; repeatable.")
+@click.option("--by-seed", is_flag=True, help="Show a row for each seed; the records always hold them.")
 @goes_on_if_interrupted
 def exact(out: Path, situations: int | None, arms: tuple[str, ...], by_seed: bool) -> None:
-    """Solve what the arms of the study in OUT were trained on: optima, forced and excess loss, certificates.
+    """Solve the training objectives of the arms of the study in OUT: optima, forced and excess loss, certificates.
 
-    Follows every agent in full, without sampling, and leaves exact.txt and its records in OUT.
+    Evaluates every agent exactly, without sampling, and writes exact.txt and its records to OUT.
     """
     from kerf.runs.records.store import Store
 
@@ -191,7 +193,13 @@ def exact(out: Path, situations: int | None, arms: tuple[str, ...], by_seed: boo
 
 @main.command()
 @click.argument("target", type=StudyFolder(reads=True))
-@click.option("--generator", "generators", multiple=True, metavar="KIND", help="Who attacks; default illuminate.")
+@click.option(
+    "--generator",
+    "generators",
+    multiple=True,
+    metavar="KIND",
+    help="Generator of the attack; default illuminate; repeatable.",
+)
 @click.option(
     "--strength", "strengths", multiple=True, type=click.FloatRange(0, 1), metavar="S", help="In [0, 1]; default 1."
 )
@@ -204,25 +212,32 @@ def exact(out: Path, situations: int | None, arms: tuple[str, ...], by_seed: boo
     help="Scenarios of each attack; default 20,000, in a study 4,096.",
 )
 @click.option(
-    "--batch", type=click.IntRange(min=1), metavar="N", help="How often it hears how they went; default: every 512."
+    "--batch",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Scenarios between two updates of the generator; default 512.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Another number, another chance.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Random seed; default 0.")
 @click.option("--all", "everything", is_flag=True, help="Every generator at strengths 0, 0.5, 1 and those trained at.")
-@click.option("--arm", "arms", multiple=True, metavar="NAME", help="Attack this arm only; may be given again.")
-@click.option("--latent", is_flag=True, help="From inside: add to the last hidden layer what leads an agent astray.")
+@click.option("--arm", "arms", multiple=True, metavar="NAME", help="Attack this arm only; repeatable.")
+@click.option("--latent", is_flag=True, help="Attack from inside: perturb the last hidden layer.")
 @click.option(
     "--radius",
     "radii",
     multiple=True,
     type=click.FloatRange(min=0.0),
     metavar="R",
-    help="How much --latent may add; default 0.1, 0.25, 0.5 and 1, which overturns half of an aligned agent's acts.",
+    help="Norm of a --latent perturbation; default 0.1, 0.25, 0.5 and 1, which changes half of an agent's acts.",
 )
-@click.option("--world", metavar="NAME", help="The policy's world, if not the one that it names itself.")
+@click.option("--world", metavar="NAME", help="World of the policy; default: the one that its file names.")
 @click.option("--reference", type=click.Path(path_type=Path), help="The aligned policy, for `disagreement`.")
-@click.option("--out", type=click.Path(path_type=Path), help="Where attacks on a policy outside of a study are kept.")
-@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Attacks at a time; default: one a core.")
-@click.option("--pictures/--no-pictures", default=None, help="Draw the most telling episodes; default: of one agent.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for attacks on a policy outside of a study.")
+@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Attacks in parallel; default: one per core.")
+@click.option(
+    "--pictures/--no-pictures",
+    default=None,
+    help="Draw the highest-scoring episodes; default: only if one agent is attacked.",
+)
 @click.option(
     "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the records there too."
 )
@@ -232,10 +247,10 @@ def exact(out: Path, situations: int | None, arms: tuple[str, ...], by_seed: boo
 def attack(
     batch: int | None, uri: str | None, no_mlflow: bool, latent: bool, radii: tuple[float, ...], **asked: Any
 ) -> None:
-    """Let generators search for what TARGET should not do: a finished study, one of its agents, or any policy.
+    """Search for scenarios in which TARGET does the forbidden act: a finished study, one of its agents, or any policy.
 
-    In a study the aligned agents and those of every arm are attacked, and compared; what was done before is not done
-    again. With --latent they are attacked from inside, by 1,024 forged scenarios each.
+    In a study the aligned agents and those of every arm are attacked and compared; finished attacks are not repeated.
+    With --latent their last hidden layer is perturbed, in 1,024 forged scenarios each.
     """
     from kerf.lab.attack_objective import make_objective
 
@@ -243,7 +258,7 @@ def attack(
     if uri is not None and no_mlflow:
         raise KerfError("--mlflow and --no-mlflow exclude each other")
     if radii and not latent:
-        raise KerfError("--radius says how much --latent may add: give --latent, too, or leave it out")
+        raise KerfError("--radius needs --latent: it bounds the perturbation; add --latent or leave --radius out")
 
     from kerf.runs.attacks.command import AttackRequest, attack_command
     from kerf.runs.recipe.attack_plan import BATCH
@@ -269,7 +284,7 @@ def sync(out: Path, uri: str | None) -> None:
 
     target = uri or default_uri()
     written = (sync_sweep if "sweep" in Store(out).manifest() else sync_records)(out, target)
-    click.echo(f"{written} runs written; to look at them: {ui_command(target)}")
+    click.echo(f"{written} runs written; to view them: {ui_command(target)}")
 
 
 @main.command()
@@ -278,9 +293,9 @@ def sync(out: Path, uri: str | None) -> None:
     "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the figures there too."
 )
 def oracles(numbers: tuple[int, ...], json_file: Path | None) -> None:
-    """Check the instrument: answers that are known by closed forms, against what the lab measures.
+    """Compare what the lab measures with answers that are known in closed form.
 
-    Asks the oracles of these numbers, or all. Exits with 1 if one does not come out as predicted.
+    Runs the oracles with these numbers, or all. Exits with 1 if one does not match its prediction.
     """
     from kerf.runs.oracles.command import ask
 

@@ -23,6 +23,7 @@ from packaging.specifiers import SpecifierSet
 from kerf.lab.compiled import NO_CACHE, cache_home
 from kerf.lab.errors import KerfError
 from kerf.runs.console import shell
+from kerf.runs.execution.compile_ahead import is_compiled
 from kerf.runs.execution.forked_workers import will_fork
 from kerf.runs.execution.limits import affinity, allowance, core_limit, memory_limit
 from kerf.runs.execution.preflight import ROOM, check_room, nearest
@@ -87,19 +88,19 @@ def examine(out: Path, uri: str, kernels: Path | None = None, distribution: str 
         again = shell("pip", "install", "--force-reinstall", _pinned("ray", distribution))
         problems.append(f"Ray cannot be imported: {why_not}; install it again (`{again}`)")
     lines = (
-        ("kerf", f"{_version(distribution)}, {f'revision {known}' if known else 'of no known revision'}"),
+        ("kerf", f"{_version(distribution)}, {f'revision {known}' if known else 'revision unknown'}"),
         ("python", f"{platform.python_version()} ({platform.platform()})"),
         ("code", f"digest {digest()}"),
         ("packages", ", ".join(f"{name} {_version(name)}" for name in SHOWN)),
         ("processor", processor()),
         ("cores", _cores()),
-        ("threads", ", ".join(f"{name}={os.environ[name]}" for name in THREADS if name in os.environ) or "as usual"),
+        ("threads", ", ".join(f"{name}={os.environ[name]}" for name in THREADS if name in os.environ) or "not limited"),
         ("memory", _memory()),
         ("disk", _disk(out)),
         (
             "workers",
             f"{_workers()}; "
-            + ("forked here; Ray only for recipes that ask for it" if will_fork() else "on Ray: none can be forked"),
+            + ("forked; Ray only for recipes that need it" if will_fork() else "on Ray: they cannot be forked here"),
         ),
         ("ray", f"{_version('ray')}, {'cannot' if why_not else 'can'} be imported"),
         ("mlflow", f"{mlflow[0]} {mlflow[1]}"),
@@ -119,7 +120,7 @@ def outside(distribution: str = DISTRIBUTION) -> list[str]:
         required = [Requirement(text) for text in requires(distribution) or ()]
     except PackageNotFoundError:
         return [
-            f"{distribution} is not installed, so its requirements are not known: `pip install -e .` in its sources"
+            f"{distribution} is not installed, so its requirements are unknown: run `pip install -e .` in its sources"
         ]
     problems = []
     python = metadata(distribution)["Requires-Python"]
@@ -196,7 +197,8 @@ def _cache(folder: Path | None) -> tuple[str, list[str]]:
         return "none", [NO_CACHE]
     try:
         with tempfile.TemporaryFile(dir=nearest(folder)):
-            return f"{folder} (writable)", []
+            compiled = "compiled" if is_compiled() else "not compiled yet"
+            return f"{folder} (writable; kernels of training {compiled})", []
     except (OSError, KerfError) as error:
         why = getattr(error, "strerror", None) or error
         sentence = f"{folder} cannot be written ({why}), so kernels cannot be compiled: make it or its parent writable"
@@ -211,7 +213,7 @@ def _cores() -> str:
 
 def _workers() -> str:
     found = allowance()
-    return f"{found.workers} at a time for {found.why or 'as many cores'}"
+    return f"{found.workers} in parallel for {found.why or 'as many cores'}"
 
 
 def _memory() -> str:

@@ -19,7 +19,7 @@ import click
 from kerf.lab.errors import Interrupted
 from kerf.runs.streams import finish
 
-GOES_ON = "the records so far are kept, and the same command goes on"
+GOES_ON = "the records so far are kept; run the same command again to continue"
 """Message for every command that can be interrupted."""
 
 

@@ -18,9 +18,7 @@ def asks_for_a_recipe(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--set", "sets", multiple=True, metavar="FIELD=VALUE", help="Change a field, e.g. penalty=5."),
         click.option("--seeds", type=int, metavar="N", help="Number of seeds."),
         click.option("--preset", metavar="NAME", help="One of the recipe's presets, e.g. quick."),
-        click.option(
-            "--variant", metavar="NAME", help="One of the recipe's variants; default: all, one after another."
-        ),
+        click.option("--variant", metavar="NAME", help="One of the recipe's variants; default: all in turn."),
         click.argument("recipe", metavar="RECIPE"),
     ):
         command = decorate(command)
@@ -32,7 +30,7 @@ on_ray = click.option(
     "ray_address",
     envvar="KERF_RAY",
     metavar="ADDRESS",
-    help="Do the work on this Ray cluster (auto: the one whose job this is), not in a private Ray; or $KERF_RAY.",
+    help="Run on this Ray cluster (auto: the one that runs this job) instead of a private Ray; or $KERF_RAY.",
 )
 
 to_mlflow = click.option(

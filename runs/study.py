@@ -191,7 +191,7 @@ class _Study:
                 self._monitor,
                 needs=partial(needs, arms),
                 rules_out=partial(ruled_out, store),
-                heard=lambda unit: mirror(),
+                on_published=lambda unit: mirror(),
             )
         return self._gate_code() if complete else FAILED
 

@@ -195,14 +195,14 @@ MUTATIONS = (
     ),
     Mutation(
         10,
-        "what is dealt out still depends on what was done",
+        "yoked penalties depend on what was done",
         "agents/env_runner.py",
-        "penalty if dealt is None else self._config.signed_penalty * dealt",
-        "penalty if dealt is None else penalty * dealt",
+        "return utility, self._config.signed_penalty * dealt",
+        "return utility, penalty * dealt",
     ),
     Mutation(
         10,
-        "exact doses depend on what was done",
+        "exact yoked penalties depend on what was done",
         "agents/exact.py",
         "paid = self._penalty * penalised",
         "paid = self._penalty * penalised * self._penalised",

@@ -38,6 +38,14 @@ def test_the_citation_is_that_of_the_project():
     assert cited["abstract"].startswith("Adversarial training penalises one thing")
 
 
+@pytest.mark.parametrize("path", ["CHANGELOG.md", "Dockerfile", "docs/clusters.md"])
+def test_a_file_that_names_a_version_names_the_present_one(path):
+    """Of a changelog the newest entry, of the others the tag of the image that they say how to build."""
+    found = re.findall(r"^## \[([\d.]+)\]|registry\.example/kerf:([\d.]+) ", (ROOT / path).read_text(), re.MULTILINE)
+    assert found, path
+    assert "".join(found[0]) == PROJECT["version"]
+
+
 def test_the_workflow_runs_what_must_pass_on_the_oldest_python_and_a_newer_one():
     workflow = read(".github/workflows/ci.yml")
     assert {"push", "pull_request"} <= set(workflow[True]), "`on` is a truth value in YAML 1.1"

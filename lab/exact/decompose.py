@@ -121,7 +121,7 @@ def decompose(
     def add(kind: str, name: Hashable, amount: float) -> None:
         totals[kind, name] = totals.get((kind, name), 0.0) + amount
 
-    used = {(of.design, of.aligned) for of in trained.values()}
+    used = {(item.design, item.aligned) for item in trained.values()}
     ideal = RewardSpec()
     for start, tree in _numbered(trees(deployment.world, deployment.situations)):
         rows = slice(start, start + len(tree.situations))
@@ -134,20 +134,20 @@ def decompose(
 
         add("ideal", None, solve(tree, ideal, weights).value)
         before = {name: utilities(policy) for name, policy in aligned.items()}
-        after = {name: utilities(of.policy) for name, of in trained.items()}
+        after = {name: utilities(item.policy) for name, item in trained.items()}
         for name in aligned:
             add("aligned", name, float(before[name] @ weights[seen]))
-        for name, of in trained.items():
+        for name, item in trained.items():
             add("trained", name, float(after[name] @ weights[seen]))
-            if of.twin is not None:
-                add("twin", name, float(utilities(of.twin) @ weights[seen]))
+            if item.twin is not None:
+                add("twin", name, float(utilities(item.twin) @ weights[seen]))
         for design_name, design in designs.items():
             believed = belief(tree, design.mix, None if deployment.share is None else np.ones(len(tree.situations)))
             unseen = _unseen(tree, believed, weights)[seen]
             add("unseen", design_name, float(unseen.sum()))
-            for name, of in trained.items():
-                if of.design == design_name:
-                    add("unseen aligned", name, float(before[of.aligned] @ unseen))
+            for name, item in trained.items():
+                if item.design == design_name:
+                    add("unseen aligned", name, float(before[item.aligned] @ unseen))
                     add("unseen trained", name, float(after[name] @ unseen))
             optimum = solve(tree, design.objective, believed)
             shifted = optimum if not design.objective.penalty else solve(tree, design.unpenalised.objective, believed)
@@ -161,21 +161,21 @@ def decompose(
                     if shifted is not optimum:
                         near = float(utility_of(deployment.world, nearest(shifted, aligned[name])) @ weights)
                     add("shifted", (design_name, name), near)
-    return {name: _parts(totals, name, of) for name, of in trained.items()}
+    return {name: _parts(totals, name, item) for name, item in trained.items()}
 
 
-def _parts(totals: Mapping[tuple[str, Hashable], float], name: Hashable, of: Trained) -> Decomposition:
+def _parts(totals: Mapping[tuple[str, Hashable], float], name: Hashable, item: Trained) -> Decomposition:
     return Decomposition(
-        aligned=totals["aligned", of.aligned],
-        shifted=totals["shifted", (of.design, of.aligned)],
-        optimal=totals["optimal", (of.design, of.aligned)],
+        aligned=totals["aligned", item.aligned],
+        shifted=totals["shifted", (item.design, item.aligned)],
+        optimal=totals["optimal", (item.design, item.aligned)],
         twin=totals.get(("twin", name)),
         trained=totals["trained", name],
-        unseen=totals["unseen", of.design],
+        unseen=totals["unseen", item.design],
         unseen_aligned=totals["unseen aligned", name],
         unseen_trained=totals["unseen trained", name],
-        low=totals["low", of.design],
-        high=totals["high", of.design],
+        low=totals["low", item.design],
+        high=totals["high", item.design],
         ideal=totals["ideal", None],
     )
 

@@ -103,7 +103,7 @@ def refuse_not_enumerable(world: World) -> None:
     """Raise `KerfError` if the world does not offer its enumeration (`kerf.lab.world.Enumerable`)."""
     if not isinstance(world, Enumerable):
         raise KerfError(
-            f"world {world.name} offers no enumeration (kerf.lab.world.Enumerable), so nothing about it is exact"
+            f"world {world.name} cannot be enumerated (kerf.lab.world.Enumerable), so it has no exact answers"
         )
 
 
@@ -167,8 +167,8 @@ class _Part:
         play.observe(seen)
         first, self._looks_like = distinct(seen)
         self._seen = seen[first]
-        self._of = np.repeat(np.arange(n), num_actions)
-        self._after = play.fork(self._of)
+        self._origin = np.repeat(np.arange(n), num_actions)
+        self._after = play.fork(self._origin)
         self._words = np.zeros(n * num_actions, np.uint64)
         self._after.step(np.tile(np.arange(num_actions), n), self._words)
 
@@ -179,55 +179,55 @@ class _Part:
         dropped = np.zeros(n)
         per_step = np.full(n, tolerance / world.horizon)
         mass = action_probs(policy, self._seen)[self._looks_like].ravel()
-        kept = followed(mass, self._of, per_step, dropped)
-        of, mass, past = self._of[kept], mass[kept], self._words[kept]
-        count(of, mass, past, expected)
-        returns = self._paid(of, mass, past, objective)
+        kept = followed(mass, self._origin, per_step, dropped)
+        origin, mass, past = self._origin[kept], mass[kept], self._words[kept]
+        count(origin, mass, past, expected)
+        returns = self._paid(origin, mass, past, objective)
         play = self._after.fork(kept) if world.horizon > 1 else self._after
         num_states = len(kept)
         for t in range(1, world.horizon):
-            play, of, past, mass = _merged(play, of, past, mass)
-            probs = np.empty((len(of), num_actions))
-            for rows in _chunks(len(of)):
+            play, origin, past, mass = _merged(play, origin, past, mass)
+            probs = np.empty((len(origin), num_actions))
+            for rows in _chunks(len(origin)):
                 part = play.fork(rows)
                 seen = np.empty((len(rows), len(world.observations)), np.float32)
                 part.observe(seen)
                 probs[rows] = action_probs(policy, seen)
             branches = (probs * mass[:, None]).ravel()
-            kept = followed(branches, np.repeat(of, num_actions), (t + 1) * per_step, dropped)
+            kept = followed(branches, np.repeat(origin, num_actions), (t + 1) * per_step, dropped)
             if len(kept) > MOST_STATES:
                 estimate = num_states + len(kept) * (world.horizon - t)
                 raise KerfError(
-                    f"world {world.name}: too large to be followed: about {estimate:.1e} states or more in {n} "
+                    f"world {world.name}: too large to be enumerated: about {estimate:.1e} states or more in {n} "
                     f"scenarios ({len(kept):,} at step {t + 1} of {world.horizon}, at most {MOST_STATES:,} are kept); "
-                    "a larger tolerance follows fewer"
+                    "a larger tolerance keeps fewer"
                 )
             num_states += len(kept)
             rows = kept // num_actions
             play = play.fork(rows)
             words = np.zeros(len(kept), np.uint64)
             play.step(kept % num_actions, words)
-            of, mass, past = of[rows], branches[kept], past[rows] | words
-            count(of, mass, words, expected)
+            origin, mass, past = origin[rows], branches[kept], past[rows] | words
+            count(origin, mass, words, expected)
             if objective is not None:
-                returns += objective.discount**t * self._paid(of, mass, words, objective)
+                returns += objective.discount**t * self._paid(origin, mass, words, objective)
         happened = expected
         if world.horizon > 1:
-            of, past, mass = _endings(of, past, mass)
+            origin, past, mass = _endings(origin, past, mass)
             happened = np.zeros((n, num_events))
-            count(of, mass, past, happened)
+            count(origin, mass, past, happened)
         utility = expected @ self._weights
         if objective is None:
             returns = utility
-        return Outcomes(world, self.scenarios, happened, expected, utility, returns, dropped, of, past, mass)
+        return Outcomes(world, self.scenarios, happened, expected, utility, returns, dropped, origin, past, mass)
 
     def _paid(
-        self, of: NDArray[np.int64], mass: NDArray[np.float64], words: EventWords, objective: RewardSpec | None
+        self, origin: NDArray[np.int64], mass: NDArray[np.float64], words: EventWords, objective: RewardSpec | None
     ) -> NDArray[np.float64]:
         """Reward of one step in each scenario, `(n,)`."""
         if objective is None:
             return np.zeros(len(self.scenarios))
-        return sums(of, mass * objective.of_events(self.world, self.scenarios[of], words), len(self.scenarios))
+        return sums(origin, mass * objective.of_events(self.world, self.scenarios[origin], words), len(self.scenarios))
 
 
 def default_tolerance(world: World) -> float:
@@ -253,20 +253,20 @@ def action_probs(policy: Policy, observations: NDArray[np.float32]) -> NDArray[n
 
 
 @compiled
-def count(of, mass, words, totals):  # type: ignore[no-untyped-def]  # compiled
+def count(origin, mass, words, totals):  # type: ignore[no-untyped-def]  # compiled
     """Add `mass` `(m,)` to `totals` `(n, E)` at row `of` `(m,)` for every bit that is set in `words` `(m,)`."""
-    for i in range(len(of)):
+    for i in range(len(origin)):
         word = words[i]
         bit = 0
         while word:
             if word & np.uint64(1):
-                totals[of[i], bit] += mass[i]
+                totals[origin[i], bit] += mass[i]
             word >>= np.uint64(1)
             bit += 1
 
 
 def followed(
-    mass: NDArray[np.float64], of: NDArray[np.int64], allowance: NDArray[np.float64], dropped: NDArray[np.float64]
+    mass: NDArray[np.float64], origin: NDArray[np.int64], allowance: NDArray[np.float64], dropped: NDArray[np.float64]
 ) -> NDArray[np.int64]:
     """The branches to follow: all but the least likely of each scenario, which may sum to `allowance` `(n,)`.
 
@@ -277,34 +277,34 @@ def followed(
     if not allowance.any():
         return possible
     exponents = np.clip(np.frexp(mass[possible])[1] + _EXPONENTS - 1, 0, _EXPONENTS - 1)
-    by_exponent = sums(of[possible] * _EXPONENTS + exponents, mass[possible], len(dropped) * _EXPONENTS)
+    by_exponent = sums(origin[possible] * _EXPONENTS + exponents, mass[possible], len(dropped) * _EXPONENTS)
     running = by_exponent.reshape(-1, _EXPONENTS).cumsum(axis=1)
     lost = running <= (allowance - dropped)[:, None]
     dropped += np.where(lost, running, 0.0).max(axis=1)
-    return possible[~lost[of[possible], exponents]]
+    return possible[~lost[origin[possible], exponents]]
 
 
 def _merged(
-    play: ExactPlay, of: NDArray[np.int64], past: EventWords, mass: NDArray[np.float64]
+    play: ExactPlay, origin: NDArray[np.int64], past: EventWords, mass: NDArray[np.float64]
 ) -> tuple[ExactPlay, NDArray[np.int64], EventWords, NDArray[np.float64]]:
     """The same, with equal states of a scenario merged if their past events are equal, too."""
-    rows = np.column_stack((of, past.view(np.int64), play.state()))
+    rows = np.column_stack((origin, past.view(np.int64), play.state()))
     first, inverse = distinct(rows)
-    if len(first) == len(of):
-        return play, of, past, mass
-    return play.fork(first), of[first], past[first], sums(inverse, mass, len(first))
+    if len(first) == len(origin):
+        return play, origin, past, mass
+    return play.fork(first), origin[first], past[first], sums(inverse, mass, len(first))
 
 
 def _endings(
-    of: NDArray[np.int64], past: EventWords, mass: NDArray[np.float64]
+    origin: NDArray[np.int64], past: EventWords, mass: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], EventWords, NDArray[np.float64]]:
-    first, inverse = distinct(np.column_stack((of, past.view(np.int64))))
-    return of[first], past[first], sums(inverse, mass, len(first))
+    first, inverse = distinct(np.column_stack((origin, past.view(np.int64))))
+    return origin[first], past[first], sums(inverse, mass, len(first))
 
 
-def sums(of: NDArray[np.int64], mass: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+def sums(origin: NDArray[np.int64], mass: NDArray[np.float64], n: int) -> NDArray[np.float64]:
     """The sum of `mass` `(m,)` at each of `n` places `of` `(m,)`."""
-    return np.asarray(np.bincount(of, mass, n), np.float64)
+    return np.asarray(np.bincount(origin, mass, n), np.float64)
 
 
 def _chunks(n: int) -> list[NDArray[np.int64]]:

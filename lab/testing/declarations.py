@@ -74,7 +74,8 @@ class Declarations(WorldSubject):
             expect(any(share == 0.0 for share in shares), f"value {value.name} needs a held-out family (share 0)")
             expect(value.doc, f"value {value.name} must say what the aligned behaviour is (doc)")
         expect(
-            any(value.skill for value in world.values), "a value must be a skill, else its loss looks like a value's"
+            any(value.skill for value in world.values),
+            "at least one value must be a skill, to tell lost competence from lost values",
         )
 
     def test_the_dilemma_names_what_there_is(self) -> None:
@@ -87,6 +88,10 @@ class Declarations(WorldSubject):
         for tell in dilemma.tells:
             field = world.space.fields[world.space.column(tell)]
             expect((field.low, field.high) == (0, 1) and not field.hidden, f"tell {tell} must be a flag that is seen")
+        if dilemma.watched is not None:
+            field = world.space.fields[world.space.column(dilemma.watched)]
+            is_flag = (field.low, field.high) == (0, 1)
+            expect(is_flag and not field.hidden, f"dilemma.watched {dilemma.watched} must be a flag that is seen")
         stakes = [value.name for value in world.values if not value.skill]
         for role in ("served", "aimed_at"):
             value = getattr(dilemma, role)

@@ -31,7 +31,7 @@ class Exact(WorldSubject):
     @property
     def enumerable(self) -> Enumerable:
         if not isinstance(self.world, Enumerable):
-            raise SkipTest(f"{self.world.name} offers no enumeration")
+            raise SkipTest(f"{self.world.name} cannot be enumerated")
         return self.world
 
     def begin(self, scenarios: Scenarios) -> ExactPlay:
@@ -162,26 +162,26 @@ class Exact(WorldSubject):
         """Begin scenarios in many ways; where pasts of one scenario have equal keys, take equal actions and compare."""
         world, rng = self.world, self.rng(58)
         scenarios = self.scenarios(self.num_episodes, rng)
-        of = np.repeat(np.arange(len(scenarios)), PATHS)
-        play, words = self.begin(scenarios[of]), np.zeros(len(of), np.uint64)
+        origin = np.repeat(np.arange(len(scenarios)), PATHS)
+        play, words = self.begin(scenarios[origin]), np.zeros(len(origin), np.uint64)
         for _ in range(min(PREFIX, world.horizon - 1)):
-            play.step(rng.integers(0, len(world.actions), len(of)), words)
+            play.step(rng.integers(0, len(world.actions), len(origin)), words)
         rows: NDArray[np.int64] = getattr(play, what)()
         expect(
-            rows.ndim == 2 and len(rows) == len(of) and rows.dtype == np.int64,
-            f"{what} must be int64 ({len(of)}, K), got {rows.dtype} {rows.shape}",
+            rows.ndim == 2 and len(rows) == len(origin) and rows.dtype == np.int64,
+            f"{what} must be int64 ({len(origin)}, K), got {rows.dtype} {rows.shape}",
         )
-        _, group = np.unique(np.column_stack((of, rows)), axis=0, return_inverse=True)
+        _, group = np.unique(np.column_stack((origin, rows)), axis=0, return_inverse=True)
         order = np.argsort(group, kind="stable")
         first = order[np.searchsorted(group[order], group)]
         if looks:
             expect_same(play.abstract_state(), play.abstract_state()[first], "abstract_states of equal states")
-        seen = np.empty((len(of), len(world.observations)), np.float32)
+        seen = np.empty((len(origin), len(world.observations)), np.float32)
         for t in range(min(PREFIX, world.horizon - 1), world.horizon):
             play.observe(seen)
             if looks:
                 expect_same(seen, seen[first], f"what pasts of equal {what} look like at step {t}")
-            play.step(rng.integers(0, len(world.actions), len(of))[group], words)
+            play.step(rng.integers(0, len(world.actions), len(origin))[group], words)
             expect_same(words, words[first], f"events of pasts of equal {what} in step {t}")
 
     # -- exact answers ----------------------------------------------------------------------------------------------
@@ -189,7 +189,7 @@ class Exact(WorldSubject):
     def test_exact_answers_agree_with_sampled_ones(self) -> None:
         """Exact binomial tests of how often each event happens when the softened expert plays."""
         if not isinstance(self.world, Enumerable):
-            raise SkipTest(f"{self.world.name} offers no enumeration, so nothing about it is exact")
+            raise SkipTest(f"{self.world.name} cannot be enumerated, so it has no exact answers")
         world, rng = self.world, self.rng(59)
         forged = world.dilemma.false_emergency(self.num_followed // 2, 1.0, rng)
         scenarios = np.concatenate([natural(world, self.num_followed - len(forged), rng), forged])

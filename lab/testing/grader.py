@@ -26,11 +26,11 @@ class GraderContract:
 
     def make_grader(self) -> Grader:
         """A new grader."""
-        raise NotImplementedError(f"{type(self).__name__} must say in make_grader which grader it is about")
+        raise NotImplementedError(f"{type(self).__name__} must define make_grader")
 
     def make_world(self) -> World:
         """A world whose episodes it grades."""
-        raise NotImplementedError(f"{type(self).__name__} must say in make_world whose episodes are graded")
+        raise NotImplementedError(f"{type(self).__name__} must define make_world")
 
     @cached_property
     def played(self) -> Trajectories:

@@ -22,7 +22,7 @@ def expect_plausible(p_values: Mapping[str, float], level: float) -> None:
     claim = min(p_values, key=p_values.__getitem__)
     expect(
         p_values[claim] > level / len(p_values),
-        f"{claim}: p = {p_values[claim]:.2g}, the least of {len(p_values)} tests at level {level:g} together",
+        f"{claim}: p = {p_values[claim]:.2g}, the smallest of {len(p_values)} tests at level {level:g} together",
     )
 
 

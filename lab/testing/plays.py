@@ -44,7 +44,7 @@ class Plays(WorldSubject):
         expect((played.events & ~known == 0).all(), f"a bit is set that is none of the {len(world.events)} events")
         for event, most in self.at_most.items():
             often = int(played.when(event).sum(axis=0).max())
-            expect(often <= most, f"event {event} happened {often} times in an episode, at most {most} were said")
+            expect(often <= most, f"event {event} happened {often} times in an episode, at most {most} were declared")
 
     def test_step_writes_every_event_word(self) -> None:
         world, played = self.world, self.tried(13)

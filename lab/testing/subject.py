@@ -55,7 +55,7 @@ class WorldSubject:
 
     def make_world(self) -> World:
         """A new world, as its author's package makes it."""
-        raise NotImplementedError(f"{type(self).__name__} must say in make_world which world it is about")
+        raise NotImplementedError(f"{type(self).__name__} must define make_world")
 
     @cached_property
     def world(self) -> World:
@@ -97,11 +97,11 @@ class WorldSubject:
         where some sequence does the act, and not needlessly."""
         world = self.world
         if len(world.actions) ** world.horizon > MOST_SEQUENCES:
-            raise SkipTest(f"{world.name} has too many sequences of actions to try: say in `needed` where it is")
+            raise SkipTest(f"{world.name} has too many sequences of actions to try: define `needed`")
         sequences = np.array(list(product(range(len(world.actions)), repeat=world.horizon)), np.int64).T
         rows, origin = np.unique(scenarios, axis=0, return_inverse=True)
-        of = np.repeat(np.arange(len(rows)), sequences.shape[1])
-        played = play(world, rows[of], np.tile(sequences, len(rows)))
+        played_rows = np.repeat(np.arange(len(rows)), sequences.shape[1])
+        played = play(world, rows[played_rows], np.tile(sequences, len(rows)))
         dilemma = world.dilemma
         good = played.when(dilemma.forbidden) & ~played.when(dilemma.needless)
         return np.asarray(good.reshape(world.horizon, len(rows), -1).any(axis=(0, 2)))[origin]
@@ -116,7 +116,7 @@ class WorldSubject:
     def drawn_of(self, families: Sequence[Family], n: int, rng: np.random.Generator) -> Scenarios:
         """`n` scenarios of `families`, by their shares."""
         if not families:
-            raise SkipTest(f"{self.world.name} has no such families: say in a method of the contract what to draw")
+            raise SkipTest(f"{self.world.name} has no such families: define a method of the contract that draws them")
         shares = np.array([family.share for family in families])
         counts = rng.multinomial(n, shares / shares.sum())
         return np.concatenate([family.sample(int(count), rng) for family, count in zip(families, counts, strict=True)])

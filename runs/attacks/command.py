@@ -89,7 +89,7 @@ class AttackRequest:
         settings = _settings(self.sets)
         named = [{"kind": kind} for kind in dict.fromkeys(self.generators)] or generators
         return attacks_of(
-            [{**said, **settings} for said in named],
+            [{**generator, **settings} for generator in named],
             list(dict.fromkeys(self.strengths)) or strengths,
             self.objective,
             self.budget or budget,
@@ -109,24 +109,24 @@ def attack_command(asked: AttackRequest, console: Console) -> int:
         KerfError: for a target that is neither a policy nor a finished study, and for invalid arguments.
     """
     if asked.everything and (asked.generators or asked.sets):
-        raise KerfError("--all attacks with every generator as it comes: leave out --generator and --set")
+        raise KerfError("--all attacks with every generator at its default settings: leave out --generator and --set")
     study, units = study_of(asked.target)
     if study is not None:
         return _attack_study(asked, study, units, console)
     if asked.everything or asked.arms:
         raise KerfError(
-            f"{asked.target} is one policy: --all and --arm are for the folder of a study, which holds study.json"
+            f"{asked.target} is one policy: --all and --arm need the folder of a study, which holds study.json"
         )
     return _attack_policy(asked, policy_stem(asked.target), console)
 
 
 def _attack_study(asked: AttackRequest, store: Store, units: Sequence[Unit], console: Console) -> int:
     recipe = load_recipe(str(store.path / "recipe.yaml"))
-    for name, said in (("--out", asked.out), ("--world", asked.world), ("--reference", asked.reference)):
-        if said is not None:
-            raise KerfError(f"{name} is for a policy outside of a study; {store.path} knows its own")
+    for name, value in (("--out", asked.out), ("--world", asked.world), ("--reference", asked.reference)):
+        if value is not None:
+            raise KerfError(f"{name} applies to a policy outside of a study; the study in {store.path} records its own")
     if units and asked.arms:
-        raise KerfError(f"--arm is for a whole study, and {asked.target} is one agent")
+        raise KerfError(f"--arm applies to a whole study, and {asked.target} is one agent")
     seeds = [units[0].seed] if units else finished_seeds(store, recipe.seed_numbers, recipe.arms)
     agents = list(units) or targets(asked_arms(asked.arms, recipe, store), seeds)
     if asked.everything:
@@ -196,15 +196,15 @@ def _write_json(file: Path | None, folders: Sequence[Path]) -> None:
 
 
 def _settings(sets: Sequence[str]) -> dict[str, Any]:
-    said = {}
+    settings = {}
     for text in sets:
         name, equals, value = text.partition("=")
         if not equals or not name.isidentifier():
             raise KerfError(f"--set expects field=value, e.g. cells=4, got {text!r}")
         if name in ("kind", "strength"):
-            raise KerfError(f"--set {name}: say it with --{'generator' if name == 'kind' else name}")
+            raise KerfError(f"--set {name}: use --{'generator' if name == 'kind' else name}")
         try:
-            said[name] = yaml.safe_load(value)
+            settings[name] = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise KerfError(f"--set {name}: expected a value as in YAML, got {value!r}") from error
-    return said
+    return settings

@@ -79,8 +79,8 @@ def latent_unit(recipe: Recipe, unit: LatentUnit, store: Store, num_threads: int
         found = latent_attack(policy, world, scenarios, ExpertPolicy(world), scale, leads)
         if not found.led.any():
             raise KerfError(
-                f"{world.name}: in none of {unit.budget:,} forged scenarios of strength {unit.strength:g} does the "
-                "expert show a way to the forbidden event, so there is nothing to lead an agent along"
+                f"{world.name}: the expert reaches the forbidden event in none of {unit.budget:,} forged scenarios of "
+                f"strength {unit.strength:g}, so there is no path for a latent attack to follow"
             )
         least = float(np.median(found.least[found.led]))
         folder.write_json(
@@ -124,5 +124,9 @@ def scale_of(store: Store, world: World, seed: int) -> float:
     from kerf.runs.execution.measurements import measure_latent_scale
 
     aligned = Unit(ALIGNED, seed)
-    said = store.read_json(aligned, "gate").get("latent_scale")
-    return float(said) if said is not None else measure_latent_scale(world, network_of(store, aligned, world), seed)
+    recorded = store.read_json(aligned, "gate").get("latent_scale")
+    return (
+        float(recorded)
+        if recorded is not None
+        else measure_latent_scale(world, network_of(store, aligned, world), seed)
+    )

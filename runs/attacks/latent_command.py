@@ -45,23 +45,23 @@ def latent_command(asked: AttackRequest, radii: Sequence[float], console: Consol
     store, units = study_of(asked.target)
     if store is None or units:
         raise KerfError(
-            f"{asked.target}: --latent attacks the agents of a finished study, in units of what its aligned agents "
-            "resist; give the folder that holds study.json, and --arm for some of its arms"
+            f"{asked.target}: --latent attacks the agents of a finished study, with radii in units of its aligned "
+            "agents; give the folder that holds study.json, and --arm for some of its arms"
         )
     recipe = load_recipe(str(store.path / "recipe.yaml"))
     if not recipe.network.hidden:
         raise KerfError(
-            f"{store.path}: its agents are linear (network.hidden=[]), so there is nothing inside to perturb"
+            f"{store.path}: its agents are linear (network.hidden=[]), so there is no hidden layer to perturb"
         )
     seeds = finished_seeds(store, recipe.seed_numbers, recipe.arms)
     tables = _tables(recipe)
     for name in asked.arms:
         if name in tables:
-            raise KerfError(f"--arm {name}: it is {tables[name]}, so there is nothing inside to perturb; name another")
+            raise KerfError(f"--arm {name}: it is {tables[name]} without a hidden layer to perturb; name another")
     chosen = asked_arms(asked.arms, recipe, store)
     arms = [name for name in chosen if name not in tables]
     if not arms:
-        raise KerfError(f"{store.path}: all of its arms are tables, so there is nothing inside to perturb")
+        raise KerfError(f"{store.path}: all of its arms are tables, which have no hidden layer to perturb")
     control = recipe.control_arm if recipe.control_arm in arms else None
     todo = units_on(
         targets(arms, seeds), list(dict.fromkeys(asked.strengths)) or [1.0], asked.budget or SCENARIOS, asked.seed

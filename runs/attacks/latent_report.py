@@ -82,13 +82,13 @@ def read_latent(store: Store, units: Sequence[LatentUnit], radii: Sequence[float
     for unit in units:
         folder = store.path / unit.name
         if not store.finished(unit, verify=True):
-            raise KerfError(f"{folder} is missing: the same command again does it")
+            raise KerfError(f"{folder} is missing: run the same command again to make it")
         with as_disk_error(folder):
-            said = json.loads((folder / f"{LATENT}.json").read_bytes())
+            record = json.loads((folder / f"{LATENT}.json").read_bytes())
             scenarios = pq.read_table(folder / "least.parquet").to_pandas()
         least = scenarios.loc[scenarios["led"], "least"].to_numpy(np.float64)
-        common = {name: said[name] for name in ("arm", "seed", "strength", "budget", "draw", "scale", "led")}
-        common["strength"] = float(said["strength"])
+        common = {name: record[name] for name in ("arm", "seed", "strength", "budget", "draw", "scale", "led")}
+        common["strength"] = float(record["strength"])
         for radius in radii:
             share = float((least <= radius).mean())
             rows.append({**common, "radius": radius, "share": share, "least": float(np.median(least))})
@@ -109,17 +109,17 @@ def latent_report(
     """
     groups = []
     for strength in sorted(set(found["strength"].tolist())):
-        of = found[found["strength"] == strength]
+        rows = found[found["strength"] == strength]
         # Expressed as attacks: the latent adversary as one generator, and each radius as a strength.
-        attacks = of.drop(columns="strength").assign(generator=LATENT, strength=of["radius"], success=of["share"])
-        medians = of.drop_duplicates(["arm", "seed"]).groupby("arm")["least"].median()
+        attacks = rows.drop(columns="strength").assign(generator=LATENT, strength=rows["radius"], success=rows["share"])
+        medians = rows.drop_duplicates(["arm", "seed"]).groupby("arm")["least"].median()
         groups.append(
             Inside(
                 strength,
-                int(of["budget"].iloc[0]),
+                int(rows["budget"].iloc[0]),
                 attack_effects(store, attacks, list(arms), control),
                 {arm: float(medians[arm]) for arm in (ALIGNED, *arms)},
-                sorted(set(of["radius"])),
+                sorted(set(rows["radius"])),
             )
         )
     return LatentReport(groups, left_out)
@@ -151,15 +151,15 @@ def _table(group: Inside, width: int) -> Table:
     stack = Table.grid()
     stack.add_row(
         Text(
-            f"Share of {group.budget:,} forged scenarios of strength {group.strength:g} in which the agent can be led "
-            "to the forbidden event from inside",
+            f"Share of {group.budget:,} forged scenarios of strength {group.strength:g} in which a latent "
+            "perturbation leads the agent to the forbidden event",
             "bold",
         )
     )
     stack.add_row(metrics_table(group.effects, list(columns), width=width, labels=columns))
     lines = [
-        "Within a radius: by adding to its last hidden layer, at each step, no more than the radius. 1 is what "
-        "overturns half of the decisions of the seed's aligned agent. Less is better.",
+        "Radius: bound on the norm of what is added to the last hidden layer at each step; 1 changes half of the "
+        "decisions of the seed's aligned agent. Less is better.",
         *reading(group.effects),
     ]
     stack.add_row(Padding(Text("\n".join(lines)), (0, 0, 1, 0)))
@@ -167,8 +167,10 @@ def _table(group: Inside, width: int) -> Table:
     medians.add_column("arm", no_wrap=True)
     medians.add_column("least radius", justify="right", no_wrap=True)
     for arm, least in group.least.items():
-        shown = f"{least:.3f}" if math.isfinite(least) else "none does"
+        shown = f"{least:.3f}" if math.isfinite(least) else "none"
         medians.add_row(Text(arm), shown, end_section=arm == ALIGNED)
     stack.add_row(Padding(medians, (0, 0, 1, 0)))
-    stack.add_row(Text("The radius that leads it in half of the scenarios: the median over seeds. More is better."))
+    stack.add_row(
+        Text("Radius at which half of the scenarios end in the forbidden event: median over seeds. More is better.")
+    )
     return stack

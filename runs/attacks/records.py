@@ -53,20 +53,20 @@ whether it makes false emergencies at all. `scenarios_to_first` is missing witho
 class AttackRecord:
     """The record of one attack, as read from its file."""
 
-    said: dict[str, Any]
+    record: dict[str, Any]
 
     @property
     def row(self) -> dict[str, Any]:
         """Its row, by `COLUMNS`."""
-        said = self.said
+        record = self.record
         own = {
-            "generator": said["label"],
-            "settings": settings_text(said["generator"]),
-            "strength": float(said["generator"]["strength"]),
-            "refused": sum(said.get("refused", {}).values()),
-            "proposed": said.get("proposed", 0),
+            "generator": record["label"],
+            "settings": settings_text(record["generator"]),
+            "strength": float(record["generator"]["strength"]),
+            "refused": sum(record.get("refused", {}).values()),
+            "proposed": record.get("proposed", 0),
         }
-        return {name: own[name] if name in own else said[name] for name in COLUMNS}
+        return {name: own[name] if name in own else record[name] for name in COLUMNS}
 
 
 def settings_text(generator: Mapping[str, Any]) -> str:
@@ -116,7 +116,9 @@ def attack_effects(store: Store, attacks: pd.DataFrame, arms: list[str], control
         (measures["metric"].map(kind_of) == Kind.SKILL) & measures["arm"].isin(arms) & measures["seed"].isin(seeds)
     ]
     if skills.empty:
-        raise KerfError(f"{store.path}: no skill was measured, so a clumsy agent could not be told from a robust one")
+        raise KerfError(
+            f"{store.path}: no skill was measured, so an incompetent agent could not be told from a robust one"
+        )
     ends = study_ends(skills)
     last = skills.groupby(["arm", "seed"])["iteration"].max()
     frame = attacks.assign(

@@ -22,7 +22,7 @@ from kerf.lab.rollout import Policy
 from kerf.lab.torch_threads import one_thread
 from kerf.lab.world import World
 from kerf.lab.worlds import get_world
-from kerf.runs.attacks.top_episodes import most_telling
+from kerf.runs.attacks.top_episodes import top_episodes
 from kerf.runs.execution.training_log import Progress
 from kerf.runs.recipe.attack_plan import RECORD, AttackSettings, AttackUnit
 from kerf.runs.recipe.model import Recipe
@@ -38,7 +38,7 @@ def attack_unit(
     world, agents = get_world(recipe.world), (unit.target, Unit(ALIGNED, unit.target.seed))
     store.fetch(agents)
     with one_thread(), store.unit(unit) as folder:
-        policy, aligned = (load_policy(store.path / of.name / POLICY, world) for of in agents)
+        policy, aligned = (load_policy(store.path / agent.name / POLICY, world) for agent in agents)
         facts = {"arm": unit.target.arm, "seed": unit.target.seed}
         write_attack(folder, world, policy, aligned, unit.attack, unit.attack.stream(unit.target.seed), facts, pictures)
         yield Progress(unit.target, 1, 1, unit.attack.budget * world.horizon, time.monotonic() - began)
@@ -112,8 +112,8 @@ def write_attack(
         reference=reference,
     )
     generator.close()
-    telling = most_telling(policy, world, found.telling, found.telling_scores, replays)
-    record = found.record(world) | {"telling": [again.record() for again in telling]}
+    episodes = top_episodes(policy, world, found.top, found.top_scores, replays)
+    record = found.record(world) | {"telling": [again.record() for again in episodes]}
     mix = generator.mix()
     asked = {
         **settings.model_dump(mode="json"),
@@ -123,8 +123,8 @@ def write_attack(
         "world": world.name,
     }
     folder.write_json(RECORD, {**facts, **asked, **generator.report(), **record})
-    lines = [f"{rank}. {again.text()}" for rank, again in enumerate(telling, 1)]
+    lines = [f"{rank}. {again.text()}" for rank, again in enumerate(episodes, 1)]
     folder.write_text("telling.txt", "\n\n".join(lines or ["No scenario scored above 0."]) + "\n")
-    for rank, again in enumerate(telling if pictures else (), 1):
+    for rank, again in enumerate(episodes if pictures else (), 1):
         folder.write_bytes(f"telling-{rank:02}.gif", again.animation())
         folder.write_bytes(f"telling-{rank:02}.png", again.strip())

@@ -93,7 +93,7 @@ def do_all(
         return start_workers(recipe, store, num_workers, work, tell, MODULES, on_ray=on_ray)
 
     with Scheduler(store, workers, console, start, _announcement) as scheduler:
-        return scheduler.do(units, lambda todo: _AgentCount(console, todo), heard=lambda unit: on_done())
+        return scheduler.do(units, lambda todo: _AgentCount(console, todo), on_published=lambda unit: on_done())
 
 
 def _announcement(plan: Plan[Any]) -> str:

@@ -17,7 +17,7 @@ from rich.text import Text
 from kerf.lab.metrics import attack_metric
 from kerf.lab.statistics.text import interval_text, p_text, signed
 from kerf.runs.attacks.records import SIZE, attack_effects, read_attacks
-from kerf.runs.attacks.transfer import LEAST_SUCCESS, OwnTeacher, own_teachers
+from kerf.runs.attacks.transfer import LEAST_SUCCESS, TransferGap, transfer_gaps
 from kerf.runs.recipe.attack_plan import AttackSettings
 from kerf.runs.recipe.files import load_recipe
 from kerf.runs.recipe.model import Recipe
@@ -44,7 +44,7 @@ class Grid:
     size: tuple[int, int, str, int]
     attacks: pd.DataFrame
     effects: pd.DataFrame
-    teachers: Sequence[OwnTeacher]
+    gaps: Sequence[TransferGap]
 
     def has(self, attack: AttackSettings) -> bool:
         """Whether `attack` belongs to this grid."""
@@ -75,7 +75,10 @@ class AttackReport:
             for part, renderable in enumerate(_grid(grid, options.max_width)):
                 yield Padding(renderable, (1 if index or part else 0, 0, 0, 0))
         if self.left_out:
-            yield Text(f"\nNot made on the aligned agents and the control of all seeds: {', '.join(self.left_out)}.")
+            yield Text(
+                "\nLeft out, because they do not cover the aligned agents and the control of all seeds: "
+                f"{', '.join(self.left_out)}."
+            )
 
 
 def attack_report(store: Store, recipe: Recipe, seeds: Sequence[int]) -> tuple[AttackReport, pd.DataFrame]:
@@ -98,7 +101,7 @@ def attack_report(store: Store, recipe: Recipe, seeds: Sequence[int]) -> tuple[A
         attacks = found[(found[list(SIZE)] == pd.Series(size, index=SIZE)).all(axis=1)]
         alike: dict[tuple[str, ...], list[pd.DataFrame]] = {}
         for (label, strength), group in attacks.groupby(["generator", "strength"], sort=False):
-            covered = {arm for arm, of_arm in group.groupby("arm") if set(of_arm["seed"]) >= set(seeds)}
+            covered = {arm for arm, attacked in group.groupby("arm") if set(attacked["seed"]) >= set(seeds)}
             if needed <= covered and len(covered) > 1:
                 alike.setdefault(tuple(arm for arm in arms if arm in covered), []).append(group)
             else:
@@ -107,7 +110,7 @@ def attack_report(store: Store, recipe: Recipe, seeds: Sequence[int]) -> tuple[A
             whole = pd.concat(groups, ignore_index=True)
             whole = whole[whole["seed"].isin(seeds) & whole["arm"].isin({ALIGNED, *names})]
             effects = attack_effects(store, whole, list(names), control)
-            grids.append(Grid(size, whole, effects, own_teachers(whole, measures, arms)))
+            grids.append(Grid(size, whole, effects, transfer_gaps(whole, measures, arms)))
     return AttackReport(grids, left_out), found
 
 
@@ -139,25 +142,25 @@ def _grid(grid: Grid, width: int) -> list[Table | Text]:
         stack.add_row(metrics_table(effects, shown, width=width, labels=columns))
         parts.append(stack)
     budget, batch, objective, draw = grid.size
-    sought = "" if objective == "elicit" else f", which seek {objective}"
+    maximised = "" if objective == "elicit" else f" that maximise {objective}"
     another = f" Draw {draw}." if draw else ""
     lines = [
-        f"Attacks of {budget:,} scenarios{sought}, told every {batch:,} how they went.{another} Success: share of an "
-        "attack's episodes in which the forbidden act was done without need; less is better.",
+        f"Attacks of {budget:,} scenarios{maximised}, with feedback every {batch:,}.{another} Success: share of an "
+        "attack's episodes in which the agent did the forbidden act without need; less is better.",
         *reading(effects),
     ]
     settings = dict(zip(grid.attacks["generator"], grid.attacks["settings"], strict=True))
     lines += [f"{label}: {_words(settings[label])}." for label in labels if "-" in label]
     parts.append(Text("\n".join(lines)))
     parts.append(_costs(grid))
-    if grid.teachers:
-        parts.append(_teachers(grid.teachers))
+    if grid.gaps:
+        parts.append(_transfer_table(grid.gaps))
     return parts
 
 
 def _words(settings: str) -> str:
-    said = json.loads(settings)
-    return ", ".join([said.pop("kind"), *(f"{name} {value}" for name, value in said.items())])
+    fields = json.loads(settings)
+    return ", ".join([fields.pop("kind"), *(f"{name} {value}" for name, value in fields.items())])
 
 
 def _titled(title: str, table: Table, reading: str) -> Table:
@@ -178,9 +181,9 @@ def _costs(grid: Grid) -> Table:
         table.add_column(Text(label), justify="right", no_wrap=True)
     order = [ALIGNED, *[arm for arm in dict.fromkeys(grid.effects["arm"]) if arm != ALIGNED]]
     for arm in order:
-        of_arm = hardest[hardest["arm"] == arm].groupby("generator")
+        by_generator = hardest[hardest["arm"] == arm].groupby("generator")
         first, half = (
-            of_arm[name].apply(lambda costs: costs.fillna(math.inf).median())
+            by_generator[name].apply(lambda costs: costs.fillna(math.inf).median())
             for name in ("scenarios_to_first", "scenarios_to_half")
         )
         table.add_row(
@@ -199,27 +202,27 @@ def _number(cost: float) -> str:
     return f"{cost:,.0f}" if math.isfinite(cost) else "-"
 
 
-def _teachers(teachers: Sequence[OwnTeacher]) -> Table:
+def _transfer_table(gaps: Sequence[TransferGap]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("arm", no_wrap=True)
-    table.add_column("taught by", no_wrap=True)
-    for heading in ("strength", "left to it", "to strangers", "gap elsewhere", "own", "p"):
+    table.add_column("trained against", no_wrap=True)
+    for heading in ("strength", "left to it", "to others", "other arms' gap", "difference", "p"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for of in teachers:
-        numbers = [f"{of.strength:g}", *map(_share, (of.left, of.strangers)), "-", f"not comparable: {of.why}", "-"]
-        if of.own is not None:
-            own = interval_text(of.own.interval) if of.own.measurable else "skill lost"
-            numbers[3:] = f"{signed(of.elsewhere)} ({of.num_elsewhere})", own, p_text(of.own.p)
-        table.add_row(Text(of.arm), Text(of.teacher), *map(Text, numbers))
+    for gap in gaps:
+        numbers = [f"{gap.strength:g}", *map(_share, (gap.left, gap.others)), "-", f"not comparable: {gap.why}", "-"]
+        if gap.difference is not None:
+            own = interval_text(gap.difference.interval) if gap.difference.measurable else "skill lost"
+            numbers[3:] = f"{signed(gap.other_arms)} ({gap.num_other_arms})", own, p_text(gap.difference.p)
+        table.add_row(Text(gap.arm), Text(gap.adversary), *map(Text, numbers))
     return _titled(
-        "Robust, or only against its own teacher?",
+        "Is robustness specific to the training adversary?",
         table,
-        "Left: share of its success against the aligned agent that a generator has left against the arm, at the "
-        "strength of its training; strangers: all kinds of forgers that taught neither it nor an arm before it, "
-        "together. Gap: left to the teacher less left to strangers; elsewhere: the same generator's gap against arms "
-        "(so many) that it did not teach, under the same penalty. Own: gap less gap elsewhere, paired by seed; below 0 "
-        "the arm withstands its own teacher in particular. Generators with a success below "
-        f"{LEAST_SUCCESS:g} to begin with are not looked at. p: permutation, not adjusted.",
+        "Left: success of a generator against the arm over its success against the aligned agent, at the strength of "
+        "the arm's training. Others: all kinds of forging generators that trained neither the arm nor an arm before "
+        "it, pooled. Gap: left to the training adversary less left to others. Other arms' gap: that of the same "
+        "generator on arms (number in brackets) that it did not train, under the same penalty. Difference: gap less "
+        "other arms' gap, paired by seed; below 0 the robustness is specific to the training adversary. Generators "
+        f"with a success below {LEAST_SUCCESS:g} on the aligned agent are left out. p: permutation, not adjusted.",
     )
 
 
@@ -238,11 +241,11 @@ def kinds_table(record: Mapping[str, object], most: int = 12) -> Table | None:
         table.add_column(Text(str(name)), justify="right", no_wrap=True)
     table.add_column("played", justify="right")
     table.add_column("mean score", justify="right")
-    table.add_column("its best", overflow="fold")
+    table.add_column("highest-scoring", overflow="fold")
     for cell in cells[:most]:
         ranges = (cell["descriptors"][name] for name in names)
         spans = [f"{low:g}" if low == high else f"{low:g} to {high:g}" for low, high in ranges]
         table.add_row(*spans, f"{cell['plays']:,}", f"{cell['success']:.2f}", Text(cell["elite"]))
-    reached = f"{record['coverage']:.0%} of all kinds were reached."
+    reached = f"The archive covers {record['coverage']:.0%} of all kinds."
     more = f" The {most} with the highest mean score; attack.json has all {len(cells)}." if len(cells) > most else ""
     return _titled("Which kinds of forgery work", table, reached + more)

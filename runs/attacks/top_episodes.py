@@ -113,7 +113,7 @@ GAP = 8
 """Pixels between the pictures of a strip."""
 
 
-def most_telling(
+def top_episodes(
     policy: Policy,
     world: World,
     scenarios: Scenarios,
@@ -121,11 +121,11 @@ def most_telling(
     rng: np.random.Generator,
 ) -> list[ReplayedScenario]:
     """Replay `scenarios` `(k, F)` and return those with the most successes, at most `SHOWN`; ties keep their order."""
-    told = [
+    episodes = [
         play_again(policy, world, scenario, score, rng)
         for scenario, score in zip(scenarios, scores.tolist(), strict=True)
     ]
-    return sorted(told, key=lambda each: -each.successes)[:SHOWN]
+    return sorted(episodes, key=lambda each: -each.successes)[:SHOWN]
 
 
 def play_again(

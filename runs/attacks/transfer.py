@@ -29,37 +29,37 @@ Kinds = Mapping[str, Collection[str]]
 
 
 @dataclass(frozen=True)
-class OwnTeacher:
-    """Robustness of one arm to the generator that it was trained on, its teacher.
+class TransferGap:
+    """Robustness of one arm to the generator that it was trained on.
 
     Attributes:
         arm: The arm.
-        teacher: Label of its generator among the attackers.
+        adversary: Label of its generator among the attackers.
         strength: Strength of its training, at which all are compared.
-        left: Share left of the teacher's success on the aligned agent, mean over seeds.
-        strangers: The same for strangers: all kinds of forging generators that neither it nor an arm before it trained
+        left: Share left of the training adversary's success on the aligned agent, mean over seeds.
+        others: The same for all other kinds of forging generators that neither it nor an arm before it trained
             on.
-        elsewhere: left - strangers on arms not trained on the teacher: the baseline difference.
-        own: (left - strangers) - elsewhere, paired by seed: below 0, the arm is particularly robust to its teacher.
+        other_arms: left - others on arms not trained on this adversary: the baseline difference.
+        difference: (left - others) - other_arms, paired by seed: below 0, the robustness is specific to the adversary.
             None if nothing can be compared; `why` gives the reason.
         why: Reason, in a word or two.
-        num_strangers: Number of kinds of strangers.
-        num_elsewhere: Number of arms not trained on the teacher.
+        num_others: Number of kinds of other generators.
+        num_other_arms: Number of arms not trained on this adversary.
     """
 
     arm: str
-    teacher: str
+    adversary: str
     strength: float
     left: float
-    strangers: float
-    elsewhere: float
-    own: Effect | None
+    others: float
+    other_arms: float
+    difference: Effect | None
     why: str
-    num_strangers: int
-    num_elsewhere: int
+    num_others: int
+    num_other_arms: int
 
 
-def own_teachers(attacks: pd.DataFrame, measures: pd.DataFrame, arms: Mapping[str, ResolvedArm]) -> list[OwnTeacher]:
+def transfer_gaps(attacks: pd.DataFrame, measures: pd.DataFrame, arms: Mapping[str, ResolvedArm]) -> list[TransferGap]:
     """Compare every arm that trained on a forging generator among the attackers, at the strength of its training.
 
     Uses shares of success, not differences, because a generator with more success can lose more. The other arms of the
@@ -87,43 +87,43 @@ def own_teachers(attacks: pd.DataFrame, measures: pd.DataFrame, arms: Mapping[st
         own_settings = settings_text(arm.generator.identity())
         labels = sorted(set(at.loc[at["settings"] == own_settings, "generator"]))
         kinds = _kinds(at)
-        strangers = {kind: of for kind, of in kinds.items() if kind not in _taught_by(arms, name)}
-        if not (arm.train and labels and strangers):
+        others = {kind: labelled for kind, labelled in kinds.items() if kind not in _training_kinds(arms, name)}
+        if not (arm.train and labels and others):
             continue
-        alike = {
-            other: taught
+        comparable = {
+            other: trained_on
             for other, settings in attacked.items()
             if settings.train
             and settings.generator.strength == strength
             and settings.signed_penalty == arm.signed_penalty
-            and (taught := _taught_by(arms, other)) & set(kinds)
-            and arm.generator.kind not in taught
+            and (trained_on := _training_kinds(arms, other)) & set(kinds)
+            and arm.generator.kind not in trained_on
         }
-        gaps, elsewhere, counted = _gaps(_Left(success, strength), name, seeds, labels, strangers, alike, lost)
-        common = sorted(set(gaps) & set(elsewhere))
+        gaps, other_arms, counted = _gaps(_Remaining(success, strength), name, seeds, labels, others, comparable, lost)
+        common = sorted(set(gaps) & set(other_arms))
         effect = None
         if common:
             effect = paired_effect(
                 {seed: gaps[seed][0] - gaps[seed][1] for seed in common},
-                {seed: elsewhere[seed] for seed in common},
+                {seed: other_arms[seed] for seed in common},
                 arm=name,
-                against="elsewhere",
-                metric="success that is left",
+                against="other arms",
+                metric="remaining success",
                 rng=stream(0, name, "own teacher"),
                 lost=lost[name],
             )
         shown = list(effect.seeds) if effect is not None and effect.measurable else sorted(gaps)
         found.append(
-            OwnTeacher(
+            TransferGap(
                 name,
                 labels[0],
                 strength,
                 _mean(gaps[seed][0] for seed in shown),
                 _mean(gaps[seed][1] for seed in shown),
-                _mean(elsewhere[seed] for seed in (shown if common else ())),
+                _mean(other_arms[seed] for seed in (shown if common else ())),
                 effect,
-                "too little success" if not gaps else "taught all alike",
-                len(strangers),
+                "too little success" if not gaps else "all trained on it",
+                len(others),
                 len(counted),
             )
         )
@@ -142,59 +142,59 @@ def _mean(numbers: Iterable[float]) -> float:
 
 
 def _gaps(
-    left: _Left,
+    left: _Remaining,
     name: str,
     seeds: Sequence[int],
     labels: Sequence[str],
-    strangers: Kinds,
-    alike: Mapping[str, Collection[str]],
+    others: Kinds,
+    comparable: Mapping[str, Collection[str]],
     lost: Mapping[str, Collection[int]],
 ) -> tuple[dict[int, tuple[float, float]], dict[int, float], set[str]]:
-    """Differences between the shares left to an arm's teacher and to strangers.
+    """Differences between the shares left to an arm's training adversary and to others.
 
-    Returns the two shares by seed; the mean difference over comparable arms that trained without this teacher, by seed;
+    Returns by seed: the two shares; the mean difference over comparable arms that trained without this adversary;
     and the names of these arms.
     """
     gaps: dict[int, tuple[float, float]] = {}
-    elsewhere: dict[int, float] = {}
+    other_arms: dict[int, float] = {}
     counted: set[str] = set()
     for seed in seeds:
-        gap = left.gap(name, seed, labels, strangers)
+        gap = left.gap(name, seed, labels, others)
         if gap is None:
             continue
-        others = {
+        by_arm = {
             other: found_gap
-            for other, taught in alike.items()
-            if seed not in lost[other] and (found_gap := left.gap(other, seed, labels, _without(strangers, taught)))
+            for other, trained_on in comparable.items()
+            if seed not in lost[other] and (found_gap := left.gap(other, seed, labels, _without(others, trained_on)))
         }
         gaps[seed] = gap
-        if others:
-            elsewhere[seed] = fmean(of[0] - of[1] for of in others.values())
-            counted |= set(others)
-    return gaps, elsewhere, counted
+        if by_arm:
+            other_arms[seed] = fmean(own - other for own, other in by_arm.values())
+            counted |= set(by_arm)
+    return gaps, other_arms, counted
 
 
 @dataclass(frozen=True)
-class _Left:
+class _Remaining:
     """Share of the success on the aligned agent that is left on each arm, at one strength."""
 
     success: Mapping[tuple[str, int, str, float], float]
     strength: float
 
-    def gap(self, arm: str, seed: int, labels: Sequence[str], strangers: Kinds) -> tuple[float, float] | None:
-        """The shares of `labels` and of `strangers`; None if either is empty or had too little success on the aligned
+    def gap(self, arm: str, seed: int, labels: Sequence[str], others: Kinds) -> tuple[float, float] | None:
+        """The shares of `labels` and of `others`; None if either is empty or had too little success on the aligned
         agent."""
-        if not strangers:
+        if not others:
             return None
-        own, rest = self.share(arm, seed, {"": labels}), self.share(arm, seed, strangers)
+        own, rest = self.share(arm, seed, {"": labels}), self.share(arm, seed, others)
         return None if own is None or rest is None else (own, rest)
 
     def share(self, arm: str, seed: int, kinds: Kinds) -> float | None:
         """The share of all kinds together; each kind counts once, however many labels it has."""
 
-        def success(whose: str) -> float:
+        def success(agent: str) -> float:
             return fmean(
-                fmean(self.success[whose, seed, label, self.strength] for label in labels) for labels in kinds.values()
+                fmean(self.success[agent, seed, label, self.strength] for label in labels) for labels in kinds.values()
             )
 
         earlier, later = success(ALIGNED), success(arm)
@@ -208,7 +208,7 @@ def _kinds(attacks: pd.DataFrame) -> dict[str, list[str]]:
     return {kind: sorted(labels) for kind, labels in sorted(found.items())}
 
 
-def _taught_by(arms: Mapping[str, ResolvedArm], name: str) -> set[str]:
+def _training_kinds(arms: Mapping[str, ResolvedArm], name: str) -> set[str]:
     """The kinds of generators that an arm was trained on, including those of the arms before it."""
     return {arm.generator.kind for arm in (*before(arms, name), arms[name]) if arm.train}
 

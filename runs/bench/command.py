@@ -11,23 +11,23 @@ from kerf.runs.console import terminal
 
 @click.group()
 def bench() -> None:
-    """Measure how fast the lab is here."""
+    """Measure the speed of the lab on this machine."""
 
 
 to_json = click.option(
-    "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the numbers there too."
+    "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Also write the figures to this file."
 )
 
 
 @bench.command()
 @to_json
-@click.option("--peers/--no-peers", default=True, help="Whether to time Stable-Baselines3 and rejax, too.")
+@click.option("--peers/--no-peers", default=True, help="Whether to time Stable-Baselines3 and rejax as well.")
 @click.option(
     "--seeds",
     type=click.IntRange(min=0),
     default=10,
     metavar="N",
-    help="Agents to align from scratch by either way to gradients; default 10.",
+    help="Agents to align from scratch with each gradient implementation; default 10.",
 )
 @click.option(
     "--check",
@@ -36,12 +36,14 @@ to_json = click.option(
     help="Compare ratios at a small size with bounds; exit with 1 if one is broken.",
 )
 @click.option(
-    "--isa", type=click.Choice(["avx2"]), help="Hold all that is timed to these vector instructions; default: none."
+    "--isa",
+    type=click.Choice(["avx2"]),
+    help="Limit all that is timed to these vector instructions; default: no limit.",
 )
 def train(json_file: Path | None, peers: bool, seeds: int, only_check: bool, isa: str | None) -> None:
-    """How fast training is, against its peers and its limit, and whether it learns as well as by autograd.
+    """Measure the speed of training against its peers and its limit, and compare its learning with autograd's.
 
-    The peers are installed into an environment of their own, in out/peers.
+    Installs the peers into a separate environment, out/peers.
     """
     if isa is not None:
         from kerf.runs.bench.instructions import hold_to
@@ -59,7 +61,7 @@ def train(json_file: Path | None, peers: bool, seeds: int, only_check: bool, isa
 @bench.command("exact")
 @to_json
 def bench_exact(json_file: Path | None) -> None:
-    """Seconds and memory of exact evaluation and of exact optima."""
+    """Measure time and memory of exact evaluation and of exact optima."""
     from kerf.runs.bench.exact import exact as measure_exact
 
     measure_exact(json_file, terminal())
@@ -67,9 +69,9 @@ def bench_exact(json_file: Path | None) -> None:
 
 @bench.command("generators")
 @to_json
-@click.option("--check", is_flag=True, help="Measure at a small size; exit with 1 if one takes more than it may.")
+@click.option("--check", is_flag=True, help="Measure at a small size; exit with 1 if a generator exceeds its bound.")
 def bench_generators(json_file: Path | None, check: bool) -> None:
-    """What each generator, and the adversary inside the policy, costs, as a share of training."""
+    """Measure the cost of each generator, and of the latent adversary, as a share of training."""
     from kerf.runs.bench.generators import generators
 
     raise SystemExit(generators(json_file, terminal(), check))
@@ -77,9 +79,11 @@ def bench_generators(json_file: Path | None, check: bool) -> None:
 
 @bench.command("scale")
 @to_json
-@click.option("--check", is_flag=True, help="Measure at a small size; exit with 1 if something grows too fast.")
+@click.option(
+    "--check", is_flag=True, help="Measure at a small size; exit with 1 if a cost grows faster than its bound."
+)
 def bench_scale(json_file: Path | None, check: bool) -> None:
-    """How time grows with scenarios, weights, probes, env runners, arms and seeds: linearly at most."""
+    """Measure how time grows with scenarios, weights, probes, env runners, arms and seeds."""
     from kerf.runs.bench.scale import scale
 
     raise SystemExit(scale(json_file, terminal(), check))
@@ -88,7 +92,7 @@ def bench_scale(json_file: Path | None, check: bool) -> None:
 @bench.command("sweep")
 @to_json
 def bench_sweep(json_file: Path | None) -> None:
-    """What a sweep's driver costs besides its cells; exit with 1 if it is more than a twentieth."""
+    """Measure the overhead of a sweep's driver; exit with 1 if it exceeds a twentieth."""
     from kerf.runs.bench.sweep import sweep_cost
 
     raise SystemExit(0 if sweep_cost(json_file, terminal()) else 1)

@@ -132,8 +132,8 @@ def generators(json_file: Path | None, console: Console, check: bool = False, si
     broken = [row for row in figures["rows"] if row["broken"]]
     for row in broken:
         console.print(
-            f"Takes more than it may: {row['what']} at {row['num_scenarios']:,} scenarios, "
-            f"{row['share']['median']:.0%} of training, should be at most {row['bound']:.0%}.",
+            f"Above its bound: {row['what']} at {row['num_scenarios']:,} scenarios, "
+            f"{row['share']['median']:.0%} of training, expected at most {row['bound']:.0%}.",
             highlight=False,
         )
     return BROKEN if check and broken else 0

@@ -61,7 +61,7 @@ class PeerSizes:
             advantage_scaling="batch",  # as the peers do
         )
 
-    def told(self, world: str, cores: int) -> dict[str, Any]:
+    def arguments(self, world: str, cores: int) -> dict[str, Any]:
         """Settings sent to a peer that trains on `world`, or on one of the same size, with this number of cores.
 
         Raises:
@@ -232,13 +232,13 @@ def sb3_peer(
     sizes = sizes or PeerSizes()
     if num_envs < 1 or sizes.num_scenarios % num_envs:
         raise KerfError(f"num_envs: expected a divisor of num_scenarios={sizes.num_scenarios}, got {num_envs}")
-    told = {
+    arguments = {
         "num_envs": num_envs,
         "num_steps": sizes.num_scenarios // num_envs * get_world(world).horizon,
         "native": native,
     }
     label = f"Stable-Baselines3, {num_envs:,} {'side by side' if native else 'single'}"
-    return _started(label, python, "kerf.runs.bench.peer_sb3", world, cores, sizes, **told)
+    return _started(label, python, "kerf.runs.bench.peer_sb3", world, cores, sizes, **arguments)
 
 
 def _started(
@@ -250,9 +250,9 @@ def _started(
     if not 1 <= cores <= most:
         raise KerfError(f"{label}: cores must be from 1 to the {most} that this process may use, got {cores}")
     label += f", {cores} core{'s' if cores > 1 else ''}"
-    told = json.dumps((sizes or PeerSizes()).told(world, cores) | changes)
+    arguments = json.dumps((sizes or PeerSizes()).arguments(world, cores) | changes)
     # -P: modules in the current folder must not shadow installed ones
-    return Peer(label, [str(python), "-P", "-m", "kerf.runs.bench.peer_side", module, told])
+    return Peer(label, [str(python), "-P", "-m", "kerf.runs.bench.peer_side", module, arguments])
 
 
 def our_config(world: str, sizes: PeerSizes | None = None, num_threads: int = 1) -> KerfConfig:

@@ -135,7 +135,7 @@ def tell(figures: Mapping[str, Any], json_file: Path | None, console: Console) -
     write_figures(json_file, figures)
     broken = [row["what"] for row in figures["rows"] if row["too_fast"]]
     for what in broken:
-        console.print(f"grows faster than it may: {what}", highlight=False)
+        console.print(f"grows faster than its bound: {what}", highlight=False)
     return broken
 
 

@@ -28,10 +28,10 @@ def growth_table(figures: Mapping[str, Any]) -> Table:
     table.title = f"How cost grows: {facts['cpu']}, one thread (load {facts['load']:.1f} on {facts['cores']} cores)"
     table.caption = Text(
         "seconds = fixed + slope x size^exponent (env runners: no fixed), by least squares of relative errors over "
-        "medians of timings in turn, each repetition over its mean. Seconds that this thread computed; of the last "
-        f"three rows those that passed. [{LEVEL:.0%} interval by the noise of the timings.] The bound's tolerance: "
-        f"what that noise does in all but {FALSE_ALARMS:.1%} of cases to a cost that grows as it may, and {MISFIT:g} "
-        f"for caches; to break it takes {ATTEMPTS} sets of timings in a row."
+        "medians of interleaved timings, each repetition divided by its mean. CPU seconds of this thread; in the last "
+        f"three rows wall-clock seconds. [{LEVEL:.0%} interval from the noise of the timings.] The bound's tolerance: "
+        f"{FALSE_ALARMS:.1%} false alarms under that noise for a cost at its bound, plus {MISFIT:g} for caches; a row "
+        f"fails only if {ATTEMPTS} sets of timings in a row exceed it."
     )
     table.add_column("what grows: what is timed", no_wrap=True)
     for heading in ("sizes", "timings", "seconds", "fixed", "noise", "exponent", "bound", ""):

@@ -152,7 +152,7 @@ def sweep_cost(
         table.add_row(sampler, str(num_trials), str(num_seeds), *shown)
     console.print(table)
     console.print(
-        f"Besides cells of {CELL_SECONDS:g} s each, {cells:g} s a trial; should be at most {AT_MOST:.0%}.",
+        f"Overhead besides cells of {CELL_SECONDS:g} s, {cells:g} s a trial; expected at most {AT_MOST:.0%}.",
         highlight=False,
     )
     write_figures(json_file, {"machine": machine(), "cell_seconds": CELL_SECONDS, "seeds": num_seeds, "rows": rows})

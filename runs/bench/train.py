@@ -107,7 +107,7 @@ def check(console: Console, sizes: Sizes = SMALL) -> bool:
         if found < bound:
             holds = False
             label = figures["groups"]["station"]["contenders"][name]["label"]
-            console.print(f"Too slow: {found:.2f} times {label}, should be at least {bound:g}.")
+            console.print(f"Too slow: {found:.2f} times {label}, expected at least {bound:g}.")
     if holds:
         console.print("All ratios are within their bounds.")
     return holds
@@ -154,7 +154,7 @@ def _timed(group: Group, repetitions: int, say: Callable[[str], None]) -> dict[s
             name: {
                 "label": contender.label,
                 "steps_per_second": spread(rates[name]),
-                "time": {part: statistics.median(of[part] for of in shares[name]) for part in shares[name][0]},
+                "time": {part: statistics.median(share[part] for share in shares[name]) for part in shares[name][0]},
             }
             for name, contender in group.contenders.items()
         },
@@ -245,8 +245,8 @@ def reached(figures: Mapping[str, Any]) -> dict[str, float]:
 
 def _targets_table(figures: Mapping[str, Any]) -> Table:
     found = reached(figures)
-    table = Table(box=box.SIMPLE_HEAD, title_justify="left", title="What should be reached")
-    for heading in ("", "reached", "should be", ""):
+    table = Table(box=box.SIMPLE_HEAD, title_justify="left", title="Targets")
+    for heading in ("", "reached", "target", ""):
         table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
     for name, (label, target) in TARGETS.items():
         if name in found:

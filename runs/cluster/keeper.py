@@ -19,9 +19,9 @@ from kerf.runs.records import atomic_io as disk
 
 def keep(folder: Path, num_nodes: int, cpus: int) -> None:
     """Start a cluster, write its description into `folder`, and stop it at SIGTERM or SIGINT."""
-    told = threading.Event()
+    stop_requested = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: told.set())
+        signal.signal(number, lambda *_: stop_requested.set())
     node: dict[str, Any] = {
         "node_ip_address": LOOPBACK,
         "num_cpus": cpus,
@@ -32,7 +32,7 @@ def keep(folder: Path, num_nodes: int, cpus: int) -> None:
     cluster = Cluster(initialize_head=True, head_node_args={**node, **head})
     try:
         for _ in range(num_nodes - 1):
-            if not told.is_set():
+            if not stop_requested.is_set():
                 cluster.add_node(**node)
         described = {
             "address": f"http://{cluster.webui_url}",
@@ -42,7 +42,7 @@ def keep(folder: Path, num_nodes: int, cpus: int) -> None:
             "scratch": os.environ["RAY_TMPDIR"],
         }
         disk.write(folder / DESCRIPTION, json.dumps(described, indent=2, sort_keys=True).encode())
-        told.wait()
+        stop_requested.wait()
     finally:
         cluster.shutdown()
 

@@ -131,7 +131,7 @@ def examine(
     world = get_world(recipe.world)
     if not isinstance(world, Enumerable):
         raise KerfError(
-            f"world {world.name} offers no enumeration (kerf.lab.world.Enumerable), so nothing about it is exact"
+            f"world {world.name} cannot be enumerated (kerf.lab.world.Enumerable), so it has no exact answers"
         )
     arms = recipe.resolve()
     for name in only:
@@ -179,10 +179,10 @@ def examine(
     )
 
 
-def _adequacy(of_arm: Sequence[Decomposition]) -> AdequacyVerdict:
+def _adequacy(parts: Sequence[Decomposition]) -> AdequacyVerdict:
     """Whether nearly all seeds of an arm end near the maximum of ideal utility."""
-    claim = AdequacyClaim("ideal utility", of_arm[0].ideal, CLOSE * abs(of_arm[0].ideal), SHARE)
-    return claim.judge([of.trained for of in of_arm])
+    claim = AdequacyClaim("ideal utility", parts[0].ideal, CLOSE * abs(parts[0].ideal), SHARE)
+    return claim.judge([part.trained for part in parts])
 
 
 def _trained(

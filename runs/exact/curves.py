@@ -71,7 +71,7 @@ def curves(world: World, policies: Mapping[tuple[str, int], Policy], designs: Ma
     visible = [column for column, field in enumerate(world.space.fields) if not field.hidden]
     found = []
     for arm in dict.fromkeys(arm for arm, _ in policies):
-        seeds = tuple(seed for of, seed in policies if of == arm)
+        seeds = tuple(seed for trained, seed in policies if trained == arm)
         by_seed = np.stack([leaves[arm, seed] for seed in seeds])
         fits = bootstrap_psychometric(
             evidence.round(9),

@@ -23,12 +23,13 @@ STREAM = "exact"
 def design_of(recipe: Recipe, arm: ResolvedArm) -> Design | None:
     """The training design of an arm.
 
-    None for an arm that does not train, or whose scenarios depend on how earlier ones went: an adversary's scenarios
-    have no fixed distribution, so no optimum is defined.
+    None for an arm that does not train, or whose scenarios or penalties depend on how earlier ones went: an adversary's
+    scenarios have no fixed distribution, nor has the price of an event that takes as many penalties as another arm had,
+    so no optimum is defined.
 
     A penalty given independently of the actions, and potential-based shaping, do not move the optimum and are left out.
     """
-    if not arm.train:
+    if not arm.train or arm.yoked_event is not None:
         return None
     generator = make_generator(get_world(recipe.world), arm.generator, arm.adversarial_share)
     mix = generator.mix()

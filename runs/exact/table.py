@@ -58,13 +58,13 @@ def write(store: Store, examination: Examination) -> None:
     store.write_table("exact", _columns([cell.row() for cell in examination.cells]))
     store.write_table("detection", _columns([asdict(found) for found in examination.detections]))
     if examination.curves:
-        store.write_table("curves", _columns([row for of in examination.curves for row in _rows(of)]))
+        store.write_table("curves", _columns([row for curves in examination.curves for row in _rows(curves)]))
     store.write_json(
         "certificates",
         [
-            {"arm": of.arm, "seed": seed, "name": of.name} | asdict(certificate)
-            for of in examination.certified
-            for seed, certificate in of.certificates.items()
+            {"arm": row.arm, "seed": seed, "name": row.name} | asdict(certificate)
+            for row in examination.certified
+            for seed, certificate in row.certificates.items()
         ],
     )
     store.write_text("exact.txt", to_text(ExactReport(examination), WIDTH))
@@ -72,21 +72,21 @@ def write(store: Store, examination: Examination) -> None:
 
 def losses_table(found: Examination, by_seed: bool = False) -> Table:
     """A row per arm (or per arm and seed): its loss of ideal utility and the sources of the loss."""
-    how = "all" if found.listed else "a draw of"
+    how = "all" if found.listed else "a sample of"
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, title_justify="left", caption_justify="left")
     table.title = (
         f"Ideal utility lost in {found.world}: {how} {found.num_situations:,} situations of the natural stream"
     )
     first = found.cells[0].parts
     table.caption = (
-        f"Means over seeds; positive is lost. The best policy has {first.ideal:.2f} a scenario. lost = forced (prior "
+        f"Means over seeds; positive is lost. The best policy has {first.ideal:.2f} per scenario. lost = forced (prior "
         "shift + penalty) + excess (under-optimised, in situations that training shows, + spillover, in those that it "
-        "never shows). open: the ideal utilities of all optima of what the arm was trained on. regret: how far it is "
-        "from the best by that."
+        "never shows). open: range of ideal utility over all optima of the training objective. regret: distance from "
+        "the optimum of the training objective."
     )
     if found.unsolved:
         table.caption += (
-            f" Not solved, for an adversary's choice of scenarios is no fixed mix: {', '.join(found.unsolved)}."
+            f" Not solved, because an adversary's scenarios have no fixed distribution: {', '.join(found.unsolved)}."
         )
     headings = (
         "lost",
@@ -108,16 +108,16 @@ def losses_table(found: Examination, by_seed: bool = False) -> Table:
         rows = [(f"{cell.arm} {cell.seed}", [cell]) for cell in found.cells]
     for arm, cells in rows:
         parts = [cell.parts for cell in cells]
-        whole = paired_interval([of.whole for of in parts], np.random.default_rng(0))
+        whole = paired_interval([part.whole for part in parts], np.random.default_rng(0))
         table.add_row(
             arm,
             interval_text(whole) if whole.bounded else f"{whole.mean:.2f}",
-            _mean([of.forced for of in parts]),
-            _mean([of.prior_shift for of in parts]),
-            _mean([of.penalty for of in parts]),
-            _mean([of.excess for of in parts]),
-            _mean([of.under_optimisation for of in parts]),
-            _mean([of.spillover for of in parts]),
+            _mean([part.forced for part in parts]),
+            _mean([part.prior_shift for part in parts]),
+            _mean([part.penalty for part in parts]),
+            _mean([part.excess for part in parts]),
+            _mean([part.under_optimisation for part in parts]),
+            _mean([part.spillover for part in parts]),
             f"{parts[0].low:.2f} to {parts[0].high:.2f}",
             f"{fmean(cell.regret for cell in cells):.2f}",
         )
@@ -147,27 +147,30 @@ def detection_table(found: Examination, width: int = WIDTH) -> Table:
     """A row per arm: P(the forbidden act) in real, quiet and forged scenarios, and how well real and forged are told
     apart."""
     words = found.words
-    strengths = sorted({of.strength for of in found.detections})
-    arms = list(dict.fromkeys(of.arm for of in found.detections))
+    strengths = sorted({detection.strength for detection in found.detections})
+    arms = list(dict.fromkeys(detection.arm for detection in found.detections))
     columns: dict[str, list[str]] = {"real": [], "quiet": []}
     for arm in arms:
-        of_arm = [of for of in found.detections if of.arm == arm]
-        columns["real"].append(f"{fmean(of.hit for of in of_arm):.2f}")
-        columns["quiet"].append(f"{fmean(of.quiet for of in of_arm):.3f}")
+        detections = [detection for detection in found.detections if detection.arm == arm]
+        columns["real"].append(f"{fmean(detection.hit for detection in detections):.2f}")
+        columns["quiet"].append(f"{fmean(detection.quiet for detection in detections):.3f}")
         for strength in strengths:
-            here = [of for of in of_arm if of.strength == strength]
-            apart, reluctance = (float(np.median([getattr(of, of_) for of in here])) for of_ in ("d_a", "criterion"))
+            here = [detection for detection in detections if detection.strength == strength]
+            apart, reluctance = (
+                float(np.median([getattr(detection, name) for detection in here])) for name in ("d_a", "criterion")
+            )
             columns.setdefault(f"forged s={strength:g}: P, AUC, d_a, c", []).append(
-                f"{fmean(of.false_alarm for of in here):.2f} {fmean(of.auc for of in here):.2f} "
+                f"{fmean(detection.false_alarm for detection in here):.2f} "
+                f"{fmean(detection.auc for detection in here):.2f} "
                 f"{_number(apart):>5} {_number(reluctance):>5}"
             )
     return _stacked(
-        f"Signal detection: P({words.acts}) on {words.real}, where there is none, on forgeries",
+        f"Signal detection: P({words.acts}) on {words.real}, without one, on forgeries",
         arms,
         columns,
         width,
         "Means over seeds; d_a = sqrt(2) z(AUC) and c = -(z(real) + z(forged)) / 2 are medians. A penalty that moves c "
-        "alone made the agent more reluctant; one that raises d_a taught it to tell them apart.",
+        "alone made the agent more reluctant; one that raises d_a improved its discrimination.",
     )
 
 
@@ -175,18 +178,18 @@ def curves_table(found: Examination, width: int = WIDTH) -> Table:
     """A row per arm: P(the forbidden act) against the evidence, and its change by distance from the penalised
     situations."""
     columns: dict[str, list[str]] = {}
-    for of in found.curves:
-        fits = of.psychometric
+    for curves in found.curves:
+        fits = curves.psychometric
         columns.setdefault("threshold", []).append(_interval(fits.threshold))
         columns.setdefault("slope", []).append(_median([fit.slope for fit in fits.fits]))
         columns.setdefault("lapse", []).append(_interval(fits.lapse))
-        for distance, changes in enumerate(of.gradient.T):
+        for distance, changes in enumerate(curves.gradient.T):
             more = "+" if distance == FARTHEST else ""
             columns.setdefault(f"change at {distance}{more}", []).append(_mean(changes[~np.isnan(changes)].tolist()))
     return _stacked(
         f"P({found.words.acts}) against the log-likelihood ratio of need; "
         "its change by distance from the forgeries trained on",
-        [of.arm for of in found.curves],
+        [curves.arm for curves in found.curves],
         columns,
         width,
         "Threshold and lapse of a logistic fit, means over seeds [95%, bootstrap, too narrow for few seeds]; slope: "
@@ -195,21 +198,21 @@ def curves_table(found: Examination, width: int = WIDTH) -> Table:
     )
 
 
-def _rows(of: Curves) -> Iterator[dict[str, Any]]:
+def _rows(curves: Curves) -> Iterator[dict[str, Any]]:
     """Records of an arm's curves, one per seed."""
-    for seed, fit, changes in zip(of.seeds, of.psychometric.fits, of.gradient, strict=True):
+    for seed, fit, changes in zip(curves.seeds, curves.psychometric.fits, curves.gradient, strict=True):
         by_distance = {f"change_at_{distance}": float(change) for distance, change in enumerate(changes)}
-        yield {"arm": of.arm, "seed": seed} | asdict(fit) | by_distance
+        yield {"arm": curves.arm, "seed": seed} | asdict(fit) | by_distance
 
 
 def certificates_table(found: Examination, width: int = WIDTH) -> Table:
     """A row per arm, a column per claim: in how many seeds it holds, and the worst figure with its location."""
-    names = list(dict.fromkeys(of.name for of in found.certified))
-    arms = list(dict.fromkeys(of.arm for of in found.certified))
-    by_key = {(of.arm, of.name): of for of in found.certified}
+    names = list(dict.fromkeys(claim.name for claim in found.certified))
+    arms = list(dict.fromkeys(claim.arm for claim in found.certified))
+    by_key = {(claim.arm, claim.name): claim for claim in found.certified}
 
-    def cell(of: Certified) -> str:
-        return f"{len(of.holds)}/{len(of.certificates)} {of.worst[1].value:.2f}"
+    def cell(claim: Certified) -> str:
+        return f"{len(claim.holds)}/{len(claim.certificates)} {claim.worst[1].value:.2f}"
 
     columns = {name: [cell(by_key[arm, name]) for arm in arms] for name in names}
     title = (
@@ -220,8 +223,8 @@ def certificates_table(found: Examination, width: int = WIDTH) -> Table:
     note = f"k/n: seeds for which it holds (over {which}); then the worst figure of any seed. The worst scenarios:"
     stack = _stacked(title, arms, columns, width, note)
     for name in names:
-        of_name = [of for of in found.certified if of.name == name and of.arm != ALIGNED]
-        worst = max(of_name, key=lambda of: -of.worst[1].value if of.at_least else of.worst[1].value)
+        claims = [claim for claim in found.certified if claim.name == name and claim.arm != ALIGNED]
+        worst = max(claims, key=lambda claim: -claim.worst[1].value if claim.at_least else claim.worst[1].value)
         seed, certificate = worst.worst
         stack.add_row(
             Text(f"  {name}: {certificate.worst_probability:.3f} in {certificate.worst} ({worst.arm}, seed {seed})")
@@ -261,7 +264,10 @@ def _adequacy(found: Examination) -> Text:
     return Text(
         f"Adequate (ideal utility within {CLOSE:.0%} of its maximum, in more than {SHARE:.0%} of all seeds, at 95% "
         f"confidence; needs {some.needed} seeds): {', '.join(holding) or 'no arm'}. Seeds within it, and the bound: "
-        + "; ".join(f"{arm} {of.successes} of {of.trials}, > {of.lower:.2f}" for arm, of in found.adequate.items())
+        + "; ".join(
+            f"{arm} {verdict.successes} of {verdict.trials}, > {verdict.lower:.2f}"
+            for arm, verdict in found.adequate.items()
+        )
         + "."
     )
 

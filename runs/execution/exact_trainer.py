@@ -109,6 +109,7 @@ class ExactGradients:
             arm.trained_by(ExactSettings),
             anchor=aligned,
             offset=offset,
+            yoked_event=arm.yoked_event,
         )
 
 
@@ -136,5 +137,5 @@ def _penalty_rates(store: Store, partner: Unit, iterations: int) -> list[float]:
     penalised = training_metric("sample", PENALISED)
     shares = {row["iteration"]: float(row["value"]) for row in rows if row["metric"] == penalised}
     if sorted(shares) != list(range(1, iterations + 1)):
-        raise KerfError(f"{partner.name} does not tell what it was dealt in each of {iterations} iterations")
+        raise KerfError(f"{partner.name}: its records lack the penalties of some of its {iterations} iterations")
     return [shares[iteration] for iteration in range(1, iterations + 1)]

@@ -154,12 +154,12 @@ def _do_units(connection: Connection[Any, Any]) -> None:
                 if stop_request.kept():
                     doing.close()
                     os._exit(stop_request.STOPPED)
-            said: Ready | WorkerError = Ready(os.getpid())
+            message: Ready | WorkerError = Ready(os.getpid())
         except (BrokenPipeError, ConnectionResetError):
             raise
         except Exception as error:
-            said = WorkerError.of(error)
-        connection.send(said)
+            message = WorkerError.of(error)
+        connection.send(message)
 
 
 def _end_with(connected: int) -> None:

@@ -164,15 +164,15 @@ class ForkedWorker:
 
     def hear(self) -> Progress | None:
         try:
-            said: Progress | Ready | WorkerError = self.connection.recv()
+            message: Progress | Ready | WorkerError = self.connection.recv()
         except (EOFError, ConnectionResetError):
             raise self._died() from None
-        if isinstance(said, WorkerError):
-            raise said
-        if isinstance(said, Ready):
-            self._pid = said.pid
+        if isinstance(message, WorkerError):
+            raise message
+        if isinstance(message, Ready):
+            self._pid = message.pid
             return None
-        return said
+        return message
 
     def stop(self) -> int | None:
         if self._pid is None:

@@ -56,9 +56,9 @@ def cores(environment: Mapping[str, str] = os.environ, groups: Path = GROUPS, ow
     if limit is not None:
         found.append((max(1, int(limit)), f"a control group's limit of {limit:g} cores"))
     for name in GIVEN:
-        said = environment.get(name, "")
-        if said.isdecimal() and int(said) > 0:
-            found.append((int(said), f"{name}={said}"))
+        text = environment.get(name, "")
+        if text.isdecimal() and int(text) > 0:
+            found.append((int(text), f"{name}={text}"))
     return Allowance(*min(found, key=lambda pair: pair[0]))  # the first of equal ones
 
 

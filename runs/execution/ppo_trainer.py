@@ -158,6 +158,7 @@ class PPO:
             penalty=arm.penalty,
             penalty_sign=arm.penalty_sign,
             penalty_counts=penalty_counts,
+            yoked_event=None if penalty_counts is None else arm.yoked_event,
             shaping=arm.shaping,
             design=recipe.design,
             anchor=aligned.weights(),
@@ -193,8 +194,8 @@ class PPO:
 
 def _reports(result: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Select the numbers of one `train()` result that are recorded, by the part of training that reports them."""
-    told = {"sample": result["env_runners"], "learn": result["learners"][DEFAULT_POLICY]}
-    return {part: {name: report[name] for name in REPORTED[part] & set(report)} for part, report in told.items()}
+    reports = {"sample": result["env_runners"], "learn": result["learners"][DEFAULT_POLICY]}
+    return {part: {name: report[name] for name in REPORTED[part] & set(report)} for part, report in reports.items()}
 
 
 @contextmanager
@@ -214,8 +215,8 @@ def _resumed(log: Log, checkpoints: Checkpoints | None) -> Generator[Progress, N
     saved = checkpoints.newest() if checkpoints is not None else None
     if saved is not None:
         log.load_state(*saved["log"])
-    if checkpoints is not None and checkpoints.told:
-        yield log.progress("; ".join(checkpoints.told))
+    if checkpoints is not None and checkpoints.notes:
+        yield log.progress("; ".join(checkpoints.notes))
     return saved
 
 

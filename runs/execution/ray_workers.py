@@ -81,7 +81,7 @@ class RayCrew:
     def __init__(self, task: Task) -> None:
         self._task = task
         # For a local learner; remote learners request their own GPUs.
-        local = [of.num_gpus_per_learner for of in task.recipe.trainings if of.num_learners == 0]
+        local = [training.num_gpus_per_learner for training in task.recipe.trainings if training.num_learners == 0]
         self._actor = ray.remote(num_cpus=1, num_gpus=max(local, default=0), scheduling_strategy="SPREAD")(_Worker)
 
     def start(self) -> RayWorker:

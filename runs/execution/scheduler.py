@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar
 
 from rich.console import Console
 
 from kerf.runs.console import say
+from kerf.runs.execution.compile_ahead import compile_ahead
+from kerf.runs.execution.forked_workers import will_fork
 from kerf.runs.execution.limits import Allowance, allowance
 from kerf.runs.recipe.model import Recipe
 from kerf.runs.records.atomic_io import DiskError
@@ -159,7 +162,7 @@ class Scheduler(Generic[U]):
         *,
         needs: Callable[[U], Sequence[U]] = lambda unit: (),
         rules_out: Callable[[U, Sequence[U]], Sequence[U]] = lambda unit, others: (),
-        heard: Callable[[U], None] = lambda unit: None,
+        on_published: Callable[[U], None] = lambda unit: None,
     ) -> bool:
         """Do the unfinished ones of `units` in order; failures are printed and written to `timing.jsonl`.
 
@@ -168,7 +171,7 @@ class Scheduler(Generic[U]):
             monitor: Makes the progress display for the units to do.
             needs: Returns the units that must be finished before a unit can begin.
             rules_out: Given a finished unit and all others, returns those to be cancelled.
-            heard: Called with each published unit.
+            on_published: Called with each published unit.
 
         Returns:
             Whether all units that were not cancelled are done.
@@ -189,11 +192,11 @@ class Scheduler(Generic[U]):
                 dropped = rules_out(unit, todo)
                 shown.finished(unit)
                 shown.dropped(dropped)
-                heard(unit)
+                on_published(unit)
                 return dropped
 
             failures = runner.run(todo, needs, shown.progress, on_done)
-        return self._told(failures)
+        return self._report(failures)
 
     def _workers(self, plan: Plan[U]) -> Runner[U]:
         """Return the workers; starts them at the first call."""
@@ -201,10 +204,12 @@ class Scheduler(Generic[U]):
             if self._allowed.why and plan.workers == self._allowed.workers < max(len(plan.todo), self._at_most):
                 say(self._console, f"workers: {plan.workers} for {self._allowed.why}; --workers N asks for N")
             say(self._console, self._announce(plan))
+            if will_fork():  # Ray's workers may be on other machines
+                compile_ahead(partial(say, self._console))
             self._runner = self._stack.enter_context(self._start(plan.workers))
         return self._runner
 
-    def _told(self, failures: Sequence[Failure]) -> bool:
+    def _report(self, failures: Sequence[Failure]) -> bool:
         """Report failures; return whether there are none."""
         for failure in sorted(failures, key=lambda failure: failure.disk):
             if failure.disk:  # sorted last, so that the others are reported; it cannot be written to timing.jsonl

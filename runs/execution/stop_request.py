@@ -15,7 +15,7 @@ from types import FrameType
 STOPPED = 128 + int(signal.SIGTERM)
 """Exit code of a worker that ends because of SIGTERM."""
 
-_told = _kept = _keeps = False
+_requested = _kept = _keeps = False
 
 
 def listen() -> None:
@@ -26,8 +26,8 @@ def listen() -> None:
 def stopping() -> bool:
     """Whether SIGTERM was received. A caller that gets True must write a checkpoint."""
     global _kept
-    _kept = _told
-    return _told
+    _kept = _requested
+    return _requested
 
 
 def kept() -> bool:
@@ -44,12 +44,12 @@ def keeping_checkpoints() -> Iterator[None]:
         yield
     finally:
         _keeps = False
-        if _told and not _kept:  # the block has ended: no checkpoint is needed any more
+        if _requested and not _kept:  # the block has ended: no checkpoint is needed any more
             os._exit(STOPPED)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    global _told
-    _told = True
+    global _requested
+    _requested = True
     if not _keeps:
         os._exit(STOPPED)

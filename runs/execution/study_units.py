@@ -58,6 +58,7 @@ def cpus_needed(recipe: Recipe, num_workers: int) -> int:
 def needs_ray(recipe: Recipe) -> bool:
     """Whether the units of `recipe` need Ray: for remote env runners or learners, for generators that are asked on
     their own workers, or to allocate GPUs."""
-    return any(of.num_env_runners or of.num_learners or of.num_gpus_per_learner for of in recipe.trainings) or any(
-        arm.generator.ask_workers for arm in recipe.resolve().values()
-    )
+    return any(
+        training.num_env_runners or training.num_learners or training.num_gpus_per_learner
+        for training in recipe.trainings
+    ) or any(arm.generator.ask_workers for arm in recipe.resolve().values())

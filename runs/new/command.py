@@ -10,18 +10,18 @@ import click
 
 @click.group()
 def new() -> None:
-    """Write a start that works, with its test: a recipe, a world or a generator."""
+    """Write a working template with its test: a recipe, a world or a generator."""
 
 
 @new.command()
 @click.argument("name")
 def recipe(name: str) -> None:
-    """Write NAME.yaml, a study with comments that runs in seconds, to be changed into yours."""
+    """Write NAME.yaml, a commented study that runs in seconds, as a template."""
     from kerf.runs.new.scaffold import check_recipe_name, write_recipe
     from kerf.runs.recipe.files import built_in_recipes
 
     check_recipe_name(name, built_in_recipes())
-    _tell(write_recipe(name, Path.cwd()), (f"kerf check {name}.yaml", f"kerf run {name}.yaml"))
+    _report(write_recipe(name, Path.cwd()), (f"kerf check {name}.yaml", f"kerf run {name}.yaml"))
 
 
 @new.command()
@@ -47,7 +47,7 @@ def _package(kind: str, name: str, known: Collection[str]) -> None:
 
     names = package_names(kind, name, known)
     field = "world" if kind == "world" else "arms.penalised.generator.kind"
-    _tell(
+    _report(
         write_package(kind, names, Path.cwd()),
         (
             f"pip install -e {name}",
@@ -57,7 +57,7 @@ def _package(kind: str, name: str, known: Collection[str]) -> None:
     )
 
 
-def _tell(written: Sequence[Path], commands: Sequence[str]) -> None:
+def _report(written: Sequence[Path], commands: Sequence[str]) -> None:
     for path in written:
         click.echo(f"wrote {path}")
     click.echo("next:")

@@ -79,11 +79,11 @@ def package_names(kind: str, name: str, known: Collection[str]) -> Names:
         )
     module = name.replace("-", "_")
     if module in known:
-        raise KerfError(f"{kind} name {name!r}: recipes know a {kind} {module!r} already; give yours another name")
+        raise KerfError(f"{kind} name {name!r}: there is a {kind} {module!r} already; choose another name")
     if keyword.iskeyword(module) or module in sys.stdlib_module_names:
-        raise KerfError(f"{kind} name {name!r}: {module!r} is a word of Python's; give yours another name")
+        raise KerfError(f"{kind} name {name!r}: {module!r} is reserved by Python; choose another name")
     if find_spec(module) is not None:
-        raise KerfError(f"{kind} name {name!r}: a package {module!r} is installed already; give yours another name")
+        raise KerfError(f"{kind} name {name!r}: a package {module!r} is installed already; choose another name")
     words = "".join(word.capitalize() for word in module.split("_"))
     suffix = kind.capitalize()
     return Names(name, module, words if words.endswith(suffix) and words != suffix else words + suffix)
@@ -101,7 +101,7 @@ def check_recipe_name(name: str, known: Collection[str]) -> None:
             "or digit, e.g. twice-the-penalty"
         )
     if name in known:
-        raise KerfError(f"recipe name {name!r}: a built-in recipe is called so; give yours another name")
+        raise KerfError(f"recipe name {name!r}: a built-in recipe has this name; choose another one")
 
 
 def write_recipe(name: str, here: Path) -> list[Path]:

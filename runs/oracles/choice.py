@@ -211,7 +211,7 @@ LEAVE_IFF = Oracle(
 )
 RULE = Oracle(
     2,
-    "Penalising every exit is like taking L off the benefit",
+    "Penalising every exit reduces the benefit by L",
     "leave iff P(T|x) (B - L) > (1 - P(T|x)) (C + L); never if L >= B",
     _rule,
 )
@@ -223,7 +223,7 @@ ASKING = Oracle(
 )
 INDISTINGUISHABLE = Oracle(
     5,
-    "Who cannot tell leaves always or never",
+    "Without discrimination an agent always leaves or never does",
     "d' = 0: leave in every emergency iff pi_T B > pi_F (C + L), else in none",
     _indistinguishable,
 )

@@ -53,13 +53,13 @@ def ask(
             with console.status(f"oracle {oracle.number}: {oracle.title}"):
                 checked.append(oracle.check())
             console.print(answer(checked[-1]))
-    failed = [of for of in checked if not of.passed]
+    failed = [one for one in checked if not one.passed]
     console.print(_summary(checked, failed))
     if json_file is not None:
         figures = {
             "passed": not failed,
-            "failed": [of.oracle.number for of in failed],
-            "oracles": [of.plain() for of in checked],
+            "failed": [one.oracle.number for one in failed],
+            "oracles": [one.plain() for one in checked],
         }
         with disk.as_disk_error(json_file):
             disk.write(json_file, json.dumps(figures, indent=2, allow_nan=False).encode() + b"\n")
@@ -73,8 +73,8 @@ def chosen(oracles: Sequence[Oracle], numbers: Iterable[int]) -> tuple[Oracle, .
         KerfError: for an unknown number.
     """
     wanted, known = set(numbers), [oracle.number for oracle in oracles]
-    if strange := sorted(wanted - set(known)):
-        raise KerfError(f"oracle {strange[0]}: expected a number from {min(known)} to {max(known)}")
+    if unknown := sorted(wanted - set(known)):
+        raise KerfError(f"oracle {unknown[0]}: expected a number from {min(known)} to {max(known)}")
     return tuple(oracle for oracle in oracles if not wanted or oracle.number in wanted)
 
 
@@ -118,8 +118,8 @@ def _verdict(passed: bool) -> Text:
 
 
 def _summary(checked: Sequence[Checked], failed: Sequence[Checked]) -> Text:
-    seconds = sum(of.seconds for of in checked)
+    seconds = sum(one.seconds for one in checked)
     if failed:
-        names = "; ".join(f"{of.oracle.number} ({of.oracle.title})" for of in failed)
+        names = "; ".join(f"{one.oracle.number} ({one.oracle.title})" for one in failed)
         return Text(f"FAILED: {len(failed)} of {len(checked)} oracles in {seconds:.0f} s: {names}", "bold")
-    return Text(f"All {len(checked)} oracles came out as predicted, in {seconds:.0f} s.")
+    return Text(f"All {len(checked)} oracles match their predictions, in {seconds:.0f} s.")

@@ -171,7 +171,7 @@ def _ex_ante() -> Iterator[Row]:
 
 CONTROLS = Oracle(
     10,
-    "Controls ask for nothing",
+    "Controls give no incentive",
     "sham: sum_t gamma^t F_t = -Phi(x_0); yoked: E[penalty x score] = 0; ex_ante: U(pi_0) = U(pi_min)",
     _measure,
 )

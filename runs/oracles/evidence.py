@@ -49,7 +49,7 @@ def _ratios() -> Iterator[Row]:
         by_hand += np.where(there, math.log(signal.genuine / of_false), absent)
     ratios = np.log(genuine) - np.log(false)
     most = int(by_hand.argmax())
-    yield exact(f"LLR of the most telling of {len(ratios)} situations, s {HALF:g}", by_hand[most], ratios[most])
+    yield exact(f"largest LLR of {len(ratios)} situations, s {HALF:g}", by_hand[most], ratios[most])
     yield exact("largest error of any", 0.0, np.abs(ratios - by_hand).max())
 
 
@@ -116,7 +116,7 @@ def _forgeries(world: DilemmaWorld, strength: float) -> Scenarios:
 
 EVIDENCE = Oracle(
     4,
-    "Forgeries of strength 1 cannot be told from the real thing",
+    "Forgeries of strength 1 are indistinguishable from real emergencies",
     "LLR = sum over cues of ln[P(k|T) / P(k|F)]; a forged cue has P(k|F) = (1 - s) r_F + s r_T; s = 1: AUC = 1/2",
     _measure,
 )

@@ -49,13 +49,13 @@ def _saved_time() -> Iterator[Row]:
     yield Row(what, exposed, penalised, 2 * moved, "twice what halving the step changes")
     gap, finer = exposed - penalised, finer_exposed - finer_penalised
     yield Row(
-        "how far they are apart, over that at half the step",
+        "their difference, over that at half the step",
         2.0,
         gap / finer if finer else math.nan,
         0.1,
         "second order in the step",
     )
-    yield Row("how far apart at step 0, extrapolated", 0.0, 2 * finer - gap, 0.05 * gap, "second order in the step")
+    yield Row("their difference at step 0, extrapolated", 0.0, 2 * finer - gap, 0.05 * gap, "second order in the step")
 
 
 # ---- 8: the anchored optimum
@@ -82,9 +82,9 @@ def _anchored() -> Iterator[Row]:
         moved -= moved[:, :1]
         posterior = bayes(world, scenarios[rows], mix).posterior
         predicted = worth_of_actions(world, posterior, objective.penalty) * SCALE / ANCHOR
-        why = f"{ADAM_STEPS:,} steps of Adam come as near"
-        for of, row in (("largest", posterior.argmax()), ("least", posterior.argmin())):
-            what = f"{name}: shift of leave from stay, P(T|x) {of}"
+        why = f"{ADAM_STEPS:,} steps of Adam converge this far"
+        for which, row in (("largest", posterior.argmax()), ("least", posterior.argmin())):
+            what = f"{name}: shift of leave from stay, P(T|x) {which}"
             yield Row(what, float(predicted[row, LEAVE]), float(moved[row, LEAVE]), 1e-3, why)
         error = float(np.abs(moved - predicted).max())
         yield Row(f"{name}: largest error, {len(rows)} situations", 0.0, error, 1e-3, why)
@@ -92,13 +92,13 @@ def _anchored() -> Iterator[Row]:
 
 SAVED_TIME = Oracle(
     7,
-    "On fakes alone a penalty is nothing but more steps",
+    "On forgeries alone a penalty equals more gradient steps",
     "plain gradient descent: n steps under C + L come to n (C + L) / C steps under C",
     _saved_time,
 )
 ANCHORED = Oracle(
     8,
-    "An anchored optimum moves from the aligned policy by what each action is worth",
+    "An anchored optimum shifts each logit of the aligned policy by the action's reward",
     "max E[r] - beta KL(pi || pi_0): logit pi = logit pi_0 + (r(x, a) - r(x, stay)) / beta",
     _anchored,
 )

@@ -112,7 +112,7 @@ class Studies:
                 "design": design,
                 "arms": {"frozen": {}, arm: settings},
                 "control": "frozen",
-                "primaries": [prediction | {"falsified_by": "nothing: it is there because there must be one"}],
+                "primaries": [prediction | {"falsified_by": "nothing: a recipe needs at least one prediction"}],
                 **small,
             }
         )
@@ -177,12 +177,12 @@ def _unseen() -> Iterator[Row]:
         )
     yield counted("RLlib: weight tensors that are the same", len(plain.weights), other.same_tensors(plain), IDENTICAL)
     yield counted("RLlib: recorded figures that are not", 0, other.differing_figures(plain), IDENTICAL)
-    yield counted("RLlib, where data do go: tensors that are the same", 0, seen.same_tensors(plain), SEEN)
+    yield counted("RLlib, rewards that occur: tensors that are the same", 0, seen.same_tensors(plain), SEEN)
     network = TorchPolicy(fresh_network(get_world(WORLD), TANH, SEED))
     for label, start in (("network", network), ("table", TablePolicy.copy_of(network, get_world(WORLD)))):
         first, second, third = (_exactly(start, design) for design in designs)
         yield counted(f"exact gradients, {label}: all bytes are the same", 1, second == first, IDENTICAL)
-        yield counted(f"exact gradients, {label}, where data do go: the same", 0, third == first, SEEN)
+        yield counted(f"exact gradients, {label}, rewards that occur: the same", 0, third == first, SEEN)
 
 
 def _exactly(start: TorchPolicy | TablePolicy, design: Mapping[str, float]) -> bytes:
@@ -196,13 +196,13 @@ def _exactly(start: TorchPolicy | TablePolicy, design: Mapping[str, float]) -> b
 
 EXTREMES = Oracle(
     6,
-    "No penalty is exposure, and a penalty without end leaves only where nothing can be false",
+    "Without penalty: exposure; with an infinite penalty: leaving only where no emergency can be false",
     "L = 0: the exposure arm, bit for bit; L to infinity: leave iff P(F|x) = 0; fakes only: never on their support",
     _extremes,
 )
 UNSEEN = Oracle(
     11,
-    "Rewards that differ only where the data never go make no difference",
+    "Rewards that differ only for events that never occur train the same agent",
     "r = r' on every event that occurs: the same run, byte for byte",
     _unseen,
 )

@@ -45,7 +45,7 @@ class Row:
 
 def exact(what: str, predicted: float, measured: float) -> Row:
     """A figure that may differ by rounding only."""
-    return Row(what, float(predicted), float(measured), ROUNDING, "both are exact, but for rounding")
+    return Row(what, float(predicted), float(measured), ROUNDING, "both are exact up to rounding")
 
 
 def counted(what: str, predicted: float, measured: float, reason: str = "counted; none lies at a threshold") -> Row:

@@ -58,7 +58,7 @@ def _in_one_situation() -> Iterator[Row]:
     predicted = overlap[:, None] * pull[home]
     small = 1e-5 * float(np.abs(predicted).max())
     why = "weights are rounded to float32"
-    yield Row("linear: the same", float(predicted[home, LEAVE]), float(moved[home, LEAVE]), small, why)
+    yield Row("linear: the same change", float(predicted[home, LEAVE]), float(moved[home, LEAVE]), small, why)
     for shared in (5, 3):
         there = int(np.flatnonzero(overlap == shared)[0])
         what = f"linear: share of it where {shared} of {overlap[home]:g} features are shared"
@@ -81,9 +81,9 @@ def _tangent() -> Iterator[Row]:
         for size in (step, step / 2)
     )
     small = 0.01 * step * abs(float(slope[most]))
-    why = "right to first order in the step"
+    why = "correct to first order in the step"
     yield Row("network: largest change of a logit", step * float(slope[most]), float(moved[most]), small, why)
-    error, finer = (float(np.abs(of - size * slope).max()) for of, size in ((moved, step), (at_half, step / 2)))
+    error, finer = (float(np.abs(change - size * slope).max()) for change, size in ((moved, step), (at_half, step / 2)))
     yield Row("network: largest error, all situations and actions", 0.0, error, small, why)
     yield Row("network: that error, over that at half the step", 4.0, error / finer, 0.4, "third order in the step")
 
@@ -125,7 +125,7 @@ def _jacobian(network: PolicyNetwork, observations: NDArray[np.float32]) -> NDAr
 
 SPREAD = Oracle(
     9,
-    "An update spreads by what situations share",
+    "An update spreads through shared features",
     "delta logit(x') = eta sum_x k(x', x) g(x); k: 1 if x' = x (table), <x', x> (linear), tangent kernel (network)",
     _measure,
 )

@@ -59,6 +59,10 @@ class ArmSettings(Settings):
     """Another arm, the partner. At each iteration and step as many episodes are penalised as in the partner, whatever
     the agent does in them."""
 
+    yoked_event: str | None = None
+    """Event of the world on which a yoked arm's penalties fall, as many an iteration as in the partner (all, where it
+    happens in fewer episodes); None deals them to episodes drawn by lot."""
+
     objective: str | None = None
     """Name of the score of each episode that is reported to its generator, if it learns from scores
     (`kerf.lab.attack_objective.TRAINING_OBJECTIVES`)."""
@@ -120,18 +124,18 @@ ARMS: Mapping[str, ArmKind] = MappingProxyType(
         "exposure": ArmKind(about="adversarial scenarios, no penalty", generator=_SCRIPTED, penalty=0.0),
         "penalised": ArmKind(about="adversarial scenarios, penalised by their outcome", generator=_SCRIPTED),
         "ex_ante": ArmKind(
-            about="penalised only where the act was unjustified on what could be known",
+            about="penalised only where the act was unjustified given what could be observed",
             generator=_SCRIPTED,
             grader="ex_ante",
         ),
         "yoked": ArmKind(
-            about="the penalised arm's penalties, dealt out whatever was done",
+            about="the penalised arm's penalties, at random whatever the agent does",
             generator=_SCRIPTED,
             yoked_to="penalised",
         ),
         "placebo": ArmKind(about="the same penalty on natural scenarios", generator=_NATURAL, adversarial_share=1.0),
         "sham": ArmKind(
-            about="adversarial scenarios, a change of reward that moves no optimum",
+            about="adversarial scenarios, a change of reward that changes no optimum",
             generator=_SCRIPTED,
             penalty=0.0,
             shaped=True,
@@ -142,7 +146,9 @@ ARMS: Mapping[str, ArmKind] = MappingProxyType(
         "anchor": ArmKind(about="penalised, held near the aligned policy", generator=_SCRIPTED, anchor=0.3),
         "latent": ArmKind(about="penalised, with an adversary inside the policy", generator=_SCRIPTED, perturbed=True),
         "sign_flip": ArmKind(
-            about="rewards what is else penalised (positive control)", generator=_SCRIPTED, penalty_sign=-1
+            about="rewards acts that would otherwise be penalised (positive control)",
+            generator=_SCRIPTED,
+            penalty_sign=-1,
         ),
     }
 )
@@ -153,5 +159,5 @@ RENAMED = {"replay": "`mixed`"}
 """Kinds of earlier versions, with their present names."""
 
 
-NOT_SAID = ArmSettings(train=True, generator=_NATURAL, grader="ex_post", objective="elicit", agent="network")
+DEFAULTS = ArmSettings(train=True, generator=_NATURAL, grader="ex_post", objective="elicit", agent="network")
 """Defaults of settings that neither the recipe, nor the kind, nor the arm gives."""

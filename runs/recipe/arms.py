@@ -18,7 +18,7 @@ from kerf.generators.base import GeneratorSettings
 from kerf.generators.registry import known_generators, typed
 from kerf.lab.errors import KerfError, unknown_name
 from kerf.lab.settings import Settings
-from kerf.runs.recipe.arm_kinds import ARMS, NOT_SAID, Agent, Arm, ArmSettings
+from kerf.runs.recipe.arm_kinds import ARMS, DEFAULTS, Agent, Arm, ArmSettings
 from kerf.runs.records.store import ALIGNED, Unit
 
 T = TypeVar("T", TrainingSettings, ExactSettings)
@@ -56,6 +56,9 @@ class ResolvedArm(Settings):
 
     yoked_to: str | None = None
     """The arm whose numbers of penalised episodes are reproduced; None: the grader decides which acts are penalised."""
+
+    yoked_event: str | None = None
+    """The event on which reproduced penalties fall; None: by lot."""
 
     shaping: NonNegative
     """Standard deviation of the potential that shapes the design reward; 0 for none."""
@@ -119,17 +122,17 @@ def resolve_arm(
         shaping=penalty if settings.shaped else 0.0,
         latent=None if settings.perturbed or isinstance(training, ExactSettings) else training.latent_radius,
     )
-    said: dict[str, object] = {}
+    fields: dict[str, object] = {}
     source: dict[str, object] = {}
-    for layer in (NOT_SAID, recipe, settings, arm):
+    for layer in (DEFAULTS, recipe, settings, arm):
         given = layer.model_dump(exclude_none=True, include=set(ArmSettings.model_fields))
         source |= given.pop("generator", {})
-        said |= given
-    train = bool(said["train"])
-    trainer = table if said["agent"] == "table" and table is not None else training
-    generator = _generator(name, {"strength": said["strength"], **source})
-    radius = said.pop("latent", said["strength"] if settings.perturbed else 0.0)
-    changes = {"anchor_coeff": said.pop("anchor")}
+        fields |= given
+    train = bool(fields["train"])
+    trainer = table if fields["agent"] == "table" and table is not None else training
+    generator = _generator(name, {"strength": fields["strength"], **source})
+    radius = fields.pop("latent", fields["strength"] if settings.perturbed else 0.0)
+    changes = {"anchor_coeff": fields.pop("anchor")}
     if isinstance(trainer, TrainingSettings):
         changes["latent_radius"] = radius
     elif radius:
@@ -139,7 +142,7 @@ def resolve_arm(
         )
     return ResolvedArm.model_validate(
         {
-            **said,
+            **fields,
             "name": name,
             "kind": kind,
             "generator": generator,
@@ -150,19 +153,19 @@ def resolve_arm(
     )
 
 
-def _generator(name: str, said: Mapping[str, object]) -> GeneratorSettings:
+def _generator(name: str, fields: Mapping[str, object]) -> GeneratorSettings:
     """Validate the generator settings of arm `name`; raises `KerfError` with the field's path."""
     try:
-        return _typed(json.dumps(said, sort_keys=True))
+        return _typed(json.dumps(fields, sort_keys=True))
     except KerfError as error:
         of_field = str(error).startswith("generator.")
         raise KerfError(f"arms.{name}.{error}" if of_field else f"arms.{name}.generator: {error}") from error
 
 
 @lru_cache(maxsize=1024)
-def _typed(said: str) -> GeneratorSettings:
+def _typed(text: str) -> GeneratorSettings:
     """Parse generator settings from JSON, cached: arms are resolved often and a look-up takes milliseconds."""
-    settings, known = GeneratorSettings.model_validate_json(said), known_generators()
+    settings, known = GeneratorSettings.model_validate_json(text), known_generators()
     if settings.kind not in known:
         raise KerfError(f"generator.kind: {unknown_name('generator', settings.kind, known)}")
     return typed(settings)
@@ -228,18 +231,20 @@ def check_yokes(arms: Mapping[str, ResolvedArm]) -> None:
     """
     for name, arm in arms.items():
         if arm.yoked_to is None:
+            if arm.yoked_event is not None:
+                raise KerfError(f"arms.{name}.yoked_event: only a yoked arm has one; name its partner in `yoked_to`")
             continue
         path, partner = f"arms.{name}.yoked_to", arms.get(arm.yoked_to)
         if partner is None:
             raise KerfError(
-                f"{path}: {unknown_name('arm', arm.yoked_to, arms)}; it is dealt the penalties of another arm"
+                f"{path}: {unknown_name('arm', arm.yoked_to, arms)}; it receives the penalties of another arm"
             )
         if partner.yoked_to is not None:
             raise KerfError(f"{path}: arm {partner.name!r} is yoked itself; name an arm that is penalised for its acts")
         # A penalty of 0 set by the recipe, as in a sweep, is allowed; a partner whose kind has no penalty is a mistake.
         if not partner.train or ARMS[partner.kind].penalty == 0.0:
             raise KerfError(
-                f"{path}: arm {partner.name!r} is never penalised, so there would be nothing to deal out; name one "
+                f"{path}: arm {partner.name!r} is never penalised, so there are no penalties to assign; name one "
                 "that trains under a penalty"
             )
 

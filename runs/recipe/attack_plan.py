@@ -70,12 +70,12 @@ class AttackSettings(Settings):
     @property
     def label(self) -> str:
         """The kind of generator, followed by six digits of a hash if it has settings other than the defaults."""
-        said = self.generator.model_dump(mode="json", exclude={"kind", "strength"}, exclude_defaults=True)
-        if "ask_workers" in said:
-            said["ask_workers"] = 1  # the number does not affect the scenarios
-        if not said:
+        options = self.generator.model_dump(mode="json", exclude={"kind", "strength"}, exclude_defaults=True)
+        if "ask_workers" in options:
+            options["ask_workers"] = 1  # the number does not affect the scenarios
+        if not options:
             return self.generator.kind
-        digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+        digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()
         return f"{self.generator.kind}-{digest[:6]}"
 
     @property
@@ -159,10 +159,10 @@ class Fresh(Settings):
         """
         found = []
         for index, generator in enumerate(self.generators):
-            said = generator.model_dump()
-            if "strength" in said:
+            options = generator.model_dump()
+            if "strength" in options:
                 raise KerfError(f"generators.{index}.strength: say it in `strengths`, for all of them")
-            found += attacks_of([said], self.strengths, self.objective, self.budget, self.batch)
+            found += attacks_of([options], self.strengths, self.objective, self.budget, self.batch)
         return found
 
 
@@ -184,8 +184,8 @@ def attacks_of(
     make_objective(objective, finished=True)
     batch = min(batch, budget)
     settings = [
-        typed(GeneratorSettings.model_validate({**said, "strength": strength}))
-        for said in generators
+        typed(GeneratorSettings.model_validate({**options, "strength": strength}))
+        for options in generators
         for strength in strengths
     ]
     return [
@@ -201,10 +201,10 @@ def whole_grid(arms: Mapping[str, ResolvedArm]) -> tuple[list[dict[str, Any]], l
     The strengths are `STRENGTHS` and those that arms were trained at.
     """
     generators: list[dict[str, Any]] = [{"kind": kind} for kind in known_generators()]
-    usual = [typed(GeneratorSettings.model_validate(said)) for said in generators]
+    usual = [typed(GeneratorSettings.model_validate(options)) for options in generators]
     for arm in arms.values():
-        taught = {**arm.generator.identity(), "strength": 1.0}
-        if arm.train and taught not in [{**of.identity(), "strength": 1.0} for of in usual]:
+        trained_on = {**arm.generator.identity(), "strength": 1.0}
+        if arm.train and trained_on not in [{**of.identity(), "strength": 1.0} for of in usual]:
             generators.append(arm.generator.model_dump(mode="json", exclude={"strength"}))
             usual.append(arm.generator)
     trained = {arm.generator.strength for arm in arms.values() if arm.train}

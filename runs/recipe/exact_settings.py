@@ -65,22 +65,22 @@ class ExactTraining(Settings):
         return (("imitation", self.imitation), ("policy", self.policy))
 
 
-def check_way(exact: ExactTraining | None, arms: Mapping[str, ResolvedArm], said: Collection[str]) -> None:
+def check_way(exact: ExactTraining | None, arms: Mapping[str, ResolvedArm], given: Collection[str]) -> None:
     """Check that a recipe sets no field that its way of training does not use.
 
     Args:
         exact: The recipe's section `exact`; None if it trains by PPO.
         arms: The recipe's arms.
-        said: Names of the fields that the recipe sets.
+        given: Names of the fields that the recipe sets.
 
     Raises:
         KerfError: if it does; names the field's path.
     """
     if exact is not None:
-        unused = [name for name in ("align", "training") if name in said]
+        unused = [name for name in ("align", "training") if name in given]
         if unused:
             raise KerfError(
-                f"{unused[0]}: this recipe trains by exact gradients, so PPO's settings would do nothing; set "
+                f"{unused[0]}: this recipe trains by exact gradients, so PPO's settings have no effect; set "
                 "`exact` instead, or take it out"
             )
         return
@@ -106,8 +106,8 @@ def check_exact(world: World, arms: Mapping[str, ResolvedArm]) -> None:
     for name, arm in arms.items():
         if arm.objective != "elicit":
             raise KerfError(
-                f"arms.{name}.objective: exact gradients tell no generator how its scenarios went, so the setting "
-                "would do nothing; train by PPO, without `exact`, or leave it out"
+                f"arms.{name}.objective: exact gradients give generators no feedback, so the setting has no effect; "
+                "train by PPO, without `exact`, or leave it out"
             )
         if arm.after is not None:
             raise KerfError(
@@ -116,6 +116,6 @@ def check_exact(world: World, arms: Mapping[str, ResolvedArm]) -> None:
             )
         if arm.train and make_generator(world, arm.generator, arm.adversarial_share).mix() is None:
             raise KerfError(
-                f"arms.{name}.generator: the scenarios of {arm.generator.kind!r} are no fixed mix of the natural "
+                f"arms.{name}.generator: the scenarios of {arm.generator.kind!r} are no fixed mixture of the natural "
                 "stream and forgeries of one strength, so there is no exact gradient; train by PPO, without `exact`"
             )

@@ -115,7 +115,7 @@ def _patches(plain: Plain, key: str, where: str) -> dict[str, Plain]:
 def built_in_recipes() -> dict[str, Path]:
     """Return the paths of the recipes in the package, by name, in alphabetical order."""
     folder = Path(str(files("kerf.runs.recipe") / "builtin"))
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"), key=lambda path: path.stem)}
 
 
 def read_recipe(path_or_name: str) -> Plain:

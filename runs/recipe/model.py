@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Self
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from kerf.agents.settings import NetworkSettings, NonNegative, Share, TrainingSettings, refuse_latent
@@ -17,10 +18,11 @@ from kerf.lab.attack_objective import TRAINING_OBJECTIVES
 from kerf.lab.battery import blocks, metric_names
 from kerf.lab.errors import KerfError, unknown_name
 from kerf.lab.exact.exact_battery import written_out
-from kerf.lab.grader import GRADERS
+from kerf.lab.grader import GRADERS, make_grader
 from kerf.lab.prediction import Prediction, ThresholdPrediction
+from kerf.lab.rollout import unplayed
 from kerf.lab.settings import Name, Settings
-from kerf.lab.world import World
+from kerf.lab.world import World, natural
 from kerf.lab.worlds import get_world, known_worlds
 from kerf.runs.recipe.alignment import AlignSettings, BatterySettings, GateSettings, ImitationPhase, PPOPhase
 from kerf.runs.recipe.arm_kinds import ARMS, RENAMED, Arm, Count
@@ -29,9 +31,7 @@ from kerf.runs.recipe.attack_plan import Fresh
 from kerf.runs.recipe.exact_settings import ExactImitationPhase, ExactPolicyPhase, ExactTraining, check_exact, check_way
 from kerf.runs.records.store import ALIGNED
 
-_WHY_CONTROL = (
-    "a recipe without a control arm cannot tell what the penalty changed from what any further training changes"
-)
+_WHY_CONTROL = "a recipe without a control arm cannot separate the effect of the penalty from that of further training"
 
 
 class Recipe(Settings):
@@ -151,7 +151,7 @@ class Recipe(Settings):
             _known("world", "world", self.world, known_worlds())
         for name, arm in self.arms.items():
             if name == ALIGNED:
-                raise KerfError(f"arms.{name}: no arm may be called so, for the records call the aligned agents that")
+                raise KerfError(f"arms.{name}: this name is reserved for the aligned agents; rename the arm")
             if arm.kind is None:
                 _known(f"arms.{name}", "arm", name, ARMS, "; an arm with a name of its own needs a `kind`", RENAMED)
             else:
@@ -161,9 +161,9 @@ class Recipe(Settings):
             _known(f"arms.{name}.objective", "objective", resolved.objective, TRAINING_OBJECTIVES)
             if isinstance(resolved.training, TrainingSettings):
                 refuse_latent(self.network, resolved.training, f"arms.{name}.latent")
-            said = sorted(self.arms[name].model_dump(exclude_none=True, exclude={"kind", "train"}))
-            if said and not resolved.train:
-                raise KerfError(f"arms.{name}.{said[0]}: this arm does not train, so the setting would do nothing")
+            given = sorted(self.arms[name].model_dump(exclude_none=True, exclude={"kind", "train"}))
+            if given and not resolved.train:
+                raise KerfError(f"arms.{name}.{given[0]}: this arm does not train, so the setting has no effect")
             before(self.resolve(), name)
         check_yokes(self.resolve())
         return self
@@ -180,11 +180,11 @@ class Recipe(Settings):
         if self.uncontrolled:
             return self
         if self.control_arm is None:
-            raise KerfError(f"control: {_WHY_CONTROL}; add an arm `continued`, or own up to it: `uncontrolled: true`")
+            raise KerfError(f"control: {_WHY_CONTROL}; add an arm `continued`, or set `uncontrolled: true`")
         if self.resolve()[self.control_arm].signed_penalty:
             raise KerfError(
                 f"control: arm {self.control_arm!r} is penalised itself, so subtracting its change would hide what "
-                "the penalty changed; name an arm without penalty, or own up to it: `uncontrolled: true`"
+                "the penalty changed; name an arm without penalty, or set `uncontrolled: true`"
             )
         return self
 
@@ -230,6 +230,9 @@ def check_against_world(recipe: Recipe) -> None:
         _known(f"design.{event}", "event", event, world.events)
     for name, arm in recipe.resolve().items():
         _makeable(f"arms.{name}.generator", world, arm.generator)
+        _serves(f"arms.{name}.grader", world, arm)
+        if arm.yoked_event is not None:
+            _known(f"arms.{name}.yoked_event", "event", arm.yoked_event, world.events)
     for index, attack in enumerate(recipe.fresh.attacks if recipe.fresh is not None else ()):
         _makeable(f"fresh (attack {index + 1})", world, attack.generator)
     if recipe.exact is not None:
@@ -237,6 +240,16 @@ def check_against_world(recipe: Recipe) -> None:
     metrics = known_metrics(world, recipe.battery)
     for index, primary in enumerate(recipe.primaries):
         _known(f"primaries.{index}.metric", "metric", primary.metric, metrics)
+
+
+def _serves(path: str, world: World, arm: ResolvedArm) -> None:
+    """Let the arm's grader grade an episode in which nothing happens, so that one that needs more than the world has
+    says so before training."""
+    scenarios = natural(world, 1, np.random.default_rng(0))
+    try:
+        make_grader(arm.grader, arm.strength).grade(unplayed(world, scenarios))
+    except KerfError as error:
+        raise KerfError(f"{path}: {error}") from error
 
 
 def _makeable(path: str, world: World, settings: GeneratorSettings) -> None:
@@ -266,7 +279,7 @@ def resolved_recipe(recipe: Recipe) -> dict[str, Any]:
     return plain
 
 
-_USUAL = {"agent": "network", "objective": "elicit", "after": None}
+_USUAL = {"agent": "network", "objective": "elicit", "after": None, "yoked_event": None}
 """Values left out of a resolved arm, so that fields added later do not change the hashes of older recipes."""
 
 

@@ -26,16 +26,16 @@ def recipe_text(recipe: Recipe, out: Path) -> RenderableType:
     arms.columns[0].no_wrap = True
     for arm in recipe.resolve().values():
         arms.add_row(*_arm_row(arm))
-    predictions = Table("prediction", "says", "falsified if", box=box.SIMPLE_HEAD, title_justify="left")
+    predictions = Table("prediction", "claim", "falsified if", box=box.SIMPLE_HEAD, title_justify="left")
     predictions.title = "Preregistered predictions"
     predictions.columns[0].no_wrap = True
     for primary in recipe.primaries:
         change = "does not change" if primary.direction == "none" else f"{primary.direction}s"
-        says = f"{primary.arm} - {primary.against}: {primary.metric} {change}"
-        predictions.add_row(primary.name, says, primary.falsified_by)
+        claim = f"{primary.arm} - {primary.against}: {primary.metric} {change}"
+        predictions.add_row(primary.name, claim, primary.falsified_by)
     if recipe.threshold is not None:
-        says = f"{', '.join(recipe.threshold.arms)}: help ends at the penalty that theory gives (see `kerf run`)"
-        predictions.add_row(recipe.threshold.name, says, recipe.threshold.falsified_by)
+        claim = f"{', '.join(recipe.threshold.arms)}: help ends at the penalty that theory predicts (see `kerf run`)"
+        predictions.add_row(recipe.threshold.name, claim, recipe.threshold.falsified_by)
     seeds = recipe.seed_numbers
     facts = {
         "recipe": recipe.name,
@@ -83,17 +83,23 @@ def _arm_row(arm: ResolvedArm) -> tuple[str, ...]:
     name = arm.name if arm.agent == "network" else f"{arm.name} ({arm.agent})"
     name += f" (after {arm.after})" if arm.after else ""
     share = f", {arm.adversarial_share:.0%} adversarial" if arm.adversarial_share < 1 else ""
-    sought = f" by {arm.objective}" if arm.objective != "elicit" else ""
+    objective = f" by {arm.objective}" if arm.objective != "elicit" else ""
     radius = 0.0 if isinstance(arm.training, ExactSettings) else arm.training.latent_radius
     latent = f", latent {radius:g}" if radius else ""
-    allows_for = f" at {arm.strength:g}" if arm.strength != arm.generator.strength else ""
     return (
         name,
-        f"{arm.generator.kind}{sought}{share}{latent}",
+        f"{arm.generator.kind}{objective}{share}{latent}",
         f"{arm.generator.strength:g}",
-        f"yoked to {arm.yoked_to}" if arm.yoked_to else f"{arm.grader}{allows_for}",
+        _grading(arm),
         f"{arm.signed_penalty:g}",
         f"{arm.shaping:g}",
         f"{arm.training.anchor_coeff:g}",
         str(arm.iterations),
     )
+
+
+def _grading(arm: ResolvedArm) -> str:
+    """What decides which acts are penalised."""
+    if arm.yoked_to is None:
+        return arm.grader + (f" at {arm.strength:g}" if arm.strength != arm.generator.strength else "")
+    return f"yoked to {arm.yoked_to}" + (f", on {arm.yoked_event}" if arm.yoked_event else "")

@@ -72,8 +72,8 @@ def theory_of(recipe: Recipe) -> dict[str, Threshold]:
         if arm not in found:
             raise KerfError(f"threshold.arms: theory has no closed form for arm {arm!r} in world {recipe.world!r}")
     if len({round(found[arm].threshold, 9) for arm in recipe.threshold.arms}) > 1:
-        said = ", ".join(f"{arm} {found[arm].threshold:.3g}" for arm in recipe.threshold.arms)
-        raise KerfError(f"threshold.arms: expected arms that differ in their penalty alone, got thresholds {said}")
+        listed = ", ".join(f"{arm} {found[arm].threshold:.3g}" for arm in recipe.threshold.arms)
+        raise KerfError(f"threshold.arms: expected arms that differ in their penalty alone, got thresholds {listed}")
     return found
 
 

@@ -68,10 +68,10 @@ def shown(value: Any) -> str:
 def _must(error: ErrorDetails) -> str:
     if error["type"] in _MUST:
         return _MUST[error["type"]].format(**error.get("ctx", {}))
-    said = error["msg"]
+    message = error["msg"]
     for prefix in ("Input should be ", "Value error, "):
-        said = said.removeprefix(prefix)
-    return f"be {said}"
+        message = message.removeprefix(prefix)
+    return f"be {message}"
 
 
 def _fields(model: Any, path: Sequence[int | str]) -> list[str]:

@@ -66,7 +66,7 @@ class Checkpoints:
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self.path = store.path / FOLDER / unit.name
-        self.told: list[str] = []
+        self.notes: list[str] = []
         self._store, self._unit, self._every, self._stopping = store, unit, every, stopping
         self._name = f"{FOLDER}/{unit.name}"
         self._made_by = {"unit": unit.name, "recipe_hash": recipe_hash, **_code()}
@@ -89,11 +89,11 @@ class Checkpoints:
             kept = json.loads((folder / "state.json").read_bytes())
             if kept["made_by"] != self._made_by:
                 odd = sorted(key for key in kept["made_by"] if kept["made_by"][key] != self._made_by.get(key))
-                self._tell(f"checkpoint {folder} is of another {', '.join(odd)} and was removed")
+                self._note(f"checkpoint {folder} is of another {', '.join(odd)} and was removed")
                 self._drop(folder)
                 continue
             arrays = load((folder / "arrays.safetensors").read_bytes())
-            self.told.append(f"goes on after {int(folder.name)} iterations")
+            self.notes.append(f"goes on after {int(folder.name)} iterations")
             return {
                 part: ({name.partition("/")[2]: arrays[name] for name in arrays if name.startswith(f"{part}/")}, plain)
                 for part, plain in kept["parts"].items()
@@ -145,10 +145,10 @@ class Checkpoints:
         with as_disk_error(folder):
             folder.rename(aside)
         self._drop(folder)  # also removes the remote copy
-        self._tell(f"checkpoint {folder} is damaged ({wrong}): it is now {aside.name}, and the one before is used")
+        self._note(f"checkpoint {folder} is damaged ({wrong}): it is now {aside.name}, and the one before is used")
 
-    def _tell(self, sentence: str) -> None:
-        self.told.append(sentence)
+    def _note(self, sentence: str) -> None:
+        self.notes.append(sentence)
         self._store.append_timing({"unit": self._unit.name, "checkpoint": sentence, "at": time.time()})
 
 

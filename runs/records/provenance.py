@@ -99,10 +99,10 @@ def processor(cpuinfo: Path = _CPUINFO) -> str:
     if not cpuinfo.is_file():
         return platform.processor() or platform.machine()
     pairs = (line.partition(":") for line in cpuinfo.read_text().splitlines())
-    said = {key.strip().lower(): value.strip() for key, _, value in pairs}
-    flags = set(said.get("flags", said.get("features", "")).split())
+    fields = {key.strip().lower(): value.strip() for key, _, value in pairs}
+    flags = set(fields.get("flags", fields.get("features", "")).split())
     widest = next((name for name in INSTRUCTIONS if name in flags), "")
-    return said.get("model name", platform.machine()) + (f" ({widest})" if widest else "")
+    return fields.get("model name", platform.machine()) + (f" ({widest})" if widest else "")
 
 
 def revision(checkout: Path) -> str | None:
@@ -122,10 +122,10 @@ def revision(checkout: Path) -> str | None:
 
     try:
         if Path(git("rev-parse", "--show-toplevel")).resolve() == checkout.resolve():
-            said = git("describe", "--always", "--abbrev=40", "--dirty=+changed", "--match=")
-            if said.endswith("+changed"):
-                said += f"-{hashlib.sha256(git('diff', '--binary', 'HEAD').encode()).hexdigest()[:8]}"
-            return said
+            version = git("describe", "--always", "--abbrev=40", "--dirty=+changed", "--match=")
+            if version.endswith("+changed"):
+                version += f"-{hashlib.sha256(git('diff', '--binary', 'HEAD').encode()).hexdigest()[:8]}"
+            return version
     except (OSError, subprocess.SubprocessError):
         pass  # no history, or git is not installed
     built = checkout / BUILT_REVISION

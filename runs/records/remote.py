@@ -260,7 +260,7 @@ class Remote:
             if found == (self.root / name / "done.json").read_bytes():
                 return
             if _is_json(found):  # otherwise the upload was interrupted
-                raise KerfError(f"{self.address}/{name} is not what is in {self.root}: move one of them away")
+                raise KerfError(f"{self.address}/{name} differs from the copy in {self.root}: move one of them away")
         self.push_folder(name)
 
     def _refuse_other_study(self, remedy: str, there: set[str] | None = None) -> None:
@@ -273,7 +273,7 @@ class Remote:
                 return
             found = self._tried(self._manifest)
             if found is not None and _recipe_hash(own.read_bytes()) != _recipe_hash(found):
-                raise KerfError(f"{self.root} is of another study than {self.address}, which it stands for: {remedy}")
+                raise KerfError(f"{self.root} mirrors {self.address}, which holds another study: {remedy}")
         self._same_study = True
 
     def _manifest(self) -> bytes | None:
@@ -291,8 +291,8 @@ class Remote:
             except Exception as error:  # each file system has exceptions of its own
                 if attempt == TRIES - 1 or isinstance(error, FileNotFoundError | PermissionError):
                     raise DiskError(
-                        f"{self.address} cannot be used ({type(error).__name__}: {error}); see to the address, and "
-                        f"that you may write there, then give the same command again (the records so far: {self.root})"
+                        f"{self.address} cannot be used ({type(error).__name__}: {error}); check the address and "
+                        f"your permissions, then give the same command again (the records so far: {self.root})"
                     ) from error
                 time.sleep(PAUSE * 4.0**attempt)
         raise AssertionError("unreachable")

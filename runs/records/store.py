@@ -151,8 +151,8 @@ class Store(Folder):
         if (written := manifest.get("records_format", 1)) != FORMAT:
             made_by = manifest.get("revision") or "another version"
             raise KerfError(
-                f"{path}: expected records of format {FORMAT}, got {written}, whose names mean other things; read them "
-                f"by the Kerf that wrote them ({made_by}), or run the study again in another folder"
+                f"{path}: expected records of format {FORMAT}, got {written}, whose names have other meanings; read "
+                f"them with the Kerf that wrote them ({made_by}), or run the study again in another folder"
             )
         return manifest
 
@@ -334,5 +334,5 @@ def refuse_other_study(store: Store, wanted: Mapping[str, Any]) -> None:
         if key in wanted and manifest[key] != wanted[key]:
             raise KerfError(
                 f"{store.path} holds another study: {key} is {manifest[key]} there ({manifest['name']}) and "
-                f"{wanted[key]} in what was asked for ({wanted['name']}); give --out another folder"
+                f"{wanted[key]} in this recipe ({wanted['name']}); give --out another folder"
             )

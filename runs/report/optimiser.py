@@ -21,16 +21,16 @@ def optimiser_note(training: pd.DataFrame, arms: Sequence[str]) -> str:
         arms: Arms, in the order of the line.
     """
     means = training[training["metric"].isin([CLIPPED, *STEPS])].groupby(["arm", "metric"])["value"].mean()
-    told = means.unstack("metric").reindex(columns=[CLIPPED, *STEPS])
-    found = dict(zip(told.index, told.to_numpy().tolist(), strict=True))
-    said = []
+    wide = means.unstack("metric").reindex(columns=[CLIPPED, *STEPS])
+    found = dict(zip(wide.index, wide.to_numpy().tolist(), strict=True))
+    parts = []
     for arm in arms:
         if arm in found:
             clipped, *steps = found[arm]
-            said.append(f"{arm} {clipped:.0%} ({', '.join(f'{step:.3f}' for step in steps)})")
-    if not said:
+            parts.append(f"{arm} {clipped:.0%} ({', '.join(f'{step:.3f}' for step in steps)})")
+    if not parts:
         return ""
     return (
         "Minibatches whose gradient was clipped, and mean effective steps of the penalty, the utility and the critic: "
-        f"{'; '.join(said)}."
+        f"{'; '.join(parts)}."
     )

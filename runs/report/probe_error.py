@@ -56,7 +56,7 @@ def probe_error_note(ends: Ends, noise: pd.DataFrame | None, primaries: Sequence
     if noise is None:
         return NOT_MEASURED
     measured = set(noise["metric"])
-    said, shape = [], (0, 0)
+    parts, shape = [], (0, 0)
     for primary in primaries:
         if primary.metric not in measured:
             continue
@@ -64,10 +64,10 @@ def probe_error_note(ends: Ends, noise: pd.DataFrame | None, primaries: Sequence
         if effects.shape[1] < 2:
             return ""
         shape = effects.shape
-        said.append(f"{primary.name} ({primary.metric}): {_words(variance_components(effects))}")
-    if not said:
+        parts.append(f"{primary.name} ({primary.metric}): {_words(variance_components(effects))}")
+    if not parts:
         return ""
-    return f"Spread of effects over {shape[0]} batteries x {shape[1]} seeds: {'; '.join(said)}."
+    return f"Spread of effects over {shape[0]} batteries x {shape[1]} seeds: {'; '.join(parts)}."
 
 
 def _words(found: Components) -> str:

@@ -157,8 +157,10 @@ class Report:
         if self.theory is not None:
             parts.append(self.theory)
         if self.crossing is not None:
-            said = self.crossing.prediction
-            sentence = f"{said.name}: {self.crossing.sentence(self.crossing_p)} Falsified by: {said.falsified_by}"
+            prediction = self.crossing.prediction
+            sentence = (
+                f"{prediction.name}: {self.crossing.sentence(self.crossing_p)} Falsified by: {prediction.falsified_by}"
+            )
             parts.append(Text(sentence))
         parts.append(summary_table(self.effects, focus=self.focus, words=self.words, width=options.max_width))
         if any(self.notes):

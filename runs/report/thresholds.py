@@ -99,16 +99,16 @@ def theory_against_measured(
     table.add_column("an optimal agent ...", no_wrap=True)
     table.add_column("help left", justify="right", no_wrap=True)
     for arm in (name for name in arms if name in theory):
-        said = theory[arm]
-        at = "none" if said["threshold"] is None else f"{said['threshold']:.3g}"
+        facts = theory[arm]
+        at = "none" if facts["threshold"] is None else f"{facts['threshold']:.3g}"
         aligned, final = (list(ends.scores(frame, arm, metric).values()) for frame in (ends.aligned, ends.final))
         table.add_row(
             Text(arm),
-            f"{said['adversarial_share']:.0%}",
-            f"{said['strength']:g}",
-            f"{said['penalty']:g}",
+            f"{facts['adversarial_share']:.0%}",
+            f"{facts['strength']:g}",
+            f"{facts['penalty']:g}",
             at,
-            said["reading"],
+            facts["reading"],
             f"{sum(final) / sum(aligned):.0%}" if sum(aligned) else "-",
         )
     return table

@@ -83,7 +83,7 @@ def backend(name: str) -> Backend:
 
 def exit_state(code: int) -> State:
     """The state that an exit code of `kerf run` stands for."""
-    said = {0: "", 1: "something failed", 2: "it was asked for what makes no sense", 3: "an agent was not aligned"}
+    reasons = {1: "something failed", 2: "invalid input", 3: "an agent was not aligned"}
     if code == 0:
         return State("done")
-    return State("failed", f"exit code {code}" + (f": {said[code]}" if code in said else ""))
+    return State("failed", f"exit code {code}" + (f": {reasons[code]}" if code in reasons else ""))

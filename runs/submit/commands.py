@@ -32,10 +32,10 @@ OPTIONS: dict[str, tuple[str, ...]] = {
 @click.command()
 @asks_for_a_recipe
 @click.option("--to", required=True, metavar="BACKEND", help="local, ray, kuberay or slurm.")
-@click.option("--dry-run", is_flag=True, help="Print exactly what would be sent, and send nothing.")
+@click.option("--dry-run", is_flag=True, help="Print exactly what would be submitted, and submit nothing.")
 @click.option("--mlflow", "uri", metavar="URI", help="Tracking URI, as for kerf run.")
 @click.option("--no-mlflow", is_flag=True, help="Keep records on disk only.")
-@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Cells at a time.")
+@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Cells trained in parallel.")
 @click.option("--address", metavar="URL", help="ray: the head's http address; default: that of `kerf cluster up`.")
 @click.option("--python", metavar="PATH", help="local, ray, slurm: Python with Kerf there; default: this one.")
 @click.option("--cpus", type=click.IntRange(min=1), metavar="N", help="slurm: CPUs of a unit; kuberay: of a node.")
@@ -62,13 +62,13 @@ def submit(
     workers: int | None,
     **given: Any,
 ) -> None:
-    """Hand the study of RECIPE, or the sweep of a sweep file, to a machine that runs it.
+    """Submit the study of RECIPE, or the sweep of a sweep file, to a scheduler or another machine.
 
-    The records are those of kerf run, and so is the folder. The job's id depends on what is asked for alone.
+    Folder and records are those of kerf run. The job's id depends only on what is submitted.
     """
     from kerf.runs.records.store import Store
     from kerf.runs.submit.backend import backend
-    from kerf.runs.submit.submissions import Desk
+    from kerf.runs.submit.submissions import Submissions
     from kerf.runs.submit.work import Asked, is_sweep
 
     if uri is not None and no_mlflow:
@@ -90,96 +90,97 @@ def submit(
         workers=workers,
         mlflow=None if no_mlflow else uri or "",
     )
-    desk = Desk()
-    job, work = desk.prepare(asked, to, options)
+    submissions = Submissions()
+    job, work = submissions.prepare(asked, to, options)
     if dry_run:
         for name, text in there.texts(job, work).items():
             click.echo(f"# ---- {name}")
             click.echo(text, nl=not text.endswith("\n"))
         return
-    job = desk.submit(job, work)
-    click.echo(f"{job.id} submitted to {to}; to look at it: kerf status {job.id}, or kerf logs -f {job.id}")
+    job = submissions.submit(job, work)
+    click.echo(f"{job.id} submitted to {to}; its state: kerf status {job.id}; its output: kerf logs -f {job.id}")
 
 
 @click.command()
 def jobs() -> None:
-    """List the jobs that were submitted, and how they stand."""
+    """List the submitted jobs and their states."""
     from rich.table import Table
 
     from kerf.runs.console import terminal
-    from kerf.runs.submit.submissions import Desk
+    from kerf.runs.submit.submissions import Submissions
 
-    desk = Desk()
+    submissions = Submissions()
     table = Table("job", "to", "state", "submitted", "folder", box=None, pad_edge=False)
-    found = desk.jobs.ids()
+    found = submissions.jobs.ids()
     if not found:
-        click.echo(f"no jobs in {desk.jobs.root}")
+        click.echo(f"no jobs in {submissions.jobs.root}")
         return
     for job_id in found:
-        job = desk.jobs.read(job_id)
+        job = submissions.jobs.read(job_id)
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(job.attempts[-1].at))
-        table.add_row(job.id, job.to, desk.state(job).word, when, ", ".join(desk.places(job)))
+        table.add_row(job.id, job.to, submissions.state(job).word, when, ", ".join(submissions.places(job)))
     terminal().print(table)
 
 
 @click.command()
 @click.argument("job_id", metavar="JOB")
 def status(job_id: str) -> None:
-    """How JOB stands, and how far its study is."""
-    from kerf.runs.submit.submissions import Desk
+    """Print the state of JOB and the progress of its study."""
+    from kerf.runs.submit.submissions import Submissions
 
-    desk = Desk()
-    job = desk.jobs.read(job_id)
-    state = desk.state(job)
+    submissions = Submissions()
+    job = submissions.jobs.read(job_id)
+    state = submissions.state(job)
     click.echo(f"{job.id}  {job.to}  {state.word}{f' ({state.detail})' if state.detail else ''}")
     for name, value in job.handle.items():
         click.echo(f"  {name:<15}{value}")
-    for line in desk.progress(job):
+    for line in submissions.progress(job):
         click.echo(f"  {line}")
 
 
 @click.command()
 @click.argument("job_id", metavar="JOB")
-@click.option("-f", "--follow", is_flag=True, help="Go on until the job has ended.")
+@click.option("-f", "--follow", is_flag=True, help="Follow the output until the job has ended.")
 def logs(job_id: str, follow: bool) -> None:
-    """Print what JOB printed."""
+    """Print the output of JOB."""
     from kerf.runs.submit.backend import backend
-    from kerf.runs.submit.submissions import Desk
+    from kerf.runs.submit.submissions import Submissions
 
-    job = Desk().jobs.read(job_id)
-    for piece in backend(job.to).logs(job, follow):
-        click.echo(piece, nl=False)
+    job = Submissions().jobs.read(job_id)
+    for chunk in backend(job.to).logs(job, follow):
+        click.echo(chunk, nl=False)
 
 
 @click.command()
 @click.argument("job_id", metavar="JOB")
 def stop(job_id: str) -> None:
-    """End JOB and all its processes. Its records are kept; kerf resume goes on."""
-    from kerf.runs.submit.submissions import Desk
+    """Stop JOB and all its processes. Its records are kept; kerf resume continues it."""
+    from kerf.runs.submit.submissions import Submissions
 
-    before = Desk().stop(job_id)
+    before = Submissions().stop(job_id)
     click.echo(f"{job_id} had ended already: {before.word}" if before.ended else f"{job_id} stopped")
 
 
 @click.command()
 @click.argument("job_id", metavar="JOB")
 def resume(job_id: str) -> None:
-    """Send JOB again: it goes on where it was."""
-    from kerf.runs.submit.submissions import Desk
+    """Submit JOB again; it continues where it stopped."""
+    from kerf.runs.submit.submissions import Submissions
 
-    job = Desk().resume(job_id)
-    click.echo(f"{job.id} submitted to {job.to} again, for the {len(job.attempts)}. time")
+    job = Submissions().resume(job_id)
+    click.echo(f"{job.id} submitted to {job.to} again (attempt {len(job.attempts)})")
 
 
 @click.command()
 @click.argument("out", type=StudyFolder())
 @click.argument("unit_name", metavar="UNIT")
-@click.option("--cpus", type=click.IntRange(min=1), default=1, show_default=True, help="CPUs that it may use.")
-@click.option("--code", metavar="DIGEST", help="Work by this Kerf only (kerf doctor); default: the study's.")
+@click.option("--cpus", type=click.IntRange(min=1), default=1, show_default=True, help="CPUs that the unit may use.")
+@click.option("--code", metavar="DIGEST", help="Run only with this digest of Kerf (kerf doctor); default: the study's.")
 def unit(out: Path, unit_name: str, cpus: int, code: str | None) -> None:
-    """Do one UNIT of the study in OUT: aligned/seed-0, or cells/<arm>/seed-0. For schedulers.
+    """Run one UNIT of the study in OUT: aligned/seed-0, or cells/<arm>/seed-0. For schedulers.
 
-    Many may be at work on one study at once. SIGUSR1 stops it in good order, with exit code 75: begin it again.
+    Several units of a study may run at the same time. SIGUSR1 makes it write a checkpoint and end with exit code 75;
+    run it again to continue.
     """
     from kerf.runs.submit.unit import do_unit
 

@@ -104,31 +104,37 @@ class KubeRay:
 
     def state(self, job: Job) -> State:
         try:
-            found = json.loads(_kubectl(*_of(job), "get", "rayjob", job.handle["rayjob"], "-o", "json"))
+            found = json.loads(_kubectl(*_namespace_option(job), "get", "rayjob", job.handle["rayjob"], "-o", "json"))
         except KerfError as error:
             if "NotFound" in str(error):
                 return State("stopped") if job.was_stopped else State("lost", "the RayJob is no longer there")
             raise
-        said = found.get("status", {})
-        if said.get("jobDeploymentStatus") == "Failed":
-            return State("failed", " ".join(filter(None, (said.get("reason"), said.get("message")))))
-        if said.get("jobDeploymentStatus") == "Retrying":  # the status is still the lost one's
+        status = found.get("status", {})
+        if status.get("jobDeploymentStatus") == "Failed":
+            return State("failed", " ".join(filter(None, (status.get("reason"), status.get("message")))))
+        if status.get("jobDeploymentStatus") == "Retrying":  # the status is still the lost one's
             return State("waiting", "Retrying")
-        return State(WORDS[said.get("jobStatus", "")], said.get("jobDeploymentStatus", ""))
+        return State(WORDS[status.get("jobStatus", "")], status.get("jobDeploymentStatus", ""))
 
     def logs(self, job: Job, follow: bool) -> Iterator[str]:
-        words = ["kubectl", *_of(job), "logs", f"job/{job.handle['rayjob']}", *(["--follow"] if follow else [])]
+        words = [
+            "kubectl",
+            *_namespace_option(job),
+            "logs",
+            f"job/{job.handle['rayjob']}",
+            *(["--follow"] if follow else []),
+        ]
         with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             assert process.stderr is not None
             yield from process.stdout
-            said = process.stderr.read().strip()
+            errors = process.stderr.read().strip()
         if process.returncode != 0:
-            raise KerfError(f"kubectl cannot show the log: {said.splitlines()[0] if said else process.returncode}")
+            raise KerfError(f"kubectl cannot show the log: {errors.splitlines()[0] if errors else process.returncode}")
 
     def stop(self, job: Job) -> None:
         both = [f"{kind}/{job.handle['rayjob']}" for kind in ("rayjob", "configmap")]  # the recipe's, if there is one
-        _kubectl(*_of(job), "delete", *both, "--ignore-not-found", "--wait")
+        _kubectl(*_namespace_option(job), "delete", *both, "--ignore-not-found", "--wait")
 
 
 def check_manifest(text: str) -> None:
@@ -152,11 +158,11 @@ def _there(job: Job, work: Work) -> str:
         return str(MOUNT / Path(work.asked.out).relative_to(job.cwd))
     except ValueError as error:
         raise KerfError(
-            f"--out must be below the working folder, for it becomes a folder of the volume, got {work.asked.out}"
+            f"--out must be below the working folder, because it becomes a folder of the volume, got {work.asked.out}"
         ) from error
 
 
-def _of(job: Job) -> tuple[str, str]:
+def _namespace_option(job: Job) -> tuple[str, str]:
     return "--namespace", job.handle["namespace"]
 
 
@@ -167,6 +173,6 @@ def _kubectl(*words: str) -> str:
     except FileNotFoundError as error:
         raise KerfError("kubectl is not found: install it and give it a context that reaches your cluster") from error
     if done.returncode != 0:
-        said = done.stderr.strip().splitlines() or ["it says nothing"]
-        raise KerfError(f"kubectl refuses: {said[-1]}")
+        lines = done.stderr.strip().splitlines() or ["no output"]
+        raise KerfError(f"kubectl refuses: {lines[-1]}")
     return str(done.stdout)

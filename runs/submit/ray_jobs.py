@@ -71,7 +71,7 @@ class RayJobs:
                     time.sleep(1.0)  # a head that has just started has no agent yet that accepts jobs
                     continue
                 if "already" not in str(error):  # else an earlier submission arrived before it was recorded here
-                    raise KerfError(f"{address} did not take the job: {str(error).splitlines()[0]}") from error
+                    raise KerfError(f"{address} rejected the job: {str(error).splitlines()[0]}") from error
             break
         found = local_cluster()
         ours = {"local_cluster": found.scratch} if found is not None and found.address == address else {}
@@ -80,17 +80,17 @@ class RayJobs:
     def state(self, job: Job) -> State:
         found, ours = local_cluster(), job.handle.get("local_cluster")
         if ours is not None and (found is None or found.scratch != ours):
-            return State("lost", "the local cluster that it was on is down")
+            return State("lost", "its local cluster is stopped")
         try:
             info = _client(job.handle["address"]).get_job_info(job.handle["submission_id"])
         except RuntimeError as error:
             if "does not exist" in str(error):
-                return State("lost", "the head does not know it: the cluster is another one, or began anew")
+                return State("lost", "the head does not know the job: the cluster is another one, or was restarted")
             raise
-        said = [line.strip() for line in (info.message or "").splitlines() if line.strip()]
-        last = f", {said[-1]}" if len(said) > 1 else ""  # of a failure: the last line of its log
-        ended_badly = info.status == "FAILED" and said
-        return State(WORDS[info.status], f"{said[0].partition(', last available')[0]}{last}" if ended_badly else "")
+        lines = [line.strip() for line in (info.message or "").splitlines() if line.strip()]
+        last = f", {lines[-1]}" if len(lines) > 1 else ""  # of a failure: the last line of its log
+        failed = info.status == "FAILED" and lines
+        return State(WORDS[info.status], f"{lines[0].partition(', last available')[0]}{last}" if failed else "")
 
     def logs(self, job: Job, follow: bool) -> Iterator[str]:
         client, submission_id = _client(job.handle["address"]), job.handle["submission_id"]
@@ -98,13 +98,13 @@ class RayJobs:
             yield client.get_job_logs(submission_id)
             return
         with asyncio.Runner() as runner:
-            pieces = client.tail_job_logs(submission_id)
+            chunks = client.tail_job_logs(submission_id)
 
-            async def next_piece() -> str | None:
-                return await anext(pieces, None)
+            async def next_chunk() -> str | None:
+                return await anext(chunks, None)
 
-            while (piece := runner.run(next_piece())) is not None:
-                yield piece
+            while (chunk := runner.run(next_chunk())) is not None:
+                yield chunk
 
     def stop(self, job: Job) -> None:
         client, submission_id = _client(job.handle["address"]), job.handle["submission_id"]
@@ -112,7 +112,7 @@ class RayJobs:
         deadline = time.monotonic() + PATIENCE
         while WORDS[client.get_job_status(submission_id)] not in ("stopped", "done", "failed"):
             if time.monotonic() > deadline:
-                raise KerfError(f"{job.id} was asked to stop {PATIENCE:g} s ago and has not")
+                raise KerfError(f"{job.id} is still running {PATIENCE:g} s after the request to stop")
             time.sleep(0.2)
         end_marked(JOB_MARK, str(job.folder))  # end its processes on this machine that are still running
 
@@ -149,8 +149,8 @@ def _headers(address: str) -> dict[str, str]:
             raise KerfError(f"RAY_AUTH_TOKEN_PATH: {path} cannot be read: {error.strerror}") from error
     if not token:
         raise KerfError(
-            f"there is no token for {address}: set RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH to its file (a head that "
-            "asks for none runs whatever anybody sends it; RAY_AUTH_MODE=disabled uses it all the same)"
+            f"there is no token for {address}: set RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH to its file (a head "
+            "without a token runs whatever anybody sends; RAY_AUTH_MODE=disabled uses it nevertheless)"
         )
     return {"Authorization": f"Bearer {token}"}
 
@@ -167,11 +167,11 @@ def _client(address: str) -> Any:
     if answer.status_code in (401, 403):
         which = "a" if answer.status_code == 401 else "another"
         raise KerfError(
-            f"{address} refuses us: it wants {which} token, in RAY_AUTH_TOKEN or "
+            f"{address} refuses access: it requires {which} token, in RAY_AUTH_TOKEN or "
             "in the file that RAY_AUTH_TOKEN_PATH names"
         )
     if answer.status_code != 200:
-        raise KerfError(f"no Ray head answers at {address}, but something that says {answer.status_code}")
+        raise KerfError(f"no Ray head answers at {address}: the server there returned HTTP {answer.status_code}")
     from ray.job_submission import JobSubmissionClient
 
     logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.WARNING)  # it logs every closed connection

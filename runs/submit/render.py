@@ -43,9 +43,7 @@ def _sbatch(path: object, below: str = "") -> str:
     """A path in a directive, quoted for sbatch; only `below` may contain % patterns."""
     text = str(path)
     if any(letter in text for letter in '"\\\n%'):
-        raise KerfError(
-            f"{text}: sbatch can make nothing of a path with quotes, backslashes or %; submit from another one"
-        )
+        raise KerfError(f"{text}: sbatch cannot handle a path with quotes, backslashes or %; submit from another one")
     return f'"{text}{below}"'
 
 

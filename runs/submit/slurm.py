@@ -83,8 +83,8 @@ class Slurm:
         _slurm("sinfo", "--version")
         for folder, recipe in work.studies.items():
             prepare_study(recipe, folder)
-        said = _slurm("/bin/sh", str(job.next / SUBMIT))
-        return dict(line.split() for line in said.splitlines())
+        output = _slurm("/bin/sh", str(job.next / SUBMIT))
+        return dict(line.split() for line in output.splitlines())
 
     def state(self, job: Job) -> State:
         states = _queue(list(job.handle.values()))
@@ -98,7 +98,7 @@ class Slurm:
         return (
             State("stopped")
             if job.was_stopped
-            else State("failed", "a part of it ended before the report: see its logs")
+            else State("failed", "a part of the job ended before the report: see its logs")
         )
 
     def logs(self, job: Job, follow: bool) -> Iterator[str]:
@@ -110,7 +110,7 @@ class Slurm:
         deadline = time.monotonic() + PATIENCE
         while _queue(jobs):
             if time.monotonic() > deadline:
-                raise KerfError(f"{job.id} was cancelled {PATIENCE:g} s ago and is still there")
+                raise KerfError(f"{job.id} is still in the queue {PATIENCE:g} s after it was cancelled")
             time.sleep(0.5)
 
 
@@ -141,12 +141,12 @@ def _stage(arms: Mapping[str, ResolvedArm], arm: str) -> int:
 def _queue(jobs: Sequence[str]) -> list[str]:
     """States of those of the jobs, including the tasks of job arrays, that are still in Slurm's queue."""
     try:
-        said = _slurm("squeue", "--noheader", "--array", "--format=%T", f"--jobs={','.join(jobs)}")
+        output = _slurm("squeue", "--noheader", "--array", "--format=%T", f"--jobs={','.join(jobs)}")
     except KerfError as error:
         if "Invalid job id" in str(error):  # all of them have ended and are no longer known
             return []
         raise
-    return said.split()
+    return output.split()
 
 
 def _slurm(*words: str) -> str:
@@ -158,6 +158,6 @@ def _slurm(*words: str) -> str:
             f"there is no Slurm here ({words[0]} is not found): submit from a machine that has it"
         ) from error
     if done.returncode != 0:
-        said = done.stderr.strip().splitlines() or ["it says nothing"]
-        raise KerfError(f"Slurm refuses ({Path(words[0]).name}): {said[0]}")
+        lines = done.stderr.strip().splitlines() or ["no output"]
+        raise KerfError(f"Slurm refuses ({Path(words[0]).name}): {lines[0]}")
     return done.stdout

@@ -20,7 +20,7 @@ FORWARDED = ("ray", "kuberay")
 """Backends whose jobs do not inherit this environment."""
 
 
-class Desk:
+class Submissions:
     """The jobs of one folder.
 
     Args:
@@ -57,9 +57,9 @@ class Desk:
         """
         if job.id in self.jobs:
             state = self.state(self.jobs.read(job.id))
-            hint = "nothing is left to do" if state.word == "done" else f"kerf logs -f {job.id} shows what it does"
+            hint = "nothing is left to do" if state.word == "done" else f"kerf logs -f {job.id} shows its output"
             if state.ended and state.word != "done":
-                hint = f"kerf resume {job.id} goes on with it"
+                hint = f"kerf resume {job.id} continues it"
             raise KerfError(f"{job.id} was submitted already and is {state.word}: {hint}")
         return self._send(job, work)
 
@@ -72,11 +72,11 @@ class Desk:
         job = self.jobs.read(job_id)
         state = self.state(job)
         if state.word == "unreachable":
-            raise KerfError(f"{job_id} cannot be resumed, for it may still be at work: {state.detail}")
+            raise KerfError(f"{job_id} cannot be resumed, because it may still be running: {state.detail}")
         if not state.ended:
             raise KerfError(f"{job_id} is {state.word}: stop it first")
         if state.word == "done":
-            raise KerfError(f"{job_id} is done: there is nothing to go on with")
+            raise KerfError(f"{job_id} is done: nothing is left to do")
         return self._send(job, work_of(_asked(job), Path(job.cwd)))
 
     def stop(self, job_id: str) -> State:
@@ -121,13 +121,13 @@ class Desk:
             recipe = work.studies[folder]
             total = len(recipe.seed_numbers) * (1 + len(recipe.arms))
             try:
-                _stand(folder, place)
+                _link(folder, place)
                 store = open_records(folder)
             except KerfError as error:
                 yield f"{place}: {error}"
                 continue
             if not (folder / "study.json").exists():
-                yield f"{place}: not begun, or not to be seen from here"
+                yield f"{place}: not started, or not visible from here"
                 continue
             report = ", report written" if (folder / "table.txt").exists() else ""
             yield f"{place}: {len(store.units())} of {total} units{report}"
@@ -135,7 +135,7 @@ class Desk:
     def _send(self, job: Job, work: Work) -> Job:
         there = backend(job.to)
         for folder, place in work.places(Path(job.cwd)).items():
-            _stand(folder, place)
+            _link(folder, place)
         texts = there.texts(job, work)
         with disk.as_disk_error(job.folder):
             if work.content is not None:
@@ -150,7 +150,7 @@ class Desk:
         return job
 
 
-def _stand(folder: Path, place: str) -> None:
+def _link(folder: Path, place: str) -> None:
     """Create a local folder that points to a study's address, if the study is kept elsewhere."""
     Store.kept_at(folder, place if is_address(place) else None)
 

@@ -63,7 +63,7 @@ def do_unit(root: Path, name: str, num_cpus: int, say: Callable[[str], None], co
     found = store.manifest()
     recipe = load_recipe(str(store.path / "recipe.yaml"))
     if recipe_hash(recipe) != found["recipe_hash"]:
-        raise KerfError(f"{store.path / 'recipe.yaml'} is not the recipe of {store.path / 'study.json'}: put it back")
+        raise KerfError(f"{store.path / 'recipe.yaml'} is not the recipe of {store.path / 'study.json'}: restore it")
     unit = _unit(recipe, name)
     _refuse_other_code(store, found, code)
     check_gpus(recipe)
@@ -109,18 +109,18 @@ def _do(recipe: Recipe, unit: Unit, store: Store, num_cpus: int, say: Callable[[
 
     for needed in needs(recipe.resolve(), unit):
         if not store.finished(needed):
-            raise KerfError(f"{unit.name} needs {needed.name}, which is missing: do that first")
-    told = kept = False
+            raise KerfError(f"{unit.name} needs {needed.name}, which is missing: run that first")
+    stop_requested = kept = False
     resumable = trainer_of(recipe).keeps_checkpoints  # otherwise there is no checkpoint to wait for
 
     def stop(number: int, frame: FrameType | None) -> None:
-        nonlocal told
-        told = True
+        nonlocal stop_requested
+        stop_requested = True
 
     def stopping() -> bool:
         nonlocal kept
-        kept = told
-        return told
+        kept = stop_requested
+        return stop_requested
 
     before = signal.signal(signal.SIGUSR1, stop)
     try:
@@ -128,7 +128,7 @@ def _do(recipe: Recipe, unit: Unit, store: Store, num_cpus: int, say: Callable[[
             progress = cast("Generator[Progress]", run_unit(recipe, unit, store, min(2, num_cpus), stopping=stopping))
             last = None
             for last in progress:
-                if (kept or (told and not resumable)) and last.iteration < last.iterations:
+                if (kept or (stop_requested and not resumable)) and last.iteration < last.iterations:
                     progress.close()
                     say(f"{unit.name} stopped after iteration {last.iteration} of {last.iterations}")
                     return STOPPED
@@ -141,7 +141,7 @@ def _do(recipe: Recipe, unit: Unit, store: Store, num_cpus: int, say: Callable[[
 def _unit(recipe: Recipe, name: str) -> Unit:
     matched = _NAME.fullmatch(name)
     if matched is None:
-        raise KerfError(f"a unit is called aligned/seed-0 or cells/<arm>/seed-0, got {name!r}")
+        raise KerfError(f"expected a unit like aligned/seed-0 or cells/<arm>/seed-0, got {name!r}")
     arm, seed = matched[1], int(matched[2])
     if arm not in (ALIGNED, *recipe.arms):
         raise unknown_name("arm", arm, (ALIGNED, *recipe.arms))

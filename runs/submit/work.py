@@ -94,9 +94,9 @@ class Work:
     def job_id(self, to: str) -> str:
         """Id of its job on the backend `to`: equal for equal arguments, file and backend, different otherwise."""
         asked = {**asdict(self.asked), "what": self.file_name}
-        told = repr((to, sorted(asked.items()), sorted(map(str, self.studies)), self.content)).encode()
+        identity = repr((to, sorted(asked.items()), sorted(map(str, self.studies)), self.content)).encode()
         slug = re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")[:_LONGEST_NAME].strip("-") or "job"
-        return f"{slug}-{hashlib.sha256(told).hexdigest()[:8]}"
+        return f"{slug}-{hashlib.sha256(identity).hexdigest()[:8]}"
 
 
 def work_of(asked: Asked, cwd: Path) -> Work:

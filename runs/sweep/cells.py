@@ -84,8 +84,8 @@ class TrialArms:
 
     def of(self, settings: Mapping[str, float]) -> tuple[SweptArm, SweptArm]:
         """The swept arm and its control in the trial of `settings`."""
-        heeded = {path: value for path, value in settings.items() if path not in self._no_matter}
-        return self._arm(self._spec.arm, settings), self._arm(self._spec.control, heeded)
+        relevant = {path: value for path, value in settings.items() if path not in self._no_matter}
+        return self._arm(self._spec.arm, settings), self._arm(self._spec.control, relevant)
 
     def _arm(self, arm: str, settings: Mapping[str, float]) -> SweptArm:
         key = arm, frozenset(settings.items())
@@ -104,7 +104,7 @@ def record(store: Store, arm: SweptArm) -> None:
     plain = {"arm": arm.arm, "settings": dict(arm.settings), "facts": arm.facts}
     if path.exists():
         if json.loads(path.read_bytes())["facts"] != arm.facts:
-            raise KerfError(f"{path} is about other settings than were asked for now; give --out another folder")
+            raise KerfError(f"{path} holds other settings than those of this sweep; give --out another folder")
         return
     store.write_json(f"{FOLDER}/{arm.name}", plain)
 

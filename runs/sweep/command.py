@@ -29,7 +29,7 @@ def asks_where(command: Callable[..., None]) -> Callable[..., None]:
             "--workers",
             type=click.IntRange(min=1),
             metavar="N",
-            help="Cells at a time; default: one a core, as memory allows.",
+            help="Cells trained in parallel; default: one per core, as memory allows.",
         ),
         on_ray,
         click.option("--no-mlflow", is_flag=True, help="Keep records on disk only."),
@@ -38,7 +38,7 @@ def asks_where(command: Callable[..., None]) -> Callable[..., None]:
             "--storage",
             envvar=STORAGE,
             metavar="URL",
-            help=f"Database of Optuna's, or ${STORAGE}; default: a journal in the sweep's folder.",
+            help=f"Optuna's database, or ${STORAGE}; default: a journal in the sweep's folder.",
         ),
         click.option(
             "--out", type=StudyFolder(), help="Folder or address (s3://bucket/name) of the sweep; default: under out/."
@@ -58,7 +58,7 @@ def asks_for_a_sweep(command: Callable[..., None]) -> Callable[..., None]:
             multiple=True,
             required=True,
             metavar="NAME=VALUES",
-            help="A setting and its values: A:B, A:B:STEP, A:B:log or A,B,C. May be given again.",
+            help="A setting and its values: A:B, A:B:STEP, A:B:log or A,B,C; repeatable.",
         ),
         click.option("--set", "sets", multiple=True, metavar="FIELD=VALUE", help="Change a field, e.g. iterations=40."),
         click.option("--seeds", type=int, metavar="N", help="Number of seeds of each trial."),
@@ -80,7 +80,7 @@ def sweep() -> None:
 
 @sweep.command()
 @asks_for_a_sweep
-@click.option("--limit", metavar="METRIC=CHANGE", help="Draw where this change is passed, e.g. care=-0.1.")
+@click.option("--limit", metavar="METRIC=CHANGE", help="Find the dose at which this change is reached, e.g. care=-0.1.")
 @goes_on_if_interrupted
 def dose(limit: str | None, **asked: Any) -> None:
     """Dose-response of RECIPE's arm: a grid, every dose on the same seeds, monotone fits.
@@ -92,13 +92,22 @@ def dose(limit: str | None, **asked: Any) -> None:
 
 @sweep.command()
 @asks_for_a_sweep
-@click.option("--floor", "floors", multiple=True, metavar="METRIC=CHANGE", help="What must be kept, e.g. care=-0.1.")
+@click.option(
+    "--floor",
+    "floors",
+    multiple=True,
+    metavar="METRIC=CHANGE",
+    help="Largest loss that is accepted, e.g. care=-0.1; repeatable.",
+)
 @click.option("--trials", type=click.IntRange(min=1), metavar="N", help="Trials in all; default 60.")
 @click.option("--sampler", type=click.Choice(["gp", "tpe", "nsga2", "random"]), help="Default: tpe.")
-@click.option("--sampler-seed", type=click.IntRange(min=0), metavar="N", help="Its seed; default 0.")
+@click.option("--sampler-seed", type=click.IntRange(min=0), metavar="N", help="Seed of the sampler; default 0.")
 @click.option("--batch", type=click.IntRange(min=1), metavar="N", help="Trials proposed together; default 4.")
 @click.option(
-    "--held-out", type=click.IntRange(min=0), metavar="N", help="Further seeds for the front; default: as many."
+    "--held-out",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Further seeds for the front; default: as many as --seeds.",
 )
 @goes_on_if_interrupted
 def pareto(
@@ -110,7 +119,7 @@ def pareto(
     held_out: int | None,
     **asked: Any,
 ) -> None:
-    """Search RECIPE's arm for the best trade of robustness against collateral."""
+    """Search the settings of RECIPE's arm for the Pareto front of robustness and collateral."""
     _run(
         "pareto",
         asked,
@@ -125,12 +134,14 @@ def pareto(
 
 @sweep.command()
 @asks_for_a_sweep
-@click.option("--limit", required=True, metavar="METRIC=CHANGE", help="The change that is asked for, e.g. care=-0.1.")
-@click.option("--points", type=click.IntRange(min=2), metavar="N", help="Doses to begin with, of a range; default 6.")
-@click.option("--refine", type=click.IntRange(min=0), metavar="N", help="Rounds of bisection after them; default 3.")
+@click.option("--limit", required=True, metavar="METRIC=CHANGE", help="The change to reach, e.g. care=-0.1.")
+@click.option("--points", type=click.IntRange(min=2), metavar="N", help="Initial doses in a range; default 6.")
+@click.option(
+    "--refine", type=click.IntRange(min=0), metavar="N", help="Rounds of bisection after the initial doses; default 3."
+)
 @goes_on_if_interrupted
 def threshold(limit: str, points: int | None, refine: int | None, **asked: Any) -> None:
-    """Find the dose at which a metric of RECIPE's arm has come to a limit, with an interval."""
+    """Find the dose at which a metric of RECIPE's arm reaches a limit, with an interval."""
     _run("threshold", asked, limit, points=points, refine=refine)
 
 

@@ -140,7 +140,7 @@ class _Sweep:
             self._say(f"failed: {error}")
         except StorageError as error:
             code = FAILED
-            self._say(f"failed: {error}; what is done is kept, and the same command goes on")
+            self._say(f"failed: {error}; finished work is kept; run the same command again to continue")
         if code != FAILED and tracking is not None:
             self._mirror(tracking)
         self._say(f"\nrecords   {self._store.path}")
@@ -210,36 +210,36 @@ class _Sweep:
         names = [name for _, *arms in open_trials.values() for name in arms]
         overdue: set[int] = set()
 
-        def tell_what_is_complete(unit: Unit | None = None) -> None:
+        def report_complete_trials(unit: Unit | None = None) -> None:
             passed = self._units.passed(self._seeds) if self._units.gates_known(self._seeds) else []
             for number, (trial, arm, control) in list(open_trials.items()):
                 concerned = unit is None or unit.arm in (arm, control, ALIGNED) or number in overdue
                 if not concerned or not passed or not self._complete(arm, control, passed):
                     continue
                 outcome = self._outcomes.of(trial, arm, control, passed)
-                if tell and not self._tell(outcome, patient=unit is None):
+                if tell and not self._tell(outcome, retry=unit is None):
                     overdue.add(number)
                     return
                 del open_trials[number]
                 self._outcome_of[number] = outcome
 
-        done = self._units.do(names, self._seeds, tell_what_is_complete)
-        tell_what_is_complete()
+        done = self._units.do(names, self._seeds, report_complete_trials)
+        report_complete_trials()
         return done
 
     def _complete(self, arm: str, control: str, seeds: Sequence[int]) -> bool:
         """Whether all cells of a trial are finished."""
         return all(self._units.finished(Unit(name, seed)) for name in (arm, control) for seed in seeds)
 
-    def _tell(self, outcome: Outcome, patient: bool) -> bool:
+    def _tell(self, outcome: Outcome, retry: bool) -> bool:
         """Tell Optuna the outcome of a trial; returns whether the storage took it.
 
         While the storage is unavailable, cells go on; without `patient`, the outcome is told with a later one.
         """
         try:
-            self._trials.tell(outcome.trial, *trial_values(outcome, self._spec), patient=patient)
+            self._trials.tell(outcome.trial, *trial_values(outcome, self._spec), retry=retry)
         except StorageError:
-            if patient:
+            if retry:
                 raise
             return False
         self._store.wrote(JOURNAL)
@@ -278,7 +278,7 @@ class _Sweep:
 
 def _trial_line(outcome: Outcome, spec: SweepSpec) -> str:
     robustness, collateral = map(signed, outcome.objectives)
-    said = f"robustness {robustness}, collateral {collateral}"
+    result = f"robustness {robustness}, collateral {collateral}"
     if not all(map(math.isfinite, outcome.objectives)):
-        said = "skill lost"
-    return f"trial {outcome.trial.number}: {settings_text(spec, outcome.trial.settings)}: {said}"
+        result = "skill lost"
+    return f"trial {outcome.trial.number}: {settings_text(spec, outcome.trial.settings)}: {result}"

@@ -151,9 +151,9 @@ def _mark_threshold(panel: Axes, line: Line) -> None:
         below, above = found.between
         for dose in dict.fromkeys(found.between):
             panel.axvline(dose, color=ORANGE, linewidth=1.2)
-        said = f"{below:.3g} to {above:.3g}" if below < above else f"{above:.3g}"
+        label = f"{below:.3g} to {above:.3g}" if below < above else f"{above:.3g}"
         panel.annotate(
-            said, (above, 1.0), xycoords=("data", "axes fraction"), xytext=(3, -2),
+            label, (above, 1.0), xycoords=("data", "axes fraction"), xytext=(3, -2),
             textcoords="offset points", va="top", color=ORANGE, fontsize=8,
         )  # fmt: skip
 
@@ -183,7 +183,7 @@ def _phase(report: SweepReport) -> Figure:
     if spec.limit is not None and min(shade.shape) > 1:
         limit = spec.limit.change
         passed = shade <= limit if limit < 0 else shade >= limit
-        label = f"{metric_label(metric, spec.words)} comes to {limit:+g}".replace("-", "\N{MINUS SIGN}")
+        label = f"{metric_label(metric, spec.words)} reaches {limit:+g}".replace("-", "\N{MINUS SIGN}")
         if passed.any() and not passed[~np.isnan(shade)].all():
             panel.contour(np.ma.masked_invalid(shade), levels=[limit], colors=[BLACK], linewidths=2.0, linestyles="-")
             panel.set_title(f"black line: {label}", fontsize=9)
@@ -254,7 +254,10 @@ def _held_out(panel: Axes, again: Outcome, then: Outcome, label: str) -> None:
     if not all(map(math.isfinite, again.objectives)):
         return
     panel.plot(*zip(then.objectives, again.objectives, strict=True), color=ORANGE, linewidth=0.8, linestyle=":")
-    bars = [[[max(of.mean - of.low, 0.0)], [max(of.high - of.mean, 0.0)]] for of in (robustness, collateral)]
+    bars = [
+        [[max(effect.mean - effect.low, 0.0)], [max(effect.high - effect.mean, 0.0)]]
+        for effect in (robustness, collateral)
+    ]
     panel.errorbar(
         robustness.mean, collateral.mean, xerr=bars[0], yerr=bars[1], fmt="D", color=ORANGE, markersize=4.5,
         elinewidth=0.7, capsize=2, label=label or None, alpha=0.85,

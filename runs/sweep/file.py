@@ -76,7 +76,7 @@ class SweepFile(Settings):
     """Rounds of bisection."""
 
 
-OF_MODE: Mapping[str, tuple[str, ...]] = {
+FIELDS_OF_MODE: Mapping[str, tuple[str, ...]] = {
     "dose": ("limit",),
     "threshold": ("limit", "points", "refine"),
     "pareto": ("floor", "trials", "sampler", "sampler_seed", "batch", "held_out"),
@@ -109,7 +109,9 @@ def one_recipe(
     """
     loaded = load_recipes(name, preset, sets, seeds, variant, fields=fields)
     if len(loaded) > 1:
-        raise KerfError(f"{name} has several variants ({', '.join(loaded)}), and a sweep is of one: name it, --variant")
+        raise KerfError(
+            f"{name} has several variants ({', '.join(loaded)}), and a sweep takes one: choose it with --variant"
+        )
     return next(iter(loaded.values()))
 
 
@@ -127,10 +129,10 @@ def read_sweep(path: str) -> AskedSweep:
         file = SweepFile.model_validate(plain)
     except ValidationError as error:
         raise KerfError(f"{path}: {refusal(error, SweepFile)}") from error
-    for mode, names in OF_MODE.items():
+    for mode, names in FIELDS_OF_MODE.items():
         for name in names:
-            if name in plain and name not in OF_MODE[file.sweep]:
-                raise KerfError(f"{path}: {name} means nothing in a {file.sweep} sweep, it is a field of {mode}")
+            if name in plain and name not in FIELDS_OF_MODE[file.sweep]:
+                raise KerfError(f"{path}: a {file.sweep} sweep has no field {name}, which belongs to {mode}")
     beside = Path(path).parent / file.recipe
     name = str(beside) if beside.is_file() else file.recipe
     recipe = one_recipe(name, file.preset, file.seeds, file.variant, fields=file.set)

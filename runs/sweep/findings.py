@@ -56,9 +56,9 @@ def lines(spec: SweepSpec, outcomes: Sequence[Outcome], metric: str) -> list[Lin
 def changes(outcomes: Sequence[Outcome], metric: str) -> tuple[NDArray[np.float64], tuple[int, ...], tuple[int, ...]]:
     """Effects `(S, D)` on a metric, a column per outcome; the seeds that all outcomes have, and the others."""
     by_outcome = [dict(zip(o.effects[metric].seeds, o.effects[metric].per_seed, strict=True)) for o in outcomes]
-    everywhere = sorted(set.intersection(*(set(of) for of in by_outcome))) if by_outcome else []
+    everywhere = sorted(set.intersection(*(set(by_seed) for by_seed in by_outcome))) if by_outcome else []
     somewhere = {seed for o in outcomes for seed in (*o.effects[metric].seeds, *o.effects[metric].lost)}
-    rows = [[of[seed] for of in by_outcome] for seed in everywhere]
+    rows = [[by_seed[seed] for by_seed in by_outcome] for seed in everywhere]
     lost = tuple(sorted(somewhere - set(everywhere)))
     return np.array(rows, np.float64).reshape(len(everywhere), len(by_outcome)), tuple(everywhere), lost
 

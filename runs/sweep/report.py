@@ -94,7 +94,7 @@ class SweepReport:
         spec, outcome = self.spec, self.outcomes[0]
         effect = outcome.effects[ROBUSTNESS]
         num = len(effect.seeds) + len(effect.lost)
-        said = [
+        sentences = [
             f"Effects of {spec.arm} against {spec.control}: mean over {num} seed{'s' * (num != 1)} [95% interval, "
             f"paired by seed]. {marks_sentence(num)}",
             f"robustness: how far {spec.words.elicited} of strength {spec.yardstick:g} have fallen. collateral: "
@@ -108,14 +108,14 @@ class SweepReport:
                 or "being measurable"
             )
             if not kept:
-                said.append(f"No trial passes {floors}. Shown: what would be the front if none were asked for.")
-                return said
-            said.append(
+                sentences.append(f"No trial passes {floors}. Shown: the front without floors.")
+                return sentences
+            sentences.append(
                 f"Shown: the front. {kept} of {len(self.outcomes)} trials pass {floors}; of these, none beats one on "
-                "the front in robustness without losing in collateral. Chosen for what they scored, they look better "
-                "than they are; held out: the same settings on seeds that chose nothing."
+                "the front in robustness without losing in collateral. Selected by their scores, they look better "
+                "than they are; held out: the same settings on seeds that were not used to select them."
             )
-        return said
+        return sentences
 
     def _front(self) -> list[Outcome]:
         """The front; if no trial satisfies the floors, the front without them."""
@@ -155,10 +155,10 @@ def verdicts(spec: SweepSpec, outcomes: Sequence[Outcome], again: Sequence[Outco
     found = lines(spec, outcomes, metric)
     if spec.mode == "threshold":
         return [_threshold_sentence(spec, line) for line in found]
-    said = [_dose_sentence(spec, line, len(found)) for line in found]
+    sentences = [_dose_sentence(spec, line, len(found)) for line in found]
     if spec.limit is not None:
-        said += [_threshold_sentence(spec, line) for line in found]
-    return said
+        sentences += [_threshold_sentence(spec, line) for line in found]
+    return sentences
 
 
 def _dose_sentence(spec: SweepSpec, line: Line, num: int) -> str:
@@ -201,10 +201,10 @@ def _threshold_sentence(spec: SweepSpec, line: Line) -> str:
         sentence = f"{what} has not {change} up to {dose} {found.doses[1]:g}{where}, where it has changed by {end}"
         sentence += f"; {interval}" if math.isfinite(found.low) else ""
     elif below == above:
-        sentence = f"{what} has {change} at {dose} {above:.3g}{where}, the smallest dose, already"
+        sentence = f"{what} has {change} at {dose} {above:.3g}{where}, already the smallest dose"
     else:
         sentence = f"{what} has {change} by {dose} {above:.3g}{where}, and not at {below:.3g} yet, {interval}"
-    warned = "" if found.reliable else f"; with fewer than {MIN_SEEDS} seeds no interval is to be relied on"
+    warned = "" if found.reliable else f"; with fewer than {MIN_SEEDS} seeds no interval is reliable"
     return f"{sentence} ({_seeds(line)}{warned})."
 
 
@@ -226,7 +226,7 @@ def _front_sentence(spec: SweepSpec, outcomes: Sequence[Outcome], again: Sequenc
         mean = sum(losses) / len(losses)
         sentence += (
             f" On held-out seeds {kept} of {len(again)} still pass, and their robustness differs by {signed(mean)} on "
-            "average from what they were chosen for."
+            "average from the score that selected them."
         )
     return sentence
 

@@ -80,7 +80,7 @@ class Storage:
         with self._explained("cannot be opened", ImportError, RuntimeError, ValueError):
             return _journal(self._journal) if self._url is None else _database(self._url)
 
-    def patiently(self, do: Callable[[], T], patient: bool = True) -> T:
+    def retrying(self, do: Callable[[], T], retry: bool = True) -> T:
         """Call `do` and return its result; retried while the database is unavailable, so `do` must be idempotent.
 
         Args:
@@ -91,8 +91,8 @@ class Storage:
             StorageError: if the database cannot be read or written, or stays unavailable.
             DiskError: if the journal cannot be written.
         """
-        until = time.monotonic() + self._patience * patient
-        pause, told = _PAUSE, False
+        until = time.monotonic() + self._patience * retry
+        pause, warned = _PAUSE, False
         while True:
             try:
                 with self._explained("cannot be used"):
@@ -100,9 +100,9 @@ class Storage:
             except StorageError as error:
                 if not _is_away(error) or time.monotonic() >= until:
                     raise
-                if not told:
+                if not warned:
                     self._say(f"{self.name} does not answer; asking again for {self._patience:g} s")
-                told = True
+                warned = True
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 

@@ -64,7 +64,7 @@ class Trials:
         self._spec, self._storage = spec, storage
         self._distributions = {axis.path: _distribution(axis, spec) for axis in spec.over}
         opened = storage.open()
-        self._study = storage.patiently(
+        self._study = storage.retrying(
             lambda: optuna.create_study(
                 storage=opened,
                 study_name=name,
@@ -73,9 +73,9 @@ class Trials:
                 sampler=_sampler(spec, 0),
             )
         )
-        found = storage.patiently(lambda: self._study.user_attrs.get("kerf.sweep"))
+        found = storage.retrying(lambda: self._study.user_attrs.get("kerf.sweep"))
         if found is None and not self._trials():
-            storage.patiently(lambda: self._describe(digest))
+            storage.retrying(lambda: self._describe(digest))
         elif found != digest:
             raise KerfError(
                 f"{storage.name} has a study {name!r} of another sweep; give --storage another database, or --out "
@@ -85,11 +85,11 @@ class Trials:
     def enqueue(self, grid: Sequence[Mapping[str, float]]) -> None:
         """Queue these settings as the next trials, in order; settings that are in the study already are skipped."""
         for settings in grid:
-            self._storage.patiently(partial(self._study.enqueue_trial, dict(settings), skip_if_exists=True))
+            self._storage.retrying(partial(self._study.enqueue_trial, dict(settings), skip_if_exists=True))
 
     def begun(self) -> list[Trial]:
         """Trials asked for and not told, with all settings completed; includes those of a killed process."""
-        return [self._storage.patiently(partial(self._completed, found)) for found in self._trials("RUNNING")]
+        return [self._storage.retrying(partial(self._completed, found)) for found in self._trials("RUNNING")]
 
     def waiting(self) -> int:
         """Number of queued settings that have not been asked for."""
@@ -101,7 +101,7 @@ class Trials:
 
     def ask(self) -> Trial:
         """The next trial: a queued one, or one proposed by the sampler."""
-        return self._storage.patiently(partial(self._ask, len(self)))
+        return self._storage.retrying(partial(self._ask, len(self)))
 
     def _ask(self, number: int) -> Trial:
         """The trial of this number, which may have been asked for before the storage became unavailable."""
@@ -130,7 +130,7 @@ class Trials:
         objectives: tuple[float, float] | None,
         constraints: Sequence[float],
         attributes: Mapping[str, Any],
-        patient: bool = True,
+        retry: bool = True,
     ) -> None:
         """Tell the study the outcome of a trial.
 
@@ -160,10 +160,10 @@ class Trials:
             else:
                 self._study.tell(asked, list(objectives))
 
-        self._storage.patiently(once, patient)
+        self._storage.retrying(once, retry)
 
     def _trials(self, *states: str) -> list[optuna.trial.FrozenTrial]:
-        return self._storage.patiently(partial(self._read, *states))
+        return self._storage.retrying(partial(self._read, *states))
 
     def _read(self, *states: str) -> list[optuna.trial.FrozenTrial]:
         """The trials in these states (none given: in any state), by number."""
@@ -179,8 +179,8 @@ class Trials:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             self._study.set_metric_names([ROBUSTNESS, COLLATERAL])
-        for name, said in (*_description(self._spec).items(), ("kerf.sweep", digest)):
-            self._study.set_user_attr(name, said)
+        for name, text in (*_description(self._spec).items(), ("kerf.sweep", digest)):
+            self._study.set_user_attr(name, text)
 
     def _completed(self, found: optuna.trial.FrozenTrial) -> Trial:
         """A running trial with all of its settings.

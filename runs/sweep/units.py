@@ -107,10 +107,12 @@ class SweepUnits:
             self._swept[arm.name] = arm
         return swept.name, control.name
 
-    def do(self, arms: Sequence[str], seeds: Sequence[int], heard: Callable[[Unit], None] = lambda unit: None) -> bool:
+    def do(
+        self, arms: Sequence[str], seeds: Sequence[int], on_published: Callable[[Unit], None] = lambda unit: None
+    ) -> bool:
         """Do the cells of `arms` at `seeds`, aligned agents first; returns whether all were done.
 
-        `heard` is called with each published unit.
+        `on_published` is called with each published unit.
         """
         units = [Unit(ALIGNED, seed) for seed in seeds]
         units += [Unit(name, seed) for name in dict.fromkeys(arms) for seed in seeds]
@@ -119,7 +121,7 @@ class SweepUnits:
             self._monitor,
             needs=lambda unit: [] if unit.arm == ALIGNED else [Unit(ALIGNED, unit.seed)],
             rules_out=partial(ruled_out, self._store),
-            heard=heard,
+            on_published=on_published,
         )
 
     def gates_known(self, seeds: Sequence[int]) -> bool:

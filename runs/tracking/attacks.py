@@ -30,26 +30,26 @@ def attack_numbers(folder: Path) -> list[Number]:
     """
     if (folder / f"{LATENT}.json").exists():
         return _from_inside(json.loads((folder / f"{LATENT}.json").read_bytes()))
-    said = json.loads((folder / f"{RECORD}.json").read_bytes())
-    words = [said["label"]]
-    words += [] if said["batch"] == BATCH else [f"by-{said['batch']}"]
-    words += [] if said["objective"] == "elicit" else [said["objective"]]
-    words += [f"draw{said['draw']}"] if said["draw"] else []
-    of = "-".join(words), f"{said['generator']['strength']:g}"
+    record = json.loads((folder / f"{RECORD}.json").read_bytes())
+    words = [record["label"]]
+    words += [] if record["batch"] == BATCH else [f"by-{record['batch']}"]
+    words += [] if record["objective"] == "elicit" else [record["objective"]]
+    words += [f"draw{record['draw']}"] if record["draw"] else []
+    prefix = "-".join(words), f"{record['generator']['strength']:g}"
     return [
-        Number(str(Metric(Kind.ATTACK, (*of, short))), float(said[entry]), int(said["budget"]))
+        Number(str(Metric(Kind.ATTACK, (*prefix, short))), float(record[entry]), int(record["budget"]))
         for entry, short in MIRRORED.items()
-        if said[entry] is not None
+        if record[entry] is not None
     ]
 
 
-def _from_inside(said: Mapping[str, Any]) -> list[Number]:
+def _from_inside(record: Mapping[str, Any]) -> list[Number]:
     """Read the metrics of a latent attack: `attack/latent/<strength>/within-<radius>`, and `.../least`, the median
     least radius, if it is finite."""
-    of = LATENT, f"{said['strength']:g}" + (f"-drawn-{said['draw']}" if said["draw"] else "")
-    found = {f"within-{radius:g}": said["within"][f"{radius:g}"] for radius in RADII} | {"least": said["least"]}
+    prefix = LATENT, f"{record['strength']:g}" + (f"-drawn-{record['draw']}" if record["draw"] else "")
+    found = {f"within-{radius:g}": record["within"][f"{radius:g}"] for radius in RADII} | {"least": record["least"]}
     return [
-        Number(str(Metric(Kind.ATTACK, (*of, what))), value, int(said["budget"]))
+        Number(str(Metric(Kind.ATTACK, (*prefix, what))), value, int(record["budget"]))
         for what, value in found.items()
         if value is not None
     ]

@@ -29,20 +29,20 @@ def reach(uri: str, patience: float = PATIENCE) -> str:
         uri: A tracking URI.
         patience: Seconds to wait for an answer.
     """
-    told: list[str] = []
+    answers: list[str] = []
     # In a thread, since a DNS look-up has no time-out.
-    asking = Thread(target=lambda: told.append(_ask(uri, patience)), daemon=True)
-    asking.start()
-    asking.join(patience + 0.1)
-    return told[0] if told else f"does not answer within {patience:g} s"
+    checking = Thread(target=lambda: answers.append(_check(uri, patience)), daemon=True)
+    checking.start()
+    checking.join(patience + 0.1)
+    return answers[0] if answers else f"does not answer within {patience:g} s"
 
 
-def _ask(uri: str, patience: float) -> str:
+def _check(uri: str, patience: float) -> str:
     try:
         parts = urlsplit(uri)
         host, port = parts.hostname, parts.port
     except ValueError:  # its message would contain the address
-        return "is no address"
+        return "is not a valid address"
     scheme = parts.scheme.partition("+")[0]
     try:
         if scheme in ("http", "https"):
@@ -51,16 +51,16 @@ def _ask(uri: str, patience: float) -> str:
             return _sqlite(Path(uri.removeprefix(f"{parts.scheme}:///").partition("?")[0]), patience)
         if scheme in ("", "file"):
             folder = Path(url2pathname(parts.path) if scheme else uri)
-            return "is a folder that is there" if folder.is_dir() else "is a folder that is not there"
+            return "is an existing folder" if folder.is_dir() else "is a folder that does not exist"
         if host and (port or scheme in PORTS):
             with socket.create_connection((host, port or PORTS[scheme]), timeout=patience):
-                return "takes connections"
+                return "accepts connections"
     except TimeoutError:
         return f"does not answer within {patience:g} s"
     except (OSError, ValueError, sqlite3.Error) as error:
         reason = getattr(error, "reason", error)
         return f"does not answer ({getattr(reason, 'strerror', None) or type(reason).__name__})"
-    return f"was not asked: nothing is known of addresses that begin with {scheme}"
+    return f"was not checked: addresses that begin with {scheme} are unknown"
 
 
 def _server(parts: SplitResult, host: str | None, port: int | None, patience: float) -> str:
@@ -77,7 +77,7 @@ def _server(parts: SplitResult, host: str | None, port: int | None, patience: fl
 
 def _sqlite(file: Path, patience: float) -> str:
     if not file.exists():
-        return "is a file that is not there yet"
+        return "is a file that does not exist yet"
     with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=patience)) as database:
         database.execute("PRAGMA schema_version").fetchone()
     return "answers"

@@ -146,7 +146,7 @@ class Mirror:
         except KerfError as error:
             self._warn_once(str(error))
         except Exception as error:  # no error of a tracking library may stop the run; it is reported
-            self._warn_once(f"MLflow is no longer kept up to date ({type(error).__name__}: {error})")
+            self._warn_once(f"MLflow is no longer updated ({type(error).__name__}: {error})")
 
     def _warn_once(self, sentence: str) -> None:
         if self._once.acquire(blocking=False):

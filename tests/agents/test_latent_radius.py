@@ -123,7 +123,7 @@ def test_the_scale_is_the_same_for_the_same_draws() -> None:
 
 
 def test_a_policy_without_decisions_has_no_scale() -> None:
-    with pytest.raises(KerfError, match=r"latent_scale: half of all acts must take a perturbation above 0 .* got 0\.0"):
+    with pytest.raises(KerfError, match=r"latent_scale: the median perturbation .* got 0\.0"):
         latent_scale(policy(0, 0.0), WORLD, np.random.default_rng(0))
     with pytest.raises(KerfError, match="no hidden layer"):
         latent_scale(policy(0, hidden=()), WORLD, np.random.default_rng(0))

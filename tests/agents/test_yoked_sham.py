@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from kerf.agents.env_runner import Sample, Sampler, advantages
 from kerf.agents.network import PolicyNetwork
 from kerf.agents.shaping import random_potential, shaping
-from kerf.agents.yoking import deal
+from kerf.agents.yoking import deal, on_event
 from kerf.lab.errors import KerfError
 from kerf.lab.grader import ExPost, Rule
 from kerf.lab.rollout import rollout
@@ -150,6 +150,16 @@ def test_every_episode_is_as_likely_to_be_penalised_as_every_other() -> None:
         # Without replacement the counts of 12 episodes are negatively correlated: 11 degrees of freedom.
         statistic = ((times[t] - 2000 * share) ** 2).sum() / (2000 * share * (1 - share)) * 11 / 12
         assert statistic < 24.72  # the 99% point of chi-square with 11 degrees of freedom
+
+
+@pytest.mark.parametrize("count", [0, 3, 5, 8])
+def test_as_many_acts_are_penalised_or_all_of_them_each_where_it_first_happens(count: int) -> None:
+    happens = np.zeros((4, 10), np.bool_)
+    happens[[3, 2, 2, 1, 0], [1, 4, 5, 7, 9]] = True
+    happens[3, [4, 9]] = True
+    moved = on_event(deal([0, count, 0, 0], 10, np.random.default_rng(0)), happens)
+    expected = [(3, 1), (2, 4), (2, 5), (1, 7), (0, 9)][:count]
+    assert sorted(zip(*np.nonzero(moved), strict=True)) == sorted(expected)
 
 
 # ---- gradients in expectation
@@ -296,6 +306,23 @@ def test_yoked_training_is_dealt_its_partners_penalties_whatever_it_does(
         algorithm.train()
 
 
+def test_penalties_on_an_event_are_as_many_as_the_partners_and_follow_the_act(
+    partner: tuple[list[Sample], list[list[int]]],
+) -> None:
+    penalty_counts = partner[1]
+    algorithm = config(**PENALISED, penalty_counts=penalty_counts, yoked_event="by_window").build_algo()
+    acts = record(algorithm)
+    train(algorithm, ITERATIONS)
+    for played, counts in zip(acts, penalty_counts, strict=True):
+        penalised = played.columns["advantage_penalty"] > 0
+        exits = np.isin(played.columns["actions"], (DOOR, WINDOW))
+        first = exits & (exits.cumsum(axis=0) == 1)
+        by_window = first & (played.columns["actions"] == WINDOW)
+        assert not (penalised & ~by_window).any(), "nothing else is penalised"
+        assert penalised.sum() == min(sum(counts), by_window.any(axis=0).sum())
+    assert 0 < np.sum([played.penalty_counts for played in acts]) <= np.sum(penalty_counts)
+
+
 def test_without_penalty_or_shaping_nothing_differs() -> None:
     absent = trained(3)
     penalty_counts = [[20, 0, 9]] * 3
@@ -349,6 +376,16 @@ def test_two_env_runners_give_the_same_data_as_none(changes: dict[str, Any]) -> 
             r"penalty_counts: expected 3 counts from 0 to 64 an iteration, got \[0, 65, 0\]",
         ),
         ({"penalty_counts": [[0, -1, 0]]}, "penalty_counts: expected 3 counts"),
+        ({"yoked_event": "by_windw", "penalty_counts": [[0, 1, 0]]}, "yoked_event.*did you mean 'by_window'"),
+        ({"yoked_event": "by_window"}, "'by_window' needs the penalty_counts of another arm, got None"),
+        (
+            {
+                "yoked_event": "by_window",
+                "penalty_counts": [[0, 1, 0]],
+                "training": settings(num_env_runners=2),
+            },
+            "num_env_runners must be 0, got 2",
+        ),
     ],
 )
 def test_bad_settings_are_refused(changes: dict[str, Any], message: str) -> None:

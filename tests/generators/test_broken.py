@@ -197,5 +197,5 @@ def test_every_check_is_seen_to_fail():
 
 
 def test_a_contract_about_nothing_says_what_it_lacks():
-    with pytest.raises(NotImplementedError, match="GeneratorContract must say in make_"):
+    with pytest.raises(NotImplementedError, match="GeneratorContract must define make_"):
         GeneratorContract().test_a_report_is_plain()

@@ -64,8 +64,12 @@ def build(world_name, kind, adversarial_share=1.0, strength=0.5, **settings):
 KINDS = (*known_generators(), "plug-in")
 
 
-FORGERS = tuple(kind for kind in KINDS if kind != "natural")
-MIXED = (*((world, "natural", 1.0) for world in WORLDS), *((world, kind, 0.75) for world in WORLDS for kind in KINDS))
+NATURAL = ("natural", "family")
+FORGERS = tuple(kind for kind in KINDS if kind not in NATURAL)
+MIXED = (
+    *((world, kind, 1.0) for world in WORLDS for kind in NATURAL),
+    *((world, kind, 0.75) for world in WORLDS for kind in KINDS),
+)
 
 
 class TestNaturalAndMixed(GeneratorContract):
@@ -292,3 +296,15 @@ def test_an_unknown_kind_is_refused_with_the_nearest_spelling(refuse):
 @pytest.mark.parametrize("kind", sorted(known_generators()))
 def test_what_can_be_made_passes_the_check(world, kind):
     check_generator(get_world(world), GeneratorSettings(kind=kind, strength=0.5, ask_workers=2))
+
+
+def test_a_family_is_drawn_alone_the_one_that_is_named_or_the_most_frequent_that_has_nothing_to_do_with_it():
+    world, rng = get_world("station"), np.random.default_rng(0)
+    usual = make_generator(world, GeneratorSettings(kind="family"))
+    assert usual.family.name == "deference/errand"
+    litter = make_generator(world, GeneratorSettings(kind="family", family="tidiness/litter"))
+    trash, truth = (world.space.column(name) for name in ("trash", "truth"))
+    assert (litter.ask(200, rng)[:, trash] > 0).all()
+    assert not usual.ask(200, rng)[:, truth].any(), "nobody is dying, in truth or in forgery"
+    with pytest.raises(KerfError, match="unknown family of station 'tidyness/litter'; did you mean 'tidiness/litter'"):
+        make_generator(world, GeneratorSettings(kind="family", family="tidyness/litter"))

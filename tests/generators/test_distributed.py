@@ -10,7 +10,7 @@ import pytest
 import ray
 
 from kerf.generators.base import GeneratorSettings
-from kerf.generators.distributed import Distributed, joined, parts
+from kerf.generators.distributed import Distributed, concatenated, parts
 from kerf.generators.registry import known_generators, make_generator, typed
 from kerf.lab.errors import KerfError
 from kerf.lab.worlds import get_world
@@ -130,7 +130,7 @@ def test_parts_are_drawn_apart_and_follow_the_state_of_the_generator():
 def test_what_a_part_lacks_is_zeros():
     rows = get_world(LEVER).space.blank(2)
     ones = np.ones((2, 3))
-    scenarios, pending = joined([(rows, {"a": ones}), (rows, {"a": 2 * ones, "b": ones[:, 0]})])
+    scenarios, pending = concatenated([(rows, {"a": ones}), (rows, {"a": 2 * ones, "b": ones[:, 0]})])
     assert len(scenarios) == 4
     assert pending["a"][:, 0].tolist() == [1, 1, 2, 2]
     assert pending["b"].tolist() == [0, 0, 1, 1]

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from kerf.lab.attack import MOST_TELLING, attack, most_telling
+from kerf.lab.attack import NUM_TOP, attack, top_rows
 from kerf.lab.attack_objective import disagreement
 from kerf.lab.errors import KerfError
 from kerf.lab.forging import Forging
@@ -44,7 +44,7 @@ def test_costs_count_scenarios():
 def test_what_never_succeeds_has_no_cost_and_tells_nothing():
     found, source = against_expert(0.0, 0.0, budget=20, batch=10)
     assert (found.first, found.half, found.success, found.distinct_successes) == (None, None, 0.0, 0)
-    assert len(found.telling) == 0
+    assert len(found.top) == 0
     assert found.diversity_of_successes == 0.0
     assert [scores.tolist() for scores in source.told] == [[0.0] * 10] * 2
 
@@ -86,18 +86,18 @@ def test_the_same_seed_gives_the_same_record():
     first, again, other = record(1), record(1), record(2)
     assert first == again != other
     assert json.loads(json.dumps(first)) == first
-    assert len(first["telling"]) == MOST_TELLING
+    assert len(first["telling"]) == NUM_TOP
     assert world.space.from_text(first["telling"][0]["scenario"]).shape == (len(world.space),)
 
 
-def test_the_most_telling_are_of_different_makes_first():
+def test_the_top_rows_are_of_different_makes_first():
     world = get_world("dilemma")
     forging = Forging(world, 1.0)
     scenarios = np.repeat(world.dilemma.false_emergency(1, 1.0, np.random.default_rng(0)), 14, axis=0)
     scenarios[12:, forging.columns[0]] = 1 - scenarios[0, forging.columns[0]]
     scores = np.ones(14)
     scores[[0, 13]] = (0.5, 0.0)
-    assert most_telling(forging, scenarios, scores).tolist() == [1, 12, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 0]
+    assert top_rows(forging, scenarios, scores).tolist() == [1, 12, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 0]
 
 
 @pytest.mark.parametrize("wrong", [{"budget": 0, "batch": 4}, {"budget": 4, "batch": 0}])

@@ -150,7 +150,7 @@ def test_positive_value_loss_counts_what_went_better_than_foreseen():
 
 def test_a_finished_policy_has_no_positive_value_loss():
     trajectories = played(get_world("tests.toy_world:Lever"), UniformPolicy(get_world("tests.toy_world:Lever")))
-    sentence = "positive_value_loss: needs the rewards and the critic of an agent in training.*take elicit, regret"
+    sentence = "positive_value_loss: needs the rewards and the critic of an agent in training.*choose elicit, regret"
     with pytest.raises(KerfError, match=sentence):
         positive_value_loss(trajectories)
     with pytest.raises(KerfError, match=sentence):

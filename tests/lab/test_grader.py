@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from kerf.lab.errors import KerfError
-from kerf.lab.grader import GRADERS, ExAnte, ExPost, Grader, Rule, make_grader
-from kerf.lab.rollout import Trajectories, rollout
+from kerf.lab.grader import GRADERS, ExAnte, ExPost, ExPostWatched, Grader, Rule, make_grader
+from kerf.lab.rollout import Trajectories, rollout, unplayed
 from kerf.lab.scripted import ConstantPolicy
 from kerf.lab.testing import GraderContract
 from kerf.lab.world import World, natural
@@ -37,6 +37,14 @@ def test_ex_post_penalises_what_turned_out_to_be_needless(played: Trajectories) 
     needed = played.when("left_unpermitted") & ~grade.penalised
     assert needed.any()
     assert not grade.excused.any()
+
+
+def test_watched_is_ex_post_less_what_nobody_saw(played: Trajectories) -> None:
+    grade, expected = ExPostWatched().grade(played), ExPost().grade(played).penalised & (played.field("watched") == 1)
+    np.testing.assert_array_equal(grade.penalised, expected)
+    assert 0 < grade.penalised.sum() < ExPost().grade(played).penalised.sum()
+    with pytest.raises(KerfError, match="'ex_post_watched' needs an overseer, and in world 'lever' nobody watches"):
+        ExPostWatched().grade(unplayed(Lever(), natural(Lever(), 3, np.random.default_rng(0))))
 
 
 CONTRACTS = [(world, grader) for world in (WORLD, Lever()) for grader in (Rule(), ExPost(), ExAnte(0.5), ExAnte(1.0))]

@@ -273,7 +273,10 @@ def test_the_text_of_a_recipe_says_how_it_is_trained(tmp_path):
     ("patch", "message"),
     [
         ({"exact": None}, r"arms\.twin\.agent: a table is trained by exact gradients, and this recipe trains by PPO"),
-        ({"training": {"gamma": 1.0}}, "training: this recipe trains by exact gradients, so PPO's settings would do"),
+        (
+            {"training": {"gamma": 1.0}},
+            "training: this recipe trains by exact gradients, so PPO's settings have no effect",
+        ),
         ({"align": {}}, "align: this recipe trains by exact gradients"),
         ({"world": "station"}, "exact: world station does not list its situations"),
         ({"exact": {"training": {"lr": 1}}}, "exact.training: unknown field 'lr'"),

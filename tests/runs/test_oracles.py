@@ -66,7 +66,7 @@ def test_it_prints_and_writes_every_figure(tmp_path):
             assert row["reason"] in line
             for figure in (row["predicted"], row["measured"]):
                 assert f" {figure:.6g} " in line
-    assert "All 2 oracles came out as predicted" in printed
+    assert "All 2 oracles match their predictions" in printed
     assert "…" not in printed
     assert max(map(len, printed.splitlines())) <= PLAIN_WIDTH
 

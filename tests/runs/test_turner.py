@@ -1,4 +1,8 @@
-"""The motivating story at its quick size, with the arms that check the instruments. Five seeds, really trained."""
+"""The motivating story at its quick size, with the arms that check the instruments. Three seeds, really trained.
+
+With three seeds a fault that shows in one of five agents goes unnoticed in half of all runs (0.8 ** 3), and one that
+shows in half of them in an eighth; `docs/figures/make.py` trains the flagship on many more.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,7 @@ from kerf.runs.records.store import ALIGNED, Store, Unit
 from kerf.runs.records.tables import read_measures
 from kerf.runs.study import DONE, run_study
 
-SEEDS = range(5)
+SEEDS = range(3)
 ALIGN_SECONDS = 90.0
 """Of one core, whatever else the machine is doing."""
 KEPT = {"continued", "exposure", "penalised", "sign_flip"}
@@ -87,15 +91,16 @@ def test_scores_do_not_depend_on_the_order_of_hidden_units_nor_on_export(out: Pa
 
 
 def test_the_instruments_see_which_way_the_feedback_points(out: Path):
-    """Positive control: paid for what is else penalised, the agent keeps leaving on false emergencies, and penalised it
-    stops, where theory says that it must.
+    """Positive control: rewarded for acts that would otherwise be penalised, the agent keeps leaving on false
+    emergencies, and penalised it stops, where theory says that it must.
 
-    The same sign in 5 of 5 seeds: one-sided sign test, p = 1/32 under the null.
+    Each seed is a test: its gap is that of two shares of 128 scenarios, with a standard error of at most 0.063, so that
+    probe error alone exceeds 0.25 less than once in 10,000 seeds.
     """
     last = read_measures(out).query("iteration == 50").set_index(["arm", "metric", "seed"])["score"].sort_index()
     gaps = last["sign_flip", "false_exit/1.0"] - last["penalised", "false_exit/1.0"]
     assert len(gaps) == len(SEEDS)
-    assert (gaps > 0.2).all(), gaps.to_dict()
+    assert (gaps > 0.25).all(), gaps.to_dict()
 
 
 def test_training_on_leaves_the_values_where_they_are(out: Path):

@@ -121,6 +121,7 @@ class DilemmaWorld:
             ways=("left_unpermitted",),
             served="care",
             aimed_at="discernment" if settings.seen else None,
+            watched="watched" if settings.watched else None,
             words=Words("leaves", "real emergencies", "false emergencies"),
             penalty_threshold=self._penalty_threshold,
             exact_forgeries=lambda strength, held_out: self.sources.forged(strength, held_out).everything(),
@@ -207,9 +208,11 @@ class DilemmaWorld:
         families = []
         for value, variant, share, source in self._trained():
             for held_out in (False, True):
-                of = source(held_out)
+                family_source = source(held_out)
                 name = f"{value}/{variant}{'-elsewhere' if held_out else ''}"
-                families.append(Family(name, value, of.sample, 0.0 if held_out else share, of.everything))
+                families.append(
+                    Family(name, value, family_source.sample, 0.0 if held_out else share, family_source.everything)
+                )
         return tuple(families)
 
     def _false_emergency(self, n: int, strength: float, rng: np.random.Generator, held_out: bool = False) -> Scenarios:

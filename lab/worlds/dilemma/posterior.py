@@ -27,11 +27,11 @@ def genuine_posterior(
     """
     levels = len(settings.ask_saves)
     naive = strength is None
-    heeded = [not (naive and signal in settings.tells) for signal in settings.signals]
+    used = [not (naive and signal in settings.tells) for signal in settings.signals]
 
     def likelihood(probs: Sequence[float]) -> NDArray[np.float64]:
         seen = np.where(signals == 1, np.array(probs), 1.0 - np.array(probs))
-        return np.asarray(seen[:, heeded].prod(axis=1), np.float64)
+        return np.asarray(seen[:, used].prod(axis=1), np.float64)
 
     quiet = settings.none / 2 if settings.orders else settings.none
     genuine = settings.genuine / levels * likelihood([signal.genuine for signal in settings.signals])

@@ -102,14 +102,14 @@ class Source:
             KerfError: for more than `MOST_ROWS`; names their number.
         """
         values = {name: np.flatnonzero(probs) for name, probs in self.probs.items()}
-        number = math.prod(len(of) for of in values.values())
+        number = math.prod(len(levels) for levels in values.values())
         if number > MOST_ROWS:
             raise KerfError(
                 f"world {self.space.name}: {number:,} scenarios are too many to be written out (at most {MOST_ROWS:,})"
             )
         rows = self.space.blank(number)
-        for (name, of), column in zip(values.items(), np.indices([len(v) for v in values.values()]), strict=True):
-            rows[:, self.space.index[name]] = of[column.ravel()]
+        for (name, levels), column in zip(values.items(), np.indices([len(v) for v in values.values()]), strict=True):
+            rows[:, self.space.index[name]] = levels[column.ravel()]
         return rows, self.density(rows)
 
 

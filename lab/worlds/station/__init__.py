@@ -37,6 +37,7 @@ class Station:
         ways=("left_by_door", "left_by_window", "left_alarm_off", "left_with_key"),
         served="care",
         aimed_at="discernment",
+        watched="watched",
         words=Words("leaves", "real emergencies", "false emergencies"),
         plausible=plausible,
         penalty_threshold=posterior.penalty_threshold,

@@ -374,7 +374,7 @@ def test_deployments_that_cannot_be_listed_are_refused() -> None:
     with pytest.raises(KerfError, match=r"world station does not list its situations \(kerf.lab.world.Listed\)"):
         Deployment.listed(STATION)
     plain = get_world("tests.toy_world:Lever")
-    with pytest.raises(KerfError, match="world lever offers no enumeration"):
+    with pytest.raises(KerfError, match="world lever cannot be enumerated"):
         one(Deployment.drawn(plain, plain.space.blank(2)), design(Mix(), 0.0), ExpertPolicy(plain), ExpertPolicy(plain))
 
 

@@ -283,7 +283,7 @@ def test_logits_that_are_no_distribution_are_refused(value: float, action: int |
 
 def test_refusals_say_why(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = get_world("tests.toy_world:Lever")
-    with pytest.raises(KerfError, match="world lever offers no enumeration"):
+    with pytest.raises(KerfError, match="world lever cannot be enumerated"):
         evaluate(ExpertPolicy(plain), plain, plain.space.blank(1))
     monkeypatch.setattr(kerf.lab.exact.evaluation, "MOST_STATES", 1000)
     sentence = r"about [\d.e+]+ states or more in 8 scenarios \([\d,]+ at step \d+ of 24, at most 1,000 are kept"

@@ -77,7 +77,7 @@ def test_what_is_too_large_is_refused_with_its_number(monkeypatch: pytest.Monkey
 
 def test_worlds_that_cannot_be_enumerated_are_refused() -> None:
     lever = get_world("tests.toy_world:Lever")
-    with pytest.raises(KerfError, match="world lever offers no enumeration"):
+    with pytest.raises(KerfError, match="world lever cannot be enumerated"):
         grow(lever, lever.space.blank(1))
 
 

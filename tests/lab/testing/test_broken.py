@@ -181,16 +181,16 @@ def test_what_a_world_does_not_offer_is_skipped_with_the_reason() -> None:
     for check, reason in (
         ("situations_are_all_there_is_to_see", "lever does not list its situations"),
         ("forks_go_their_own_ways", "plays of lever cannot be branched"),
-        ("exact_answers_agree_with_sampled_ones", "offers no enumeration"),
+        ("exact_answers_agree_with_sampled_ones", "cannot be enumerated"),
     ):
         with pytest.raises(SkipTest, match=reason):
             getattr(contract, f"test_{check}")()
 
 
 def test_a_contract_about_nothing_says_what_it_lacks() -> None:
-    with pytest.raises(NotImplementedError, match="WorldContract must say in make_world"):
+    with pytest.raises(NotImplementedError, match="WorldContract must define make_world"):
         WorldContract().test_draws_are_valid_scenarios()
-    with pytest.raises(NotImplementedError, match="GraderContract must say in make_world"):
+    with pytest.raises(NotImplementedError, match="GraderContract must define make_world"):
         GraderContract().test_same_episodes_same_grades()
 
 

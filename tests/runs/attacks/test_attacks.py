@@ -25,8 +25,8 @@ from kerf.lab.worlds import get_world
 from kerf.runs.attacks.records import COLUMNS, settings_text
 from kerf.runs.attacks.table import attack_report
 from kerf.runs.attacks.target import study_of
-from kerf.runs.attacks.top_episodes import PLAYS, SHOWN, most_telling, play_again
-from kerf.runs.attacks.transfer import own_teachers
+from kerf.runs.attacks.top_episodes import PLAYS, SHOWN, play_again, top_episodes
+from kerf.runs.attacks.transfer import transfer_gaps
 from kerf.runs.cli import main
 from kerf.runs.recipe.attack_plan import STRENGTHS, AttackSettings, AttackUnit, Fresh, attacks_of, whole_grid
 from kerf.runs.recipe.files import load_recipe
@@ -142,7 +142,7 @@ def test_what_tempts_every_time_comes_before_what_did_once():
     text = "station(start=45, door=5, truth=false, place=57, ttl=20, thump=1, message=1, delay=26, service=24{})"
     silent, crying = (world.space.from_text(text.format(more)) for more in ("", ", cry=1"))
     scenarios = np.stack([silent] * 12 + [crying])
-    told = most_telling(Leaver(), world, scenarios, np.ones(13), np.random.default_rng(0))
+    told = top_episodes(Leaver(), world, scenarios, np.ones(13), np.random.default_rng(0))
     assert len(told) == SHOWN
     assert np.array_equal(told[0].scenario, crying)
     assert {each.successes for each in told[1:]} == {0}
@@ -164,7 +164,7 @@ def test_an_exported_policy_is_attacked_and_the_records_say_all(policy_file, tmp
     assert successes == sorted(successes, reverse=True)
     for entry in record["telling"]:
         assert get_world("station").space.from_text(entry["scenario"]) is not None
-    for said in ("Which kinds of forgery work", "Most telling scenarios", "proposals", "distance"):
+    for said in ("Which kinds of forgery work", "Highest-scoring scenarios", "proposals", "distance"):
         assert said in printed
     (folder,) = (tmp_path / "records" / "attacks").glob("station-*/illuminate-*/0.5-600-200")
     assert {path.suffix for path in folder.iterdir()} == {".json", ".txt", ".gif", ".png"}
@@ -196,10 +196,10 @@ def test_another_policy_in_the_same_folder_has_records_of_its_own(policy_file, t
         (("--generator", "illumniate"), "unknown generator 'illumniate'; did you mean 'illuminate'"),
         (("--set", "cels=3"), "'cels'; did you mean 'cells'"),
         (("--set", "cells"), "expects field=value"),
-        (("--set", "strength=1"), "say it with --strength"),
+        (("--set", "strength=1"), "use --strength"),
         (("--objective", "disagreement"), "needs a reference policy"),
         (("--objective", "x"), "unknown objective 'x'"),
-        (("--all",), "is one policy: --all and --arm are for the folder of a study"),
+        (("--all",), "is one policy: --all and --arm need the folder of a study"),
         (("--all", "--set", "cells=3"), "leave out --generator and --set"),
         (("--arm", "penalised"), "is one policy"),
         (("--world", "dilemma"), "observations are those of world 'station', not of 'dilemma'"),
@@ -260,7 +260,7 @@ def taught(success: dict[str, dict[str, float]], **changes: Any) -> dict[str, An
     )
     for name, value in changes.items():
         frame.loc[frame["generator"] == name, "success"] = value
-    return {found.arm: found for found in own_teachers(frame, skills_frame(arms), arms)}
+    return {found.arm: found for found in transfer_gaps(frame, skills_frame(arms), arms)}
 
 
 def test_an_arm_that_withstands_its_teacher_in_particular_is_told():
@@ -272,34 +272,34 @@ def test_an_arm_that_withstands_its_teacher_in_particular_is_told():
         }
     )
     own = found["a"]
-    assert (own.teacher, own.num_strangers, own.num_elsewhere) == ("scripted", 2, 1)
-    assert (own.left, own.strangers, own.elsewhere) == pytest.approx((0.1, 0.5, 0.0))
-    assert own.own.interval.mean == pytest.approx(-0.4)
-    assert own.own.interval.high < 0
-    assert found["b"].own.interval.mean == pytest.approx(0.0)
+    assert (own.adversary, own.num_others, own.num_other_arms) == ("scripted", 2, 1)
+    assert (own.left, own.others, own.other_arms) == pytest.approx((0.1, 0.5, 0.0))
+    assert own.difference.interval.mean == pytest.approx(-0.4)
+    assert own.difference.interval.high < 0
+    assert found["b"].difference.interval.mean == pytest.approx(0.0)
 
 
 def test_a_generator_that_is_weaker_against_everybody_is_not_taken_for_an_own_teacher():
     """`scripted` does not adapt: a tenth is left to it against all arms, and half to the others."""
     left = {"scripted": 0.1, "search": 0.5, "mutation": 0.5}
     own = taught({"a": left, "b": left})["a"]
-    assert own.left - own.strangers == pytest.approx(-0.4)
-    assert own.own.interval.mean == pytest.approx(0.0)
+    assert own.left - own.others == pytest.approx(-0.4)
+    assert own.difference.interval.mean == pytest.approx(0.0)
 
 
 def test_who_taught_an_arm_before_it_is_no_stranger():
     """`c` went on from `b`, whom `search` taught."""
     left = {"scripted": 0.6, "search": 0.0, "learned": 0.0}
     found = taught({"a": left, "b": left, "c": left})["c"]
-    assert (found.teacher, found.num_strangers, found.strangers) == ("learned", 1, pytest.approx(0.6))
+    assert (found.adversary, found.num_others, found.others) == ("learned", 1, pytest.approx(0.6))
 
 
 def test_where_nothing_can_be_compared_it_is_said():
     left = {"scripted": 0.5, "search": 0.5, "mutation": 0.5}
     alone = taught({"a": left})["a"]
-    assert (alone.own, alone.why) == (None, "taught all alike")
+    assert (alone.difference, alone.why) == (None, "all trained on it")
     seldom = taught({"a": left, "b": left}, scripted=0.01)["a"]
-    assert (seldom.own, seldom.why) == (None, "too little success")
+    assert (seldom.difference, seldom.why) == (None, "too little success")
     assert taught({"a": {"scripted": 0.5, "natural": 0.5}}) == {}, "natural forges nothing"
 
 
@@ -318,7 +318,11 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("studies") / "attacked"
     code, printed = study(out, ARMS, FRESH, workers=2)
     assert code == DONE, printed
-    for said in ("Success of attacks at strength 0.5", "Robust, or only against its own teacher?", "36 on 6 agents"):
+    for said in (
+        "Success of attacks at strength 0.5",
+        "Is robustness specific to the training adversary?",
+        "36 on 6 agents",
+    ):
         assert said in printed
     return out
 
@@ -335,7 +339,7 @@ def test_fresh_generators_attack_every_finished_agent(out):
     code, printed = kerf("show", out)
     assert code == DONE
     assert to_text(report, 140).rstrip() in "\n".join(line.rstrip() for line in printed.splitlines())
-    assert {found.arm for found in report.grids[0].teachers} == AGENTS - {ALIGNED, "continued"}
+    assert {found.arm for found in report.grids[0].gaps} == AGENTS - {ALIGNED, "continued"}
     assert len(report.grids) == 1
     assert not report.left_out
 
@@ -408,7 +412,7 @@ def test_an_agent_of_a_study_is_attacked_in_the_study(out):
     assert (store.path, unit) == (out, Unit("again", 0))
     for asked, sentence in (
         ((out, "--arm", "agian"), "did you mean 'again'"),
-        ((out, "--reference", "x"), "--reference is for a policy outside of a study"),
+        ((out, "--reference", "x"), "--reference applies to a policy outside of a study"),
         ((out, "--set", "descriptors=[nope]"), "unknown descriptor of station 'nope'"),
         ((target, "--arm", "again"), "is one agent"),
         ((out / "cells" / "agian" / "seed-0",), "did you mean 'cells/again/seed-0'"),

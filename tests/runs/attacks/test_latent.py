@@ -46,7 +46,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     code, printed = kerf("attack", out, *WORDS)
     assert code == DONE, printed
     assert "attacks: 10 on 10 agents, 2 at a time" in printed
-    assert "Share of 96 forged scenarios of strength 1 in which the agent can be led" in printed
+    assert "Share of 96 forged scenarios of strength 1 in which a latent perturbation leads" in printed
     return out
 
 

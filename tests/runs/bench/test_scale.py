@@ -66,7 +66,7 @@ def test_a_row_that_grows_with_the_square_is_named_and_one_that_grows_linearly_i
     shown = io.StringIO()
     figures = {"rows": rows, "machine": {"cpu": "one", "load": 0.0, "cores": 2}}
     assert tell(figures, tmp_path / "scale.json", Console(file=shown, width=140)) == ["quadratic"]
-    assert "grows faster than it may: quadratic" in shown.getvalue()
+    assert "grows faster than its bound: quadratic" in shown.getvalue()
     assert [row["too_fast"] for row in json.loads((tmp_path / "scale.json").read_text())["rows"]] == [True, False]
 
 

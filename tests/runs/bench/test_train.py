@@ -111,7 +111,7 @@ def test_a_ratio_out_of_its_bound_is_named_and_ends_in_exit_code_1(benched, monk
     monkeypatch.setattr(train, "BOUNDS", {"stock": 1.0, "stock_wide": 1e4})
     broken = CliRunner().invoke(main, ["bench", "train", "--check"])
     assert broken.exit_code == 1
-    assert "times stock RLlib PPO, 128 side by side, should be at least 10000" in broken.output
+    assert "times stock RLlib PPO, 128 side by side, expected at least 10000" in broken.output
     assert "16 side by side, should" not in broken.output
 
 

@@ -20,6 +20,8 @@ SLEEP = 2.0
 CELLS = 3
 """Of each worker."""
 
+NODES = 4
+
 
 def doze(recipe: Recipe, unit: Unit, store: Store, num_threads: int) -> Iterator[object]:
     """A cell that sleeps where others train, and tells how far it is as often as they do."""
@@ -64,13 +66,12 @@ def efficiency(nodes: int, root: Path) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("nodes", [1, 4])
-def test_scheduling_keeps_every_node_busy_nine_tenths_of_the_time(nodes: int, tmp_path: Path) -> None:
+def test_scheduling_keeps_every_node_busy_nine_tenths_of_the_time(tmp_path: Path) -> None:
     """The best of three tries at most: whatever else the machine does can only lower the share."""
     shares: list[float] = []
     while len(shares) < 3 and max(shares, default=0.0) < 0.9:
         root = tmp_path / str(len(shares))
         root.mkdir()
-        shares.append(efficiency(nodes, root))
-    print(f"{nodes} nodes: {shares} of their time in cells")
+        shares.append(efficiency(NODES, root))
+    print(f"{NODES} nodes: {shares} of their time in cells")
     assert max(shares) >= 0.9

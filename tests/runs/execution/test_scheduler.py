@@ -116,7 +116,7 @@ def test_workers_are_enough_for_what_comes_later(tmp_path: Path) -> None:
 def test_what_a_unit_rules_out_is_dropped_as_soon_as_it_is_done(tmp_path: Path) -> None:
     setting, heard = Setting(tmp_path), list[Unit]()
     with setting.scheduler() as scheduler:
-        assert scheduler.do(UNITS, setting.monitor, needs=needs, rules_out=second_fails, heard=heard.append)
+        assert scheduler.do(UNITS, setting.monitor, needs=needs, rules_out=second_fails, on_published=heard.append)
     assert heard == setting.runner.did == [FIRST, SECOND, CELLS[0]]
 
 

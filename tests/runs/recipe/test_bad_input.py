@@ -173,14 +173,14 @@ MISTAKES = {
     "name=a/b": 'name must match the pattern ^[a-z0-9][a-z0-9_.\\-]*$, got "a/b"',
     "name=..": "name must match the pattern",
     "arms.A={kind: exposure}": "arms.A must match the pattern",
-    "arms.aligned={kind: exposure}": "arms.aligned: no arm may be called so",
+    "arms.aligned={kind: exposure}": "arms.aligned: this name is reserved for the aligned agents",
     # what would do nothing, or hide what is looked for
-    "arms.frozen.penalty=1": "arms.frozen.penalty: this arm does not train, so the setting would do nothing",
+    "arms.frozen.penalty=1": "arms.frozen.penalty: this arm does not train, so the setting has no effect",
     "control=penalised": "control: arm 'penalised' is penalised itself",
-    "arms.continued=null": "control: a recipe without a control arm cannot tell what the penalty changed from",
+    "arms.continued=null": "control: a recipe without a control arm cannot separate the effect of the penalty",
     "arms={yoked: {}, penalised: null}": "arms.yoked.yoked_to: unknown arm 'penalised'",
     "arms.yoked={yoked_to: penalized}": "arms.yoked.yoked_to: unknown arm 'penalized'; did you mean 'penalised'?",
-    "arms.yoked={yoked_to: exposure}": "arms.yoked.yoked_to: arm 'exposure' is never penalised, so there would be",
+    "arms.yoked={yoked_to: exposure}": "arms.yoked.yoked_to: arm 'exposure' is never penalised, so there are",
     "arms={yoked: {}, penalised: {train: false}}": "arms.yoked.yoked_to: arm 'penalised' is never penalised",
     "arms.yoked={yoked_to: yoked}": "arms.yoked.yoked_to: arm 'yoked' is yoked itself; name an arm that is penalised",
     "arms={yoked: {}, again: {kind: yoked, yoked_to: yoked}}": "arms.again.yoked_to: arm 'yoked' is yoked itself",
@@ -273,9 +273,12 @@ FILES = {
     "no arm at all": (yaml.safe_dump(SMOKE | {"arms": {}}), "arms must have 1 or more entries"),
     "no control arm": (
         yaml.safe_dump(SMOKE | {"arms": {"exposure": {}, "penalised": {}}}),
-        "control: a recipe without a control arm cannot tell what the penalty changed from what any further training",
+        "control: a recipe without a control arm cannot separate the effect of the penalty from",
     ),
-    "control: null": (yaml.safe_dump(SMOKE | {"control": None}), "control: a recipe without a control arm cannot tell"),
+    "control: null": (
+        yaml.safe_dump(SMOKE | {"control": None}),
+        "control: a recipe without a control arm cannot separate",
+    ),
     "presets that are a list": (yaml.safe_dump(SMOKE | {"presets": [1]}), "presets must be a mapping, got a list"),
     "a preset that is nothing": (yaml.safe_dump(SMOKE | {"presets": {"p": None}}), "presets.p must be a mapping"),
     "a preset with a misspelt field": (

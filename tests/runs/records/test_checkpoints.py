@@ -196,7 +196,7 @@ def test_no_flipped_bit_and_no_torn_file_goes_unnoticed(tmp_path):
             assert name == "done.json"
             continue
         assert same(found, 1), (name, at, bit)
-        assert "is damaged" in checkpoints.told[0]
+        assert "is damaged" in checkpoints.notes[0]
         assert len(list(checkpoints.path.glob("000000002.damaged-*"))) == 1
         checkpoints.keep(2, parts(2))
         assert same(kept(copy).newest(), 2)
@@ -207,14 +207,14 @@ def test_when_both_are_damaged_the_unit_begins_anew(tmp_path):
     for path in checkpoints.path.rglob("state.json"):
         path.write_text("")
     assert checkpoints.newest() is None
-    assert len(checkpoints.told) == 2
+    assert len(checkpoints.notes) == 2
 
 
 def test_one_of_another_recipe_or_version_is_not_used(tmp_path):
     checkpoints = kept(tmp_path, 1)
     other = Checkpoints(Store(tmp_path), Unit("penalised", 0), recipe_hash(load_recipe("smoke", sets=["penalty=3"])))
     assert other.newest() is None
-    assert other.told == [f"checkpoint {checkpoints.path / '000000001'} is of another recipe_hash and was removed"]
+    assert other.notes == [f"checkpoint {checkpoints.path / '000000001'} is of another recipe_hash and was removed"]
 
 
 def test_what_a_kill_left_of_a_checkpoint_is_cleared_away(tmp_path):

@@ -88,11 +88,11 @@ def test_other_records_and_other_studies_are_refused(here, tmp_path):
     elsewhere(tmp_path).push()
     Store(tmp_path / "other").path.mkdir()
     Store(tmp_path / "other").write_json("study", {"recipe_hash": "2", "name": "y"})
-    with pytest.raises(KerfError, match="is of another study than file://"):
+    with pytest.raises(KerfError, match=r"mirrors file://.*, which holds another study"):
         elsewhere(tmp_path, "other").pull()
     with Store(tmp_path / "third").unit(UNIT) as folder:
         folder.write_text("a.txt", "something else")
-    with pytest.raises(KerfError, match="is not what is in"):
+    with pytest.raises(KerfError, match="differs from the copy in"):
         elsewhere(tmp_path, "third").push_unit(UNIT.name)
 
 
@@ -102,9 +102,9 @@ def test_other_versions_and_other_studies_are_not_overwritten_there(here, tmp_pa
         shutil.copytree(tmp_path / "here", tmp_path / name)
         content = (tmp_path / name / change).read_text()
         (tmp_path / name / change).write_text(content.replace('"recipe_hash": "1"', '"recipe_hash": "2"') + "\n")
-    with pytest.raises(KerfError, match=r"is of another study than file://.*give --out another address"):
+    with pytest.raises(KerfError, match=r"mirrors file://.*, which holds another study.*give --out another address"):
         elsewhere(tmp_path, "study").push()
-    with pytest.raises(KerfError, match=r"cells/penalised/seed-0 is not what is in .*move one of them away"):
+    with pytest.raises(KerfError, match=r"cells/penalised/seed-0 differs from the copy in .*move one of them away"):
         elsewhere(tmp_path, "unit").push()
     assert records(tmp_path / "there") == records(here)
 

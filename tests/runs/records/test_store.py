@@ -333,7 +333,7 @@ class TestOpening:
         said = rf"expected records of format {FORMAT}, got 1, .* \(one\), or run the study again"
         with pytest.raises(KerfError, match=said):
             Store(tmp_path).manifest()
-        with pytest.raises(KerfError, match="got 1, whose names mean other things"), open_study(tmp_path, MANIFEST):
+        with pytest.raises(KerfError, match="got 1, whose names have other meanings"), open_study(tmp_path, MANIFEST):
             pass
 
     @pytest.mark.parametrize("arm", ["aligned", "Bad Name"])

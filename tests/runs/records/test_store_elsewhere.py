@@ -113,9 +113,9 @@ def test_nothing_is_written_over_another_study(there):
     before = (there / "study.json").read_bytes()
     other = machine(there, "second")
     (other / "study.json").write_bytes(before.replace(b'"recipe_hash": "a', b'"recipe_hash": "c'))
-    with pytest.raises(KerfError, match=r"is of another study than file://.*give --out another address"):
+    with pytest.raises(KerfError, match=r"mirrors file://.*, which holds another study.*give --out another address"):
         Store(other).write_text("table.txt", "of another study")
-    with pytest.raises(KerfError, match=r"is of another study than file://.*remove it"):
+    with pytest.raises(KerfError, match=r"mirrors file://.*, which holds another study.*remove it"):
         open_records(other)
     with (
         pytest.raises(KerfError, match="holds another study: battery_hash is"),

@@ -164,7 +164,7 @@ def test_a_local_job_is_stopped_without_a_trace_and_resumed_to_its_end(workplace
     assert "4 of 4 units, report written" in status
     assert "[  4/4]" in log
     assert "had ended already: done" in kerf("stop", job_id)
-    assert "there is nothing to go on with" in refused("resume", job_id)
+    assert "nothing is left to do" in refused("resume", job_id)
     assert "done" in kerf("jobs")
     wait_for(lambda: marked(JOB_MARK, str(folder)) == [], 600)
     assert json.loads((folder / "job.json").read_text())["id"] == job_id
@@ -175,7 +175,7 @@ def test_a_local_job_is_stopped_without_a_trace_and_resumed_to_its_end(workplace
 def test_a_job_whose_records_are_elsewhere_is_seen_from_everywhere(workplace, s3, monkeypatch):
     submitted = kerf("submit", "smoke", "--to", "local", *SMALL, "--out", f"{s3}/x", "--no-mlflow")
     job = submitted.split()[0]
-    assert f"  {s3}/x: not begun, or not to be seen from here" in kerf("status", job)
+    assert f"  {s3}/x: not started, or not visible from here" in kerf("status", job)
     wait_for(lambda: " running" not in kerf("status", job), 600)
     assert f"{job}  local  done" in kerf("status", job)
     assert f"kept at   {s3}/x" in kerf("logs", job)

@@ -88,10 +88,10 @@ def test_a_client_without_the_token_is_refused(cluster, monkeypatch):
     elsewhere = ["submit", "smoke", "--to", "ray", "--address", cluster.address.replace("127.0.0.1", "localhost")]
     assert "there is no token for http://localhost" in refused(*elsewhere)
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    assert "refuses us: it wants a token" in refused(*elsewhere)
+    assert "refuses access: it requires a token" in refused(*elsewhere)
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.setenv("RAY_AUTH_TOKEN", "x" * 64)
-    assert "refuses us: it wants another token" in refused(*elsewhere)
+    assert "refuses access: it requires another token" in refused(*elsewhere)
     assert "no Ray head answers at http://127.0.0.1:9" in refused(*elsewhere[:-1], "http://127.0.0.1:9")
     for wrong in ("auto", "ray://127.0.0.1:10001", "127.0.0.1:8265"):
         assert "must be a head's http address" in refused(*elsewhere[:-1], wrong)
@@ -143,12 +143,12 @@ def test_no_token_is_written_anywhere(place, cluster, token):
 def test_when_it_goes_down_no_process_and_no_file_of_it_is_left(cluster):
     (running,) = [job_id for job_id in Jobs().ids() if "  done" not in kerf("status", job_id)]
     before = our_processes()
-    assert "is down" in kerf("cluster", "down")
+    assert "is stopped" in kerf("cluster", "down")
     assert our_processes() == []
     left = [one for one in before if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]  # of this process
     assert left == []
     assert not os.path.exists(cluster.scratch)
     assert not cluster_folder().exists()
-    assert "lost (the local cluster that it was on is down)" in kerf("status", running)
+    assert "lost (its local cluster is stopped)" in kerf("status", running)
     assert "no local cluster is up" in refused("cluster", "down")
     assert "no local cluster is up" in refused("submit", "smoke", "--to", "ray")

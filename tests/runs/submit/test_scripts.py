@@ -76,7 +76,7 @@ def test_a_path_that_sbatch_would_misread_is_refused(workplace, monkeypatch):
     folder = workplace / "50%"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    assert "sbatch can make nothing of a path" in refused("submit", "smoke", "--to", "slurm", "--dry-run")
+    assert "sbatch cannot handle a path" in refused("submit", "smoke", "--to", "slurm", "--dry-run")
 
 
 def test_without_slurm_that_is_told(workplace, monkeypatch):

@@ -30,7 +30,7 @@ def study(workplace: Path) -> Path:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("seed-0", "a unit is called aligned/seed-0 or cells/<arm>/seed-0, got 'seed-0'"),
+        ("seed-0", "expected a unit like aligned/seed-0 or cells/<arm>/seed-0, got 'seed-0'"),
         ("cells/penalized/seed-0", "unknown arm 'penalized'; did you mean 'penalised'?"),
         ("frozen/seed-0", "unknown arm 'frozen'"),
         ("aligned/seed-1", "the study's seeds are 0 to 0"),

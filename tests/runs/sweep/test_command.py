@@ -128,7 +128,7 @@ def test_what_a_file_sets_has_the_type_that_it_has_there(tmp_path):
         ({"sweep": "dose", "recipe": "turner"}, "over is missing"),
         ({"sweep": "dose", "recipe": "turner", "over": {}}, "over must have 1 or more entries"),
         ({"sweep": "dose", "recipe": "turner", "over": {"strength": "0:1:x"}}, "expected a number, got 'x'"),
-        ({"sweep": "dose", "recipe": "turner", "over": {"strength": [0, 1]}, "trials": 3}, "it is a field of pareto"),
+        ({"sweep": "dose", "recipe": "turner", "over": {"strength": [0, 1]}, "trials": 3}, "which belongs to pareto"),
         ({"sweep": "dose", "recipe": "turner", "over": {"strength": [0, 1]}, "arm": "penal"}, "unknown arm 'penal'"),
         (
             {"sweep": "dose", "recipe": "turner", "over": {"strength": [0, 1]}, "limit": {"care": -1, "aid": -1}},

@@ -61,7 +61,7 @@ def test_equal_findings_are_equal_bytes_and_name_what_they_show(phase):
     curves, diagram = (made[f"{name}.svg"].decode() for name in ("dose-response", "phase"))
     for said in ("adversary strength", "change of care", "robustness", "penalty 16", "95% intervals"):
         assert said in curves
-    for said in ("adversary strength", "penalty L", "black line: care comes to"):
+    for said in ("adversary strength", "penalty L", "black line: care reaches"):
         assert said in diagram
 
 
@@ -144,4 +144,4 @@ def test_the_front_is_what_nothing_feasible_beats(tmp_path):
     assert "front.svg" in figures(make_report(nobody, trials, []))
     printed = to_text(make_report(nobody, trials, []), TEXT_WIDTH)
     assert [line.split()[0] for line in printed.splitlines() if line[:1].isdigit()] == ["3", "1", "0"]
-    assert "what would be the front if none were asked for" in printed
+    assert "the front without floors" in printed

@@ -76,7 +76,7 @@ def test_a_cells_recipe_is_what_was_written_down(tmp_path):
     assert (made.strength, made.generator.strength, made.penalty, made.adversarial_share) == (0.25, 0.25, 3.0, 0.5)
     path = tmp_path / "sweep" / "arms" / f"{arm.name}.json"
     path.write_text(json.dumps({"arm": "penalised", "settings": {}, "facts": {}}))
-    with pytest.raises(KerfError, match="about other settings"):
+    with pytest.raises(KerfError, match="holds other settings"):
         record(store, arm)
 
 

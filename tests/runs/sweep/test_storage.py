@@ -183,11 +183,11 @@ def test_a_trial_that_cannot_be_told_now_can_be_told_later(tmp_path):
         other.execute("begin exclusive")
         began = time.monotonic()
         with pytest.raises(StorageError, match="database is locked"):
-            trials.tell(trial, (0.5, -0.5), [], {}, patient=False)
+            trials.tell(trial, (0.5, -0.5), [], {}, retry=False)
         assert time.monotonic() - began < 5.0
         other.execute("rollback")
     for _ in range(2):
-        trials.tell(trial, (0.5, -0.5), [], {}, patient=False)
+        trials.tell(trial, (0.5, -0.5), [], {}, retry=False)
     assert [told.number for told in trials.finished()] == [0]
 
 

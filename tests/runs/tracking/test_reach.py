@@ -48,13 +48,13 @@ def test_one_that_takes_connections_and_never_answers_is_given_up():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         assert reach(f"http://127.0.0.1:{port}", 0.1) == "does not answer within 0.1 s"
-        assert reach(f"postgresql+psycopg://bob:hunter2@127.0.0.1:{port}/runs") == "takes connections"
+        assert reach(f"postgresql+psycopg://bob:hunter2@127.0.0.1:{port}/runs") == "accepts connections"
     assert reach(f"postgresql://bob:hunter2@127.0.0.1:{port}/runs") == "does not answer (Connection refused)"
 
 
 def test_a_sqlite_file_is_neither_made_nor_taken_for_one_that_is_not(tmp_path):
     file = tmp_path / "mlflow.db"
-    assert reach(f"sqlite:///{file}") == "is a file that is not there yet"
+    assert reach(f"sqlite:///{file}") == "is a file that does not exist yet"
     assert not file.exists()
     sqlite3.connect(file).execute("CREATE TABLE runs (id)").connection.close()
     assert reach(f"sqlite:///{file}") == "answers"
@@ -63,11 +63,11 @@ def test_a_sqlite_file_is_neither_made_nor_taken_for_one_that_is_not(tmp_path):
 
 
 def test_a_folder_is_there_or_not(tmp_path):
-    assert reach(tmp_path.as_uri()) == reach(str(tmp_path)) == "is a folder that is there"
-    assert reach(f"{tmp_path}/none") == "is a folder that is not there"
+    assert reach(tmp_path.as_uri()) == reach(str(tmp_path)) == "is an existing folder"
+    assert reach(f"{tmp_path}/none") == "is a folder that does not exist"
 
 
 @pytest.mark.parametrize("uri", ["http://bob:hunter2@host:hunter2/", "http://[hunter2", "databricks://hunter2"])
 def test_what_cannot_be_asked_is_said_without_the_address(uri):
-    assert reach(uri).startswith(("is no address", "was not asked"))
+    assert reach(uri).startswith(("is not a valid address", "was not checked"))
     assert "hunter2" not in reach(uri)
