@@ -175,7 +175,7 @@ def resume(job_id: str) -> None:
 @click.argument("out", type=StudyFolder())
 @click.argument("unit_name", metavar="UNIT")
 @click.option("--cpus", type=click.IntRange(min=1), default=1, show_default=True, help="CPUs that the unit may use.")
-@click.option("--code", metavar="DIGEST", help="Refuse to run with another Kerf (kerf doctor); default: the study's.")
+@click.option("--code", metavar="DIGEST", help="Run only with this digest of Kerf (kerf doctor); default: the study's.")
 def unit(out: Path, unit_name: str, cpus: int, code: str | None) -> None:
     """Run one UNIT of the study in OUT: aligned/seed-0, or cells/<arm>/seed-0. For schedulers.
 
