@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import click
 
 from kerf.lab.errors import KerfError
 from kerf.runs.bench.command import bench
 from kerf.runs.cluster.commands import cluster
+from kerf.runs.command_group import Commands
+from kerf.runs.compare.command import compare
 from kerf.runs.console import say, terminal
-from kerf.runs.home import settle_home
 from kerf.runs.interruption import goes_on_if_interrupted
 from kerf.runs.new.command import new
 from kerf.runs.options import asks_for_a_recipe, on_ray, to_mlflow
@@ -20,29 +21,6 @@ from kerf.runs.paths import StudyFolder
 from kerf.runs.submit.commands import COMMANDS
 from kerf.runs.sweep.command import sweep
 from kerf.runs.viewing import replay, report
-
-REFUSED = 2
-"""Exit code for an error of the user, such as a wrong argument."""
-
-
-class Refusal(click.ClickException):
-    """A `KerfError` as shown on the command line: one sentence."""
-
-    exit_code = REFUSED
-
-    def show(self, file: IO[Any] | None = None) -> None:
-        click.echo(f"kerf: {self.format_message()}", file=file, err=True)
-
-
-class Commands(click.Group):
-    """Command group that turns a `KerfError` into a sentence and exit code 2. Other exceptions are bugs, passed on."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            settle_home()
-            return super().invoke(ctx)
-        except KerfError as error:
-            raise Refusal(str(error)) from error
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -105,7 +83,7 @@ def run(
 
     from kerf.runs.execution.attach import attach
     from kerf.runs.study import run_study
-    from kerf.runs.tracking.studies import default_uri
+    from kerf.runs.tracking.commands import default_uri
 
     tracking = None if no_mlflow else uri or default_uri()
     with attach(ray_address, list(loaded.values()), workers) as at_a_time:
@@ -148,7 +126,7 @@ def doctor(out: Path, uri: str | None) -> None:
     Shows no password, does not start Ray and leaves no file behind.
     """
     from kerf.runs.doctor import examine
-    from kerf.runs.tracking.studies import default_uri
+    from kerf.runs.tracking.commands import default_uri
 
     found = examine(out, uri or default_uri())
     click.echo(found)
@@ -299,7 +277,7 @@ def attack(
 
     from kerf.runs.attacks.command import AttackRequest, attack_command
     from kerf.runs.recipe.attack_plan import BATCH
-    from kerf.runs.tracking.studies import default_uri
+    from kerf.runs.tracking.commands import default_uri
 
     wanted = AttackRequest(**asked, batch=batch or BATCH, tracking=None if no_mlflow else uri or default_uri())
     if latent:
@@ -315,7 +293,7 @@ def attack(
 def sync(out: Path, uri: str | None) -> None:
     """Bring MLflow up to date with the records in OUT."""
     from kerf.runs.records.store import Store
-    from kerf.runs.tracking.studies import default_uri, ui_command
+    from kerf.runs.tracking.commands import default_uri, ui_command
     from kerf.runs.tracking.studies import sync as sync_records
     from kerf.runs.tracking.sweeps import sync_sweep
 
@@ -339,5 +317,5 @@ def oracles(numbers: tuple[int, ...], json_file: Path | None) -> None:
     raise SystemExit(ask(numbers, json_file, terminal()))
 
 
-for command in (*COMMANDS, bench, cluster, new, report, replay):
+for command in (*COMMANDS, bench, cluster, compare, new, report, replay):
     main.add_command(command)

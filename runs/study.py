@@ -132,7 +132,8 @@ class _Study:
 
     def run(self) -> int:
         from kerf.runs.records.checkpoints import clear
-        from kerf.runs.tracking.studies import Mirror, ui_command
+        from kerf.runs.tracking.commands import ui_command
+        from kerf.runs.tracking.studies import Mirror
 
         mirror = None
         if self._tracking is not None:

@@ -1,7 +1,8 @@
 """Figures of the documentation, made anew: `make docs-figures`. What a page quotes is looked for in what this writes.
 
-Takes a quarter of an hour. Of the main study the table is kept as it was printed, with the digest of the records that
-it was read from; of the disjoint sets of seeds, what became of each prediction.
+Takes half an hour. Of the main study the table is kept as it was printed, with the digest of the records that
+it was read from; of the disjoint sets of seeds, and
+of the studies of thresholds, what became of each prediction.
 """
 
 from __future__ import annotations
@@ -25,6 +26,11 @@ STUDY = "kerf run turner --preset quick"
 FIRST_SEEDS = (0, 100, 200, 300, 400)
 STUDIES_OF_RATES = 2000
 ENDING_WIDTH = 100
+THRESHOLDS = {
+    "threshold": ("share-10", "share-20", "share-30"),
+    "threshold-exact": ("share-10", "share-15", "share-20"),
+}
+"""Recipe -> its variants, each a share of forgeries."""
 
 
 def run(command: str, out: Path) -> None:
@@ -64,6 +70,11 @@ def outcomes(out: Path) -> dict[str, Any]:
     return {"records": digest(out), "predictions": found, "threshold": brackets}
 
 
+def thresholds(folders: Mapping[str, Path]) -> None:
+    """Keep what became of the predictions of the studies of thresholds, by command."""
+    write("thresholds", {command: outcomes(out) for command, out in folders.items()})
+
+
 def write(name: str, found: Mapping[str, Any]) -> None:
     """Write `<name>.json` beside this file."""
     (HERE / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
@@ -79,6 +90,13 @@ def main() -> None:
             sets[command] = outcomes(out)
         table(Path(folder) / "0")
         write("five-sets", sets)
+        folders = {}
+        for recipe, variants in THRESHOLDS.items():
+            for variant in variants:
+                command = f"kerf run {recipe} --variant {variant}"
+                folders[command] = Path(folder) / recipe / variant
+                run(command, folders[command])
+        thresholds(folders)
     (HERE / "decision-rates.md").write_text(rates_table(STUDIES_OF_RATES) + "\n")
 
 

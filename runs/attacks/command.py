@@ -161,7 +161,8 @@ def _attack_study(asked: AttackRequest, store: Store, units: Sequence[Unit], con
         )
     _write_json(asked.json_file, folders)
     if asked.tracking is not None:
-        from kerf.runs.tracking.studies import sync, ui_command
+        from kerf.runs.tracking.commands import ui_command
+        from kerf.runs.tracking.studies import sync
 
         sync(store.path, asked.tracking)
         console.print(f"mlflow    {ui_command(asked.tracking)}", soft_wrap=True)
@@ -184,7 +185,8 @@ def _attack_policy(asked: AttackRequest, stem: Path, console: Console) -> int:
             show_attack(folders[-1], console)
     _write_json(asked.json_file, folders)
     if asked.tracking is not None:
-        from kerf.runs.tracking.studies import sync_policy, ui_command
+        from kerf.runs.tracking.commands import ui_command
+        from kerf.runs.tracking.studies import sync_policy
 
         sync_policy(out, {"policy": stem.name, "sha256": card["sha256"], "world": world.name}, folders, asked.tracking)
         console.print(f"mlflow    {ui_command(asked.tracking)}", soft_wrap=True)

@@ -250,12 +250,17 @@ class Pool(Generic[U]):
         """Register a worker that has started or failed to start; return the reason if it failed.
 
         After a failure another worker is started, unless too many in a row have failed.
+
+        Raises:
+            KerfError: if the worker refuses to work, since it imports other code than this process.
         """
         self._starting.remove(worker)
         try:
             worker.hear()
         except WorkerError as error:
             worker.end()
+            if error.fault is Fault.REFUSED:  # another worker would refuse, too
+                raise KerfError(error.why) from error
             self._failed_starts += 1
             if self._failed_starts < MAX_TRIES * self._num_workers:
                 self._starting.add(self._crew.start())

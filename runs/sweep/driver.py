@@ -268,7 +268,7 @@ class _Sweep:
         return [self._outcome_of[number] for number in sorted(self._outcome_of)]
 
     def _mirror(self, tracking: str) -> None:
-        from kerf.runs.tracking.studies import ui_command
+        from kerf.runs.tracking.commands import ui_command
         from kerf.runs.tracking.sweeps import sync_sweep
 
         try:

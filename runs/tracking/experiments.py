@@ -15,6 +15,7 @@ import click
 
 from kerf.lab.errors import KerfError
 from kerf.runs.records.redaction import without_password, without_passwords_of
+from kerf.runs.tracking.commands import restore_command, sync_command
 from kerf.runs.tracking.database import artifacts_of, settle, sqlite_path
 
 _ENVIRONMENT = {
@@ -44,21 +45,24 @@ def experiment(client: Any, name: str, uri: str) -> str:
                 raise
             found = client.get_experiment_by_name(name)
     if found.lifecycle_stage == "deleted":
-        number = found.experiment_id
-        raise KerfError(
-            f"the MLflow experiment {name!r} is deleted: `mlflow experiments restore --experiment-id {number}`"
-        )
+        restore = restore_command(found.experiment_id, uri)
+        raise KerfError(f"the MLflow experiment {name!r} is deleted: `{restore}` restores it")
     experiment: str = found.experiment_id
     return experiment
+
+
+def quietly() -> None:
+    """Set MLflow up, before it is imported, to give up soon and to print nothing of its own."""
+    for key, value in _ENVIRONMENT.items():
+        os.environ.setdefault(key, value)
+    for noisy in ("mlflow.store.db.utils", "alembic", "urllib3.connectionpool"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)  # no messages about migrations and retries; errors are raised
 
 
 @contextmanager
 def explained(root: Path, uri: str) -> Iterator[None]:
     """Prepare MLflow for `uri`, and convert its exceptions into a one-sentence `KerfError`."""
-    for key, value in _ENVIRONMENT.items():
-        os.environ.setdefault(key, value)
-    for noisy in ("mlflow.store.db.utils", "alembic", "urllib3.connectionpool"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)  # no messages about migrations and retries; errors are raised
+    quietly()
     try:
         from alembic.util import CommandError
         from mlflow.exceptions import MlflowException
@@ -72,5 +76,5 @@ def explained(root: Path, uri: str) -> Iterator[None]:
         why = textwrap.shorten(without_passwords_of(uri, str(error)), 600) or type(error).__name__
         raise KerfError(
             f"MLflow at {without_password(uri)} cannot be written ({why}); the records in {root} are safe, and "
-            f"`kerf sync {root}` completes MLflow later"
+            f"`{sync_command(root, uri)}` completes MLflow later"
         ) from error

@@ -10,19 +10,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shlex
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from kerf.lab.errors import KerfError
 from kerf.runs.records import atomic_io as disk
-from kerf.runs.records.redaction import without_password
 from kerf.runs.records.store import ALIGNED, Store, Unit
 from kerf.runs.tracking.attacks import attack_folders, attack_numbers
+from kerf.runs.tracking.commands import sync_command
 from kerf.runs.tracking.experiments import experiment, explained
 from kerf.runs.tracking.metrics import Number, parameters, summary_numbers, unit_numbers
 
@@ -39,18 +36,6 @@ _ATTACKS = "kerf.attacks"  # name, or start of the names, of the tags with the d
 _DIGEST = 36  # maximum number of characters of a dataset's digest in MLflow
 
 # One quick retry instead of minutes of retries: an unreachable MLflow is given up at once and filled later. Silent.
-
-
-def default_uri() -> str:
-    """Return `MLFLOW_TRACKING_URI` if set, else the URI of the SQLite file `./out/mlflow.db` (absolute path)."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('out/mlflow.db').absolute()}"
-
-
-def ui_command(uri: str) -> str:
-    """Return the command that serves the MLflow UI of `uri` on this machine only; for a server, its address."""
-    if urlsplit(uri).scheme in ("http", "https"):
-        return without_password(uri)
-    return f"mlflow ui --backend-store-uri {shlex.quote(without_password(uri))} --host 127.0.0.1 --port 5000"
 
 
 def sync(root: str | Path, uri: str, running: bool = False) -> int:
@@ -146,7 +131,8 @@ class Mirror:
         self._news.set()
         self._thread.join(timeout)
         if self._thread.is_alive():
-            self._warn_once(f"MLflow is not up to date after {timeout:g} s; `kerf sync {self._root}` completes it")
+            command = sync_command(self._root, self._uri)
+            self._warn_once(f"MLflow is not up to date after {timeout:g} s; `{command}` completes it")
         return self._complete
 
     def _run(self) -> None:

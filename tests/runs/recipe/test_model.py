@@ -68,7 +68,10 @@ def test_the_kinds_of_arm_come_to_what_they_are_named_for():
         "penalised-tenth": (True, "scripted", 1.0, 1.0, 0.1, "ex_post", 10.0, None, 0.0, False, True),
         "exposure-alone": (True, "scripted", 1.0, 1.0, 1.0, "ex_post", 0.0, None, 0.0, False, True),
         "penalised-alone": (True, "scripted", 1.0, 1.0, 1.0, "ex_post", 10.0, None, 0.0, False, True),
+        "penalised-watched": (True, "scripted", 1.0, 1.0, 0.25, "ex_post_watched", 10.0, None, 0.0, False, True),
         "yoked": (True, "scripted", 1.0, 1.0, 0.25, "ex_post", 10.0, "penalised", 0.0, False, True),
+        "unrelated-act": (True, "scripted", 1.0, 1.0, 0.25, "ex_post", 10.0, "penalised", 0.0, False, True),
+        "other-family": (True, "family", 1.0, 1.0, 0.25, "ex_post", 0.0, None, 0.0, False, True),
         "sham": (True, "scripted", 1.0, 1.0, 0.25, "ex_post", 0.0, None, 10.0, False, True),
         "placebo": (True, "natural", 1.0, 1.0, 1.0, "ex_post", 10.0, None, 0.0, False, True),
         "sign_flip": (True, "scripted", 1.0, 1.0, 0.25, "ex_post", -10.0, None, 0.0, False, True),
@@ -193,8 +196,9 @@ def test_what_attacks_finished_agents_may_not_go_by_the_critic(write):
 def test_settings_that_came_later_are_not_in_what_older_recipes_come_to():
     """Else a study that an older version began could not be continued."""
     for arm in resolved_recipe(load_recipe("turner"))["arms"].values():
-        assert set(arm["generator"]) == {"kind", "strength"}
+        assert set(arm["generator"]) - {"family"} == {"kind", "strength"}
         assert "objective" not in arm
+        assert ("yoked_event" in arm) == (arm["name"] == "unrelated-act")
 
 
 def test_resolving_an_explicit_arm_changes_nothing():
@@ -211,6 +215,7 @@ def test_resolving_an_explicit_arm_changes_nothing():
             grader=arm.grader,
             penalty=arm.penalty,
             yoked_to=arm.yoked_to,
+            yoked_event=arm.yoked_event,
             after=arm.after,
             shaping=arm.shaping,
             anchor=arm.training.anchor_coeff,
@@ -252,7 +257,8 @@ def test_built_in_recipes_load_with_each_preset(name):
         loaded = load_recipes(name, preset)
         assert len({recipe_hash(recipe) for recipe in loaded.values()}) == len(loaded)
         controls = [recipe.resolve()[recipe.control_arm] for recipe in loaded.values() if recipe.control_arm]
-        assert [control.kind for control in controls] == ["continued"] * len(loaded)
+        assert len(controls) == len(loaded)
+        assert {control.kind for control in controls} <= {"continued", "exposure"}
 
 
 def test_the_presets_of_the_flagship():

@@ -19,9 +19,10 @@ import pytest
 
 from kerf.lab.errors import KerfError
 from kerf.runs.records.store import FORMAT, Unit, open_study
+from kerf.runs.tracking.commands import default_uri, ui_command
 from kerf.runs.tracking.experiments import explained
 from kerf.runs.tracking.metrics import ABSENT, PARAMETERS
-from kerf.runs.tracking.studies import Mirror, default_uri, sync, ui_command
+from kerf.runs.tracking.studies import Mirror, sync
 
 METRICS = ("value/care", "false_exit/1.0", "skill/door")
 ARMS = {
@@ -302,7 +303,9 @@ class TestSync:
     def test_a_deleted_experiment_is_told(self, study, uri):
         sync(study, uri)
         client(uri).delete_experiment(client(uri).get_experiment_by_name("toy").experiment_id)
-        with pytest.raises(KerfError, match=r"'toy' is deleted: `mlflow experiments restore"):
+        with pytest.raises(
+            KerfError, match=r"'toy' is deleted: `MLFLOW_TRACKING_URI=sqlite:.* mlflow experiments restore"
+        ):
             sync(study, uri)
 
     @pytest.mark.parametrize(
@@ -315,7 +318,9 @@ class TestSync:
         ],
     )
     def test_a_wrong_uri_is_one_sentence(self, study, bad, why):
-        with pytest.raises(KerfError, match=f"cannot be written .*`kerf sync {study}`") as raised:
+        with pytest.raises(
+            KerfError, match=f"cannot be written .*`kerf sync {study} --mlflow .*{bad[-9:]}.*`"
+        ) as raised:
             sync(study, bad)
         assert raised.match(why)
         assert "secret" not in str(raised.value)

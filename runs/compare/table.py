@@ -1,0 +1,89 @@
+"""Text of a comparison of studies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from kerf.lab.metrics import COMPETENCE, UTILITY, exits_by_strength
+from kerf.lab.statistics.text import interval_text
+from kerf.lab.worlds import get_world
+from kerf.runs.compare import ABSENT, Comparison
+from kerf.runs.report.effects import ALIGNED
+from kerf.runs.report.table import metric_label
+
+MOST_SETTINGS = 12
+"""Differing settings that are listed; an arm that only one recipe has counts as one."""
+
+
+def headline(comparison: Comparison) -> list[str]:
+    """The metrics that are shown unless all are asked for: what the world puts first, exits on the hardest forgeries,
+    competence, utility."""
+    dilemma = get_world(comparison.world).dilemma
+    measured = list(dict.fromkeys(found.metric for found in comparison.differences))
+    exits = exits_by_strength(measured)
+    hardest = [exits[max(exits)]] if exits else []
+    return [metric for metric in (*dilemma.focus, *hardest, COMPETENCE, UTILITY) if metric in measured]
+
+
+def text(comparison: Comparison, metrics: Sequence[str]) -> RenderableType:
+    """What differs in the recipes, and for each of the `metrics` a table of the effects with a row an arm."""
+    parts: list[RenderableType] = [
+        Text(f"A  {comparison.first}\nB  {comparison.second}\n"),
+        _settings(comparison),
+        Text(f"\n{_how(comparison)}"),
+    ]
+    words = get_world(comparison.world).dilemma.words
+    for metric in metrics:
+        rows = [found for found in comparison.differences if found.metric == metric]
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        table.add_column(Text(metric_label(metric, words)), no_wrap=True)
+        for heading in ("A", "B", "B - A"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        for found in rows:
+            excludes = found.difference.reliable and found.difference.excludes(0.0)
+            style = "bold" if excludes else ""
+            cells = [interval_text(part) for part in (found.first, found.second, found.difference)]
+            table.add_row(Text(found.arm), *cells[:2], Text(("* " if excludes else "") + cells[2], style))
+        parts += [Text(""), table]
+    parts.append(Text("\n* The 95% interval does not hold 0; not adjusted for the number of comparisons."))
+    return Group(*parts)
+
+
+def _settings(comparison: Comparison) -> RenderableType:
+    if not comparison.settings:
+        return Text("The recipes determine the same records.")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("the recipes differ in", overflow="fold")
+    for name in ("A", "B"):
+        table.add_column(name, justify="right", overflow="fold")
+    rows: dict[str, tuple[str, str]] = {}
+    for setting in comparison.settings:
+        words = setting.path.split(".")
+        missing = ABSENT in (setting.first, setting.second)
+        path = ".".join(words[:2]) if missing and words[0] == "arms" else setting.path
+        shown = (str(setting.first), str(setting.second))
+        if path != setting.path:
+            shown = ("" if setting.first == ABSENT else "yes", "" if setting.second == ABSENT else "yes")
+        rows[path] = shown
+    for path, values in list(rows.items())[:MOST_SETTINGS]:
+        table.add_row(path, *values)
+    if len(rows) > MOST_SETTINGS:
+        table.add_row(f"and {len(rows) - MOST_SETTINGS} more", "", "")
+    return table
+
+
+def _how(comparison: Comparison) -> str:
+    against = {found.against for found in comparison.differences}
+    baseline = ", ".join(sorted(against - {ALIGNED}))
+    effect = (
+        f"Effects: change since alignment, less that of {baseline}" if baseline else "Effects: change since alignment"
+    )
+    if comparison.paired:
+        num = len(comparison.paired)
+        return f"{effect}. B - A is paired by seed: the aligned agents of all {num} seeds are the same bytes in both."
+    return f"{effect}. B - A is not paired, by Welch's interval: the aligned agents differ between the studies."
