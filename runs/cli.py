@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from kerf.runs.bench.command import bench
 from kerf.runs.cluster.commands import cluster
 from kerf.runs.command_group import Commands
 from kerf.runs.compare.command import compare
-from kerf.runs.console import say, terminal
+from kerf.runs.console import say, shell, terminal
 from kerf.runs.interruption import goes_on_if_interrupted
 from kerf.runs.new.command import new
 from kerf.runs.options import asks_for_a_recipe, on_ray, to_mlflow
@@ -203,7 +202,7 @@ def exact(out: Path, situations: int | None, arms: tuple[str, ...], by_seed: boo
     console.print(ExactReport(found, by_seed))
     write(store, found)
     write_page(store)
-    say(console, f"\nlook      kerf report {shlex.quote(str(out))} --open")
+    say(console, f"\nlook      {shell('kerf', 'report', out, '--open')}")
 
 
 @main.command()

@@ -15,7 +15,7 @@ from rich.console import Console
 from kerf.lab.errors import KerfError
 from kerf.lab.exact.exact_battery import AnyBattery
 from kerf.lab.scenario import ScenarioSpace
-from kerf.runs.console import say
+from kerf.runs.console import say, shell
 from kerf.runs.execution.preflight import check_gpus
 from kerf.runs.execution.scheduler import DONE, FAILED, NOT_ALIGNED, Plan, Scheduler, start_workers
 from kerf.runs.recipe.model import Recipe, recipe_hash, resolved_recipe
@@ -241,7 +241,7 @@ class _Study:
         except DiskError:
             raise
         except KerfError as error:
-            self._warn(f"no page was made: {error}; `kerf report` makes it once that is mended")
+            self._warn(f"no page was made: {error}; `{shell('kerf', 'report', self._store.path)}` makes it later")
 
     def _end(self, mlflow: str | None) -> None:
         """Print the conclusion, or where the records are if there is none yet."""

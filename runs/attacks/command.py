@@ -22,6 +22,7 @@ from kerf.runs.attacks.show import show_attack
 from kerf.runs.attacks.summary import MOST_IN_FULL, print_summary, read_rows
 from kerf.runs.attacks.table import write_attack_report
 from kerf.runs.attacks.target import asked_arms, policy_stem, study_of
+from kerf.runs.console import shell
 from kerf.runs.execution.local_ray import local_ray
 from kerf.runs.execution.scheduler import DONE, FAILED
 from kerf.runs.recipe.attack_plan import (
@@ -147,7 +148,7 @@ def _attack_study(asked: AttackRequest, store: Store, units: Sequence[Unit], con
     if not complete:
         return FAILED
     folders = [store.path / AttackUnit(agent, attack).name for agent in agents for attack in attacks]
-    in_full = f"In full: kerf show {store.path} --full"
+    in_full = f"In full: {shell('kerf', 'show', store.path, '--full')}"
     if len(attacks) > MOST_IN_FULL:
         print_summary(read_rows(folders), list(recipe.arms), "" if report is None else in_full, console)
         console.print(f"\nrecords   {store.path / 'attacks'}", soft_wrap=True)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import shlex
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
+from kerf.runs.console import shell
 from kerf.runs.report.conclusion import Conclusion, Finding, Kept
 
 MOST_LINES = 30
@@ -61,11 +61,14 @@ def ending(conclusion: Conclusion, out: Path, width: int, mlflow: str | None = N
 
 
 def _commands(out: Path, mlflow: str | None, measured: bool) -> list[str]:
-    folder = shlex.quote(str(out))
+    look = [
+        f"look      {shell('kerf', 'report', out, '--open')}",
+        f"watch     {shell('kerf', 'replay', out, '--open')}",
+    ]
     return [
-        *([f"look      kerf report {folder} --open", f"watch     kerf replay {folder} --open"] if measured else []),
-        f"tables    kerf show {folder} --full",
-        f"mlflow    {mlflow or f'kerf sync {folder}'}",
+        *(look if measured else []),
+        f"tables    {shell('kerf', 'show', out, '--full')}",
+        f"mlflow    {shell('kerf', 'sync', out) if mlflow is None else mlflow}",
     ]
 
 

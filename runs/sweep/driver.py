@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import product
@@ -14,7 +13,7 @@ from rich.console import Console
 
 from kerf.lab.errors import KerfError
 from kerf.lab.statistics.text import signed
-from kerf.runs.console import say
+from kerf.runs.console import say, shell
 from kerf.runs.execution.preflight import check_gpus
 from kerf.runs.execution.scheduler import DONE, FAILED, NOT_ALIGNED
 from kerf.runs.recipe.model import Recipe
@@ -147,7 +146,7 @@ class _Sweep:
             self._mirror(tracking)
         self._say(f"\nrecords   {self._store.path}")
         if code != FAILED and (self._store.path / PAGE).exists():
-            self._say(f"look      kerf report {shlex.quote(str(self._store.path))} --open")
+            self._say(f"look      {shell('kerf', 'report', self._store.path, '--open')}")
         if self._store.address is not None:
             self._say(f"kept at   {self._store.address}")
         return code

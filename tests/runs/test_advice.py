@@ -9,6 +9,7 @@ import ast
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -51,9 +52,19 @@ ADVICE = {
     ("runs/new/command.py", "pip install -e {name}"): NAMED,
     ("runs/new/command.py", "pytest {name}"): NAMED,
     ("runs/recipe/text.py", "kerf run"): NAMED,
+    ("runs/attacks/command.py", "kerf show --full"): NAMED,
+    ("runs/cli.py", "kerf report --open"): NAMED,
     ("runs/records/remote.py", "pip install 'kerf-lab[s3]'"): RUN,
     ("runs/records/store.py", "kerf run"): NAMED,
     ("runs/records/store.py", "kerf run --out"): RUN,
+    ("runs/report/ending.py", "kerf replay --open"): RUN,
+    ("runs/report/ending.py", "kerf report --open"): RUN,
+    ("runs/report/ending.py", "kerf show --full"): RUN,
+    ("runs/report/ending.py", "kerf sync"): NAMED,
+    ("runs/report/replay.py", "kerf replay"): NAMED,
+    ("runs/report/page/records_sections.py", "kerf run recipe.yaml --out again"): NAMED,
+    ("runs/report/page/render.py", "pip install plotly"): NAMED,
+    ("runs/study.py", "kerf report"): NAMED,
     ("runs/submit/commands.py", "kerf cluster up"): NAMED,
     ("runs/submit/commands.py", "kerf doctor"): NAMED,
     ("runs/submit/commands.py", "kerf logs -f {job.id}"): RUN,
@@ -63,6 +74,7 @@ ADVICE = {
     ("runs/submit/submissions.py", "kerf logs -f {job.id} shows its output"): RUN,
     ("runs/submit/submissions.py", "kerf resume {job.id} continues it"): RUN,
     ("runs/submit/unit.py", "kerf doctor shows"): NAMED,
+    ("runs/sweep/driver.py", "kerf report --open"): NAMED,
     ("runs/sweep/file.py", "kerf run"): RUN,
     ("runs/sweep/storage.py", "pip install"): RUN,
     ("runs/tracking/commands.py", "kerf sync"): RUN,
@@ -212,6 +224,18 @@ def test_what_mlflow_lacks_is_filled_as_they_say(place, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{place}/mended.db")
     assert "5 runs written" not in as_printed("kerf sync 'a study'")
     assert (place / "mended.db").exists()
+
+
+def test_what_a_study_ends_with_shows_more_as_it_says(place, smoke_study, monkeypatch):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    shutil.copytree(smoke_study, "-my study")
+    said = as_printed("kerf show './-my study'").splitlines()
+    looks = [line.partition(" ")[2].strip() for line in said if line.startswith(("look ", "watch ", "tables "))]
+    assert len(looks) == 3
+    for command in looks:
+        as_printed(command)
+    assert [address.rpartition("/")[2] for address in opened] == ["report.html", "replay.html#replay"]
 
 
 def test_a_recipe_that_is_no_sweep_is_run_as_it_says(place):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from kerf.runs.console import shell
 from kerf.runs.records.gate_records import not_aligned
 from kerf.runs.records.store import ALIGNED, Store, Unit
 from kerf.runs.report.page.figure import DataTable, Section, TableBlock
@@ -57,7 +57,7 @@ def provenance(store: Store) -> list[Section]:
         "The same recipe and seeds give the same bytes on processors of one kind. In the study's folder, this makes "
         "the study again:"
     )
-    code = f"kerf run recipe.yaml --out {shlex.quote('again')}"
+    code = shell("kerf", "run", "recipe.yaml", "--out", "again")
     return [Section("provenance", "Provenance", intro, [table], code=code)]
 
 
