@@ -65,10 +65,11 @@ def _commands(out: Path, mlflow: str | None, measured: bool) -> list[str]:
         f"look      {shell('kerf', 'report', out, '--open')}",
         f"watch     {shell('kerf', 'replay', out, '--open')}",
     ]
+    filled = shell("kerf", "sync", out) if mlflow is None else mlflow
     return [
         *(look if measured else []),
         f"tables    {shell('kerf', 'show', out, '--full')}",
-        f"mlflow    {shell('kerf', 'sync', out) if mlflow is None else mlflow}",
+        f"mlflow    {filled}",
     ]
 
 
