@@ -1,8 +1,8 @@
 """Figures of the documentation, made anew: `make docs-figures`. What a page quotes is looked for in what this writes.
 
 Takes half an hour. Of the main study the table is kept as it was printed, with the digest of the records that
-it was read from; of the disjoint sets of seeds, and
-of the studies of thresholds, what became of each prediction.
+it was read from; of the disjoint sets of seeds, of the
+studies of thresholds and of agents aligned by reward alone, what became of each prediction.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ THRESHOLDS = {
     "threshold-exact": ("share-10", "share-15", "share-20"),
 }
 """Recipe -> its variants, each a share of forgeries."""
+REWARD_ALONE = "kerf run dilemma --variant reward-alone"
 
 
 def run(command: str, out: Path) -> None:
@@ -62,12 +63,15 @@ def outcomes(out: Path) -> dict[str, Any]:
             **{end: item["effect"]["interval"][end] for end in ("mean", "low", "high")},
             "collapsed": round(item["collapse"]["arm"]["mean"] * item["collapse"]["arm"]["num"]),
             "outcome": item["verdict"]["outcome"],
+            "seeds": item["effect"]["interval"]["num"],
         }
         for item in judged
     }
-    threshold = json.loads((out / "threshold.json").read_text())
-    brackets = {name: threshold[name] for name in ("predicted", "brackets", "outcome")}
-    return {"records": digest(out), "predictions": found, "threshold": brackets}
+    kept = {"records": digest(out), "predictions": found}
+    if (out / "threshold.json").exists():
+        threshold = json.loads((out / "threshold.json").read_text())
+        kept["threshold"] = {name: threshold[name] for name in ("predicted", "brackets", "outcome")}
+    return kept
 
 
 def thresholds(folders: Mapping[str, Path]) -> None:
@@ -97,6 +101,9 @@ def main() -> None:
                 folders[command] = Path(folder) / recipe / variant
                 run(command, folders[command])
         thresholds(folders)
+        out = Path(folder) / "reward-alone"
+        run(REWARD_ALONE, out)
+        write("reward-alone", {REWARD_ALONE: outcomes(out)})
     (HERE / "decision-rates.md").write_text(rates_table(STUDIES_OF_RATES) + "\n")
 
 

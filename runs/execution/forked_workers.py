@@ -162,7 +162,7 @@ class ForkedWorker:
     def begin(self, unit: Named, alone: bool) -> None:
         self._send((unit, alone))
 
-    def hear(self) -> Progress | None:
+    def receive(self) -> Progress | None:
         try:
             message: Progress | Ready | WorkerError = self.connection.recv()
         except (EOFError, ConnectionResetError):
@@ -189,7 +189,7 @@ class ForkedWorker:
         self._output.close()
 
     def _send(self, what: object) -> None:
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has died; `hear` reports that
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has died; `receive` reports that
             self.connection.send(what)
 
     def _died(self) -> WorkerError:

@@ -46,7 +46,7 @@ class RayWorker:
     def begin(self, unit: Named, alone: bool) -> None:
         self.awaited = self._actor.run.options(num_returns="streaming").remote(unit, alone)
 
-    def hear(self) -> Progress | None:
+    def receive(self) -> Progress | None:
         try:
             if not self._lives:
                 ray.get(self.awaited)
