@@ -27,6 +27,7 @@ Words = tuple[str, ...]
 BASES: dict[Words, Words] = {
     ("run",): ("tiny.yaml", "--out", "study", "--no-mlflow"),
     ("check",): ("tiny.yaml", "--out", "study"),
+    ("compare",): ("study", "study"),
     ("exact",): ("study", "--situations", "4"),
     ("attack",): ("study", "--generator", "uniform", "--budget", "8", "--no-mlflow"),
     ("sync",): ("study", "--mlflow", "sqlite:///mlflow.db"),
@@ -45,7 +46,7 @@ BASES: dict[Words, Words] = {
 LONG = {"bench", "cluster"}
 """Commands that begin something long, for which `--help` stands in, but where a path cannot be used."""
 
-PATHS = ("recipe", "file")
+PATHS = ("recipe", "file", "studies")
 """Names of parameters that take paths, among those whose type does not say so."""
 
 GIVEN = {
