@@ -68,6 +68,16 @@ def test_the_thresholds_that_were_found_are_those_of_their_studies() -> None:
     assert sum(low is None for low, _ in worst) == 4  # below every penalty, so without one
 
 
+def test_the_controls_are_as_found() -> None:
+    (made,) = json.loads((FIGURES / "controls.json").read_text()).values()
+    page = " ".join((ROOT / "docs" / "findings.md").read_text().split())
+    for arm in ("penalised", "yoked", "unrelated-act", "other-family", "penalised-watched"):
+        care = made["care"][arm]
+        text = f"{care['mean']:+.2f} [{care['low']:+.2f}, {care['high']:+.2f}]"
+        assert text in page, (arm, text)
+    assert f"cost {-made['care']['sham']['mean']:.2f}, so it is no valid control" in page
+
+
 def test_agents_aligned_by_reward_alone_are_as_found() -> None:
     (made,) = json.loads((FIGURES / "reward-alone.json").read_text()).values()
     page = " ".join((ROOT / "docs" / "findings.md").read_text().split())

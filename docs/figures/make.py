@@ -16,9 +16,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from kerf.lab.metrics import value_metric
 from kerf.lab.statistics.decision_rates import rates_table
 from kerf.runs.records.store import Store
+from kerf.runs.records.tables import read_measures
 from kerf.runs.report.conclusion import conclude
+from kerf.runs.report.effects import study_ends
 from kerf.runs.report.ending import ending
 
 HERE = Path(__file__).parent
@@ -31,6 +34,8 @@ THRESHOLDS = {
     "threshold-exact": ("share-10", "share-15", "share-20"),
 }
 """Recipe -> its variants, each a share of forgeries."""
+CONTROLS = "kerf run turner --preset controls"
+CARE = value_metric("care")
 REWARD_ALONE = "kerf run dilemma --variant reward-alone"
 
 
@@ -79,6 +84,16 @@ def thresholds(folders: Mapping[str, Path]) -> None:
     write("thresholds", {command: outcomes(out) for command, out in folders.items()})
 
 
+def against_exposure(out: Path) -> dict[str, Any]:
+    """The effect of each arm of a study on care, against exposure."""
+    ends = study_ends(read_measures(out))
+    found = {}
+    for arm in ends.arms:
+        interval = ends.effect(arm, "exposure", CARE, 0).interval
+        found[arm] = {end: getattr(interval, end) for end in ("mean", "low", "high")}
+    return {"records": digest(out), "care": found}
+
+
 def write(name: str, found: Mapping[str, Any]) -> None:
     """Write `<name>.json` beside this file."""
     (HERE / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
@@ -101,6 +116,9 @@ def main() -> None:
                 folders[command] = Path(folder) / recipe / variant
                 run(command, folders[command])
         thresholds(folders)
+        out = Path(folder) / "controls"
+        run(CONTROLS, out)
+        write("controls", {CONTROLS: against_exposure(out)})
         out = Path(folder) / "reward-alone"
         run(REWARD_ALONE, out)
         write("reward-alone", {REWARD_ALONE: outcomes(out)})
