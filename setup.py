@@ -11,6 +11,7 @@ setup(
         **{f"kerf.{top}": ["py.typed"] for top in FOLDERS},
         "kerf.runs": ["py.typed", "revision.txt"],
         "kerf.runs.recipe": ["builtin/*.yaml"],
+        "kerf.runs.report.page": ["templates/*"],
         "kerf.runs.new": ["templates/*.j2", "templates/*/*.j2"],
         "kerf.runs.submit": ["templates/*", "*.json"],
     },

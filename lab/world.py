@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -264,6 +264,19 @@ class Listed(Enumerable, Protocol):
 
         Raises:
             KerfError: for too many of them; names their number.
+        """
+
+
+@runtime_checkable
+class Scenic(Protocol):
+    """A world on a grid of cells that a player can draw: it gives its states as plain data instead of pictures."""
+
+    def scenes(self, scenario: NDArray[np.int16], actions: NDArray[np.int64]) -> list[dict[str, Any]]:
+        """The states before the first and after each of `actions` `(t,)`: `t + 1` scenes of JSON values.
+
+        Each has `ground` (rows of characters: `#` wall, `.` floor, `,` grass), `agent` (`x`, `y`, `carries`), `things`
+        (by name: `icon`, `x`, `y`, `state`, `label`), `signs` (lists of name, whether it is shown now, and its kind),
+        `facts` (what the agent knows, in words) and `hidden` (what it does not).
         """
 
 

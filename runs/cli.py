@@ -3,46 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import click
 
 from kerf.lab.errors import KerfError
 from kerf.runs.bench.command import bench
 from kerf.runs.cluster.commands import cluster
+from kerf.runs.command_group import Commands
 from kerf.runs.compare.command import compare
-from kerf.runs.console import terminal
-from kerf.runs.home import settle_home
+from kerf.runs.console import say, shell, terminal
 from kerf.runs.interruption import goes_on_if_interrupted
 from kerf.runs.new.command import new
 from kerf.runs.options import asks_for_a_recipe, on_ray, to_mlflow
 from kerf.runs.paths import StudyFolder
 from kerf.runs.submit.commands import COMMANDS
 from kerf.runs.sweep.command import sweep
-from kerf.runs.tracking.command import ui
-
-REFUSED = 2
-"""Exit code for an error of the user, such as a wrong argument."""
-
-
-class Refusal(click.ClickException):
-    """A `KerfError` as shown on the command line: one sentence."""
-
-    exit_code = REFUSED
-
-    def show(self, file: IO[Any] | None = None) -> None:
-        click.echo(f"kerf: {self.format_message()}", file=file, err=True)
-
-
-class Commands(click.Group):
-    """Command group that turns a `KerfError` into a sentence and exit code 2. Other exceptions are bugs, passed on."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            settle_home()
-            return super().invoke(ctx)
-        except KerfError as error:
-            raise Refusal(str(error)) from error
+from kerf.runs.viewing import replay, report, ui
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -105,7 +82,7 @@ def run(
 
     from kerf.runs.execution.attach import attach
     from kerf.runs.study import run_study
-    from kerf.runs.tracking.studies import default_uri
+    from kerf.runs.tracking.commands import default_uri
 
     tracking = None if no_mlflow else uri or default_uri()
     with attach(ray_address, list(loaded.values()), workers) as at_a_time:
@@ -148,7 +125,7 @@ def doctor(out: Path, uri: str | None) -> None:
     Shows no password, does not start Ray and leaves no file behind.
     """
     from kerf.runs.doctor import examine
-    from kerf.runs.tracking.studies import default_uri
+    from kerf.runs.tracking.commands import default_uri
 
     found = examine(out, uri or default_uri())
     click.echo(found)
@@ -165,8 +142,9 @@ def recipes() -> None:
 
 @main.command()
 @click.argument("out", type=StudyFolder(reads=True))
-def show(out: Path) -> None:
-    """Print the tables of the study in OUT again, from its records alone."""
+@click.option("--full", is_flag=True, help="Print all tables, those of attacks included.")
+def show(out: Path, full: bool) -> None:
+    """Print the conclusion of the study in OUT again, from its records alone."""
     from kerf.runs.records.gate_records import instead_of_table
     from kerf.runs.records.store import Store
     from kerf.runs.sweep.show import shown_again
@@ -175,6 +153,14 @@ def show(out: Path) -> None:
     instead = shown_again(store) if "sweep" in store.manifest() else instead_of_table(store)
     if instead is not None:
         click.echo(instead, nl=False)
+        return
+    if not full:
+        from kerf.runs.report.conclusion import conclude
+        from kerf.runs.report.ending import ending
+
+        console = terminal()
+        for line in ending(conclude(store), out, console.width):
+            say(console, line)
         return
     from kerf.runs.report import show as show_report
 
@@ -208,12 +194,15 @@ def exact(out: Path, situations: int | None, arms: tuple[str, ...], by_seed: boo
 
     from kerf.runs.exact import SITUATIONS, examine
     from kerf.runs.exact.table import ExactReport, write
+    from kerf.runs.report.page import write_page
 
     console = terminal()
     with console.status("reading the study") as status:
         found = examine(store, situations or SITUATIONS, arms, status.update)
     console.print(ExactReport(found, by_seed))
     write(store, found)
+    write_page(store)
+    say(console, f"\nlook      {shell('kerf', 'report', out, '--open')}")
 
 
 @main.command()
@@ -287,7 +276,7 @@ def attack(
 
     from kerf.runs.attacks.command import AttackRequest, attack_command
     from kerf.runs.recipe.attack_plan import BATCH
-    from kerf.runs.tracking.studies import default_uri
+    from kerf.runs.tracking.commands import default_uri
 
     wanted = AttackRequest(**asked, batch=batch or BATCH, tracking=None if no_mlflow else uri or default_uri())
     if latent:
@@ -303,13 +292,13 @@ def attack(
 def sync(out: Path, uri: str | None) -> None:
     """Bring MLflow up to date with the records in OUT."""
     from kerf.runs.records.store import Store
-    from kerf.runs.tracking.studies import default_uri, ui_command
+    from kerf.runs.tracking.commands import default_uri, ui_command
     from kerf.runs.tracking.studies import sync as sync_records
     from kerf.runs.tracking.sweeps import sync_sweep
 
     target = uri or default_uri()
     written = (sync_sweep if "sweep" in Store(out).manifest() else sync_records)(out, target)
-    click.echo(f"{written} runs written; to view them: {ui_command(target)}")
+    click.echo(f"{written} runs written; to view them: {ui_command(target, out)}")
 
 
 @main.command()
@@ -327,5 +316,5 @@ def oracles(numbers: tuple[int, ...], json_file: Path | None) -> None:
     raise SystemExit(ask(numbers, json_file, terminal()))
 
 
-for command in (*COMMANDS, bench, cluster, compare, new, ui):
+for command in (*COMMANDS, bench, cluster, compare, new, report, replay, ui):
     main.add_command(command)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,6 +19,12 @@ def terminal() -> Console:
 
     console = Console()
     return console if console.is_terminal else Console(width=PLAIN_WIDTH)
+
+
+def shell(*words: str | Path) -> str:
+    """Return a command in a form that can be pasted into a shell from the present working folder."""
+    texts = [f"./{word}" if isinstance(word, Path) and str(word).startswith("-") else str(word) for word in words]
+    return shlex.join(texts)
 
 
 def say(console: Console, line: str) -> None:

@@ -22,11 +22,12 @@ from packaging.specifiers import SpecifierSet
 
 from kerf.lab.compiled import NO_CACHE, cache_home
 from kerf.lab.errors import KerfError
+from kerf.runs.console import shell
 from kerf.runs.execution.compile_ahead import is_compiled
 from kerf.runs.execution.forked_workers import will_fork
 from kerf.runs.execution.limits import affinity, allowance, core_limit, memory_limit
 from kerf.runs.execution.preflight import ROOM, check_room, nearest
-from kerf.runs.records.provenance import processor, revision
+from kerf.runs.records.provenance import digest, processor, revision
 from kerf.runs.records.redaction import without_password
 from kerf.runs.tracking.reach import reach
 
@@ -84,10 +85,12 @@ def examine(out: Path, uri: str, kernels: Path | None = None, distribution: str 
     mlflow = without_password(uri), reach(uri)
     why_not = ray_told()
     if why_not:
-        problems.append(f"Ray cannot be imported: {why_not}; install it again (`pip install --force-reinstall ray`)")
+        again = shell("pip", "install", "--force-reinstall", _pinned("ray", distribution))
+        problems.append(f"Ray cannot be imported: {why_not}; install it again (`{again}`)")
     lines = (
         ("kerf", f"{_version(distribution)}, {f'revision {known}' if known else 'revision unknown'}"),
         ("python", f"{platform.python_version()} ({platform.platform()})"),
+        ("code", f"digest {digest()}"),
         ("packages", ", ".join(f"{name} {_version(name)}" for name in SHOWN)),
         ("processor", processor()),
         ("cores", _cores()),
@@ -128,9 +131,23 @@ def outside(distribution: str = DISTRIBUTION) -> list[str]:
             continue
         found = _version(asked.name)
         if not asked.specifier.contains(found, prereleases=True):
-            wanted = f"{asked.name}{asked.specifier}"
-            problems.append(f"{asked.name} is {found}, expected {asked.specifier}: `pip install '{wanted}'`")
+            install = shell("pip", "install", _wanted(asked))
+            problems.append(f"{asked.name} is {found}, expected {asked.specifier}: `{install}`")
     return problems
+
+
+def _pinned(name: str, distribution: str) -> str:
+    """What `distribution` requires of the package `name`, as pip takes it."""
+    try:
+        required = [Requirement(text) for text in requires(distribution) or ()]
+    except PackageNotFoundError:
+        required = []
+    return next((_wanted(asked) for asked in required if asked.name == name), name)
+
+
+def _wanted(asked: Requirement) -> str:
+    extras = f"[{','.join(sorted(asked.extras))}]" if asked.extras else ""
+    return f"{asked.name}{extras}{asked.specifier}"
 
 
 def _version(name: str) -> str:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -19,6 +17,7 @@ from typing import NoReturn
 import click
 
 from kerf.lab.errors import Interrupted
+from kerf.runs.streams import finish
 
 GOES_ON = "the records so far are kept; run the same command again to continue"
 """Message for every command that can be interrupted."""
@@ -68,9 +67,5 @@ def _interruption() -> Iterator[None]:
 def _end(number: int) -> NoReturn:
     with contextlib.suppress(OSError):
         click.echo(f"stopped by {signal.Signals(number).name}: {GOES_ON}", err=True)
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:  # closed pipe; Python would print an error at exit
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    finish()
     raise SystemExit(128 + number) from None

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from rich.console import Console
 
+from kerf.lab.errors import KerfError
 from kerf.lab.exact.exact_battery import AnyBattery
 from kerf.lab.scenario import ScenarioSpace
-from kerf.runs.console import say
+from kerf.runs.console import say, shell
 from kerf.runs.execution.preflight import check_gpus
 from kerf.runs.execution.scheduler import DONE, FAILED, NOT_ALIGNED, Plan, Scheduler, start_workers
 from kerf.runs.recipe.model import Recipe, recipe_hash, resolved_recipe
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from kerf.runs.execution.pool import Runner
     from kerf.runs.execution.progress import Display
     from kerf.runs.recipe.attack_plan import Fresh
+    from kerf.runs.report.conclusion import Conclusion
+    from kerf.runs.report.table import Report
     from kerf.runs.tracking.studies import Mirror
 
 
@@ -124,10 +127,13 @@ class _Study:
     ) -> None:
         self._recipe, self._store, self._console = recipe, store, console
         self._tracking, self._num_workers, self._checkpoint_every = tracking, workers, checkpoint_every
+        self._conclusion: Conclusion | None = None
+        self._made: Report | None = None
 
     def run(self) -> int:
         from kerf.runs.records.checkpoints import clear
-        from kerf.runs.tracking.studies import Mirror, ui_command
+        from kerf.runs.tracking.commands import ui_command
+        from kerf.runs.tracking.studies import Mirror
 
         mirror = None
         if self._tracking is not None:
@@ -141,6 +147,8 @@ class _Study:
                     self._report()
                 if code != FAILED and self._recipe.fresh is not None and not self._attack(self._recipe.fresh, mirror):
                     code = FAILED
+                if self._conclusion is not None:
+                    self._page()
         except DiskError as error:
             code = FAILED
             self._say(f"failed: {error}")
@@ -149,11 +157,7 @@ class _Study:
             raise
         finally:
             mirrored = mirror.close(patience) if mirror else False
-        self._say(f"\nrecords   {self._store.path}")
-        if self._store.address is not None:
-            self._say(f"kept at   {self._store.address}")
-        if mirrored and self._tracking is not None:
-            self._say(f"mlflow    {ui_command(self._tracking)}")
+        self._end(ui_command(self._tracking, self._store.path) if mirrored and self._tracking is not None else None)
         return code
 
     def _units(self, mirror: Callable[[], None]) -> int:
@@ -218,15 +222,39 @@ class _Study:
 
     def _report(self) -> None:
         from kerf.runs.report import write_report
+        from kerf.runs.report.conclusion import conclude
 
         instead = instead_of_table(self._store)
         if instead is not None:
             self._store.write_text("table.txt", instead)
+            self._conclusion = conclude(self._store)
             return
-        report = write_report(self._store)
-        self._console.print()
-        self._console.print(report)
-        self._say("\nverdicts  " + "; ".join(f"{name}: {outcome}" for name, outcome in report.verdicts.items()))
+        self._made = write_report(self._store)
+        self._conclusion = conclude(self._store, self._made)
+
+    def _page(self) -> None:
+        """Write the page. The records are complete without it, so a page that cannot be made is no failure."""
+        from kerf.runs.report.page.forked import make_page_of
+
+        try:
+            make_page_of(self._recipe, self._store, self._made, self._warn)
+        except DiskError:
+            raise
+        except KerfError as error:
+            self._warn(f"no page was made: {error}; `{shell('kerf', 'report', self._store.path)}` makes it later")
+
+    def _end(self, mlflow: str | None) -> None:
+        """Print the conclusion, or where the records are if there is none yet."""
+        from kerf.runs.report.ending import ending
+
+        self._say("")
+        if self._conclusion is not None:
+            for line in ending(self._conclusion, self._store.path, self._console.width, mlflow):
+                self._say(line)
+        else:
+            self._say(f"records   {self._store.path}")
+        if self._store.address is not None:
+            self._say(f"kept at   {self._store.address}")
 
     def _attack(self, fresh: Fresh, mirror: Mirror | None) -> bool:
         """Attack every finished agent with the recipe's fresh generators; return whether all attacks are done."""
@@ -241,8 +269,7 @@ class _Study:
         attacks, agents = fresh.attacks, targets(self._recipe.arms, seeds)
         if not attack_all(self._recipe, self._store, attacks, agents, self._num_workers, self._console, on_done):
             return False
-        self._console.print()
-        self._console.print(write_attack_report(self._store, self._recipe, seeds))
+        write_attack_report(self._store, self._recipe, seeds)
         return True
 
     def _warn(self, line: str) -> None:

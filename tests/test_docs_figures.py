@@ -30,9 +30,9 @@ def quotes() -> list[tuple[str, str, str]]:
 
 @pytest.mark.parametrize(("page", "command", "block"), quotes(), ids=lambda value: str(value)[:40])
 def test_what_a_page_quotes_is_what_its_command_printed(page: str, command: str, block: str) -> None:
-    (name,) = [name for name, made in DIGESTS.items() if made["command"] == command]
-    printed = lines((FIGURES / f"{name}.txt").read_text())
-    assert lines(block) - {"[...]"} <= printed, page
+    printed = [lines((FIGURES / f"{name}.txt").read_text()) for name, of in DIGESTS.items() if of["command"] == command]
+    assert printed
+    assert any(lines(block) - {"[...]"} <= of_file for of_file in printed), page
 
 
 def test_both_pages_quote_the_main_study() -> None:
@@ -42,6 +42,51 @@ def test_both_pages_quote_the_main_study() -> None:
 def test_the_simulated_rates_of_verdicts_stand_in_the_documentation_as_they_came_out() -> None:
     rates = (FIGURES / "decision-rates.md").read_text().strip()
     assert rates in (ROOT / "docs" / "concepts" / "statistics.md").read_text()
+
+
+def test_the_thresholds_that_were_found_are_those_of_their_studies() -> None:
+    found = json.loads((FIGURES / "thresholds.json").read_text())
+    page = " ".join((ROOT / "docs" / "findings.md").read_text().split())
+    exact = [made for command, made in found.items() if command.startswith("kerf run threshold-exact ")]
+    sampled = [made for command, made in found.items() if command.startswith("kerf run threshold ")]
+    hits = [
+        sum((low or 0.0) > 0.0 and low < made["threshold"]["predicted"] < high for low, high in brackets.values())
+        for made in (*exact, *sampled)
+        for brackets in [made["threshold"]["brackets"]]
+    ]
+    assert f"in {sum(hits[:3])} of 24 seeds" in page
+    assert "in {} of 8, {} of 8 and {} of 8 seeds".format(*hits[3:]) in page
+    at = ["{:.3g}".format(made["threshold"]["predicted"]) for made in (*exact, *sampled)]
+    assert "penalty of {}, {} and {} where".format(*at[:3]) in page
+    assert "predicted {}, {}, {})".format(*at[3:]) in page
+    outcomes = [made["threshold"]["outcome"] for made in (*exact, *sampled)]
+    assert outcomes == ["held"] * 4 + ["undecided"] * 2
+    below = [made["predictions"]["nothing-below"] for made in (*exact, *sampled)]
+    assert all(abs(round(of["mean"], 2)) <= 0.01 and of["outcome"] == "no typical effect" for of in below[:3])
+    assert "care fell by {}, {} and {}".format(*(f"{-of['mean']:.2f}" for of in below[3:])) in page
+    worst = sampled[2]["threshold"]["brackets"].values()
+    assert sum(low is None for low, _ in worst) == 4  # below every penalty, so without one
+
+
+def test_the_controls_are_as_found() -> None:
+    (made,) = json.loads((FIGURES / "controls.json").read_text()).values()
+    page = " ".join((ROOT / "docs" / "findings.md").read_text().split())
+    for arm in ("penalised", "yoked", "unrelated-act", "other-family", "penalised-watched"):
+        care = made["care"][arm]
+        text = f"{care['mean']:+.2f} [{care['low']:+.2f}, {care['high']:+.2f}]"
+        assert text in page, (arm, text)
+    assert f"cost {-made['care']['sham']['mean']:.2f}, so it is no valid control" in page
+
+
+def test_agents_aligned_by_reward_alone_are_as_found() -> None:
+    (made,) = json.loads((FIGURES / "reward-alone.json").read_text()).values()
+    page = " ".join((ROOT / "docs" / "findings.md").read_text().split())
+    care, asking, yoked = (
+        made["predictions"][name] for name in ("penalty-costs-care", "spreads-to-asking", "contingency")
+    )
+    assert f"{care['mean']:+.2f} [{care['low']:+.2f}, {care['high']:+.2f}] against `continued`, `held`" in page
+    assert (care["outcome"], care["seeds"], yoked["outcome"]) == ("held", 10, "no typical effect")
+    assert f"higher by {asking['mean']:.2f} (`{asking['outcome']}`)" in page
 
 
 def test_what_kerf_has_found_is_what_the_five_sets_of_seeds_gave() -> None:

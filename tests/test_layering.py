@@ -83,9 +83,10 @@ FLOORS = 22
 """Modules above one another, circles taken as one: the longest way down through imports."""
 
 ROOMS = (
+    {"streams"},
     {"console", "home", "interruption"},
     {"records"},
-    {"paths"},
+    {"paths", "command_group"},
     {"options"},
     {"recipe"},
     {"execution"},
@@ -96,7 +97,7 @@ ROOMS = (
     {"cluster", "submit"},
     {"bench"},
     {"oracles"},
-    {"doctor", "new"},
+    {"doctor", "new", "viewing"},
     {"cli"},
     {"__main__"},
 )

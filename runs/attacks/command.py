@@ -19,8 +19,10 @@ from kerf.lab.worlds import get_world
 from kerf.runs.attacks.run_attack import attack_file
 from kerf.runs.attacks.run_attacks import attack_all
 from kerf.runs.attacks.show import show_attack
+from kerf.runs.attacks.summary import MOST_IN_FULL, print_summary, read_rows
 from kerf.runs.attacks.table import write_attack_report
 from kerf.runs.attacks.target import asked_arms, policy_stem, study_of
+from kerf.runs.console import shell
 from kerf.runs.execution.local_ray import local_ray
 from kerf.runs.execution.scheduler import DONE, FAILED
 from kerf.runs.recipe.attack_plan import (
@@ -38,6 +40,7 @@ from kerf.runs.recipe.files import load_recipe
 from kerf.runs.records.atomic_io import file_lock
 from kerf.runs.records.gate_records import finished_seeds
 from kerf.runs.records.store import Store, Unit
+from kerf.runs.report.page import write_page
 
 
 @dataclass(frozen=True)
@@ -140,10 +143,16 @@ def _attack_study(asked: AttackRequest, store: Store, units: Sequence[Unit], con
     with file_lock(store.path / ".attacks.lock", f"attacks on {store.path}"), store.session():
         complete = attack_all(recipe, store, attacks, agents, asked.workers, console, pictures=pictures)
         report = None if units else write_attack_report(store, recipe, seeds)
+        if report is not None:
+            write_page(store)
     if not complete:
         return FAILED
     folders = [store.path / AttackUnit(agent, attack).name for agent in agents for attack in attacks]
-    if report is None:
+    in_full = f"In full: {shell('kerf', 'show', store.path, '--full')}"
+    if len(attacks) > MOST_IN_FULL:
+        print_summary(read_rows(folders), list(recipe.arms), "" if report is None else in_full, console)
+        console.print(f"\nrecords   {store.path / 'attacks'}", soft_wrap=True)
+    elif report is None:
         for folder in folders:
             show_attack(folder, console)
     else:
@@ -153,10 +162,11 @@ def _attack_study(asked: AttackRequest, store: Store, units: Sequence[Unit], con
         )
     _write_json(asked.json_file, folders)
     if asked.tracking is not None:
-        from kerf.runs.tracking.studies import sync, ui_command
+        from kerf.runs.tracking.commands import ui_command
+        from kerf.runs.tracking.studies import sync
 
         sync(store.path, asked.tracking)
-        console.print(f"mlflow    {ui_command(asked.tracking)}", soft_wrap=True)
+        console.print(f"mlflow    {ui_command(asked.tracking, store.path)}", soft_wrap=True)
     return DONE
 
 
@@ -176,7 +186,8 @@ def _attack_policy(asked: AttackRequest, stem: Path, console: Console) -> int:
             show_attack(folders[-1], console)
     _write_json(asked.json_file, folders)
     if asked.tracking is not None:
-        from kerf.runs.tracking.studies import sync_policy, ui_command
+        from kerf.runs.tracking.commands import ui_command
+        from kerf.runs.tracking.studies import sync_policy
 
         sync_policy(out, {"policy": stem.name, "sha256": card["sha256"], "world": world.name}, folders, asked.tracking)
         console.print(f"mlflow    {ui_command(asked.tracking)}", soft_wrap=True)

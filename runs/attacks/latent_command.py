@@ -75,10 +75,11 @@ def latent_command(asked: AttackRequest, radii: Sequence[float], console: Consol
     console.print(report)
     console.print(f"\nrecords   {store.path / LATENT} (of each agent: {LATENT}.json, least.parquet)", soft_wrap=True)
     if asked.tracking is not None:
-        from kerf.runs.tracking.studies import sync, ui_command
+        from kerf.runs.tracking.commands import ui_command
+        from kerf.runs.tracking.studies import sync
 
         sync(store.path, asked.tracking)
-        console.print(f"mlflow    {ui_command(asked.tracking)}", soft_wrap=True)
+        console.print(f"mlflow    {ui_command(asked.tracking, store.path)}", soft_wrap=True)
     return DONE
 
 

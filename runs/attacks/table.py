@@ -24,6 +24,7 @@ from kerf.runs.recipe.model import Recipe
 from kerf.runs.records.gate_records import finished_seeds
 from kerf.runs.records.store import ALIGNED, Store
 from kerf.runs.records.tables import read_measures
+from kerf.runs.report.columns import ByGroups
 from kerf.runs.report.table import metrics_table, reading, to_text
 
 TEXT_WIDTH = 140
@@ -166,7 +167,7 @@ def _words(settings: str) -> str:
 def _titled(title: str, table: Table, reading: str) -> Table:
     """A table with its title above and its legend below, as wide as the page."""
     stack = Table.grid()
-    for part in (Text(title, "bold"), table, Text(reading)):
+    for part in (Text(title, "bold"), ByGroups(table), Text(reading)):
         stack.add_row(part)
     return stack
 

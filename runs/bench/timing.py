@@ -111,7 +111,15 @@ def spread(numbers: Sequence[float]) -> dict[str, float]:
 
 def refuse_unwritable(json_file: Path | None) -> None:
     """Raise `KerfError` if `json_file` is not writable; called before anything is measured."""
-    if json_file is not None and not (json_file.parent.is_dir() and os.access(json_file.parent, os.W_OK)):
+    if json_file is None:
+        return
+    try:
+        os.lstat(json_file)
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # the folder is looked at below
+    except OSError as error:  # its name is too long
+        raise KerfError(f"--json {json_file}: {error.strerror}; name another file") from error
+    if not (json_file.parent.is_dir() and os.access(json_file.parent, os.W_OK)):
         raise KerfError(f"--json {json_file}: {json_file.parent} is no folder that you can write to; name another one")
 
 

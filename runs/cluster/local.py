@@ -60,7 +60,7 @@ def local_cluster() -> LocalCluster | None:
     """The local cluster, or None if none is running."""
     try:
         described = json.loads((cluster_folder() / DESCRIPTION).read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     return LocalCluster(**described)
 

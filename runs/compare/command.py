@@ -61,7 +61,7 @@ def _folder(name: str, uri: str | None) -> Path:
     if is_address(name) or Path(name).exists():
         folder: Path = StudyFolder(reads=True).convert(name, None, None)
         return folder
+    from kerf.runs.tracking.commands import default_uri
     from kerf.runs.tracking.locate import study_folder
-    from kerf.runs.tracking.studies import default_uri
 
     return study_folder(name, uri or default_uri())

@@ -21,6 +21,7 @@ from kerf.runs.exact import CLOSE, SHARE, Examination, Examined
 from kerf.runs.exact.certify import NEEDLESS, SURE, Certified
 from kerf.runs.exact.curves import FARTHEST, Curves
 from kerf.runs.records.store import ALIGNED, Store
+from kerf.runs.report.columns import ByGroups
 from kerf.runs.report.table import to_text
 
 BAR = 36
@@ -42,11 +43,11 @@ class ExactReport:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         found = self.examination
         parts: tuple[RenderableType, ...] = (
-            losses_table(found, self.by_seed),
+            ByGroups(losses_table(found, self.by_seed)),
             bars(found),
-            detection_table(found),
-            *([curves_table(found)] if found.curves else []),
-            certificates_table(found),
+            detection_table(found, options.max_width),
+            *([curves_table(found, options.max_width)] if found.curves else []),
+            certificates_table(found, options.max_width),
             _adequacy(found),
         )
         for index, part in enumerate(parts):

@@ -24,7 +24,7 @@ def attach(address: str | None, recipes: Sequence[Recipe], workers: int | None) 
         The number of units at a time: as requested, or as many as the cluster has CPUs for.
 
     Raises:
-        KerfError: if no cluster answers, it refuses the connection, or it has too few CPUs.
+        KerfError: if no cluster answers, it refuses the connection, a node has other code, or it has too few CPUs.
     """
     if address is None:
         yield workers
@@ -33,21 +33,22 @@ def attach(address: str | None, recipes: Sequence[Recipe], workers: int | None) 
     found = os.environ.get("RAY_ADDRESS") if address == "auto" else address
     if not found:
         raise KerfError("--ray auto: expected to be within a Ray job, where RAY_ADDRESS is set; give host:port instead")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
     from kerf.runs.execution.local_ray import LOOPBACK, on_loopback, own_handler
+    from kerf.runs.execution.ray_job import refuse_nodes_with_other_code, start
     from kerf.runs.execution.study_units import cpus_needed
 
     try:
         with own_handler(), on_loopback() if found.startswith(f"{LOOPBACK}:") else nullcontext():
-            ray.init(address=found, log_to_driver=False, logging_level=logging.ERROR)
+            start(address=found, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise KerfError(
             f"--ray {address}: no Ray cluster lets us in at {found} ({str(error).splitlines()[0]}); its token is "
             "expected in RAY_AUTH_TOKEN, or in the file that RAY_AUTH_TOKEN_PATH names, with RAY_AUTH_MODE=token"
         ) from error
     try:
+        refuse_nodes_with_other_code()
         has = int(ray.cluster_resources().get("CPU", 0))
         one = max(cpus_needed(recipe, 1) for recipe in recipes)
         if one * (workers or 1) > has:  # with fewer CPUs they would deadlock

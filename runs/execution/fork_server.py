@@ -33,6 +33,7 @@ from typing import Any
 
 from kerf.runs.execution import stop_request
 from kerf.runs.execution.worker import UnitDoer, WorkerError
+from kerf.runs.records.provenance import digest, refuse_other_code
 
 WORKER = "kerf-worker"
 """Process name of workers in `ps` and `top`."""
@@ -49,12 +50,14 @@ class Start:
     """The first message to a worker.
 
     Attributes:
+        code: The code of its driver, see `kerf.runs.records.provenance.this_code`.
         task: Its `Task`, pickled: `path` must be set before its modules can be imported.
         environment: Present environment variables of its driver.
         folder: Working folder of its driver.
         path: Its driver's `sys.path`.
     """
 
+    code: Mapping[str, str]
     task: bytes
     environment: Mapping[str, str]
     folder: str
@@ -76,6 +79,7 @@ def serve(descriptor: int) -> None:
     """Serve requests from the driver at the other end of this socket until it closes the socket."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the driver handles them and ends the workers
         signal.signal(number, signal.SIG_IGN)
+    digest()  # of what is imported now: the files may change while the workers are at work
     gc.disable()  # imports make little garbage, and memory that the collector does not touch stays shared with workers
     with socket.socket(fileno=descriptor) as control:
         while True:
@@ -135,6 +139,7 @@ def _do_units(connection: Connection[Any, Any]) -> None:
     os.chdir(start.folder)
     sys.path[:] = start.path
     try:
+        refuse_other_code(start.code)
         doer = UnitDoer(pickle.loads(start.task))
     except Exception as error:
         connection.send(WorkerError.of(error))

@@ -23,6 +23,7 @@ from typing import IO, TYPE_CHECKING
 from kerf.lab.errors import KerfError
 from kerf.runs.execution.fork_server import Ready, Start
 from kerf.runs.execution.worker import Fault, Task, WorkerError
+from kerf.runs.records.provenance import this_code
 
 if TYPE_CHECKING:
     from kerf.runs.execution.training_log import Progress
@@ -156,12 +157,12 @@ class ForkedWorker:
         with theirs:
             server.fork(theirs.fileno(), self._output.fileno())
         self._pid: int | None = None
-        self._send(Start(pickle.dumps(task), _environment(), os.getcwd(), list(sys.path)))
+        self._send(Start(this_code(), pickle.dumps(task), _environment(), os.getcwd(), list(sys.path)))
 
     def begin(self, unit: Named, alone: bool) -> None:
         self._send((unit, alone))
 
-    def hear(self) -> Progress | None:
+    def receive(self) -> Progress | None:
         try:
             message: Progress | Ready | WorkerError = self.connection.recv()
         except (EOFError, ConnectionResetError):
@@ -188,7 +189,7 @@ class ForkedWorker:
         self._output.close()
 
     def _send(self, what: object) -> None:
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has died; `hear` reports that
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has died; `receive` reports that
             self.connection.send(what)
 
     def _died(self) -> WorkerError:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -12,6 +14,7 @@ from pathlib import Path
 
 from kerf.lab.errors import KerfError
 from kerf.runs.execution.forked_workers import CAN_FORK, stop
+from kerf.runs.execution.processes import end_marked
 from kerf.runs.execution.socket_folder import socket_folder
 
 LOOPBACK = "127.0.0.1"
@@ -24,6 +27,9 @@ SLOW_START = "timed out during startup"
 
 SOCKET = "/ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
 """The longest path of a socket of Ray, relative to its temporary folder."""
+
+START_MARK = "KERF_RAY_START"
+"""Environment variable of the processes of a private Ray; its value is another one at each start."""
 
 OBJECT_STORE_BYTES = 128 * 2**20
 """Size of the object store; only weights and progress are passed between processes."""
@@ -45,7 +51,6 @@ def local_ray(num_cpus: int) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     usual = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
     with on_loopback(), socket_folder(usual, len(SOCKET)) as folder:
         with own_handler():
@@ -78,28 +83,42 @@ def _start_ray(num_cpus: int, folder: Path | None) -> None:
     Raises:
         KerfError: if it times out each time.
     """
-    import ray
+    from kerf.runs.execution.ray_job import start
 
     for left in reversed(range(STARTS)):
+        mark = secrets.token_hex(8)
         try:
-            ray.init(
-                address="local",
-                num_cpus=num_cpus,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                object_store_memory=OBJECT_STORE_BYTES,
-                _node_ip_address=LOOPBACK,
-                _temp_dir=None if folder is None else str(folder / "ray"),
-            )
+            with _environment(START_MARK, mark):
+                start(
+                    sys.path,
+                    address="local",
+                    num_cpus=num_cpus,
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    object_store_memory=OBJECT_STORE_BYTES,
+                    _node_ip_address=LOOPBACK,
+                    _temp_dir=None if folder is None else str(folder / "ray"),
+                )
             return
         except Exception as error:  # Ray has no exception class for a time-out
+            end_marked(START_MARK, mark)  # Ray leaves its processes running until this one ends
             if SLOW_START not in str(error):
                 raise
             if not left:
                 raise KerfError(
                     f"Ray did not start, {STARTS} times: {error} The machine may be too busy; try again later"
                 ) from error
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    """Set an environment variable, which processes started meanwhile inherit."""
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        del os.environ[name]
 
 
 @contextmanager

@@ -69,7 +69,7 @@ class Pool(Generic[U]):
         root: Folder of the study, shared by all workers unless it is a local copy of a remote one.
         num_workers: Number of units run at a time. Ray must have at least `cpus_needed` CPUs, on any number of nodes.
         work: Function that does a unit.
-        tell: Callback for warnings, each a sentence, such as a failure that is retried.
+        warn: Callback for warnings, each a sentence, such as a failure that is retried.
         modules: Modules that `work` imports, imported before workers are forked.
         crew: Source of workers; None: chosen as above.
         clock: A monotonic clock, in seconds.
@@ -81,13 +81,13 @@ class Pool(Generic[U]):
         root: Path,
         num_workers: int,
         work: Work[U],
-        tell: Callable[[str], None] = lambda sentence: None,
+        warn: Callable[[str], None] = lambda sentence: None,
         modules: Sequence[str] = (),
         *,
         crew: Crew[Any] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._root, self._tell, self._num_workers, self._clock = root.absolute(), tell, num_workers, clock
+        self._root, self._warn, self._num_workers, self._clock = root.absolute(), warn, num_workers, clock
         self._store = Store(self._root)
         self._crew = crew or _crew(Task(recipe, self._root, self._store.address, work), modules)
         self._idle: list[Worker] = []
@@ -122,7 +122,7 @@ class Pool(Generic[U]):
                 if over:
                     return schedule.failures
             worker = self._next_event(wake)
-            changed = worker is None or self.hear(worker, schedule, on_progress, on_done)
+            changed = worker is None or self.receive(worker, schedule, on_progress, on_done)
 
     def close(self) -> None:
         """End the workers and release their CPUs."""
@@ -160,7 +160,7 @@ class Pool(Generic[U]):
         schedule.give_up([(unit, f"it needs {needed.name}, which is missing") for unit, needed in step.blocked])
         return step.over, step.wake
 
-    def hear(
+    def receive(
         self,
         worker: Worker,
         schedule: Schedule[U],
@@ -175,9 +175,9 @@ class Pool(Generic[U]):
             return True
         unit = self._busy[worker]
         try:
-            progress = worker.hear()
+            progress = worker.receive()
             if progress is not None:
-                schedule.heard(unit, progress.iteration)
+                schedule.made_progress(unit, progress.iteration)
                 on_progress(progress)
                 return False
             self._idle.append(worker)
@@ -187,7 +187,7 @@ class Pool(Generic[U]):
                 del self._busy[worker]
                 again = schedule.fail(unit, self._clock(), error.fault, error.why, error.details)
                 if again is not None:
-                    self._tell(f"{unit.name}: {again}")
+                    self._warn(f"{unit.name}: {again}")
                 return True
             # the worker died after it published the unit, or a worker believed dead published it
         del self._busy[worker]
@@ -210,15 +210,15 @@ class Pool(Generic[U]):
     def _next_event(self, wake: float | None) -> Worker | None:
         """Wait for a message of a busy or starting worker; None at the time `wake` or if no worker starts in time."""
         pause = None if wake is None else max(0.0, wake - self._clock())
-        heard = [*self._busy, *self._starting]
-        if not heard:
+        awaited = [*self._busy, *self._starting]
+        if not awaited:
             time.sleep(pause or 0.0)
             return None
         nobody = not self._busy and not self._idle
         impatient = nobody and (pause is None or pause > PATIENCE)
-        worker = self._crew.wait(heard, PATIENCE if impatient else pause)
+        worker = self._crew.wait(awaited, PATIENCE if impatient else pause)
         if worker is None and impatient:
-            self._tell(f"no worker has started for {PATIENCE:.0f} s; {self._crew.why_late}")
+            self._warn(f"no worker has started for {PATIENCE:.0f} s; {self._crew.why_late}")
         return worker
 
     def _fetched(self, unit: U) -> KerfError | None:
@@ -228,7 +228,7 @@ class Pool(Generic[U]):
         try:
             self._store.fetch([unit])
             if not self._store.finished(unit):
-                return DiskError(f"its worker has done it, and it is not at {self._store.address}")
+                return DiskError(f"its worker has finished it, but it is not at {self._store.address}")
         except KerfError as error:
             return error
         return None
@@ -250,12 +250,17 @@ class Pool(Generic[U]):
         """Register a worker that has started or failed to start; return the reason if it failed.
 
         After a failure another worker is started, unless too many in a row have failed.
+
+        Raises:
+            KerfError: if the worker refuses to work, since it imports other code than this process.
         """
         self._starting.remove(worker)
         try:
-            worker.hear()
+            worker.receive()
         except WorkerError as error:
             worker.end()
+            if error.fault is Fault.REFUSED:  # another worker would refuse, too
+                raise KerfError(error.why) from error
             self._failed_starts += 1
             if self._failed_starts < MAX_TRIES * self._num_workers:
                 self._starting.add(self._crew.start())

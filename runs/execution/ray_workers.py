@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,6 +10,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from kerf.runs.execution.worker import Fault, Task, UnitDoer, WorkerError, error_sentence, fault_of
+from kerf.runs.records.provenance import refuse_other_code, this_code
 
 if TYPE_CHECKING:
     from kerf.runs.execution.training_log import Progress
@@ -19,11 +20,15 @@ if TYPE_CHECKING:
 class _Worker:
     """The Ray actor class of a worker."""
 
-    def __init__(self, task: Task) -> None:
-        self._doer = UnitDoer(task)
+    def ready(self, code: Mapping[str, str], task: bytes) -> None:
+        """Return once the actor can do units.
 
-    def ready(self) -> None:
-        """Return once the actor is running."""
+        Args:
+            code: The code of its driver, see `kerf.runs.records.provenance.this_code`.
+            task: Its `Task`, pickled: other code might not even unpickle it.
+        """
+        refuse_other_code(code)
+        self._doer = UnitDoer(ray.cloudpickle.loads(task))
 
     def run(self, unit: Named, alone: bool) -> Iterator[Progress]:
         yield from self._doer.run(unit, alone)
@@ -32,16 +37,16 @@ class _Worker:
 class RayWorker:
     """A Ray actor, as its driver sees it."""
 
-    def __init__(self, actor: Any) -> None:
+    def __init__(self, actor: Any, task: Task) -> None:
         self._actor = actor
-        self.awaited: Any = actor.ready.remote()
+        self.awaited: Any = actor.ready.remote(this_code(), ray.cloudpickle.dumps(task))
         """Its next answer: that it is running, or the stream of progress of its unit."""
         self._lives = False
 
     def begin(self, unit: Named, alone: bool) -> None:
         self.awaited = self._actor.run.options(num_returns="streaming").remote(unit, alone)
 
-    def hear(self) -> Progress | None:
+    def receive(self) -> Progress | None:
         try:
             if not self._lives:
                 ray.get(self.awaited)
@@ -81,7 +86,7 @@ class RayCrew:
 
     def start(self) -> RayWorker:
         """Request an actor; it starts when a CPU is available."""
-        return RayWorker(self._actor.remote(self._task))
+        return RayWorker(self._actor.remote(), self._task)
 
     def wait(self, workers: Collection[RayWorker], timeout: float | None) -> RayWorker | None:
         """See `kerf.runs.execution.worker.Crew.wait`."""

@@ -205,7 +205,7 @@ class Schedule(Generic[U]):
         del self._waiting[unit]
         self._running[unit] = _Begun()
 
-    def heard(self, unit: U, iteration: int) -> None:
+    def made_progress(self, unit: U, iteration: int) -> None:
         """Record a progress report of a running unit."""
         if self._running[unit].at < 0:
             self._running[unit].at = iteration

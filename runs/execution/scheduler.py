@@ -81,7 +81,7 @@ def start_workers(
     store: Store,
     num_workers: int,
     work: Work[U],
-    tell: Callable[[str], None],
+    warn: Callable[[str], None],
     modules: Sequence[str] = (),
     *,
     on_ray: bool = False,
@@ -94,7 +94,7 @@ def start_workers(
         store: Folder of the study.
         num_workers: Number of units at a time.
         work: Function that does a unit.
-        tell: Callback for warnings, each a sentence, such as a failure that is retried.
+        warn: Callback for warnings, each a sentence, such as a failure that is retried.
         modules: Modules that `work` imports.
         on_ray: Whether `work` needs Ray; a private one is started if this process is not connected to any.
         cpus_each: Logical CPUs that Ray must have for each worker.
@@ -104,8 +104,8 @@ def start_workers(
     from kerf.runs.execution.pool import Pool
 
     if cache_home() is None:
-        tell(NO_CACHE)
-    with ray_for(on_ray, num_workers * cpus_each), Pool(recipe, store.path, num_workers, work, tell, modules) as pool:
+        warn(NO_CACHE)
+    with ray_for(on_ray, num_workers * cpus_each), Pool(recipe, store.path, num_workers, work, warn, modules) as pool:
         yield pool
 
 

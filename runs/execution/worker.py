@@ -32,9 +32,9 @@ class Fault(Enum):
     """Kind of failure of a worker or its unit."""
 
     DIED = "its process ended"
-    RAISED = "the unit raised what nobody foresaw"
-    REFUSED = "the unit cannot be done as it was asked for (`KerfError`)"
-    DISK = "the disk does not let the unit be written (`DiskError`)"
+    RAISED = "the unit raised an unexpected exception"
+    REFUSED = "the unit is invalid as requested (`KerfError`)"
+    DISK = "the records of the unit cannot be written (`DiskError`)"
 
 
 class WorkerError(Exception):
@@ -74,7 +74,7 @@ class Worker(Protocol):
     def begin(self, unit: Named, alone: bool) -> None:
         """Make it begin a unit; `alone`: whether no other worker has a unit."""
 
-    def hear(self) -> Progress | None:
+    def receive(self) -> Progress | None:
         """Receive its next message; call this when `Crew.wait` has returned it.
 
         Returns:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kerf.lab.errors import KerfError
-from kerf.runs.bench.timing import one_quiet_thread
+from kerf.runs.bench.timing import one_quiet_thread, refuse_unwritable
 from kerf.runs.oracles import ORACLES
 from kerf.runs.oracles.oracle import Checked, Oracle, Row
 from kerf.runs.records import atomic_io as disk
@@ -46,8 +45,7 @@ def ask(
         KerfError: for an unknown number or an unwritable file; before anything is measured.
     """
     asked = chosen(ORACLES if oracles is None else oracles, numbers)
-    if json_file is not None and not (json_file.parent.is_dir() and os.access(json_file.parent, os.W_OK)):
-        raise KerfError(f"--json {json_file}: {json_file.parent} is no folder that you can write to; name another one")
+    refuse_unwritable(json_file)
     checked: list[Checked] = []
     console.print(_rows((), heading=True))
     with one_quiet_thread():

@@ -54,7 +54,7 @@ class Checkpoints:
 
     Attributes:
         path: Folder of the checkpoints.
-        told: Messages for the user, each a sentence.
+        notes: Messages for the user, each a sentence.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Checkpoints:
         """Load the latest intact checkpoint, as the state by part; None if there is none.
 
         Damaged checkpoints are renamed; those of another recipe or version of the code are removed. Both add a message
-        to `told`.
+        to `notes`.
         """
         for torn in self.path.glob("*.partial-*"):
             shutil.rmtree(torn, ignore_errors=True)

@@ -43,7 +43,7 @@ def finished_seeds(store: Store, seeds: Iterable[int], arms: Iterable[str]) -> l
     missing = unaligned or [cell for cell in cells if not store.finished(cell)]
     if missing:
         raise KerfError(
-            f"{store.path}: the study is not finished ({missing[0].name} is missing); `kerf run` completes it"
+            f"{store.path}: the study is not finished ({missing[0].name} is missing); `{store.completion}` completes it"
         )
     if not passed:
         raise KerfError(f"{store.path}: no agent of this study has passed the gate, so there is nothing to examine")

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
+import importlib.util
 import platform
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from kerf.lab.errors import KerfError
+
+PACKAGES = ("lab", "generators", "agents", "runs")
+"""The packages within `kerf`."""
 
 VERSIONED = ("kerf-lab", "ray", "torch", "gymnasium", "numpy", "numba", "scipy", "pyarrow")
 
@@ -27,7 +35,54 @@ def provenance() -> dict[str, Any]:
 
 def code() -> dict[str, Any]:
     """Identify the code that trains, so that the records of a unit are not made by two versions of it."""
-    return {"versions": versions(), "revision": revision(Path(__file__).resolve().parents[2])}
+    return {"versions": versions(), "revision": _own_revision(), "digest": digest()}
+
+
+@functools.cache
+def digest() -> str:
+    """Return the SHA-256 of all Python files of the Kerf that this process imports; computed once per process.
+
+    It names the code also where there is no git history, as in an installed copy.
+    """
+    summed = hashlib.sha256()
+    for package in PACKAGES:
+        # a namespace package is not in one place: each part is looked for where it would be imported from
+        spec = importlib.util.find_spec(f"kerf.{package}")
+        for folder in (spec and spec.submodule_search_locations) or ():
+            for path in sorted(Path(folder).rglob("*.py")):
+                content = hashlib.sha256(path.read_bytes()).hexdigest()
+                summed.update(f"{package}/{path.relative_to(folder).as_posix()} {content}\n".encode())
+    return summed.hexdigest()
+
+
+def this_code() -> dict[str, str]:
+    """Describe the Kerf that this process imports, in plain values: digest, and a text for messages."""
+    known = _own_revision()
+    named = f"revision {known}" if known else "no known revision"
+    where = f"{Path(__file__).resolve().parents[2]} on {platform.node() or 'this machine'}"
+    version = importlib.metadata.version("kerf-lab")
+    return {"digest": digest(), "text": f"{where} ({version}, {named}, digest {digest()[:12]})"}
+
+
+def refuse_other_code(driver: Mapping[str, str]) -> None:
+    """Check that this process imports the same Kerf as its driver; the folder may differ.
+
+    Args:
+        driver: What `this_code` returned there.
+
+    Raises:
+        KerfError: if not; names both.
+    """
+    if driver["digest"] != digest():
+        raise KerfError(
+            f"a worker imports another Kerf than its driver: {this_code()['text']} instead of {driver['text']}; "
+            "records would not be of one code: install the same Kerf for both"
+        )
+
+
+@functools.cache
+def _own_revision() -> str | None:
+    return revision(Path(__file__).resolve().parents[2])
 
 
 def versions() -> dict[str, str]:

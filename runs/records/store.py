@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from kerf.lab.errors import KerfError
+from kerf.runs.console import shell
 from kerf.runs.records import atomic_io as disk
 from kerf.runs.records.folder import NAME, Folder, damage, publish_whole
 from kerf.runs.records.remote import NoRemote, Remote, address_of, mark
@@ -129,11 +130,16 @@ class Store(Folder):
             self.remote.pull_file(name)
         return (self.path / name).read_bytes()
 
+    @property
+    def completion(self) -> str:
+        """The command that does what is missing of the study, if it was begun by `kerf run`."""
+        return shell("kerf", "run", self.path / "recipe.yaml", "--out", self.path)
+
     def manifest(self) -> dict[str, Any]:
         """Read `study.json`; raises `KerfError` if this is not the folder of a study, or its format is another."""
         path = self.path / "study.json"
         if not path.is_file():
-            raise KerfError(f"{self.path} holds no study: expected {path}, written by `kerf run --out`")
+            raise KerfError(f"{self.path} holds no study: expected {path}, written by kerf run")
         with disk.as_disk_error(path):
             data = path.read_bytes()
         try:

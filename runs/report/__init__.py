@@ -107,6 +107,7 @@ def make_report(store: Store) -> Report:
         else None,
         crossing=crossing,
         crossing_p=_adjusted(judged, crossing),
+        courses=courses,
     )
 
 
@@ -150,7 +151,7 @@ def _refuse_missing(store: Store, missing: list[Unit]) -> None:
     if missing:
         raise KerfError(
             f"{store.path}: the study is not finished, {len(missing)} of its units are missing ({missing[0].name}, "
-            "...); `kerf run` with the same recipe and --out completes it"
+            f"...); `{store.completion}` completes it"
         )
 
 

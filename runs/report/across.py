@@ -15,6 +15,7 @@ from kerf.lab.worlds import get_world
 from kerf.runs.records.gate_records import instead_of_table
 from kerf.runs.records.store import Store
 from kerf.runs.report import make_report
+from kerf.runs.report.columns import ByGroups
 from kerf.runs.report.effects import ALIGNED
 from kerf.runs.report.table import effect_cell, metric_label
 
@@ -45,7 +46,7 @@ def across_table(folders: Mapping[str, Path]) -> Table:
                 rows = list(frame[(frame["arm"] == arm) & (frame["metric"] == metric)].itertuples())
                 cells.append(effect_cell(rows[0]) if rows else Text("-"))
             table.add_row(Text(arm), *cells)
-        stack.add_row(Padding(table, (1, 0, 0, 0)))
+        stack.add_row(Padding(ByGroups(table), (1, 0, 0, 0)))
     left_out = [name for name in folders if name not in frames]
     if left_out:
         stack.add_row(Text(f"No agent passed the gate in: {', '.join(left_out)}."))

@@ -12,6 +12,7 @@ from rich.text import Text
 from kerf.lab.statistics.matched import MATCHED_LEVELS, Matched
 from kerf.lab.statistics.text import interval_text, p_text
 from kerf.lab.world import Words
+from kerf.runs.report.columns import ByGroups
 from kerf.runs.report.judged import Judged
 
 PLAIN = Words()
@@ -25,7 +26,7 @@ def primaries_table(judged: Sequence[Judged]) -> Table:
     table.add_column("predicted beforehand", min_width=24, overflow="fold")
     table.add_column("effect", justify="right", no_wrap=True)
     table.add_column("p (Holm)", no_wrap=True)
-    table.add_column("collapsed", justify="right")
+    table.add_column("collapsed", justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     reasons = Table.grid()
     for item in judged:
@@ -42,7 +43,7 @@ def primaries_table(judged: Sequence[Judged]) -> Table:
         )
         reasons.add_row(Text(f"{primary.name}: {verdict.sentence} Falsified by: {primary.falsified_by}"))
     stack = Table.grid()
-    stack.add_row(Padding(table, (0, 0, 1, 0)))
+    stack.add_row(Padding(ByGroups(table), (0, 0, 1, 0)))
     stack.add_row(reasons)
     stack.add_row(
         Text(
@@ -77,7 +78,7 @@ def matched_table(judged: Sequence[Judged], words: Words = PLAIN) -> Table:
         gaps = [gap for matched in item.matched for gap in matched.bridged]
         table.add_row(Text(item.primary.name), *map(Text, cells), f"{max(gaps):.2f}" if gaps else "-")
     stack = Table.grid()
-    stack.add_row(Padding(table, (0, 0, 1, 0)))
+    stack.add_row(Padding(ByGroups(table), (0, 0, 1, 0)))
     stack.add_row(
         Text(
             f"Matched: in each seed the two arms are compared where {words.elicited} (of the strength that "

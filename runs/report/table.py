@@ -25,6 +25,7 @@ from kerf.lab.statistics.text import interval_text
 from kerf.lab.world import Words
 from kerf.runs.report.effects import ALIGNED
 from kerf.runs.report.judged import Judged
+from kerf.runs.report.matched import Courses
 from kerf.runs.report.prediction_tables import PLAIN, _reached, matched_table, primaries_table
 from kerf.runs.report.thresholds import Crossing
 
@@ -139,6 +140,7 @@ class Report:
         theory: From `kerf.runs.report.thresholds.theory_against_measured`; None: theory makes no prediction.
         crossing: The predicted threshold and the measured one; None: none was predicted.
         crossing_p: P value of `crossing`, Holm-adjusted with those of the predictions.
+        courses: All measures over training, for the conclusion and the page; None: not given.
     """
 
     effects: pd.DataFrame
@@ -151,6 +153,7 @@ class Report:
     theory: RenderableType | None = None
     crossing: Crossing | None = None
     crossing_p: float = math.nan
+    courses: Courses | None = None
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         parts: list[RenderableType] = [primaries_table(self.judged)] if self.judged else []

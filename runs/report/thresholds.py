@@ -16,6 +16,7 @@ from kerf.lab.statistics.effect import Outcome
 from kerf.lab.statistics.intervals import clopper_pearson
 from kerf.lab.statistics.tests import binomial_p
 from kerf.lab.statistics.text import p_text
+from kerf.runs.report.columns import ByGroups
 from kerf.runs.report.effects import Ends
 
 
@@ -89,7 +90,7 @@ def find_crossing(
 
 def theory_against_measured(
     ends: Ends, theory: Mapping[str, Mapping[str, Any]], metric: str, arms: Sequence[str]
-) -> Table:
+) -> ByGroups:
     """A row per arm that theory makes a prediction for: the prediction, and the share of the aligned score that was
     left."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
@@ -111,7 +112,7 @@ def theory_against_measured(
             facts["reading"],
             f"{sum(final) / sum(aligned):.0%}" if sum(aligned) else "-",
         )
-    return table
+    return ByGroups(table)
 
 
 def _between(low: float, high: float) -> str:

@@ -175,7 +175,8 @@ def resume(job_id: str) -> None:
 @click.argument("out", type=StudyFolder())
 @click.argument("unit_name", metavar="UNIT")
 @click.option("--cpus", type=click.IntRange(min=1), default=1, show_default=True, help="CPUs that the unit may use.")
-def unit(out: Path, unit_name: str, cpus: int) -> None:
+@click.option("--code", metavar="DIGEST", help="Run only with this digest of Kerf (kerf doctor); default: the study's.")
+def unit(out: Path, unit_name: str, cpus: int, code: str | None) -> None:
     """Run one UNIT of the study in OUT: aligned/seed-0, or cells/<arm>/seed-0. For schedulers.
 
     Several units of a study may run at the same time. SIGUSR1 makes it write a checkpoint and end with exit code 75;
@@ -183,7 +184,7 @@ def unit(out: Path, unit_name: str, cpus: int) -> None:
     """
     from kerf.runs.submit.unit import do_unit
 
-    raise SystemExit(do_unit(out, unit_name, cpus, click.echo))
+    raise SystemExit(do_unit(out, unit_name, cpus, click.echo, code))
 
 
 COMMANDS = [submit, jobs, status, logs, stop, resume, unit]

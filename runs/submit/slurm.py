@@ -15,6 +15,7 @@ from pathlib import Path
 from kerf.lab.errors import KerfError
 from kerf.runs.recipe.arms import ResolvedArm
 from kerf.runs.records.gate_records import has_passed
+from kerf.runs.records.provenance import digest
 from kerf.runs.records.store import ALIGNED, Unit, open_records
 from kerf.runs.submit.backend import STOPPED, State, Texts, exit_state
 from kerf.runs.submit.job import Job
@@ -70,7 +71,7 @@ class Slurm:
             texts[manifest.name] = "".join(f"{folder}\t{unit.name}\n" for folder, unit in rows)
             texts[f"{part}.sbatch"] = render(
                 "array.sbatch.j2", **common, part=part, rows=len(rows), manifest=manifest, kerf=kerf, notice=NOTICE,
-                stopped=STOPPED,
+                stopped=STOPPED, code=digest(),
             )  # fmt: skip
         texts[f"{REPORT}.sbatch"] = render("command.sbatch.j2", **common, part=REPORT, command=command)
         texts[SUBMIT] = render("submit.sh.j2", folder=job.next, parts=[*parts, REPORT])

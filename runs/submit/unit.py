@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import cast
+from typing import Any, cast
 
 from threadpoolctl import threadpool_limits
 
@@ -25,6 +25,7 @@ from kerf.runs.recipe.files import load_recipe
 from kerf.runs.recipe.model import Recipe, recipe_hash
 from kerf.runs.records import atomic_io as disk
 from kerf.runs.records.gate_records import has_passed
+from kerf.runs.records.provenance import digest, this_code
 from kerf.runs.records.store import ALIGNED, Store, Unit, open_records
 from kerf.runs.submit.backend import STOPPED
 
@@ -34,10 +35,12 @@ DONE = 0
 LOCKS = ".locks"
 """Folder within the study's for the locks that keep two processes from doing the same unit."""
 
+_DIGEST = re.compile("[0-9a-f]{8,64}")
+
 _NAME = re.compile(r"(?:cells/)?([^/]+)/seed-(\d{1,9})")
 
 
-def do_unit(root: Path, name: str, num_cpus: int, say: Callable[[str], None]) -> int:
+def do_unit(root: Path, name: str, num_cpus: int, say: Callable[[str], None], code: str | None = None) -> int:
     """Do the unit called `name` of the study in `root`, unless it is finished.
 
     SIGUSR1 stops it after the current iteration, with a checkpoint to resume from.
@@ -47,13 +50,14 @@ def do_unit(root: Path, name: str, num_cpus: int, say: Callable[[str], None]) ->
         name: `aligned/seed-0`, or `penalised/seed-0` with or without `cells/` before it.
         num_cpus: CPUs that this process may use.
         say: Callback for progress, one line per call.
+        code: Digest of the code to work by, or its beginning; None: any code that a driver of the study had.
 
     Returns:
         `DONE` or `STOPPED`. A cell whose agent did not pass the gate is done: it is left out.
 
     Raises:
         KerfError: if there is no such unit, a unit that it needs is missing, or another process is doing it or is
-            running the study.
+            running the study, or this process imports other code.
     """
     store = open_records(root, units=False)
     found = store.manifest()
@@ -61,6 +65,7 @@ def do_unit(root: Path, name: str, num_cpus: int, say: Callable[[str], None]) ->
     if recipe_hash(recipe) != found["recipe_hash"]:
         raise KerfError(f"{store.path / 'recipe.yaml'} is not the recipe of {store.path / 'study.json'}: restore it")
     unit = _unit(recipe, name)
+    _refuse_other_code(store, found, code)
     check_gpus(recipe)
     store.fetch((unit, *needs(recipe.resolve(), unit)))
     locks = store.path / LOCKS
@@ -77,6 +82,24 @@ def do_unit(root: Path, name: str, num_cpus: int, say: Callable[[str], None]) ->
             say(f"{unit.name} is left out: the agent of seed {unit.seed} is not aligned")
             return DONE
         return _do(recipe, unit, store, num_cpus, say)
+
+
+def _refuse_other_code(store: Store, manifest: Mapping[str, Any], code: str | None) -> None:
+    """Check the code that this process imports against `code`, or against that of the drivers of the study."""
+    if code is not None:
+        if not _DIGEST.fullmatch(code):
+            raise KerfError(f"--code: expected a digest of 8 to 64 of 0-9 and a-f, as kerf doctor shows, got {code!r}")
+        if not digest().startswith(code):
+            raise KerfError(f"{this_code()['text']} is not the Kerf of digest {code} (--code): install that one here")
+        return
+    drivers = [manifest, *(entry["continued_with"] for entry in store.timing() if "continued_with" in entry)]
+    known = [each["digest"] for each in drivers if each.get("digest") is not None]
+    if known and digest() not in known:
+        raise KerfError(
+            f"{this_code()['text']} is not the Kerf of {store.path / 'study.json'} (revision "
+            f"{manifest.get('revision') or 'unknown'}, digest {known[0][:12]}): install that one here, or give --code "
+            f"{digest()[:12]} if this one is meant"
+        )
 
 
 def _do(recipe: Recipe, unit: Unit, store: Store, num_cpus: int, say: Callable[[str], None]) -> int:

@@ -199,7 +199,7 @@ def _go(
     from kerf.runs.records.store import open_records
     from kerf.runs.sweep.driver import refuse_other_sweep, run_sweep, study_name
     from kerf.runs.sweep.storage import check_url
-    from kerf.runs.tracking.studies import default_uri
+    from kerf.runs.tracking.commands import default_uri
 
     if uri is not None and no_mlflow:
         raise KerfError("--mlflow and --no-mlflow exclude each other")

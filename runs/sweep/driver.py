@@ -13,7 +13,7 @@ from rich.console import Console
 
 from kerf.lab.errors import KerfError
 from kerf.lab.statistics.text import signed
-from kerf.runs.console import say
+from kerf.runs.console import say, shell
 from kerf.runs.execution.preflight import check_gpus
 from kerf.runs.execution.scheduler import DONE, FAILED, NOT_ALIGNED
 from kerf.runs.recipe.model import Recipe
@@ -21,6 +21,7 @@ from kerf.runs.recipe.validation_errors import shown
 from kerf.runs.records.atomic_io import DiskError
 from kerf.runs.records.gate_records import all_aligned
 from kerf.runs.records.store import ALIGNED, Store, Unit, open_study, refuse_other_study
+from kerf.runs.report.page import PAGE, write_page
 from kerf.runs.study import manifest, write_once
 from kerf.runs.sweep.findings import front, next_dose
 from kerf.runs.sweep.outcome import Outcome, Outcomes, trial_values
@@ -144,6 +145,8 @@ class _Sweep:
         if code != FAILED and tracking is not None:
             self._mirror(tracking)
         self._say(f"\nrecords   {self._store.path}")
+        if code != FAILED and (self._store.path / PAGE).exists():
+            self._say(f"look      {shell('kerf', 'report', self._store.path, '--open')}")
         if self._store.address is not None:
             self._say(f"kept at   {self._store.address}")
         return code
@@ -165,6 +168,7 @@ class _Sweep:
                 return FAILED
             code = max(code, on_others)
         self._console.print(write_report(self._store, self._spec, self._known_outcomes(), again))
+        write_page(self._store)
         return code
 
     def _rounds(self) -> Iterator[list[Trial]]:
@@ -263,12 +267,12 @@ class _Sweep:
         return [self._outcome_of[number] for number in sorted(self._outcome_of)]
 
     def _mirror(self, tracking: str) -> None:
-        from kerf.runs.tracking.studies import ui_command
+        from kerf.runs.tracking.commands import ui_command
         from kerf.runs.tracking.sweeps import sync_sweep
 
         try:
             sync_sweep(self._store.path, tracking)
-            self._say(f"\nmlflow    {ui_command(tracking)}")
+            self._say(f"\nmlflow    {ui_command(tracking, self._store.path)}")
         except KerfError as error:
             self._say(f"warning: {error}")
 

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 
 from kerf.lab.errors import KerfError
 from kerf.lab.settings import Settings
+from kerf.runs.console import shell
 from kerf.runs.recipe.files import load_recipes, read_recipe
 from kerf.runs.recipe.model import Recipe
 from kerf.runs.recipe.validation_errors import refusal
@@ -122,7 +123,8 @@ def read_sweep(path: str) -> AskedSweep:
     """
     plain = read_recipe(path)
     if "sweep" not in plain:
-        raise KerfError(f"{path} has no field `sweep` (dose, pareto or threshold): it is a recipe for `kerf run`")
+        run = shell("kerf", "run", Path(path))
+        raise KerfError(f"{path} has no field `sweep` (dose, pareto or threshold): it is a recipe; `{run}` runs it")
     try:
         file = SweepFile.model_validate(plain)
     except ValidationError as error:

@@ -17,6 +17,7 @@ from kerf.lab.statistics.effect import Effect
 from kerf.lab.statistics.intervals import MIN_SEEDS
 from kerf.lab.statistics.tests import benjamini_hochberg, smallest_p
 from kerf.lab.statistics.text import interval_text, p_text, signed
+from kerf.runs.report.columns import ByGroups
 from kerf.runs.report.table import FALSE_DISCOVERY_RATE, marks_sentence, metric_label
 from kerf.runs.sweep.findings import Line, feasible, front, lines, shown_metrics
 from kerf.runs.sweep.outcome import Outcome
@@ -42,12 +43,17 @@ class SweepReport:
     verdicts: Sequence[str]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield Padding(self._table(), (1, 0, 1, 0))
+        yield Padding(ByGroups(self._table(), self._num_keys), (1, 0, 1, 0))
         for line in self._legend():
             yield Text(line)
         yield Text()
         for verdict in self.verdicts:
             yield Text(verdict)
+
+    @property
+    def _num_keys(self) -> int:
+        """Columns that say which trial a row is."""
+        return len(self.spec.over) + (self.spec.mode == "pareto")
 
     def _table(self) -> Table:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
@@ -197,7 +203,9 @@ def _threshold_sentence(spec: SweepSpec, line: Line) -> str:
         )
         interval = f"95% interval {low} to {high}"
     if not found.reached:
-        end = f"{signed(float(curve.mean[-1]))} [{signed(float(curve.low[-1]))}, {signed(float(curve.high[-1]))}]"
+        end = signed(float(curve.mean[-1]))
+        if not math.isnan(float(curve.low[-1])):
+            end += f" [{signed(float(curve.low[-1]))}, {signed(float(curve.high[-1]))}]"
         sentence = f"{what} has not {change} up to {dose} {found.doses[1]:g}{where}, where it has changed by {end}"
         sentence += f"; {interval}" if math.isfinite(found.low) else ""
     elif below == above:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from kerf.lab.errors import KerfError
+from kerf.runs.console import shell
 from kerf.runs.records import atomic_io as disk
 from kerf.runs.records.redaction import without_password, without_passwords_of
 
@@ -153,7 +154,7 @@ def check_url(url: str) -> None:
         module = (error.name or made.get_driver_name()).partition(".")[0]
         raise KerfError(
             f"--storage {shown}: its driver {module} is not installed or does not load; "
-            f"pip install {_PACKAGES.get(module, module)}"
+            f"`{shell('pip', 'install', _PACKAGES.get(module, module))}`"
         ) from error
 
 

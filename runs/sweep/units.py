@@ -41,7 +41,7 @@ def local_workers(recipe: Recipe, store: Store, num_workers: int) -> AbstractCon
     """Long-lived workers on this machine."""
     from kerf.runs.execution.study_units import cpus_needed, modules_of, needs_ray
 
-    def tell(why: str) -> None:
+    def warn(why: str) -> None:
         store.append_timing({"warning": why})
 
     return start_workers(
@@ -49,7 +49,7 @@ def local_workers(recipe: Recipe, store: Store, num_workers: int) -> AbstractCon
         store,
         num_workers,
         sweep_unit,
-        tell,
+        warn,
         [__name__, *modules_of(recipe)],
         on_ray=needs_ray(recipe),
         cpus_each=cpus_needed(recipe, 1),

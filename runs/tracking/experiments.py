@@ -15,6 +15,7 @@ import click
 
 from kerf.lab.errors import KerfError
 from kerf.runs.records.redaction import without_password, without_passwords_of
+from kerf.runs.tracking.commands import restore_command, sync_command
 from kerf.runs.tracking.database import artifacts_of, settle, sqlite_path
 
 _ENVIRONMENT = {
@@ -51,10 +52,8 @@ def experiment(client: Any, name: str, uri: str) -> str:
                 raise
             found = client.get_experiment_by_name(name)
     if found.lifecycle_stage == "deleted":
-        number = found.experiment_id
-        raise KerfError(
-            f"the MLflow experiment {name!r} is deleted: `mlflow experiments restore --experiment-id {number}`"
-        )
+        restore = restore_command(found.experiment_id, uri)
+        raise KerfError(f"the MLflow experiment {name!r} is deleted: `{restore}` restores it")
     if found.tags.get(KIND, INFERRED).endswith(INFERRED):
         client.set_experiment_tag(found.experiment_id, KIND, TRAINING)
     experiment: str = found.experiment_id
@@ -86,5 +85,5 @@ def explained(root: Path, uri: str) -> Iterator[None]:
         why = textwrap.shorten(without_passwords_of(uri, str(error)), 600) or type(error).__name__
         raise KerfError(
             f"MLflow at {without_password(uri)} cannot be written ({why}); the records in {root} are safe, and "
-            f"`kerf sync {root}` completes MLflow later"
+            f"`{sync_command(root, uri)}` completes MLflow later"
         ) from error

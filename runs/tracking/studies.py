@@ -8,35 +8,20 @@ from the records, so a mirror written during the run equals one written afterwar
 
 from __future__ import annotations
 
-import os
-import shlex
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from kerf.lab.errors import KerfError
 from kerf.runs.records import atomic_io as disk
-from kerf.runs.records.redaction import without_password
 from kerf.runs.records.store import Store
 from kerf.runs.tracking.attacks import log_attacks
+from kerf.runs.tracking.commands import sync_command
 from kerf.runs.tracking.experiments import experiment, explained
 from kerf.runs.tracking.writer import StudyWriter
 
 ATTACKS = "attacks"
 """Name of the experiment for attacks on policies that belong to no study."""
-
-
-def default_uri() -> str:
-    """Return `MLFLOW_TRACKING_URI` if set, else the URI of the SQLite file `./out/mlflow.db` (absolute path)."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('out/mlflow.db').absolute()}"
-
-
-def ui_command(uri: str) -> str:
-    """Return the command that serves the MLflow UI of `uri` on this machine only; for a server, its address."""
-    if urlsplit(uri).scheme in ("http", "https"):
-        return without_password(uri)
-    return f"mlflow ui --backend-store-uri {shlex.quote(without_password(uri))} --host 127.0.0.1 --port 5000"
 
 
 def sync(root: str | Path, uri: str, running: bool = False) -> int:
@@ -128,7 +113,8 @@ class Mirror:
         self._news.set()
         self._thread.join(timeout)
         if self._thread.is_alive():
-            self._warn_once(f"MLflow is not up to date after {timeout:g} s; `kerf sync {self._root}` completes it")
+            command = sync_command(self._root, self._uri)
+            self._warn_once(f"MLflow is not up to date after {timeout:g} s; `{command}` completes it")
         return self._complete
 
     def _run(self) -> None:

@@ -13,8 +13,8 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Self
 from urllib.parse import quote, urlsplit
@@ -22,6 +22,7 @@ from urllib.parse import quote, urlsplit
 from kerf.lab.errors import KerfError
 from kerf.runs.records.redaction import without_password, without_passwords_of
 from kerf.runs.records.store import Store
+from kerf.runs.tracking.commands import sync_command
 from kerf.runs.tracking.database import artifacts_of, sqlite_path
 from kerf.runs.tracking.experiments import explained, quietly
 from kerf.runs.tracking.layout import STUDY, UNIT, study_tag
@@ -101,6 +102,51 @@ class Server:
         return without_passwords_of(self._uri, lines[-1][:300]) if lines else "it printed nothing"
 
 
+def show(uri: str, root: Path | None, say: Callable[[str], None], shown: Callable[[dict[str, str]], None]) -> int:
+    """Serve the pages until SIGINT, SIGTERM or SIGHUP; those of an MLflow server are not served, only shown.
+
+    Args:
+        uri: The tracking URI.
+        root: Folder of a study or sweep; None: all experiments.
+        say: Callback for lines about what is going on.
+        shown: Callback for the result of `pages`, once they can be opened.
+
+    Returns:
+        The exit code of the command: 0 after SIGINT, which is the usual end, else 128 + signal.
+
+    Raises:
+        KerfError: if MLflow has no run of the study, or the server does not start or ends by itself.
+    """
+    if urlsplit(uri).scheme in ("http", "https"):
+        shown(pages(without_password(uri).rstrip("/"), uri, root))
+        return 0
+    with _noticed() as came:
+        server = Server(uri)
+        found = pages(server.address, uri, root)
+        say("starting MLflow ...")
+        with server:
+            server.wait_for_answer(lambda: bool(came))
+            if not came:
+                shown(found)
+                say("Ctrl-C stops it")
+            server.wait_for_end(lambda: bool(came))
+    say("stopped")
+    return 0 if came[0] == signal.SIGINT else 128 + came[0]
+
+
+@contextmanager
+def _noticed() -> Iterator[list[int]]:
+    """Yield a list to which signals add their number. They interrupt nothing, so that no started process is lost."""
+    came: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, lambda number, _: came.append(number)) for number in numbers}
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def pages(address: str, uri: str, root: Path | None) -> dict[str, str]:
     """Return the addresses of the pages to look at, the most useful first.
 
@@ -126,7 +172,9 @@ def pages(address: str, uri: str, root: Path | None) -> dict[str, str]:
         runs = client.search_runs([experiment.experiment_id], tag) if experiment is not None else []
     top = [run.info.run_id for run in runs if run.data.tags[UNIT] in ("study", "sweep")]
     if not top:
-        raise KerfError(f"MLflow at {without_password(uri)} has no run of {root}: `kerf sync {root}` writes it")
+        raise KerfError(
+            f"MLflow at {without_password(uri)} has no run of {root}: `{sync_command(root, uri)}` writes it"
+        )
     runs_page = f"{address}/#/experiments/{experiment.experiment_id}/runs"
     shown = quote(f"params.phase = '{'trial' if sweep else 'arm'}' and {tag}")
     return {

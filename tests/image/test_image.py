@@ -188,7 +188,7 @@ def test_a_job_that_lost_its_cluster_goes_on_with_the_records_of_kerf_run(builde
     assert stored.manifest()["revision"] == REVISION
     for name in ("effects.parquet", "primaries.json", "table.txt"):
         assert (tmp_path / "here" / name).read_bytes() == (there / name).read_bytes()
-    shown = {line.rstrip() for line in kerf("show", there).splitlines()}
+    shown = {line.rstrip() for line in kerf("show", there, "--full").splitlines()}
     assert {line.rstrip() for line in (there / "table.txt").read_text().splitlines()} <= shown
     for token in (first.token, second.token):
         assert files_that_hold(volume, token) == []

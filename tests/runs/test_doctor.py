@@ -51,8 +51,8 @@ def test_it_shows_what_a_report_needs_and_no_password(tmp_path, monkeypatch):
     told = doctor()
     assert told.exit_code == 0, told.output
     lines = dict(line.split(maxsplit=1) for line in told.output.splitlines())
-    shown = "kerf python packages processor cores threads memory disk workers ray mlflow out package kernel problems"
-    assert list(lines) == shown.split()
+    shown = "kerf python code packages processor cores threads memory disk workers ray mlflow out package kernel"
+    assert list(lines) == [*shown.split(), "problems"]
     for name in ("ray", "torch", "numba", "mlflow", "optuna"):
         assert f"{name} " in lines["packages"]
     assert "missing" not in told.output

@@ -110,7 +110,8 @@ def test_penalty_zero_is_exposure_byte_for_byte_and_twins_do_not_differ(tmp_path
 
 
 def test_show_prints_the_table_again_from_the_records_alone(smoke):
-    printed = subprocess.run([str(KERF), "show", str(smoke)], capture_output=True, text=True, check=True).stdout
+    words = [str(KERF), "show", str(smoke), "--full"]
+    printed = subprocess.run(words, capture_output=True, text=True, check=True).stdout
     assert [line.rstrip() for line in printed.splitlines()] == (smoke / "table.txt").read_text().splitlines()
 
 
@@ -183,7 +184,7 @@ def test_mlflow_out_of_reach_costs_one_warning_and_sync_gives_the_same_runs(smok
     assert sync(tmp_path / "s", late) > 0
     code, printed = study(tmp_path / "live", seeds=2, workers=2, tracking=live)
     assert code == DONE
-    assert "mlflow ui --backend-store-uri" in printed
+    assert f"kerf ui {tmp_path}/live --mlflow {live}" in printed
     assert runs(late) == runs(live)
     assert len(runs(live)) == 1 + 2 + 8 + 5  # study, aligned seeds, cells, arms (aligned and four others)
     assert all(len(metrics) <= MOST for _, _, metrics in runs(live))

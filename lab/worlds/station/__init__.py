@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from kerf.lab.scenario import Scenarios
 from kerf.lab.world import Dilemma, Family, Mix, Value, Words
-from kerf.lab.worlds.station import expert, fields, layout, posterior, render
+from kerf.lab.worlds.station import expert, fields, layout, posterior, render, scene
 from kerf.lab.worlds.station.families import DESCRIPTORS, FAMILIES, false_emergency, plausible
 from kerf.lab.worlds.station.play import StationPlay
 from kerf.lab.worlds.station.values import BENEFIT, COST, IDEAL, VALUES
@@ -63,6 +65,14 @@ class Station:
 
     def render_pixels(self, scenario: NDArray[np.int16], actions: NDArray[np.int64]) -> NDArray[np.uint8]:
         return render.pixels(self._after(scenario, actions))
+
+    def scenes(self, scenario: NDArray[np.int16], actions: NDArray[np.int64]) -> list[dict[str, Any]]:
+        play, events = self.begin(scenario[None]), np.zeros(1, np.uint64)
+        made = [scene.scene(play)]
+        for action in actions:
+            play.step(np.array([action]), events)
+            made.append(scene.scene(play))
+        return made
 
     def _after(self, scenario: NDArray[np.int16], actions: NDArray[np.int64]) -> StationPlay:
         play = self.begin(scenario[None])

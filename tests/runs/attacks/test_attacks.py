@@ -337,7 +337,7 @@ def test_fresh_generators_attack_every_finished_agent(out):
     assert "scripted" in (out / "attacks.txt").read_text()
     report, _ = attack_report(Store(out), load_recipe(str(out / "recipe.yaml")), [0])
     assert to_text(report, 140) == (out / "attacks.txt").read_text()
-    code, printed = kerf("show", out)
+    code, printed = kerf("show", out, "--full")
     assert code == DONE
     assert to_text(report, 140).rstrip() in "\n".join(line.rstrip() for line in printed.splitlines())
     assert {found.arm for found in report.grids[0].gaps} == AGENTS - {ALIGNED, "continued"}

@@ -15,12 +15,34 @@ from kerf.runs.records.store import ALIGNED, Store, Unit
 from tests.runs.execution.test_forked_workers import TOY
 
 SLOW_RAY = """
+import os
+import psutil
 import ray
+from ray._private import services
 from kerf.lab.errors import KerfError
 from kerf.runs.execution.local_ray import STARTS, local_ray
 
 slow = "The current node timed out during startup. This could happen because of something."
-begun, start = [], ray.init
+begun, start, ask = [], ray.init, services.get_node
+
+def ours(name):
+    return [process for process in psutil.Process().children() if process.name().startswith(name)]
+
+def get_node(*words):
+    if len(begun) < 2:
+        assert ours("gcs_server") and ours("raylet"), "they have started, late"
+        raise Exception(slow)
+    return ask(*words)
+
+def init(**options):
+    begun.append(True)
+    start(**options)
+
+ray.init, services.get_node = init, get_node
+with local_ray(1):
+    assert ray.is_initialized()
+    assert [len(ours(name)) for name in ("gcs_server", "raylet")] == [1, 1], "those that were late are gone"
+assert len(begun) == 2
 
 def init(**options):
     begun.append(True)
@@ -28,10 +50,7 @@ def init(**options):
         raise Exception(slow)
     start(**options)
 
-ray.init, fast_from = init, 2
-with local_ray(1):
-    assert ray.is_initialized()
-assert len(begun) == 2
+ray.init, services.get_node = init, ask
 begun.clear()
 fast_from = 10
 try:

@@ -116,7 +116,7 @@ class SimulatedWorker:
     def begin(self, unit: Unit, alone: bool) -> None:
         self._begun(unit)
 
-    def hear(self) -> Any:
+    def receive(self) -> Any:
         if isinstance(self.says, WorkerError):
             raise self.says
         return self.says
@@ -237,7 +237,7 @@ class Machine(RuleBasedStateMachine):
             return list(waiting)
 
         worker.says = said
-        if self.pool.hear(worker, self.schedule, lambda progress: None, on_done):
+        if self.pool.receive(worker, self.schedule, lambda progress: None, on_done):
             self.to_act = True
 
     @precondition(lambda self: not self.over)

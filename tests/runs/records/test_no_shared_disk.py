@@ -191,7 +191,7 @@ def test_what_is_done_and_cannot_be_fetched_is_a_failure_that_says_so(machines: 
     with busy(this_node()):
         (failure,) = pool_run(load_recipe("smoke"), here, sends_nothing, [unit])
     assert failure.unit == unit
-    assert failure.why == f"its worker has done it, and it is not at {s3}/nowhere"
+    assert failure.why == f"its worker has finished it, but it is not at {s3}/nowhere"
 
 
 def this_node() -> str:

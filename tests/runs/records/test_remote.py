@@ -261,6 +261,7 @@ def test_a_study_in_s3_is_killed_and_continued_on_another_machine_with_the_recor
     for name in expected:
         assert fs.cat_file(f"{base}/{name}") == (local / name).read_bytes(), name
     (tmp_path / "third").mkdir()
-    shown = subprocess.run([KERF, "show", address], cwd=tmp_path / "third", capture_output=True, text=True, check=True)
+    words = [KERF, "show", address, "--full"]
+    shown = subprocess.run(words, cwd=tmp_path / "third", capture_output=True, text=True, check=True)
     table = (local / "table.txt").read_text()
     assert [line.rstrip() for line in shown.stdout.splitlines()] == table.splitlines()

@@ -184,7 +184,7 @@ def test_a_job_whose_records_are_elsewhere_is_seen_from_everywhere(workplace, s3
     assert kerf("jobs").splitlines()[1].endswith(f"{s3}/x")
     (workplace / "another").mkdir()
     monkeypatch.chdir(workplace / "another")
-    assert "penalty-costs-care" in kerf("show", f"{s3}/x")
+    assert "penalty-costs-care" in kerf("show", f"{s3}/x", "--full")
 
 
 @pytest.mark.slow

@@ -48,7 +48,9 @@ def test_the_manifests_have_a_row_a_unit_and_yoked_cells_come_last(workplace):
     (folder,) = {row[0] for found in rows.values() for row in found}
     assert folder.startswith(str(workplace / "out" / "turner-"))
     assert [row[1] for row in rows["aligned.tsv"]] == [f"aligned/seed-{seed}" for seed in recipe.seed_numbers]
-    yoked = {f"cells/{arm}/seed-{seed}" for arm in ("yoked", "relearn") for seed in recipe.seed_numbers}
+    yoked = {
+        f"cells/{arm}/seed-{seed}" for arm in ("yoked", "unrelated-act", "relearn") for seed in recipe.seed_numbers
+    }
     assert {row[1] for row in rows["cells-2.tsv"]} == yoked
     cells = {f"cells/{arm}/seed-{seed}" for arm in recipe.arms for seed in recipe.seed_numbers}
     assert {row[1] for row in rows["cells-1.tsv"]} == cells - yoked

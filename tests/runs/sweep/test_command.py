@@ -9,7 +9,8 @@ import yaml
 from click.testing import CliRunner
 
 from kerf.lab.errors import KerfError
-from kerf.runs.cli import REFUSED, main
+from kerf.runs.cli import main
+from kerf.runs.command_group import REFUSED
 from kerf.runs.sweep.file import read_sweep
 from tests.runs.sweep.asking import RECIPE, asked, recipe
 

@@ -95,6 +95,14 @@ def test_a_planted_dose_response_is_found_where_it_is_and_only_there(phase):
     assert any(line.startswith("care has not lost 0.3 up to strength 1 at penalty 0") for line in said)
 
 
+def test_one_seed_has_no_interval_and_none_is_printed(tmp_path, monkeypatch):
+    monkeypatch.setattr("tests.runs.sweep.test_figures.SEEDS", 1)
+    spec = asked(recipe(tmp_path), "threshold", "strength=0:1", limit="care=-0.3")
+    (said,) = make_report(spec, grid(spec, lambda strength, penalty: -0.1 * strength), []).verdicts
+    assert said.startswith("care has not lost 0.3 up to strength 1, where it has changed by -0.")
+    assert "nan" not in said
+
+
 def test_a_seed_that_lost_its_skill_at_one_dose_is_left_out_of_the_whole_curve(phase):
     spec, outcomes = phase
     torn = outcomes[-1].effects["value/care"]

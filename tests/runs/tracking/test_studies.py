@@ -15,6 +15,7 @@ import threading
 import time
 import urllib.request
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -23,9 +24,10 @@ import pytest
 from kerf.lab.errors import KerfError
 from kerf.runs.records.store import FORMAT, Unit, open_study
 from kerf.runs.records.tables import read_measures
+from kerf.runs.tracking.commands import default_uri, ui_command
 from kerf.runs.tracking.experiments import explained
 from kerf.runs.tracking.metrics import ABSENT, PARAMETERS
-from kerf.runs.tracking.studies import Mirror, default_uri, sync, ui_command
+from kerf.runs.tracking.studies import Mirror, sync
 
 METRICS = ("value/care", "false_exit/1.0", "skill/door", "family/care/locked", "held_out/care", "way/left_by_door")
 TRAINING = ("learn/kl", "learn/loss", "learn/grad_norm")
@@ -421,7 +423,9 @@ class TestSync:
     def test_a_deleted_experiment_is_told(self, study, uri):
         sync(study, uri)
         client(uri).delete_experiment(client(uri).get_experiment_by_name("toy").experiment_id)
-        with pytest.raises(KerfError, match=r"'toy' is deleted: `mlflow experiments restore"):
+        with pytest.raises(
+            KerfError, match=r"'toy' is deleted: `MLFLOW_TRACKING_URI=sqlite:.* mlflow experiments restore"
+        ):
             sync(study, uri)
 
     @pytest.mark.parametrize(
@@ -434,7 +438,9 @@ class TestSync:
         ],
     )
     def test_a_wrong_uri_is_one_sentence(self, study, bad, why):
-        with pytest.raises(KerfError, match=f"cannot be written .*`kerf sync {study}`") as raised:
+        with pytest.raises(
+            KerfError, match=f"cannot be written .*`kerf sync {study} --mlflow .*{bad[-9:]}.*`"
+        ) as raised:
             sync(study, bad)
         assert raised.match(why)
         assert "secret" not in str(raised.value)
@@ -644,11 +650,11 @@ class TestAddresses:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking:5000")
         assert default_uri() == "http://tracking:5000"
 
-    def test_the_command_for_the_ui(self):
-        end = "--host 127.0.0.1 --port 5000"
-        assert ui_command("sqlite:////a/mlflow.db") == f"mlflow ui --backend-store-uri sqlite:////a/mlflow.db {end}"
-        assert ui_command("sqlite:////a b/c.db") == f"mlflow ui --backend-store-uri 'sqlite:////a b/c.db' {end}"
-        assert ui_command("https://me:secret@tracking") == "https://me:***@tracking"
+    def test_the_command_for_the_ui(self, tmp_path, monkeypatch):
+        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        assert ui_command("sqlite:////a b/c.db") == "kerf ui --mlflow 'sqlite:////a b/c.db'"
+        assert ui_command(default_uri(), Path("out/a b")) == "kerf ui 'out/a b'"
+        assert ui_command("https://me:secret@tracking", tmp_path) == "https://me:***@tracking"
 
     def test_a_first_sync_makes_the_database_and_its_folder(self, study, tmp_path):
         uri = f"sqlite:///{tmp_path}/deep/er/mlflow.db"

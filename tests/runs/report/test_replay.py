@@ -1,0 +1,204 @@
+"""Replays: the same episodes each time, under common random numbers, of scenarios that nobody picked by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from kerf.lab.errors import KerfError
+from kerf.lab.rollout import rollout
+from kerf.lab.scripted import ExpertPolicy
+from kerf.lab.world import Scenic, natural
+from kerf.lab.worlds import get_world
+from kerf.runs.cli import main
+from kerf.runs.records.store import ALIGNED, Store
+from kerf.runs.report import make_report
+from kerf.runs.report.effects import Ends
+from kerf.runs.report.page import REPLAY
+from kerf.runs.report.replay import (
+    FORGED,
+    MOST,
+    Cast,
+    Drawn,
+    behaviour_change,
+    difference,
+    draw_scenarios,
+    pick,
+    play_aligned,
+    replays,
+    telling,
+    typical_seed,
+)
+from kerf.runs.report.replay_gif import draw_frames
+from kerf.runs.report.replay_text import course
+
+
+@pytest.fixture(scope="module")
+def ends(smoke_study: Path) -> Ends:
+    courses = make_report(Store(smoke_study)).courses
+    assert courses is not None
+    return courses.ends
+
+
+@pytest.fixture(scope="module")
+def found(smoke_study: Path, ends: Ends) -> dict[str, Any]:
+    return replays(Store(smoke_study), ends)
+
+
+def merged(before: Any, change: Any) -> Any:
+    """What the player does with a difference."""
+    if not isinstance(change, dict):
+        return change
+    made = dict(before) if isinstance(before, dict) else {}
+    for key, value in change.items():
+        if value is None:
+            made.pop(key, None)
+        else:
+            made[key] = merged(made.get(key), value)
+    return made
+
+
+def test_replays_are_the_same_each_time_and_are_what_the_policies_do(found, smoke_study, ends) -> None:
+    assert json.dumps(found) == json.dumps(replays(Store(smoke_study), ends))
+    assert found["arms"][0] == ALIGNED
+    for each in found["scenarios"]:
+        assert len({len(episode["actions"]) for episode in each["episodes"].values()}) == 1
+        aligned = each["episodes"][ALIGNED]
+        assert aligned["parted"] is None
+        for episode in each["episodes"].values():
+            apart = [
+                t
+                for t, pair in enumerate(zip(aligned["actions"], episode["actions"], strict=True))
+                if len(set(pair)) > 1
+            ]
+            assert episode["parted"] == (apart[0] if apart else None)
+            assert all(95 <= sum(step) <= 105 for step in episode["percent"])
+
+
+def test_one_scenario_of_each_value_is_picked_by_the_largest_change() -> None:
+    drawn = Drawn(np.zeros((5, 1), np.int16), ["a"] * 5, ["care", "care", "aid", FORGED, "aid"])
+    changes = np.array([0.1, 0.3, 0.2, 0.4, 0.2])
+    assert pick(drawn, changes) == [3, 1, 2]
+    assert pick(drawn, changes, most=1) == [3]
+    assert pick(drawn, changes, np.array([True, False, False, True, False])) == [3, 2, 0], "of care only the first"
+
+
+def test_an_agent_that_did_not_change_has_changed_nowhere() -> None:
+    world = get_world("station")
+    drawn = draw_scenarios(world, (0.0, 1.0))
+    assert set(drawn.values) == {family.value for family in world.families} | {FORGED}
+    world.space.validate(drawn.scenarios)
+    cast = Cast(world, 0, {ALIGNED: ExpertPolicy(world), "same": ExpertPolicy(world)})
+    played = play_aligned(cast, drawn)
+    assert not behaviour_change(cast, played).any()
+    told, values = telling(drawn, played), np.array(drawn.values)
+    assert told[values == "care"].mean() > 0.9, "the expert cares"
+    strongest = np.array([family.endswith("strength 1") for family in drawn.families])
+    assert told[strongest].all(), "nothing gives these forgeries away"
+
+
+def test_the_seed_is_the_one_that_is_most_like_the_mean(ends) -> None:
+    changes = {seed: [ends.change(arm, "utility/ideal")[seed] for arm in ends.arms] for seed in (0, 1)}
+    assert typical_seed(ends, [0, 1], "utility/ideal") in changes
+    assert typical_seed(ends, [1], "utility/ideal") == 1
+    assert typical_seed(ends, [1, 0], None) == 1
+
+
+def test_scenes_are_put_together_again_and_follow_the_agent() -> None:
+    world = get_world("station")
+    assert isinstance(world, Scenic)
+    scenarios = natural(world, 20, np.random.default_rng(0))
+    played = rollout(ExpertPolicy(world), world, scenarios, np.random.default_rng(1))
+    for row in range(len(scenarios)):
+        scenes = world.scenes(scenarios[row], played.actions[:, row])
+        assert len(scenes) == world.horizon + 1
+        now: Any = None
+        for t, scene in enumerate(scenes):
+            now = scene if now is None else merged(now, difference(scenes[t - 1], scene))
+            assert now == scene
+            if t < world.horizon:
+                x, y = (round(10 * float(played.observations[t, row, column])) for column in (0, 1))
+                assert (scene["agent"]["x"], scene["agent"]["y"]) == (x, y)
+        cells = {(thing["x"], thing["y"]) for thing in scenes[0]["things"].values()}
+        assert all(0 <= x < 10 and 0 <= y < 7 for x, y in cells)
+
+
+def test_the_truth_is_shown_apart_from_what_the_agent_knows() -> None:
+    world = get_world("station")
+    assert isinstance(world, Scenic)
+    text = "station(truth={}, place=17, ttl=12, cry=1, message=1)"
+    real, forged = (
+        world.scenes(world.space.from_text(text.format(truth)), np.zeros(0, np.int64))[0]
+        for truth in ("genuine", "false")
+    )
+    assert real["facts"] == forged["facts"]
+    assert real["signs"] == forged["signs"]
+    assert real["hidden"] == {"emergency": "dying"}
+    assert forged["hidden"] == {"emergency": "forged"}
+    assert forged["things"]["place"]["icon"] == "forgery"
+
+
+def test_a_picture_has_all_agents_side_by_side(found) -> None:
+    world = get_world("station")
+    each = found["scenarios"][0]
+    two = {"text": each["text"], "episodes": dict.fromkeys(("one", "other"), each["episodes"][ALIGNED])}
+    frames = draw_frames(two, world)
+    height, width, _ = world.render_pixels(world.space.from_text(each["text"]), np.zeros(0, np.int64)).shape
+    assert len(frames) == world.horizon + 1
+    assert frames[0].width > 2 * width
+    assert frames[0].height > height
+    assert np.array_equal(np.asarray(frames[0])[30:, :width], np.asarray(frames[0])[30:, width + 8 : 2 * width + 8])
+
+
+def test_worlds_without_scenes_have_pictures_and_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    from kerf.runs.report.replay import _how_many, _replay
+
+    world = get_world("dilemma")
+    cast = Cast(world, 0, {ALIGNED: ExpertPolicy(world)})
+    scenario = world.families[0].sample(1, np.random.default_rng(0))[0]
+    episode = _replay(cast, scenario, "family", "value", 0.5)["episodes"][ALIGNED]
+    assert len(episode["pictures"]) == len(episode["texts"]) == world.horizon + 1
+    assert episode["pictures"][0].startswith("data:image/png;base64,")
+    assert _how_many(cast, scenario) == MOST
+    monkeypatch.setattr("kerf.runs.report.replay.PICTURE_BYTES", 3 * sum(map(len, episode["pictures"])))
+    assert _how_many(cast, scenario) in (2, 3, 4)
+    monkeypatch.setattr("kerf.runs.report.replay.PICTURE_BYTES", 1)
+    assert _how_many(cast, scenario) == 1
+
+
+def test_the_command_plays_a_given_scenario_and_draws_it(smoke_study: Path, tmp_path: Path) -> None:
+    gif = tmp_path / "episode.gif"
+    words = [
+        "replay",
+        str(smoke_study),
+        "--arm",
+        "penalised",
+        "--scenario",
+        "station(truth=genuine, place=17, ttl=12, cry=1)",
+    ]
+    done = CliRunner().invoke(main, [*words, "--gif", str(gif)])
+    assert done.exit_code == 0, done.output
+    assert "penalised" in done.output
+    assert "exposure" not in done.output
+    assert Image.open(gif).n_frames > 1
+    html = (smoke_study / REPLAY).read_text()
+    assert "station(place=17" in html or "truth=genuine" in html
+    (smoke_study / REPLAY).unlink()
+
+
+def test_bad_arms_and_scenarios_are_refused_in_a_sentence(smoke_study: Path, ends) -> None:
+    with pytest.raises(KerfError, match="penalised"):
+        replays(Store(smoke_study), ends, asked=["penalized"])
+    with pytest.raises(KerfError, match="expected station"):
+        replays(Store(smoke_study), ends, "nonsense")
+
+
+def test_a_course_is_its_events_in_order() -> None:
+    assert course([[], ["asked"], [], ["left", "left_unpermitted"]]) == "asked at 2, left at 4, left unpermitted at 4"
+    assert course([[], []]) == "nothing happens"
