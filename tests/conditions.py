@@ -37,18 +37,22 @@ while waiting or running:
         if pid == 0:
             case = begun
             break
-        running[pid] = number, time.monotonic() + begun["limit"], begun["cwd"]
+        now = time.monotonic()
+        running[pid] = number, now + begun["limit"], now + begun["signal_after"], begun["signal"]
     if case:
         break
     pid, status = os.waitpid(-1, os.WNOHANG)
     if pid in running:
-        number, end, _ = running.pop(pid)
+        number, end, *_ = running.pop(pid)
         seconds = time.monotonic() - end + request["cases"][number]["limit"]
         done[number] = os.waitstatus_to_exitcode(status), seconds
     elif pid == 0:
-        for pid, (number, end, _) in running.items():
+        for pid, (number, end, at, number_of_signal) in list(running.items()):
             if time.monotonic() > end:
                 os.killpg(pid, signal.SIGKILL)
+            elif number_of_signal and time.monotonic() > at:
+                os.kill(pid, number_of_signal)
+                running[pid] = number, end, at, 0
         time.sleep(0.005)
 if not case:
     with open(request["answer"], "w") as file:
@@ -84,8 +88,8 @@ if not case["buffered"]:
     sys.stdout.reconfigure(write_through=True)
 sys.argv = ["kerf", *case["words"]]
 sys.orig_argv = list(sys.argv)
-from kerf.runs.cli import main
-sys.exit(main())
+from kerf.runs.__main__ import start
+start()
 """
 
 
@@ -101,6 +105,8 @@ class Case:
         streams: Files that stdin, stdout and stderr are; None: closed; `broken pipe`: a pipe that nobody reads.
         gone: Whether the working folder, which must be empty, is removed.
         file_bytes: The most bytes that a file may have, as where the disk is full; None: no limit.
+        signal: Number of a signal that is sent to the command; 0: none.
+        signal_after: Seconds after which it is sent.
         buffered: Whether what it prints is buffered, as Python does unless it is told otherwise.
         limit: Seconds after which it is ended.
     """
@@ -112,6 +118,8 @@ class Case:
     streams: Mapping[str, str | None] = field(default_factory=dict)
     gone: bool = False
     file_bytes: int | None = None
+    signal: int = 0
+    signal_after: float = 0.0
     buffered: bool = True
     limit: float = LIMIT
 

@@ -58,12 +58,16 @@ def write(path: Path, data: bytes, flushed: bool = True) -> None:
     With `flushed` this also holds after a power failure.
     """
     beside = path.with_name(f".{path.name}.partial")
-    with beside.open("wb") as file:
-        file.write(data)
-        if flushed:
-            file.flush()
-            os.fsync(file.fileno())
-    beside.replace(path)
+    try:
+        with beside.open("wb") as file:
+            file.write(data)
+            if flushed:
+                file.flush()
+                os.fsync(file.fileno())
+        beside.replace(path)
+    except BaseException:  # a signal, too, may come here
+        beside.unlink(missing_ok=True)
+        raise
     if flushed:
         flush(path.parent)
 

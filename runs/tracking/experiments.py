@@ -76,14 +76,20 @@ def explained(root: Path, uri: str) -> Iterator[None]:
         from alembic.util import CommandError
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
-
+    except ImportError as error:
+        raise _unwritable(root, uri, error) from error
+    try:
         database = sqlite_path(uri)
         if database is not None:  # otherwise MLflow retries for minutes to open an unusable database
             settle(database, lambda sentence: click.echo(f"warning: {sentence}", err=True))
         yield
     except (MlflowException, SQLAlchemyError, CommandError, sqlite3.Error, OSError, ImportError) as error:
-        why = textwrap.shorten(without_passwords_of(uri, str(error)), 600) or type(error).__name__
-        raise KerfError(
-            f"MLflow at {without_password(uri)} cannot be written ({why}); the records in {root} are safe, and "
-            f"`{sync_command(root, uri)}` completes MLflow later"
-        ) from error
+        raise _unwritable(root, uri, error) from error
+
+
+def _unwritable(root: Path, uri: str, error: Exception) -> KerfError:
+    why = textwrap.shorten(without_passwords_of(uri, str(error)), 600) or type(error).__name__
+    return KerfError(
+        f"MLflow at {without_password(uri)} cannot be written ({why}); the records in {root} are safe, and "
+        f"`{sync_command(root, uri)}` completes MLflow later"
+    )

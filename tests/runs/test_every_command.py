@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -87,6 +88,9 @@ def commands(command: click.Command = main, name: Words = ()) -> Iterator[tuple[
 
 
 ALL = dict(commands())
+
+READ = (("exact",), ("attack",), ("sync",), ("unit",), ("compare",), ("show",), ("report",), ("replay",), ("status",))
+"""Commands that need a study that is there; the others begin one anew where a signal is to interrupt them."""
 
 QUICK = [
     ("check",), ("recipes",), ("submit",), ("jobs",), ("status",), ("logs",), ("stop",), ("resume",),
@@ -239,7 +243,20 @@ def folder_cases(names: Sequence[Words], here: Callable[[], Path]) -> Iterator[C
         yield Case(words, "out is a file", str(taken))
 
 
-KINDS = (stream_cases, path_cases, folder_cases)
+SIGNALS = (
+    (signal.SIGINT, 0.1), (signal.SIGTERM, 0.5), (signal.SIGHUP, 1.0), (signal.SIGINT, 2.0), (signal.SIGTERM, 4.0),
+)  # fmt: skip
+"""Signals, and seconds after which they come: while a command reads, starts its workers, trains, writes."""
+
+
+def signal_cases(names: Sequence[Words], here: Callable[[], Path]) -> Iterator[Case]:
+    for name in names:
+        for number, after in () if name in QUICK or name[0] in LONG else SIGNALS:
+            words = tuple(w if w not in ("study", "swept") or name in READ else "begun" for w in base(name))
+            yield Case(words, f"{number.name} after {after} s", str(here()), signal=number, signal_after=after)
+
+
+KINDS = (stream_cases, path_cases, folder_cases, signal_cases)
 
 TORN = re.compile(r"\.partial|\.tmp|~$")
 
@@ -250,12 +267,15 @@ def wrong(ended: Ended) -> str | None:
         for sign in ("Traceback (most recent call last)", "Exception ignored", "Fatal Python error"):
             if sign in said:
                 return f"{sign}: {said.strip().splitlines()[-1][:200]}"
-    if ended.code not in CODES and not (ended.code == -9 and ended.case.words[0] in LONG):
+    ends = CODES if ended.case.signal == 0 else CODES | {128 + ended.case.signal, -ended.case.signal}
+    if ended.code not in ends and not (ended.code == -9 and ended.case.words[0] in LONG):
         return f"exit code {ended.code}"
     lines = [line for line in ended.stderr.splitlines() if line.startswith("kerf: ")]
     if ended.code == 2 and ended.case.streams.get("stderr", "") == "" and not lines and "Error: " not in ended.stderr:
         return "no sentence"
-    if not ended.case.gone:
+    if ended.code > 128 and not any("kept" in line or "again" in line for line in ended.stderr.splitlines()):
+        return "not told how to go on"
+    if not ended.case.gone and ended.code >= 0:
         left = [str(path) for path in Path(ended.case.cwd).rglob("*") if TORN.search(path.name)]
         if left:
             return f"half a file: {left[0]}"
