@@ -289,15 +289,22 @@ def attack(
 @main.command()
 @click.argument("out", type=StudyFolder(reads=True))
 @to_mlflow
-def sync(out: Path, uri: str | None) -> None:
+@click.option("--models", is_flag=True, help="Add every agent of a study as a model that MLflow can serve.")
+def sync(out: Path, uri: str | None, models: bool) -> None:
     """Bring MLflow up to date with the records in OUT."""
     from kerf.runs.records.store import Store
     from kerf.runs.tracking.commands import default_uri, ui_command
     from kerf.runs.tracking.studies import sync as sync_records
     from kerf.runs.tracking.sweeps import sync_sweep
 
-    target = uri or default_uri()
-    written = (sync_sweep if "sweep" in Store(out).manifest() else sync_records)(out, target)
+    target, sweeps = uri or default_uri(), "sweep" in Store(out).manifest()
+    if models and sweeps:
+        raise KerfError("--models: expected a study, got a sweep, whose agents have no runs of their own")
+    written = (sync_sweep if sweeps else sync_records)(out, target)
+    if models:
+        from kerf.runs.tracking.models import sync_models
+
+        click.echo(f"{sync_models(out, target)} models written")
     click.echo(f"{written} runs written; to view them: {ui_command(target, out)}")
 
 

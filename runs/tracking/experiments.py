@@ -25,6 +25,7 @@ _ENVIRONMENT = {
     "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
     "MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT": "30",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 
@@ -64,7 +65,7 @@ def quietly() -> None:
     """Set MLflow up, before it is imported, to give up soon and to print nothing of its own."""
     for key, value in _ENVIRONMENT.items():
         os.environ.setdefault(key, value)
-    for noisy in ("mlflow.store.db.utils", "alembic", "urllib3.connectionpool"):
+    for noisy in ("mlflow.store.db.utils", "mlflow.pyfunc", "alembic", "urllib3.connectionpool"):
         logging.getLogger(noisy).setLevel(logging.ERROR)  # no messages about migrations and retries; errors are raised
 
 
