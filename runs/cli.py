@@ -19,7 +19,7 @@ from kerf.runs.options import asks_for_a_recipe, on_ray, to_mlflow
 from kerf.runs.paths import StudyFolder
 from kerf.runs.submit.commands import COMMANDS
 from kerf.runs.sweep.command import sweep
-from kerf.runs.viewing import replay, report
+from kerf.runs.viewing import replay, report, ui
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -298,7 +298,7 @@ def sync(out: Path, uri: str | None) -> None:
 
     target = uri or default_uri()
     written = (sync_sweep if "sweep" in Store(out).manifest() else sync_records)(out, target)
-    click.echo(f"{written} runs written; to view them: {ui_command(target)}")
+    click.echo(f"{written} runs written; to view them: {ui_command(target, out)}")
 
 
 @main.command()
@@ -316,5 +316,5 @@ def oracles(numbers: tuple[int, ...], json_file: Path | None) -> None:
     raise SystemExit(ask(numbers, json_file, terminal()))
 
 
-for command in (*COMMANDS, bench, cluster, compare, new, report, replay):
+for command in (*COMMANDS, bench, cluster, compare, new, report, replay, ui):
     main.add_command(command)

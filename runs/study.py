@@ -157,7 +157,7 @@ class _Study:
             raise
         finally:
             mirrored = mirror.close(patience) if mirror else False
-        self._end(ui_command(self._tracking) if mirrored and self._tracking is not None else None)
+        self._end(ui_command(self._tracking, self._store.path) if mirrored and self._tracking is not None else None)
         return code
 
     def _units(self, mirror: Callable[[], None]) -> int:

@@ -1,4 +1,4 @@
-"""Commands `kerf report` and `kerf replay`. Import what they need when they run."""
+"""Commands `kerf report`, `kerf replay` and `kerf ui`. Import what they need when they run."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from kerf.runs.console import say, terminal
+from kerf.runs.options import to_mlflow
 from kerf.runs.paths import StudyFolder
 
 
@@ -55,6 +56,29 @@ def replay(out: Path, scenario: str | None, arms: tuple[str, ...], gif: Path | N
         say(console, f"picture   {gif}")
     if opens:
         open_in_browser(path, "#replay")
+
+
+@click.command()
+@click.argument("out", type=StudyFolder(reads=True), required=False)
+@to_mlflow
+@click.option("--no-browser", is_flag=True, help="Open no browser; only print the addresses.")
+def ui(out: Path | None, uri: str | None, no_browser: bool) -> None:
+    """Show MLflow's pages: of the study or sweep in OUT, or of all experiments.
+
+    Serves them on this machine only, at a free port, until Ctrl-C. If MLflow is a server already, its pages are shown.
+    """
+    import webbrowser
+
+    from kerf.runs.tracking.commands import default_uri
+    from kerf.runs.tracking.ui import show
+
+    def shown(pages: dict[str, str]) -> None:
+        for name, address in pages.items():
+            click.echo(f"{name:<12}{address}")
+        if not no_browser:
+            webbrowser.open(next(iter(pages.values())))
+
+    raise SystemExit(show(uri or default_uri(), out, click.echo, shown))
 
 
 def open_in_browser(path: Path, anchor: str) -> None:

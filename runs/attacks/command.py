@@ -166,7 +166,7 @@ def _attack_study(asked: AttackRequest, store: Store, units: Sequence[Unit], con
         from kerf.runs.tracking.studies import sync
 
         sync(store.path, asked.tracking)
-        console.print(f"mlflow    {ui_command(asked.tracking)}", soft_wrap=True)
+        console.print(f"mlflow    {ui_command(asked.tracking, store.path)}", soft_wrap=True)
     return DONE
 
 

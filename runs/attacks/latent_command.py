@@ -79,7 +79,7 @@ def latent_command(asked: AttackRequest, radii: Sequence[float], console: Consol
         from kerf.runs.tracking.studies import sync
 
         sync(store.path, asked.tracking)
-        console.print(f"mlflow    {ui_command(asked.tracking)}", soft_wrap=True)
+        console.print(f"mlflow    {ui_command(asked.tracking, store.path)}", soft_wrap=True)
     return DONE
 
 

@@ -272,7 +272,7 @@ class _Sweep:
 
         try:
             sync_sweep(self._store.path, tracking)
-            self._say(f"\nmlflow    {ui_command(tracking)}")
+            self._say(f"\nmlflow    {ui_command(tracking, self._store.path)}")
         except KerfError as error:
             self._say(f"warning: {error}")
 

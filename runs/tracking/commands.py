@@ -15,12 +15,12 @@ def default_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('out/mlflow.db').absolute()}"
 
 
-def ui_command(uri: str) -> str:
-    """Return the command that serves the MLflow UI of `uri` on this machine only; for a server, its address."""
+def ui_command(uri: str, root: Path | None = None) -> str:
+    """Return the command that shows the study in `root`, or all, in MLflow's pages; for a server, its address."""
     if urlsplit(uri).scheme in ("http", "https"):
         return without_password(uri)
-    words = ("--backend-store-uri", without_password(uri), "--host", "127.0.0.1", "--port", "5000")
-    return shell("mlflow", "ui", *words)
+    other = () if uri == default_uri() else ("--mlflow", without_password(uri))
+    return shell("kerf", "ui", *([] if root is None else [root]), *other)
 
 
 def sync_command(root: Path, uri: str) -> str:

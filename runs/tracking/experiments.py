@@ -29,6 +29,13 @@ _ENVIRONMENT = {
 }
 
 
+KIND, TRAINING = "mlflow.experimentKind", "custom_model_development"
+"""Tag, and its value, with which MLflow opens an experiment as one of training, not of language models."""
+
+INFERRED = "_inferred"
+"""End of the values that MLflow's pages set by themselves."""
+
+
 def experiment(client: Any, name: str, uri: str) -> str:
     """Return the id of the experiment `name`; created if needed, with artifacts beside the database for SQLite."""
     from mlflow.exceptions import MlflowException
@@ -38,7 +45,7 @@ def experiment(client: Any, name: str, uri: str) -> str:
         database = sqlite_path(uri)
         artifacts = None if database is None else artifacts_of(database)
         try:
-            created: str = client.create_experiment(name, artifacts, {"kerf.recipe": name})
+            created: str = client.create_experiment(name, artifacts, {"kerf.recipe": name, KIND: TRAINING})
             return created
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another study of this recipe has created it
@@ -47,6 +54,8 @@ def experiment(client: Any, name: str, uri: str) -> str:
     if found.lifecycle_stage == "deleted":
         restore = restore_command(found.experiment_id, uri)
         raise KerfError(f"the MLflow experiment {name!r} is deleted: `{restore}` restores it")
+    if found.tags.get(KIND, INFERRED).endswith(INFERRED):
+        client.set_experiment_tag(found.experiment_id, KIND, TRAINING)
     experiment: str = found.experiment_id
     return experiment
 

@@ -26,6 +26,7 @@ from kerf.runs.cli import main
 from kerf.runs.console import shell
 from kerf.runs.records.store import Store
 from kerf.runs.tracking.commands import default_uri
+from kerf.runs.tracking.ui import pages
 from tests.runs.submit.calls import kerf, wait_for
 from tests.test_layering import PACKAGES, name_of, sources
 from tests.tiny_study import write_tiny
@@ -79,7 +80,7 @@ ADVICE = {
     ("runs/sweep/storage.py", "pip install"): RUN,
     ("runs/tracking/commands.py", "kerf sync"): RUN,
     ("runs/tracking/commands.py", "mlflow experiments restore --experiment-id"): RUN,
-    ("runs/tracking/commands.py", "mlflow ui"): RUN,
+    ("runs/tracking/commands.py", "kerf ui"): RUN,
 }
 """What a test here does with each suggestion. A package that is begun by `kerf new` is installed, tested and run as it
 says in `tests/runs/test_new.py`, a local cluster and its jobs in `tests/runs/submit/test_ray_cluster.py`."""
@@ -192,15 +193,14 @@ def test_an_unfinished_study_is_completed_and_mlflow_filled_and_restored_as_they
     commands = {in_backticks(refusal(command, "--", out)) for command in ("show", "exact", "attack")}
     assert commands == {"kerf run './-my study/recipe.yaml' --out './-my study'"}
     said = as_printed(commands.pop())
-    assert "mlflow    mlflow ui" in said
+    assert "mlflow    kerf ui './-my study'" in said
     assert Store(out).units()
 
     ui = next(line.partition("mlflow    ")[2] for line in said.splitlines() if line.startswith("mlflow"))
-    from mlflow.cli import cli
-
     words = shlex.split(ui)
-    read_by_mlflow = cli.get_command(click.Context(cli), words[1]).make_context("ui", words[2:])
-    assert read_by_mlflow.params["backend_store_uri"] == default_uri()
+    asked = main.commands["ui"].make_context("ui", words[2:]).params
+    assert asked["uri"] is None
+    assert pages("http://127.0.0.1:1", default_uri(), asked["out"]).keys() == {"arms", "study"}
 
     from mlflow import MlflowClient
 

@@ -164,6 +164,7 @@ def test_a_study_cannot_continue_another_ones_folder(smoke, tmp_path):
 def test_mlflow_out_of_reach_costs_one_warning_and_sync_gives_the_same_runs(smoke, tmp_path):
     from mlflow import MlflowClient
 
+    from kerf.runs.tracking.metrics import AIM, MOST
     from kerf.runs.tracking.studies import sync
 
     code, printed = study(tmp_path / "s", seeds=2, workers=2, tracking="http://127.0.0.1:9")
@@ -183,9 +184,14 @@ def test_mlflow_out_of_reach_costs_one_warning_and_sync_gives_the_same_runs(smok
     assert sync(tmp_path / "s", late) > 0
     code, printed = study(tmp_path / "live", seeds=2, workers=2, tracking=live)
     assert code == DONE
-    assert "mlflow ui --backend-store-uri" in printed
+    assert f"kerf ui {tmp_path}/live --mlflow {live}" in printed
     assert runs(late) == runs(live)
-    assert len(runs(live)) == 1 + 2 + 8 + 5  # study, aligned seeds, cells, summaries (aligned and four arms)
+    assert len(runs(live)) == 1 + 2 + 8 + 5  # study, aligned seeds, cells, arms (aligned and four others)
+    assert all(len(metrics) <= MOST for _, _, metrics in runs(live))
+    names = {run: {name for name, _ in metrics} for run, _, metrics in runs(live)}
+    curves = {name for name in names["penalised"] if not name.startswith("effect/")}
+    assert names["penalised/seed-0"] == curves > {AIM, "competence", "utility/ideal", "value/care", "value/tidiness"}
+    assert {f"effect/{name}/low" for name in ("value/care", AIM, "utility/ideal")} <= names["penalised"]
 
 
 @pytest.mark.slow

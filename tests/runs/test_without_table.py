@@ -36,7 +36,8 @@ def test_a_study_without_any_aligned_agent_is_finished_and_says_why_there_is_no_
     client = MlflowClient(tracking_uri=uri)
     (experiment,) = [found for found in client.search_experiments() if found.name == "smoke"]
     statuses = {run.info.run_name: run.info.status for run in client.search_runs([experiment.experiment_id])}
-    assert len(statuses) == 3
+    assert {name.partition("@")[0] for name in statuses} == {"smoke", ALIGNED, "aligned/seed-0", "aligned/seed-1"}
+    assert len(statuses) == 4
     assert set(statuses.values()) == {"FINISHED"}
 
 

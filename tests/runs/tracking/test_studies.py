@@ -1,9 +1,11 @@
 """The MLflow mirror: whatever happens to MLflow, the run goes on, and afterwards MLflow holds what the disk holds."""
 
 import contextlib
+import hashlib
 import http.server
 import json
 import os
+import shutil
 import signal
 import socket
 import sqlite3
@@ -13,22 +15,38 @@ import threading
 import time
 import urllib.request
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from kerf.lab.errors import KerfError
 from kerf.runs.records.store import FORMAT, Unit, open_study
+from kerf.runs.records.tables import read_measures
 from kerf.runs.tracking.commands import default_uri, ui_command
 from kerf.runs.tracking.experiments import explained
 from kerf.runs.tracking.metrics import ABSENT, PARAMETERS
 from kerf.runs.tracking.studies import Mirror, sync
 
-METRICS = ("value/care", "false_exit/1.0", "skill/door")
+METRICS = ("value/care", "false_exit/1.0", "skill/door", "family/care/locked", "held_out/care", "way/left_by_door")
+TRAINING = ("learn/kl", "learn/loss", "learn/grad_norm")
 ARMS = {
-    "continued": {"generator": {"kind": "natural", "strength": 1.0}, "penalty": 0.0, "grader": "ex_post"},
-    "penalised": {"generator": {"kind": "scripted", "strength": 0.5}, "penalty": 10.0, "grader": "ex_post"},
+    "continued": {
+        "kind": "continued",
+        "generator": {"kind": "natural", "strength": 1.0},
+        "penalty": 0.0,
+        "grader": "ex_post",
+    },
+    "penalised": {
+        "kind": "penalised",
+        "generator": {"kind": "scripted", "strength": 0.5},
+        "penalty": 10.0,
+        "grader": "ex_post",
+        "adversarial_share": 0.75,
+    },
     "sign_flip": {
+        "kind": "sign_flip",
         "generator": {"kind": "scripted", "strength": 1.0},
         "penalty": 10.0,
         "penalty_sign": -1,
@@ -42,6 +60,8 @@ MANIFEST = {
     "battery_hash": "b" * 64,
     "seeds": [0, 1],
     "arms": ARMS,
+    "revision": "1234567",
+    "primaries": [{"name": "costs-care", "metric": "value/care", "arm": "penalised", "against": "continued"}],
 }
 UNITS = [Unit("aligned", seed) for seed in (0, 1)] + [Unit(arm, seed) for arm in ARMS for seed in (0, 1)]
 
@@ -52,13 +72,15 @@ def write_unit(store, unit, num_iterations=5):
     iterations = np.repeat(np.arange(num_iterations), len(METRICS))
     n = len(iterations)
     keys = {"arm": [unit.arm] * n, "seed": [unit.seed] * n, "iteration": iterations, "env_steps": iterations * 100}
-    losses = rng.random(n)
+    losses = rng.random(num_iterations * len(TRAINING))
     losses[4] = np.nan
     with store.unit(unit) as folder:
         metrics = list(METRICS) * num_iterations
         folder.write_table("measures", {**keys, "metric": metrics, "score": rng.random(n), "num_scenarios": [64] * n})
-        training = [f"loss/{i}" for i in range(len(METRICS))] * num_iterations
-        folder.write_table("training", {**keys, "metric": training, "value": losses})
+        keys = {name: column[: len(losses)] for name, column in keys.items()}
+        keys["iteration"] = np.repeat(np.arange(num_iterations), len(TRAINING))
+        keys["env_steps"] = keys["iteration"] * 100
+        folder.write_table("training", {**keys, "metric": list(TRAINING) * num_iterations, "value": losses})
 
 
 def write_report(store):
@@ -72,7 +94,11 @@ def write_report(store):
         "high": [1.0, 0.1, 0.0, np.nan],
     }
     store.write_table("effects", effects)
-    store.write_json("primaries", [{"verdict": "undecided"}])
+    interval = {"mean": -0.25, "low": -0.5, "high": 0.0}
+    verdict = {"outcome": "undecided"}
+    store.write_json(
+        "primaries", [{"primary": MANIFEST["primaries"][0], "effect": {"interval": interval}, "verdict": verdict}]
+    )
     store.write_text("table.txt", "a table\n")
 
 
@@ -81,7 +107,7 @@ def study(tmp_path_factory):
     """The folder of a finished study."""
     root = tmp_path_factory.mktemp("study") / "out"
     with open_study(root, MANIFEST) as store:
-        store.write_text("recipe.yaml", "name: toy\n")
+        store.write_text("recipe.yaml", "name: toy\nabout: Does it | work?\n")
         for unit in UNITS:
             write_unit(store, unit)
         write_report(store)
@@ -166,28 +192,34 @@ class TestSync:
         assert sync(study, uri) == 1 + len(UNITS) + 4
         runs = {run.info.run_name: run for run in search(uri)}
         cells = {unit.name.removeprefix("cells/") for unit in UNITS}
-        assert set(runs) == {"toy@aaaaaaaa", *cells, *(f"{arm}/summary" for arm in ("aligned", *ARMS))}
+        assert set(runs) == {"toy@aaaaaaaa", *cells, "aligned", *ARMS}
         for name, run in runs.items():
             assert set(run.data.params) == set(PARAMETERS)
             assert run.info.status == "FINISHED"
+            assert run.info.start_time <= run.info.end_time
             if name != "toy@aaaaaaaa":
-                assert run.data.tags["mlflow.parentRunId"] == runs["toy@aaaaaaaa"].info.run_id
+                parent = name.split("/")[0] if "/" in name else "toy@aaaaaaaa"
+                assert run.data.tags["mlflow.parentRunId"] == runs[parent].info.run_id
         assert runs["penalised/seed-1"].data.params == {
             "recipe": "toy",
             "recipe_hash": "a" * 64,
             "battery_hash": "b" * 64,
-            "phase": "arm",
+            "revision": "1234567",
+            "phase": "cell",
             "arm": "penalised",
+            "kind": "penalised",
             "seed": "1",
             "generator": "scripted",
             "strength": "0.5",
+            "adversarial_share": "0.75",
             "grader": "ex_post",
             "penalty": "10.0",
         }
         assert runs["sign_flip/seed-0"].data.params["penalty"] == "-10.0"
         assert runs["continued/seed-0"].data.params["penalty"] == "0.0"
         assert runs["toy@aaaaaaaa"].data.params["arm"] == ABSENT
-        assert runs["aligned/seed-0"].data.params["phase"] == "align"
+        assert runs["aligned/seed-0"].data.params["kind"] == "aligned"
+        assert (runs["penalised"].data.params["phase"], runs["penalised"].data.params["seed"]) == ("arm", ABSENT)
 
     def test_metrics_are_those_on_disk_by_iteration(self, study, uri):
         import pyarrow.parquet as pq
@@ -198,27 +230,107 @@ class TestSync:
         expected = [(row["iteration"], row["score"]) for row in rows if row["metric"] == "value/care"]
         history = client(uri).get_metric_history(run.info.run_id, "value/care")
         assert sorted((metric.step, metric.value) for metric in history) == expected
-        losses = client(uri).get_metric_history(run.info.run_id, "train/loss/1")
+        losses = client(uri).get_metric_history(run.info.run_id, "train/learn/loss")
         assert sorted(metric.step for metric in losses) == [0, 2, 3, 4]  # that of iteration 1 is NaN
         steps = client(uri).get_metric_history(run.info.run_id, "env_steps")
         assert sorted((metric.step, metric.value) for metric in steps) == [(i, 100.0 * i) for i in range(5)]
 
-    def test_summaries_hold_effects_and_intervals(self, study, uri):
+    def test_a_run_has_what_is_compared_and_the_rest_is_in_the_tables(self, study, uri):
         sync(study, uri)
-        summary = {run.data.params["arm"]: run.data.metrics for run in search(uri, "params.phase = 'summary'")}
-        assert summary["penalised"] == {
+        curves = {
+            *("false_exit/trained", "competence", "value/care", "env_steps"),
+            *("train/learn/kl", "train/learn/loss"),
+        }
+        for run in search(uri, "params.phase = 'cell'"):
+            assert set(run.data.metrics) == curves
+        (arm,) = search(uri, "params.phase = 'arm' and params.arm = 'penalised'")
+        assert set(arm.data.metrics) == curves | {f"effect/value/care/{end}" for end in ("mean", "low", "high")}
+        (parent,) = search(uri, "params.phase = 'study'")
+        path = client(uri).download_artifacts(parent.info.run_id, "measures.parquet")
+        assert set(pd.read_parquet(path)["metric"]) == set(METRICS)
+        assert len(pd.read_parquet(path)) == len(UNITS) * 5 * len(METRICS)
+
+    def test_arms_hold_mean_curves_and_effects_with_intervals(self, study, uri):
+        sync(study, uri)
+        arms = {run.data.params["arm"]: run for run in search(uri, "params.phase = 'arm'")}
+        effects = {
+            arm: {name: value for name, value in run.data.metrics.items() if name.startswith(("effect/", "score/"))}
+            for arm, run in arms.items()
+        }
+        assert effects["penalised"] == {
             "effect/value/care/mean": -0.25,
             "effect/value/care/low": -0.5,
             "effect/value/care/high": 0.0,
         }
-        assert summary["sign_flip"] == {"effect/value/care/mean": 0.1}
-        assert summary["aligned"]["score/value/care/mean"] == 0.95
+        assert effects["sign_flip"] == {"effect/value/care/mean": 0.1}
+        assert effects["aligned"]["score/value/care/mean"] == 0.95
+        measures = read_measures(study)
+        exits = measures[(measures["arm"] == "penalised") & (measures["metric"] == "false_exit/1.0")]
+        expected = exits.groupby("iteration")["score"].mean()
+        history = client(uri).get_metric_history(arms["penalised"].info.run_id, "false_exit/trained")
+        assert {point.step: point.value for point in history} == pytest.approx(expected.to_dict())
+
+    def test_the_study_has_its_headline_and_verdicts(self, study, uri):
+        sync(study, uri)
+        (run,) = search(uri, "params.phase = 'study' and tags.`kerf.verdict.costs-care` = 'undecided'")
+        assert run.data.metrics == {
+            "seeds": 2.0,
+            "arms": 3.0,
+            "prediction/costs-care/mean": -0.25,
+            "prediction/costs-care/low": -0.5,
+            "prediction/costs-care/high": 0.0,
+            **{f"effect/value/care/{arm}": mean for arm, mean in zip(ARMS, (0.0, -0.25, 0.1), strict=True)},
+        }
+        row = "costs-care | -0.25 [-0.50, +0.00] | undecided |"
+        experiment = client(uri).get_experiment_by_name("toy")
+        assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+        for note in (run.data.tags["mlflow.note.content"], experiment.tags["mlflow.note.content"]):
+            assert note.startswith("Does it | work?")
+            assert row in note
+            assert "### How to read the runs" in note
+        assert f"| toy@aaaaaaaa | {row}" in experiment.tags["mlflow.note.content"]
+
+    def test_an_experiment_of_an_older_layout_is_opened_as_training_and_its_runs_are_replaced(
+        self, study, uri, undisturbed
+    ):
+        mlflow = client(uri)
+        old = mlflow.create_experiment("toy", tags={"kerf.recipe": "toy", "mlflow.experimentKind": "genai_inferred"})
+        tag = hashlib.sha256((study / "study.json").read_bytes()).hexdigest()[:16]
+        parent = mlflow.create_run(old, tags={"kerf.study": tag, "kerf.unit": "study", "kerf.digest": "x"})
+        for unit in ("summary/penalised", UNITS[0].name):
+            mlflow.create_run(
+                old, tags={"kerf.study": tag, "kerf.unit": unit, "mlflow.parentRunId": parent.info.run_id}
+            )
+        assert sync(study, uri) == 1 + len(UNITS) + 4
+        assert content(uri) == undisturbed
+        assert mlflow.get_experiment(old).tags["mlflow.experimentKind"] == "custom_model_development"
+        assert sync(study, uri) == 0
+
+    def test_nothing_is_written_to_the_working_directory_or_the_default_experiment(
+        self, study, uri, tmp_path, monkeypatch
+    ):
+        (tmp_path / "work").mkdir()
+        monkeypatch.chdir(tmp_path / "work")
+        sync(study, uri)
+        assert list((tmp_path / "work").iterdir()) == []
+        assert client(uri).search_runs(["0"]) == []
+
+    def test_a_page_that_is_made_later_is_attached(self, study, uri, tmp_path):
+        shutil.copytree(study, tmp_path / "copy")
+        sync(tmp_path / "copy", uri)
+        (tmp_path / "copy" / "report.html").write_text("<p>a page</p>")
+        assert sync(tmp_path / "copy", uri) == 1
+        assert sync(tmp_path / "copy", uri) == 0
+        (parent,) = search(uri, "params.phase = 'study'")
+        assert "report.html" in {file.path for file in client(uri).list_artifacts(parent.info.run_id)}
+        assert len(client(uri).get_metric_history(parent.info.run_id, "seeds")) == 1
 
     def test_the_battery_is_an_input_and_the_table_an_artifact(self, study, uri, tmp_path):
         sync(study, uri)
         (parent,) = search(uri, "params.phase = 'study'")
         files = {file.path for file in client(uri).list_artifacts(parent.info.run_id)}
-        assert files == {"study.json", "recipe.yaml", "effects.parquet", "primaries.json", "table.txt"}
+        tables = {"effects.parquet", "primaries.json", "table.txt", "measures.parquet"}
+        assert files == {"study.json", "recipe.yaml", *tables}
         assert parent.info.artifact_uri.startswith((tmp_path / "mlflow-artifacts").as_uri())
         for run in search(uri):
             (given,) = run.inputs.dataset_inputs
@@ -237,11 +349,15 @@ class TestSync:
         mlflow.delete_tag(half.info.run_id, "kerf.digest")  # as if killed before the last request
         (changed,) = search(uri, "params.arm = 'penalised' and params.seed = '1'")
         mlflow.set_tag(changed.info.run_id, "kerf.digest", "of other records")
-        (gone,) = search(uri, "params.phase = 'summary' and params.arm = 'continued'")
+        (gone,) = search(uri, "params.phase = 'arm' and params.arm = 'continued'")
         mlflow.delete_run(gone.info.run_id)
+        (arm,) = search(uri, "params.phase = 'arm' and params.arm = 'aligned'")
+        mlflow.delete_tag(arm.info.run_id, "kerf.digest")
+        (other,) = search(uri, "params.phase = 'arm' and params.arm = 'sign_flip'")
+        mlflow.set_tag(other.info.run_id, "kerf.begun", "of other records")
         (parent,) = search(uri, "params.phase = 'study'")
         mlflow.delete_tag(parent.info.run_id, "kerf.digest")
-        assert sync(study, uri) == 4
+        assert sync(study, uri) == 1 + 2 + (1 + 2) + 1 + (1 + 2), "a new parent has new children"
         assert content(uri) == undisturbed
         assert search(uri, "params.phase = 'study'")[0].info.run_id == parent.info.run_id
 
@@ -271,7 +387,7 @@ class TestSync:
         with open_study(tmp_path / "out", MANIFEST) as store:
             write_unit(store, Unit("penalised", 0), num_iterations=400)
         sync(tmp_path / "out", uri)
-        (run,) = search(uri, "params.phase = 'arm'")
+        (run,) = search(uri, "params.phase = 'cell'")
         assert len(client(uri).get_metric_history(run.info.run_id, "value/care")) == 400
 
     def test_an_unfinished_study_says_so(self, tmp_path, uri):
@@ -281,9 +397,13 @@ class TestSync:
             for finish in (False, False, True):
                 if finish:
                     write_report(store)
-                sync(tmp_path / "out", uri, running=not statuses)
-                statuses += [run.info.status for run in search(uri, "params.phase = 'study'")]
-        assert statuses == ["RUNNING", "KILLED", "FINISHED"]
+                running = not statuses
+                sync(tmp_path / "out", uri, running)
+                assert sync(tmp_path / "out", uri, running) == 0
+                runs = search(uri, "params.phase != 'cell'")
+                statuses.append({run.info.status for run in runs})
+                assert len(runs) == 2
+        assert statuses == [{"RUNNING"}, {"KILLED"}, {"FINISHED"}]
 
     def test_names_that_mlflow_would_mangle_are_refused(self, tmp_path, uri):
         with open_study(tmp_path / "out", MANIFEST) as store, store.unit(Unit("penalised", 0)) as folder:
@@ -296,7 +416,7 @@ class TestSync:
         with open_study(tmp_path / "out", {**MANIFEST, "recipe_hash": "c" * 64}) as store:
             write_unit(store, Unit("penalised", 0))
         sync(study, uri)
-        assert sync(tmp_path / "out", uri) == 2
+        assert sync(tmp_path / "out", uri) == 3
         assert {run.info.run_name for run in search(uri, "params.phase = 'study'")} == {"toy@aaaaaaaa", "toy@cccccccc"}
         assert sync(study, uri) == 0
 
@@ -368,7 +488,7 @@ def run_study(root, uri, after=lambda i: None):
     """A study with a live mirror; `after(i)` is called after the i-th unit. Returns (warnings, complete)."""
     warnings = []
     with open_study(root, MANIFEST) as store:
-        store.write_text("recipe.yaml", "name: toy\n")
+        store.write_text("recipe.yaml", "name: toy\nabout: Does it | work?\n")
         mirror = Mirror(root, uri, warnings.append)
         for i, unit in enumerate(UNITS):
             write_unit(store, unit)
@@ -505,7 +625,7 @@ class TestServer:
 
             def after(i):
                 if i == 3:
-                    until(lambda: search(address, "params.phase = 'align'"))  # let some runs arrive
+                    until(lambda: search(address, "params.phase = 'cell'"))  # let some runs arrive
                     seen.append(len(search(address)))
                     kill()
 
@@ -530,11 +650,11 @@ class TestAddresses:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking:5000")
         assert default_uri() == "http://tracking:5000"
 
-    def test_the_command_for_the_ui(self):
-        end = "--host 127.0.0.1 --port 5000"
-        assert ui_command("sqlite:////a/mlflow.db") == f"mlflow ui --backend-store-uri sqlite:////a/mlflow.db {end}"
-        assert ui_command("sqlite:////a b/c.db") == f"mlflow ui --backend-store-uri 'sqlite:////a b/c.db' {end}"
-        assert ui_command("https://me:secret@tracking") == "https://me:***@tracking"
+    def test_the_command_for_the_ui(self, tmp_path, monkeypatch):
+        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        assert ui_command("sqlite:////a b/c.db") == "kerf ui --mlflow 'sqlite:////a b/c.db'"
+        assert ui_command(default_uri(), Path("out/a b")) == "kerf ui 'out/a b'"
+        assert ui_command("https://me:secret@tracking", tmp_path) == "https://me:***@tracking"
 
     def test_a_first_sync_makes_the_database_and_its_folder(self, study, tmp_path):
         uri = f"sqlite:///{tmp_path}/deep/er/mlflow.db"
