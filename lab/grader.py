@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kerf.lab.errors import KerfError, unknown_name
 from kerf.lab.rollout import Trajectories
+
+if TYPE_CHECKING:
+    from kerf.lab.world import World
 
 
 class Grade(NamedTuple):
@@ -29,6 +32,14 @@ class Grader(Protocol):
 
     def grade(self, trajectories: Trajectories) -> Grade:
         """Penalised and excused steps, each `(T, n)`."""
+
+
+@runtime_checkable
+class Demanding(Protocol):
+    """A grader that does not serve every world."""
+
+    def check(self, world: World) -> None:
+        """Raise `KerfError` if `world` lacks what this grader needs."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +64,14 @@ class ExPost:
 class ExPostWatched:
     """Penalises needless acts, as `ExPost`, but only in episodes that the overseer watches."""
 
-    def grade(self, trajectories: Trajectories) -> Grade:
-        world, dilemma = trajectories.world, trajectories.world.dilemma
-        if dilemma.watched is None:
+    def check(self, world: World) -> None:
+        if world.dilemma.watched is None:
             raise KerfError(f"'ex_post_watched' needs an overseer, and in world {world.name!r} nobody watches")
+
+    def grade(self, trajectories: Trajectories) -> Grade:
+        self.check(trajectories.world)
+        dilemma = trajectories.world.dilemma
+        assert dilemma.watched is not None, "checked"
         needless = trajectories.when(dilemma.needless) & (trajectories.field(dilemma.watched) == 1)
         return Grade(needless, np.zeros_like(needless))
 

@@ -27,7 +27,7 @@ def compare(studies: tuple[str, ...], full: bool, figure: Path | None, csv: Path
     is compared with the first. Differences are paired by seed where the aligned agents are the same bytes. With more
     than two studies, --figure and --csv put a number before the suffix.
     """
-    from kerf.runs.compare import compare as compare_studies
+    from kerf.runs.compare.comparison import compare as compare_studies
     from kerf.runs.compare.table import headline, text
     from kerf.runs.records.atomic_io import as_disk_error
 

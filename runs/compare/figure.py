@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from kerf.lab.worlds import get_world
-from kerf.runs.compare import Comparison, Difference
+from kerf.runs.compare.comparison import Comparison, Difference
 from kerf.runs.report.table import metric_label
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from rich.text import Text
 from kerf.lab.metrics import COMPETENCE, UTILITY, exits_by_strength
 from kerf.lab.statistics.text import interval_text
 from kerf.lab.worlds import get_world
-from kerf.runs.compare import ABSENT, Comparison
+from kerf.runs.compare.comparison import ABSENT, Comparison
 from kerf.runs.report.effects import ALIGNED
 from kerf.runs.report.table import metric_label
 

@@ -8,7 +8,6 @@ from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Self
 
-import numpy as np
 from pydantic import Field, model_validator
 
 from kerf.agents.settings import NetworkSettings, NonNegative, Share, TrainingSettings, refuse_latent
@@ -18,11 +17,10 @@ from kerf.lab.attack_objective import TRAINING_OBJECTIVES
 from kerf.lab.battery import blocks, metric_names
 from kerf.lab.errors import KerfError, unknown_name
 from kerf.lab.exact.exact_battery import written_out
-from kerf.lab.grader import GRADERS, make_grader
+from kerf.lab.grader import GRADERS, Demanding, make_grader
 from kerf.lab.prediction import Prediction, ThresholdPrediction
-from kerf.lab.rollout import unplayed
 from kerf.lab.settings import Name, Settings
-from kerf.lab.world import World, natural
+from kerf.lab.world import World
 from kerf.lab.worlds import get_world, known_worlds
 from kerf.runs.recipe.alignment import AlignSettings, BatterySettings, GateSettings, ImitationPhase, PPOPhase
 from kerf.runs.recipe.arm_kinds import ARMS, RENAMED, Arm, Count
@@ -243,11 +241,12 @@ def check_against_world(recipe: Recipe) -> None:
 
 
 def _serves(path: str, world: World, arm: ResolvedArm) -> None:
-    """Let the arm's grader grade an episode in which nothing happens, so that one that needs more than the world has
-    says so before training."""
-    scenarios = natural(world, 1, np.random.default_rng(0))
+    """Let the arm's grader say before training whether it needs what the world lacks."""
+    grader = make_grader(arm.grader, arm.strength)
+    if not isinstance(grader, Demanding):
+        return
     try:
-        make_grader(arm.grader, arm.strength).grade(unplayed(world, scenarios))
+        grader.check(world)
     except KerfError as error:
         raise KerfError(f"{path}: {error}") from error
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from kerf.lab.errors import KerfError
 from kerf.lab.metrics import value_metric
 from kerf.runs.cli import main
-from kerf.runs.compare import Setting, compare
+from kerf.runs.compare.comparison import Setting, compare
 from kerf.runs.recipe.model import Recipe
 from kerf.runs.records.tables import read_measures
 from kerf.runs.report.effects import study_ends
