@@ -7,8 +7,9 @@ same in every study, and the step of a metric is the iteration of training:
 - a cell has the curves of its agent: `false_exit/trained` and `collateral/trained` (in false emergencies of the
   strength that its arm trains on; the hardest where that was not measured), `competence`, `utility/ideal`, each
   `value/<value>`, `env_steps`, and training numbers as `train/<metric>`;
-- an arm has the means of these curves over its seeds, and at its last iteration `effect/<metric>/mean`, `.../low` and
-  `.../high`, with the interval over seeds; the aligned agents have their absolute scores, `score/<metric>/...`;
+- an arm has the means of these curves over its seeds, and its effects at the end, `effect/<metric>/mean`, `.../low` and
+  `.../high`, with the interval over seeds, at step 0, so that MLflow draws them as bars; the aligned agents have their
+  absolute scores, `score/<metric>/...`;
 - a study has `prediction/<name>/mean`, `.../low` and `.../high`, and the effect of each arm on the metric of the first
   prediction, `effect/<metric>/<arm>`.
 """

@@ -133,8 +133,7 @@ class StudyWriter:
             self._client.set_tag(name, BEGUN, digest)
             folders = [self._store.path / unit.name for unit in units]
             numbers = curves(folders, trained_strength(self._manifest, arm))
-            last = max((number.step for number in numbers), default=0)
-            numbers += [Number(metric, value, last) for metric, value in effects.items()]
+            numbers += [Number(metric, value, 0) for metric, value in effects.items()]
             self._fill(name, params, numbers, ended)
         self._end(name, ended)
         if self._finished:

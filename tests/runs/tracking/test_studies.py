@@ -263,6 +263,8 @@ class TestSync:
             "effect/value/care/high": 0.0,
         }
         assert effects["sign_flip"] == {"effect/value/care/mean": 0.1}
+        points = client(uri).get_metric_history(arms["penalised"].info.run_id, "effect/value/care/mean")
+        assert [point.step for point in points] == [0], "MLflow draws bars, not lines of one point"
         assert effects["aligned"]["score/value/care/mean"] == 0.95
         measures = read_measures(study)
         exits = measures[(measures["arm"] == "penalised") & (measures["metric"] == "false_exit/1.0")]
