@@ -2,7 +2,8 @@
 
 Every run has the parameters `PARAMETERS`, so that the runs of many studies can be grouped by them. A run has at most
 `MOST` metrics, those that one compares; families, held-out scores and ways are in the attached tables. Names are the
-same in every study, and the step of a metric is the iteration of training:
+same in every study, and the step of a metric is the iteration of training. The aligned agents' steps end at 0, where
+those of the arms begin:
 
 - a cell has the curves of its agent: `false_exit/trained` and `collateral/trained` (in false emergencies of the
   strength that its arm trains on; the hardest where that was not measured), `competence`, `utility/ideal`, each
@@ -101,12 +102,13 @@ def trained_strength(manifest: Mapping[str, Any], arm: str) -> float | None:
     return strength
 
 
-def curves(folders: Sequence[Path], strength: float | None) -> list[Number]:
+def curves(folders: Sequence[Path], strength: float | None, before: bool = False) -> list[Number]:
     """Read the curves of finished units: means over the units at each iteration; what is not finite is left out.
 
     Args:
         folders: The folders of the units.
         strength: That of `trained_strength`.
+        before: Whether the units are the alignment: their last step is 0, and the others are negative.
 
     Raises:
         KerfError: if a name has characters other than a-z 0-9 _ . / @ -.
@@ -125,8 +127,9 @@ def curves(folders: Sequence[Path], strength: float | None) -> list[Number]:
         curve = training[training["metric"] == name].groupby("iteration")["value"].mean()
         if len(curve):
             means.append((f"train/{name}", curve))
+    last = max((int(mean.index.max()) for _, mean in means), default=0) if before else 0
     return [
-        Number(name, float(value), int(step))
+        Number(name, float(value), int(step) - last)
         for name, mean in means[:CURVES]
         for step, value in zip(mean.index.to_numpy(), mean.to_numpy(), strict=True)
         if math.isfinite(value)

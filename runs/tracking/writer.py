@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kerf.runs.records.store import Store, Unit
+from kerf.runs.records.store import ALIGNED, Store, Unit
 from kerf.runs.tracking.attacks import Attacks, attack_folders
 from kerf.runs.tracking.experiments import experiment
 from kerf.runs.tracking.layout import (
@@ -132,7 +132,7 @@ class StudyWriter:
         if self._finished:
             self._client.set_tag(name, BEGUN, digest)
             folders = [self._store.path / unit.name for unit in units]
-            numbers = curves(folders, trained_strength(self._manifest, arm))
+            numbers = curves(folders, trained_strength(self._manifest, arm), before=arm == ALIGNED)
             numbers += [Number(metric, value, 0) for metric, value in effects.items()]
             self._fill(name, params, numbers, ended)
         self._end(name, ended)
@@ -167,7 +167,8 @@ class StudyWriter:
             return attacks.write(self._client, standing.info.run_id, standing.data.tags)
         self._store.finished(unit, verify=True)
         started, ended = self._span([unit], [])
-        numbers = curves([self._store.path / unit.name], trained_strength(self._manifest, unit.arm))
+        strength = trained_strength(self._manifest, unit.arm)
+        numbers = curves([self._store.path / unit.name], strength, before=unit.arm == ALIGNED)
         written = self._begin(unit.name, unit.name.removeprefix("cells/"), started, {PARENT: parent})
         self._fill(written, parameters(self._manifest, "cell", unit.arm, unit.seed), numbers, ended)
         self._client.set_terminated(written, "FINISHED", ended)

@@ -265,6 +265,9 @@ class TestSync:
         assert effects["sign_flip"] == {"effect/value/care/mean": 0.1}
         points = client(uri).get_metric_history(arms["penalised"].info.run_id, "effect/value/care/mean")
         assert [point.step for point in points] == [0], "MLflow draws bars, not lines of one point"
+        for arm, steps in (("aligned", range(-4, 1)), ("penalised", range(5))):
+            history = client(uri).get_metric_history(arms[arm].info.run_id, "value/care")
+            assert sorted(point.step for point in history) == list(steps), "the arms begin where alignment ended"
         assert effects["aligned"]["score/value/care/mean"] == 0.95
         measures = read_measures(study)
         exits = measures[(measures["arm"] == "penalised") & (measures["metric"] == "false_exit/1.0")]
