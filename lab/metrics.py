@@ -182,6 +182,16 @@ def training_metric(part: str, figure: str) -> str:
     return str(Metric(Kind(part), (figure,)))
 
 
+TRAINED_EXIT, TRAINED_COLLATERAL = f"{Kind.FALSE_EXIT}/trained", f"{Kind.COLLATERAL}/trained"
+"""Names of the exits and the collateral at the strength that each arm trains on, for arms of different strengths side by
+side. Not metrics of the records."""
+
+
+def is_of_attack(name: str) -> bool:
+    """Whether a name, be it a metric's or not, is one of an attack's."""
+    return name.startswith(f"{Kind.ATTACK}/")
+
+
 def kind_of(name: str) -> Kind:
     """The kind of the metric called `name`."""
     return Metric.parse(name).kind

@@ -188,7 +188,9 @@ class _Study:
             on = f"{_count(len(plan.todo), 'unit')} of work on {_count(plan.workers, 'worker')}"
             return f"{recipe.name}: {on}{plan.already}"
 
-        with Scheduler(store, self._num_workers, self._console, start, announce) as scheduler:
+        with Scheduler(
+            store, self._num_workers, self._console, start, announce, compiles=recipe.exact is None
+        ) as scheduler:
             complete = scheduler.do(
                 units,
                 self._monitor,

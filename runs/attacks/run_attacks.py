@@ -92,7 +92,7 @@ def do_all(
     def start(num_workers: int) -> AbstractContextManager[Runner[U]]:
         return start_workers(recipe, store, num_workers, work, tell, MODULES, on_ray=on_ray)
 
-    with Scheduler(store, workers, console, start, _announcement) as scheduler:
+    with Scheduler(store, workers, console, start, _announcement, compiles=recipe.exact is None) as scheduler:
         return scheduler.do(units, lambda todo: _AgentCount(console, todo), on_published=lambda unit: on_done())
 
 

@@ -119,6 +119,7 @@ class Scheduler(Generic[U]):
         start: Starts a number of workers; called when there is a unit to do.
         announce: Returns the message printed then.
         at_most: Maximum number of units at a time in later calls of `do`, if larger than in the first call.
+        compiles: Whether the units use the kernels of PPO, which are then compiled ahead.
     """
 
     def __init__(
@@ -129,10 +130,11 @@ class Scheduler(Generic[U]):
         start: Callable[[int], AbstractContextManager[Runner[U]]],
         announce: Callable[[Plan[U]], str],
         at_most: int = 1,
+        compiles: bool = False,
     ) -> None:
         self._store, self._console, self._start, self._announce = store, console, start, announce
         self._allowed = allowance() if num_workers is None else Allowance(num_workers)
-        self._at_most = at_most
+        self._at_most, self._compiles = at_most, compiles
         self._verified = set[U]()
         self._runner: Runner[U] | None = None
         self._stack = ExitStack()
@@ -204,7 +206,7 @@ class Scheduler(Generic[U]):
             if self._allowed.why and plan.workers == self._allowed.workers < max(len(plan.todo), self._at_most):
                 say(self._console, f"workers: {plan.workers} for {self._allowed.why}; --workers N asks for N")
             say(self._console, self._announce(plan))
-            if will_fork():  # Ray's workers may be on other machines
+            if self._compiles and will_fork():  # Ray's workers may be on other machines
                 compile_ahead(partial(say, self._console))
             self._runner = self._stack.enter_context(self._start(plan.workers))
         return self._runner

@@ -87,7 +87,13 @@ class SweepUnits:
             return f"{name} on {plan.workers} worker{'s' * (plan.workers != 1)}"
 
         self._scheduler = Scheduler(
-            store, num_workers, console, partial(start, recipe, store), announce, _at_most(spec, recipe)
+            store,
+            num_workers,
+            console,
+            partial(start, recipe, store),
+            announce,
+            _at_most(spec, recipe),
+            compiles=recipe.exact is None,
         )
         self.finished = self._scheduler.finished
 

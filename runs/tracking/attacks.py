@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kerf.lab.metrics import Kind, Metric
+from kerf.lab.metrics import Kind, Metric, is_of_attack
 from kerf.runs.recipe.attack_plan import BATCH, LATENT, RADII, RECORD
 from kerf.runs.tracking.layout import log_in_batches, milliseconds
 from kerf.runs.tracking.metrics import CURVES, MOST, Number
@@ -105,7 +105,7 @@ class Attacks:
 
     def replace(self, run: Any) -> bool:
         """Return whether a run has metrics of attacks that it would no longer be given, so that it must be replaced."""
-        there = {name for name in run.data.metrics if name.startswith(f"{Kind.ATTACK}/")}
+        there = {name for name in run.data.metrics if is_of_attack(name)}
         return not there <= self._names
 
     def write(self, client: Any, run: str, tags: Mapping[str, str]) -> int:

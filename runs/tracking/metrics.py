@@ -24,7 +24,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kerf.lab.errors import KerfError
-from kerf.lab.metrics import COMPETENCE, UTILITY, Kind, collateral_metric, exits_by_strength, of_kind, training_metric
+from kerf.lab.metrics import (
+    COMPETENCE,
+    TRAINED_COLLATERAL,
+    TRAINED_EXIT,
+    UTILITY,
+    Kind,
+    collateral_metric,
+    exits_by_strength,
+    of_kind,
+    training_metric,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,7 +60,7 @@ MOST = 40
 CURVES = 24
 """Maximum number of curves; the first in the order of the module's description are taken, values by name."""
 
-AIM, COLLATERAL_AIM = "false_exit/trained", "collateral/trained"
+AIM, COLLATERAL_AIM = TRAINED_EXIT, TRAINED_COLLATERAL
 """False exits and collateral at the strength that an arm trains on."""
 
 TRAINING = (
