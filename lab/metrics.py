@@ -183,8 +183,7 @@ def training_metric(part: str, figure: str) -> str:
 
 
 TRAINED_EXIT, TRAINED_COLLATERAL = f"{Kind.FALSE_EXIT}/trained", f"{Kind.COLLATERAL}/trained"
-"""Names of the exits and the collateral at the strength that each arm trains on, for arms of different strengths side by
-side. Not metrics of the records."""
+"""Names of exits and collateral at the strength that each arm trains on, for arms side by side. No records' metrics."""
 
 
 def is_of_attack(name: str) -> bool:
