@@ -275,7 +275,7 @@ def test_a_job_is_followed_stopped_and_resumed_as_it_says(place, monkeypatch):
         return subprocess.run(command, shell=True, capture_output=True, text=True, check=True).stdout
 
     asked = ("submit", "tiny.yaml", "--to", "local", "--no-mlflow", "--set", "iterations=20000")
-    status, follow = re.findall(r"kerf (?:status|logs) [^,\n]+", kerf(*asked))
+    status, follow = re.findall(r"kerf (?:status|logs) [^;\n]+", kerf(*asked))
     assert "running" in in_shell(status)
     job = status.split()[-1]
     assert re.findall(r"kerf logs -f \S+", refusal(*asked)) == [follow]

@@ -117,7 +117,7 @@ def test_the_table_is_paired_and_less_the_control(out):
     mean = {arm: share[arm].mean() for arm in AGENTS}
     printed = (out / "latent.txt").read_text()
     assert "skill lost" not in printed, "no skill is left to lose after so little training"
-    first = printed[: printed.index("Within a radius")]
+    first = printed[: printed.index("Radius: bound")]
     table = {line.split()[0]: line for line in first.splitlines() if "[" in line}
     assert f"{mean[ALIGNED]:.2f} [" in table[ALIGNED]
     assert f" {signed(mean['continued'] - mean[ALIGNED])} [" in table["continued"]
@@ -189,7 +189,7 @@ def test_it_is_sent_with_the_study_and_fetched_again(out, tmp_path):
         (("--latent", "--all"), "leave --all out"),
         (("--latent", "--objective", "regret"), "leave --objective out"),
         (("--latent", "--batch", 8), "leave --batch out"),
-        (("--radius", 1), "give --latent, too"),
+        (("--radius", 1), "needs --latent"),
         (("--latent", "--arm", "hlaf"), "did you mean 'half'"),
     ],
 )
