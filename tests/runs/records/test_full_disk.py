@@ -24,7 +24,7 @@ RECIPE = load_recipe("smoke", sets=["arms={frozen: null}", "iterations=20", "mea
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", disk], capture_output=True, text=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", disk], capture_output=True, text=True)
     if mounted.returncode:
         pytest.skip(f"nobody may mount a disk here: {mounted.stderr.strip()}")
     yield disk

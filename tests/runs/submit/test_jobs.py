@@ -156,7 +156,7 @@ def test_a_local_job_is_stopped_without_a_trace_and_resumed_to_its_end(workplace
     assert kerf("stop", job_id) == f"{job_id} stopped\n"
     assert marked(JOB_MARK, str(folder)) == []
     assert f"{job_id}  local  stopped" in kerf("status", job_id)
-    assert kerf("resume", job_id).endswith("for the 2. time\n")
+    assert kerf("resume", job_id).endswith("(attempt 2)\n")
     assert "stop it first" in refused("resume", job_id)
     log = kerf("logs", "-f", job_id)
     status = kerf("status", job_id)

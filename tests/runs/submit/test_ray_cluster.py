@@ -128,7 +128,7 @@ def test_a_job_is_stopped_without_a_trace_and_resumed(place):
     assert marked(JOB_MARK, folder) == []
     assert f"{job_id}  ray  stopped" in kerf("status", job_id)
     assert len(our_processes()) > NODES, "the cluster itself is still there"
-    assert "for the 2. time" in kerf("resume", job_id)
+    assert "(attempt 2)" in kerf("resume", job_id)
     assert "stop it first" in refused("resume", job_id)
 
 
