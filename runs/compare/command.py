@@ -49,7 +49,7 @@ def compare(studies: tuple[str, ...], full: bool, figure: Path | None, csv: Path
                 write_figure(found, shown, _numbered(figure, number, len(others)))
         if csv is not None:
             with as_disk_error(csv):
-                found.frame().to_csv(_numbered(csv, number, len(others)), index=False)
+                _numbered(csv, number, len(others)).write_text(found.frame().to_csv(index=False))
 
 
 def _numbered(path: Path, number: int, of: int) -> Path:

@@ -41,11 +41,12 @@ BASES: dict[Words, Words] = {
     ("sweep", "threshold"): ("tiny.yaml", "--over", "penalty=1:a", "--no-mlflow"),
     **{("bench", name): ("--help",) for name in ("train", "exact", "generators", "scale", "sweep")},
     ("cluster", "up"): ("--help",),
+    ("ui",): ("--help",),
 }
 """Arguments by which a command is short; for others, what its parameters ask for."""
 
-LONG = {"bench", "cluster"}
-"""Commands that begin something long, for which `--help` stands in, but where a path cannot be used."""
+LONG = {"bench", "cluster", "ui"}
+"""Commands that begin something long or without end, for which `--help` stands in, but where a path cannot be used."""
 
 PATHS = ("recipe", "file", "studies")
 """Names of parameters that take paths, among those whose type does not say so."""
