@@ -53,7 +53,6 @@ class Difference:
         first: Mean effect in the first study, with its 95% interval over seeds.
         second: In the second one.
         difference: The second less the first.
-        paired: Whether it is paired by seed.
     """
 
     arm: str
@@ -62,7 +61,6 @@ class Difference:
     first: Interval
     second: Interval
     difference: Interval
-    paired: bool
 
 
 @dataclass(frozen=True)
@@ -74,8 +72,8 @@ class Comparison:
         second: Folder of the second one.
         world: Name of their world.
         settings: Where their recipes differ.
-        paired: The seeds whose aligned agents are the same bytes in both; the differences are paired by seed if these
-            are all seeds that the studies share, and there are two or more of them.
+        paired: The seeds by which differences are paired: all that the studies share, if these are two or more and
+            their aligned agents are the same bytes in both studies; else none, and differences are not paired.
         differences: All effects that both have.
     """
 
@@ -91,7 +89,8 @@ class Comparison:
         `second` and `difference`."""
         rows = []
         for found in self.differences:
-            row: dict[str, object] = {name: getattr(found, name) for name in ("arm", "against", "metric", "paired")}
+            row: dict[str, object] = {name: getattr(found, name) for name in ("arm", "against", "metric")}
+            row["paired"] = bool(self.paired)
             for part in ("first", "second", "difference"):
                 interval = getattr(found, part)
                 row |= {f"{part}_{name}": getattr(interval, name) for name in ("mean", "low", "high", "num")}
@@ -158,7 +157,7 @@ def _difference(ends: Sequence[Ends], arm: str, against: str, metric: str, paire
         difference = paired_interval(change, stream(0, arm, against, metric, "difference"), bounds=twice)
     else:
         difference = _welch(list(first.values()), list(second.values()))
-    return Difference(arm, against, metric, effects[0].interval, effects[1].interval, difference, paired)
+    return Difference(arm, against, metric, effects[0].interval, effects[1].interval, difference)
 
 
 def _welch(first: Sequence[float], second: Sequence[float]) -> Interval:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import textwrap
 from collections.abc import Sequence
@@ -10,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib import rc_context
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from kerf.lab.metrics import COLLATERAL, ROBUSTNESS
+from kerf.runs.report.drawing import BLACK, BLUE, GREY, LEAST_RANGE, ORANGE, STYLE, image
 from kerf.runs.report.table import metric_label
 from kerf.runs.sweep.findings import Line, feasible, front, lines, shown_metrics
 from kerf.runs.sweep.over import PENALTY, STRENGTH
@@ -25,35 +24,13 @@ if TYPE_CHECKING:
     from kerf.runs.sweep.outcome import Outcome
     from kerf.runs.sweep.report import SweepReport
 
-BLUE, ORANGE, GREEN, GREY, BLACK = "#0072B2", "#D55E00", "#009E73", "#8c8c8c", "#222222"
-"""From Okabe and Ito's palette, which is safe for colour-blind readers."""
-
 MARKERS = "osD^vPX*<>"
-
-STYLE: dict[Any, Any] = {
-    "svg.hashsalt": "kerf",
-    "svg.fonttype": "none",
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.25,
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-}
-
-DOTS_PER_INCH = 150
 
 DODGE = 0.03
 """Offset between the curves of one panel, as a share of the doses' range, so that none hides another."""
 
 LABEL_WIDTH = 42
 """Characters per line of an axis label."""
-
-LEAST_RANGE = 0.05
-"""Minimum range of an effect axis on either side of 0, so that negligible effects are not magnified."""
 
 
 def figures(report: SweepReport) -> dict[str, bytes]:
@@ -70,15 +47,7 @@ def figures(report: SweepReport) -> dict[str, bytes]:
             made = {"dose-response": _dose_response(report)}
             if len(report.spec.over) == 2:
                 made["phase"] = _phase(report)
-        return {f"{name}.{kind}": _bytes(figure, kind) for name, figure in made.items() for kind in ("svg", "png")}
-
-
-def _bytes(figure: Figure, kind: str) -> bytes:
-    sink = io.BytesIO()
-    FigureCanvasAgg(figure)
-    nothing = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}[kind]
-    figure.savefig(sink, format=kind, dpi=DOTS_PER_INCH, metadata=nothing)
-    return sink.getvalue()
+        return {f"{name}.{kind}": image(figure, kind) for name, figure in made.items() for kind in ("svg", "png")}
 
 
 def _dose_response(report: SweepReport) -> Figure:

@@ -144,7 +144,7 @@ def test_the_player_steps_plays_and_stops_by_keys_and_buttons(browser: Any, page
     wait(lambda: at() >= 2)
     play.click()
     stopped = at()
-    time.sleep(0.8)
+    time.sleep(0.8)  # longer than a frame of it takes: that it does not go on can only be waited for
     assert at() == stopped
     pixels = (
         "const canvas = document.querySelector('.pane canvas');"
@@ -199,6 +199,6 @@ def test_a_name_that_is_a_script_is_shown_and_not_run(browser: Any, tmp_path: Pa
     (tmp_path / "evil.html").write_bytes(page)
     show(browser, (tmp_path / "evil.html").as_uri())
     draw_all(browser)
-    time.sleep(0.5)
+    wait(lambda: browser.find_elements(By.CSS_SELECTOR, ".plot .main-svg"))
     assert browser.find_element(By.ID, "h-s").text == EVIL
     assert errors(browser) == [], "an alert would have stopped the driver, and a blocked script would be told"
