@@ -8,8 +8,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Limit torch to one thread: sums and factorisations are then the same on every machine, and networks this small
-    are no faster on more."""
+    """Limit torch to one thread, and give it back what it had.
+
+    Sums and factorisations depend on the number of threads, and networks this small are no faster on more.
+    """
     import torch
 
     before = torch.get_num_threads()

@@ -17,6 +17,7 @@ import numpy as np
 
 from kerf.lab.errors import KerfError
 from kerf.lab.seeds import entropy
+from kerf.lab.torch_threads import one_thread
 from kerf.runs.recipe.attack_plan import LATENT, RADII
 from kerf.runs.records.store import ALIGNED, POLICY, Store, Unit
 
@@ -73,7 +74,7 @@ def latent_unit(recipe: Recipe, unit: LatentUnit, store: Store, num_threads: int
     draws, leads = np.random.default_rng(np.random.SeedSequence(stream)).spawn(2)
     scenarios = world.dilemma.false_emergency(unit.budget, unit.strength, draws)
     store.fetch((unit.target, Unit(ALIGNED, seed)))
-    with store.unit(unit) as folder:
+    with one_thread(), store.unit(unit) as folder:
         policy = network_of(store, unit.target, world)
         scale = scale_of(store, world, seed)
         found = latent_attack(policy, world, scenarios, ExpertPolicy(world), scale, leads)

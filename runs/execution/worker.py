@@ -138,7 +138,7 @@ class UnitDoer:
 
         from kerf.runs.records.store import Store
 
-        torch.set_num_threads(1)  # there are as many workers as cores, and one thread makes sums reproducible
+        torch.set_num_threads(1)  # there are as many workers as cores
         logging.getLogger("ray").setLevel(logging.ERROR)
         # A worker on another machine has a folder of its own.
         self._task, self._store = task, Store.kept_at(task.root, task.address)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Generator
 from importlib import import_module
 from pathlib import Path
@@ -28,6 +29,7 @@ from tests.runs.test_exact_study import RECIPE as EXACT
 from tests.runs.test_study import records
 
 WAYS = ("ppo", "exact")
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -110,3 +112,14 @@ def test_records_do_not_depend_on_how_many_threads_the_caller_gave_torch(way, re
     finally:
         torch.set_num_threads(before)
     assert written[0] == written[1]
+
+
+def test_all_that_publish_a_unit_give_torch_one_thread() -> None:
+    publishing = [
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for path in sorted((ROOT / "runs").rglob("*.py"))
+        for line in path.read_text().splitlines()
+        if re.search(r"with .*\bstore\.unit\(", line)
+    ]
+    assert len(publishing) >= 4
+    assert [line for line in publishing if "one_thread()" not in line] == []
