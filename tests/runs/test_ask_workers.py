@@ -16,6 +16,9 @@ from kerf.runs.study import DONE
 from tests.runs.attacks.test_attacks import kerf
 from tests.runs.test_study import records, study
 
+NAMING_THE_RECIPE = {"study.json", "recipe.yaml", "report.html"}
+"""Files that hold the recipe or its hash, in which the number of workers is written."""
+
 
 def sets(ask_workers: int) -> tuple[str, ...]:
     """One arm whose iterations are asked for in three parts, and whose generator learns from all of them."""
@@ -43,11 +46,16 @@ def studies(tmp_path_factory: pytest.TempPathFactory, one_ray: None) -> dict[int
 @pytest.mark.slow
 def test_the_records_are_the_same_on_one_worker_and_on_two(studies):
     one, two = (
-        {name: digest for name, digest in records(out).items() if name not in ("study.json", "recipe.yaml")}
+        {name: digest for name, digest in records(out).items() if name not in NAMING_THE_RECIPE}
         for out in studies.values()
     )
     assert one == two
     assert {name.split("/")[0] for name in one} >= {"aligned", "cells", "effects.parquet"}
+    first, second = (
+        (out / "report.html").read_text().replace(json.loads((out / "study.json").read_text())["recipe_hash"], "")
+        for out in studies.values()
+    )
+    assert first == second
 
 
 @pytest.mark.slow
