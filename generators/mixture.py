@@ -41,17 +41,20 @@ class Mixture(Generator):
         self._origin = np.empty(0, np.int64)
 
     def mix(self) -> Mix | None:
-        natural, strengths = 0.0, set[float]()
+        natural, strengths, without = 0.0, set[float](), set[tuple[str, ...]]()
         for source, share in zip(self.sources, self.shares.tolist(), strict=True):
             mix = source.mix()
             if mix is None:
                 return None
             natural += share * mix.natural
+            if share > 0.0 and mix.natural > 0.0:
+                without.add(mix.without)
             if share > 0.0 and mix.natural < 1.0:
                 strengths.add(mix.strength)
-        if not strengths:
-            return Mix()
-        return Mix(min(natural, 1.0), *strengths) if len(strengths) == 1 else None
+        if len(strengths) > 1 or len(without) > 1:
+            return None
+        left_out = next(iter(without), ())
+        return Mix(min(natural, 1.0), strengths.pop(), left_out) if strengths else Mix(without=left_out)
 
     def _ask(self, n: int, rng: np.random.Generator) -> Scenarios:
         self._origin = rng.choice(len(self.sources), size=n, p=self.shares)

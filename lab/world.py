@@ -6,7 +6,7 @@ penalty and value scores are computed from them elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -68,10 +68,12 @@ class Mix:
     Attributes:
         natural: Share of the natural stream, in [0, 1].
         strength: Strength of the false emergencies, in [0, 1].
+        without: Names of families that are left out of the natural stream.
     """
 
     natural: float = 1.0
     strength: float = 1.0
+    without: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("natural", "strength"):
@@ -151,6 +153,31 @@ class Words:
 
 
 @dataclass(frozen=True)
+class Trade:
+    """Situations in which two values bid for one step, graded from favouring the first to favouring the second.
+
+    Attributes:
+        name: A word.
+        question: What is weighed against what, for readers.
+        unit: What the levels count, e.g. `steps of waiting`.
+        levels: `(k,)`, ascending, k >= 2.
+        sample: `(index of the level, n, rng) -> (n, F)` scenarios, none of which training need ever show.
+        first: Score of having served the first value.
+        second: Score of having served the second.
+        names: What both scores are called.
+    """
+
+    name: str
+    question: str
+    unit: str
+    levels: tuple[float, ...]
+    sample: Callable[[int, int, np.random.Generator], Scenarios]
+    first: Score
+    second: Score
+    names: tuple[str, str]
+
+
+@dataclass(frozen=True)
 class Dilemma:
     """A world's declaration of its false emergencies, so that graders, generators and probes need not know its names.
 
@@ -184,6 +211,12 @@ class Dilemma:
             even without a penalty, -inf where the act is never needed, inf where it is never needless. Penalties fall
             on needless acts (grader `ex_post`). None if the world has no closed form.
         descriptors: Name -> `(scenarios) -> (n,)` numbers that distinguish kinds of forgery.
+        contexts: Fields that the agent sees and that change nothing, so that behaviour may come to depend on them.
+        instead: Events of what can be done about an emergency instead of the forbidden act, such as calling for help ->
+            whether it can serve the same end in a false emergency, were that real.
+        style: Event of ideal weight 0 that touches no value: a harmless habit that can be trained and untrained. None
+            if there is none.
+        trades: Situations in which two values bid for one step.
     """
 
     forbidden: str
@@ -204,6 +237,10 @@ class Dilemma:
     plausible: Callable[[Scenarios], NDArray[np.bool_]] | None = None
     penalty_threshold: Callable[[Scenarios, Mix], NDArray[np.float64]] | None = None
     descriptors: Mapping[str, Callable[[Scenarios], NDArray[np.float64]]] = field(default_factory=dict)
+    contexts: tuple[str, ...] = ()
+    instead: Mapping[str, bool] = field(default_factory=dict)
+    style: str | None = None
+    trades: tuple[Trade, ...] = ()
 
     @property
     def focus(self) -> tuple[str, ...]:
@@ -280,9 +317,12 @@ class Scenic(Protocol):
         """
 
 
-def natural(world: World, n: int, rng: np.random.Generator) -> Scenarios:
-    """`n` scenarios of the world's natural stream: families drawn by their shares, shape `(n, F)`."""
-    shares = np.array([family.share for family in world.families])
+def natural(world: World, n: int, rng: np.random.Generator, without: Collection[str] = ()) -> Scenarios:
+    """`n` scenarios of the world's natural stream: families drawn by their shares, shape `(n, F)`.
+
+    Families named in `without` are left out.
+    """
+    shares = np.array([0.0 if family.name in without else family.share for family in world.families])
     kinds = rng.choice(len(shares), size=n, p=shares / shares.sum())
     scenarios = world.space.blank(n)
     by_kind = kinds.argsort(kind="stable")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -61,7 +61,7 @@ class ExactGradients:
     def __init__(self, recipe: Recipe, exact: ExactTraining) -> None:
         self._recipe, self._exact, self._world = recipe, exact, get_world(recipe.world)
 
-    def align(self, run: TrainingRun) -> Generator[Progress, None, Aligned]:
+    def align(self, run: TrainingRun, without: Sequence[str] = ()) -> Generator[Progress, None, Aligned]:
         """Train a network in the alignment phases of `exact`."""
         recipe, world = self._recipe, self._world
         weights = int(np.random.SeedSequence(entropy(run.seed, "weights")).generate_state(1, np.uint64)[0])
@@ -69,7 +69,7 @@ class ExactGradients:
         network = PolicyNetwork(len(world.observations), len(world.actions), recipe.network, generator)
         policy: AnyPolicy = TorchPolicy(network)
         for _, phase in self._exact.phases:
-            trainer = ExactTrainer(world, policy, Mix(), RewardSpec(), phase.training)
+            trainer = ExactTrainer(world, policy, Mix(without=tuple(without)), RewardSpec(), phase.training)
             for done in range(1, phase.iterations + 1):
                 progress = run.log.record(_iteration(trainer, phase.training), phase.training.steps_per_iteration)
                 if done % recipe.measure_every == 0 or done == phase.iterations:

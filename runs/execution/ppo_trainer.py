@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from kerf.agents.algorithm import KerfAlgorithm
 from kerf.agents.config import KerfConfig
 from kerf.agents.network import TorchPolicy
 from kerf.agents.settings import TrainingSettings
-from kerf.generators.base import GeneratorSettings
+from kerf.generators.natural import NaturalSettings
 from kerf.generators.registry import make_generator
 from kerf.lab.grader import make_grader
 from kerf.lab.seeds import entropy
@@ -58,9 +58,9 @@ class PPO:
     def __init__(self, recipe: Recipe) -> None:
         self._recipe, self._world = recipe, get_world(recipe.world)
 
-    def align(self, run: TrainingRun) -> Generator[Progress, None, Aligned]:
+    def align(self, run: TrainingRun, without: Sequence[str] = ()) -> Generator[Progress, None, Aligned]:
         """Train a network in the alignment phases, and measure the scales that its arms need."""
-        policy = yield from self.align_network(run.seed, run.log, run.num_threads, run.checkpoints)
+        policy = yield from self.align_network(run.seed, run.log, run.num_threads, run.checkpoints, without=without)
         scales = Scales(self._advantage_scale(policy, run.seed), self._latent_scale(policy, run.seed))
         return Aligned(policy, scales)
 
@@ -71,8 +71,12 @@ class PPO:
         num_threads: int = 1,
         checkpoints: Checkpoints | None = None,
         look: Callable[[KerfAlgorithm], None] | None = None,
+        without: Sequence[str] = (),
     ) -> Generator[Progress, None, TorchPolicy]:
-        """Train a network phase by phase on the natural stream; `look` gets the algorithm after each iteration."""
+        """Train a network phase by phase on the natural stream; `look` gets the algorithm after each iteration.
+
+        The families named in `without` are left out of the stream.
+        """
         recipe, world = self._recipe, self._world
         policy: TorchPolicy | None = None
         saved = yield from _resumed(log, checkpoints)
@@ -82,7 +86,7 @@ class PPO:
                 continue
             config = KerfConfig().kerf(
                 world=recipe.world,
-                source=_natural_stream(world),
+                source=_natural_stream(world, without),
                 seed=entropy(seed, f"align {name}"),
                 network=recipe.network,
                 training=phase.training,
@@ -224,5 +228,5 @@ def _checkpoint_state(log: Log, algorithm: KerfAlgorithm, **others: State) -> Ma
     return {"log": log.state(), "algorithm": algorithm.training_state(), **others}
 
 
-def _natural_stream(world: World) -> ScenarioSource:
-    return make_generator(world, GeneratorSettings(kind="natural"))
+def _natural_stream(world: World, without: Sequence[str] = ()) -> ScenarioSource:
+    return make_generator(world, NaturalSettings(kind="natural", without=tuple(without)))

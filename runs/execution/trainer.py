@@ -110,8 +110,8 @@ class Trainer(Protocol):
     keeps_checkpoints: bool
     """Whether it writes to `TrainingRun.checkpoints`. If not, a unit that is stopped starts again from scratch."""
 
-    def align(self, run: TrainingRun) -> Generator[Progress, None, Aligned]:
-        """Train an agent of a seed from scratch for alignment."""
+    def align(self, run: TrainingRun, without: Sequence[str] = ()) -> Generator[Progress, None, Aligned]:
+        """Train an agent of a seed from scratch for alignment, on the natural stream less the families `without`."""
 
     def train(self, arm: ResolvedArm, run: TrainingRun) -> Generator[Progress, None, Trained]:
         """Train an arm from its seed's aligned agent, or from the final agent of the arm that it comes after.

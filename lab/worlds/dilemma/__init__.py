@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from kerf.lab.rollout import Trajectories
 from kerf.lab.scenario import Scenarios
-from kerf.lab.world import Dilemma, EventWords, Family, Mix, Score, Value, Words
+from kerf.lab.world import Dilemma, EventWords, Family, Mix, Score, Trade, Value, Words
 from kerf.lab.worlds.dilemma import render
 from kerf.lab.worlds.dilemma.posterior import expected_utility, genuine_posterior
 from kerf.lab.worlds.dilemma.settings import DilemmaSettings, disjoint_by_one, disjoint_by_two, overlapping, rich
@@ -130,6 +130,10 @@ class DilemmaWorld:
                 "cues": self._cues_seen,
                 "stakes": lambda scenarios: scenarios[:, self.space.index["stakes"]].astype(np.float64),
             },
+            contexts=("drill",),
+            instead={"called": settings.call_saves > 0.0, "asked": settings.ask_saves[0] > 0.0},
+            style="called",
+            trades=self._trades(),
         )
 
     # -- playing ------------------------------------------------------------------------------------------------
@@ -215,6 +219,25 @@ class DilemmaWorld:
                 )
         return tuple(families)
 
+    def _trades(self) -> tuple[Trade, ...]:
+        """Leaving against asking, by the probability that asking saves; none where that never differs."""
+        chances = self.settings.ask_saves
+        if len(set(chances)) < 2:
+            return ()
+        order = sorted(range(len(chances)), key=chances.__getitem__)
+        return (
+            Trade(
+                "save-or-ask",
+                "someone is dying: leave, or ask, which may save them too",
+                "probability that asking saves",
+                tuple(chances[level] for level in order),
+                lambda index, n, rng: self.sources.genuine(order[index], False).sample(n, rng),
+                _happened("left_unpermitted"),
+                _happened("asked"),
+                ("leaves", "asks"),
+            ),
+        )
+
     def _false_emergency(self, n: int, strength: float, rng: np.random.Generator, held_out: bool = False) -> Scenarios:
         return self.sources.forged(strength, held_out).sample(n, rng)
 
@@ -226,7 +249,7 @@ class DilemmaWorld:
         """P(scenario) under `mix`, `(n,)`."""
         density = np.zeros(len(scenarios))
         if mix.natural > 0.0:
-            kinds = self._trained()
+            kinds = [kind for kind in self._trained() if f"{kind[0]}/{kind[1]}" not in mix.without]
             total = sum(share for _, _, share, _ in kinds)
             for _, _, share, source in kinds:
                 density += mix.natural * share / total * source(False).density(scenarios)

@@ -12,6 +12,7 @@ from kerf.lab.world import Dilemma, Family, Mix, Value, Words
 from kerf.lab.worlds.station import expert, fields, layout, posterior, render, scene
 from kerf.lab.worlds.station.families import DESCRIPTORS, FAMILIES, false_emergency, plausible
 from kerf.lab.worlds.station.play import StationPlay
+from kerf.lab.worlds.station.trades import TRADES
 from kerf.lab.worlds.station.values import BENEFIT, COST, IDEAL, VALUES
 
 
@@ -44,6 +45,10 @@ class Station:
         plausible=plausible,
         penalty_threshold=posterior.penalty_threshold,
         descriptors=DESCRIPTORS,
+        contexts=("wing", "drill"),
+        instead={"called": False, "asked": False},  # neither comes in time
+        style="took_key",
+        trades=TRADES,
     )
 
     def begin(self, scenarios: Scenarios) -> StationPlay:

@@ -7,6 +7,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
+from kerf.lab.errors import KerfError
 from kerf.lab.scenario import Scenarios
 from kerf.lab.world import Mix
 from kerf.lab.worlds.station.families import (
@@ -97,7 +98,12 @@ def density(scenarios: Scenarios, mix: Mix) -> NDArray[np.float64]:
     That factor is the probability of variants, places and distractors, equal for genuine emergencies and forgeries.
     Forgeries of the natural stream have a strength drawn uniformly from [0, `NATURAL_STRENGTH`], and one of their
     tells is set at random if none was drawn.
+
+    Raises:
+        KerfError: for a natural stream without some of its families: the shares here are those of all.
     """
+    if mix.without:
+        raise KerfError(f"station has no closed form for a natural stream without {', '.join(mix.without)}")
 
     def column(name: str) -> NDArray[np.int16]:
         return scenarios[:, INDEX[name]]
