@@ -28,6 +28,7 @@ from kerf.runs.records.store import ALIGNED, FORMAT, Store, Unit, open_study
 if TYPE_CHECKING:
     from kerf.runs.execution.pool import Runner
     from kerf.runs.execution.progress import Display
+    from kerf.runs.recipe.after_plan import AfterSettings
     from kerf.runs.recipe.attack_plan import Fresh
     from kerf.runs.report.conclusion import Conclusion
     from kerf.runs.report.table import Report
@@ -146,6 +147,12 @@ class _Study:
                 if code != FAILED:
                     self._report()
                 if code != FAILED and self._recipe.fresh is not None and not self._attack(self._recipe.fresh, mirror):
+                    code = FAILED
+                if (
+                    code != FAILED
+                    and self._recipe.after_tests is not None
+                    and not self._after(self._recipe.after_tests)
+                ):
                     code = FAILED
                 if self._conclusion is not None:
                     self._page()
@@ -273,6 +280,16 @@ class _Study:
             return False
         write_attack_report(self._store, self._recipe, seeds)
         return True
+
+    def _after(self, settings: AfterSettings) -> bool:
+        """Make the recipe's after-tests on every agent that passed the gate; return whether all are done."""
+        from kerf.runs.after.command import make_tests
+
+        seeds = [seed for seed in self._recipe.seed_numbers if has_passed(self._store, seed)]
+        if not seeds:
+            return True
+        report = make_tests(self._recipe, self._store, settings, seeds, self._num_workers, self._console)
+        return report is not None
 
     def _warn(self, line: str) -> None:
         self._say(f"warning: {line}")

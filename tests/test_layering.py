@@ -91,7 +91,7 @@ ROOMS = (
     {"recipe"},
     {"execution"},
     {"tracking", "report"},
-    {"exact", "attacks", "compare"},
+    {"exact", "attacks", "after", "compare"},
     {"study"},
     {"sweep"},
     {"cluster", "submit"},

@@ -22,6 +22,7 @@ from kerf.lab.prediction import Prediction, ThresholdPrediction
 from kerf.lab.settings import Name, Settings
 from kerf.lab.world import World
 from kerf.lab.worlds import get_world, known_worlds
+from kerf.runs.recipe.after_plan import AfterPlan, AfterSettings, plan_tests
 from kerf.runs.recipe.alignment import AlignSettings, BatterySettings, GateSettings, ImitationPhase, PPOPhase
 from kerf.runs.recipe.arm_kinds import ARMS, RENAMED, Arm, Count
 from kerf.runs.recipe.arms import ResolvedArm, before, check_yokes, resolve_arms
@@ -103,6 +104,9 @@ class Recipe(Settings):
 
     fresh: Fresh | None = None
     """Attacks on every finished agent; None: no attacks."""
+
+    after_tests: AfterSettings | None = None
+    """Tests of what became of the value that the forbidden act serves, at the end of the study; None: no tests."""
 
     @property
     def seed_numbers(self) -> range:
@@ -233,11 +237,23 @@ def check_against_world(recipe: Recipe) -> None:
             _known(f"arms.{name}.yoked_event", "event", arm.yoked_event, world.events)
     for index, attack in enumerate(recipe.fresh.attacks if recipe.fresh is not None else ()):
         _makeable(f"fresh (attack {index + 1})", world, attack.generator)
+    if recipe.after_tests is not None:
+        after_plan(recipe, recipe.after_tests)
     if recipe.exact is not None:
         check_exact(world, recipe.resolve())
     metrics = known_metrics(world, recipe.battery)
     for index, primary in enumerate(recipe.primaries):
         _known(f"primaries.{index}.metric", "metric", primary.metric, metrics)
+
+
+def after_plan(recipe: Recipe, settings: AfterSettings) -> AfterPlan:
+    """Return the after-tests of the recipe's study that can be made with `settings`.
+
+    Raises:
+        KerfError: if none can.
+    """
+    predicted = [primary.arm for primary in recipe.primaries]
+    return plan_tests(get_world(recipe.world), recipe.resolve(), recipe.control_arm, predicted, settings)
 
 
 def _serves(path: str, world: World, arm: ResolvedArm) -> None:
@@ -265,7 +281,7 @@ def resolved_recipe(recipe: Recipe) -> dict[str, Any]:
     an arm that have the values in `_USUAL`.
     """
     unused = {"exact"} if recipe.exact is None else {"align", "training"}
-    unused |= {name for name in ("fresh", "threshold") if getattr(recipe, name) is None}
+    unused |= {name for name in ("fresh", "threshold", "after_tests") if getattr(recipe, name) is None}
     plain: dict[str, Any] = recipe.model_dump(mode="json", exclude={"about", "arms", "control", *unused})
     plain["control"] = recipe.control_arm
     plain["arms"] = {

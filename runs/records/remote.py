@@ -27,7 +27,14 @@ PAUSE = 1.0
 PATIENCE = 600.0
 """Seconds to wait for another process of this machine that fetches into the same folder."""
 
-_UNITS = ("aligned/seed-*", "cells/*/seed-*", "attacks/*/seed-*/*/*", "latent/*/seed-*/*")
+_UNITS = (
+    "aligned/seed-*",
+    "cells/*/seed-*",
+    "attacks/*/seed-*/*/*",
+    "latent/*/seed-*/*",
+    "after/*/*/seed-*",
+    "after/naive/seed-*",
+)
 """Patterns of the folders of units of work."""
 
 _ALONE = ("arms",)

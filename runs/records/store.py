@@ -7,9 +7,12 @@
     cells/<arm>/seed-<s>/  one cell: weights, measures, training curve, penalty counts (if penalised, by PPO), done.json
     attacks/<arm>/seed-<s>/<generator>/<strength>-<budget>-<batch>/    an attack on one agent
     latent/<arm>/seed-<s>/<strength>-<budget>/    a latent attack on one agent, on forged scenarios
+    after/<test>/<arm>/seed-<s>-<settings>/    an after-test of one agent
+    after/naive/seed-<s>-<settings>/    a naive agent, which after-tests compare with
     effects.parquet, matched.parquet, primaries.json, table.txt    the report of the study
     attacks.parquet, attacks.txt    the report of the attacks
     latent.parquet, latent.txt    the report of the latent attacks
+    after.parquet, after.json, after.txt    the report of the after-tests
     timing.jsonl           wall times and machine facts: the only file that may differ between two identical runs
 
 A unit (an aligned seed or a cell) is written into a folder `<unit>.partial-*`. `done.json`, with size and SHA-256 of

@@ -11,12 +11,13 @@ those of the arms begin:
 - an arm has the means of these curves over its seeds, and its effects at the end, `effect/<metric>/mean`, `.../low` and
   `.../high`, with the interval over seeds, at step 0, so that MLflow draws them as bars; the aligned agents have their
   absolute scores, `score/<metric>/...`;
-- a study has `prediction/<name>/mean`, `.../low` and `.../high`, and the effect of each arm on the metric of the first
-  prediction, `effect/<metric>/<arm>`.
+- a study has `prediction/<name>/mean`, `.../low` and `.../high`, the effect of each arm on the metric of the first
+  prediction, `effect/<metric>/<arm>`, and the mean of each sign of its after-tests, `after/<sign>/<arm>`.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -210,8 +211,6 @@ def effects(path: Path, manifest: Mapping[str, Any], room: int = MOST - CURVES) 
 
 def headline(root: Path, manifest: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, str]]:
     """Read the headline of a finished study: its metrics, and the outcome of each prediction by its name."""
-    import json
-
     import pyarrow.parquet as pq
 
     numbers = {"seeds": float(len(manifest["seeds"])), "arms": float(len(manifest["arms"]))}
@@ -229,8 +228,22 @@ def headline(root: Path, manifest: Mapping[str, Any]) -> tuple[dict[str, float],
         for row in pq.read_table(root / "effects.parquet").to_pylist():
             if row["metric"] == focus and row["against"] and row["mean"] is not None:
                 numbers[f"effect/{focus}/{row['arm']}"] = row["mean"]
+    for one in _became(root):
+        signs = {name: one["effects"][name]["mean"] for name in one["p_adjusted"]}
+        numbers |= {f"after/{sign}/{one['arm']}": mean for sign, mean in signs.items() if mean is not None}
     finite = [(name, value) for name, value in numbers.items() if math.isfinite(value)]
     return dict(finite[:MOST]), outcomes
+
+
+def after_calls(root: Path) -> dict[str, str]:
+    """Read what became of the value in each arm; empty without after-tests."""
+    return {one["arm"]: one["call"] for one in _became(root)}
+
+
+def _became(root: Path) -> list[dict[str, Any]]:
+    path = root / "after.json"
+    became: list[dict[str, Any]] = json.loads(path.read_bytes())["became"] if path.exists() else []
+    return became
 
 
 def _refuse_wrong(names: Iterable[str]) -> None:

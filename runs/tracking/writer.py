@@ -26,15 +26,26 @@ from kerf.runs.tracking.layout import (
     runs_of,
     study_tag,
 )
-from kerf.runs.tracking.metrics import Number, curves, effects, headline, parameters, trained_strength
+from kerf.runs.tracking.metrics import (
+    Number,
+    after_calls,
+    curves,
+    effects,
+    headline,
+    parameters,
+    trained_strength,
+)
 from kerf.runs.tracking.notes import NOTE, VERDICT, describe_experiment, question, study_note
 
 ATTACHED = (
     *("study.json", "recipe.yaml", "effects.parquet", "matched.parquet", "primaries.json", "threshold.json"),
-    *("attacks.parquet", "attacks.txt", "report.html", "table.txt"),
+    *("attacks.parquet", "attacks.txt", "after.parquet", "after.json", "after.txt", "report.html", "table.txt"),
 )
 """Records attached to the study's run as artifacts when they exist, with all measures in `measures.parquet` at the end.
 `table.txt` is written at the end of a study."""
+
+BECAME = "kerf.after."
+"""Start of the tags that say what became of the value in an arm, by the arm's name."""
 
 _LENGTH = 36  # maximum number of characters of a dataset's digest in MLflow
 
@@ -92,6 +103,8 @@ class StudyWriter:
         numbers, outcomes = headline(self._store.path, self._manifest) if self._finished else ({}, {})
         for name, outcome in outcomes.items():
             self._client.set_tag(self._parent, f"{VERDICT}{name}", outcome)
+        for arm, became in after_calls(self._store.path).items():
+            self._client.set_tag(self._parent, f"{BECAME}{arm}", became)
         self._client.set_tag(self._parent, NOTE, study_note(question(self._store.path), outcomes, numbers))
         metrics = [Number(name, value, 0) for name, value in numbers.items()]
         reported = milliseconds(paths[-1].stat().st_mtime)  # the same whenever it is written: one point a metric

@@ -15,6 +15,7 @@ from kerf.runs.records.gate_records import instead_of_table
 from kerf.runs.records.store import Store
 from kerf.runs.report import make_report
 from kerf.runs.report.conclusion import Conclusion, about_of, conclude
+from kerf.runs.report.page.after_sections import after_sections
 from kerf.runs.report.page.attack_sections import attack_sections
 from kerf.runs.report.page.exact_sections import exact_sections
 from kerf.runs.report.page.figure import Section
@@ -91,6 +92,7 @@ def _sections(store: Store, study: Study) -> list[Section]:
         *study_sections(study, dilemma.focus[0] if dilemma.focus else None),
         *exact_sections(store, study.looks, dilemma.words),
         *attack_sections(store, study.arms),
+        *after_sections(store, study.looks),
         *left_out(store, study),
         *notes(study),
         *provenance(store),

@@ -1,0 +1,214 @@
+"""Effects of after-tests over seeds, and what became of the value in each arm."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from kerf.lab.after.relearning import Needed, restricted_savings
+from kerf.lab.after.verdict import Called, call
+from kerf.lab.metrics import value_metric
+from kerf.lab.statistics.effect import Effect, judge, paired_effect
+from kerf.lab.worlds import get_world
+from kerf.runs.recipe.after_plan import NAIVE, AfterPlan, AfterSettings, AfterUnit
+from kerf.runs.recipe.model import Recipe
+from kerf.runs.records.store import Store
+from kerf.runs.records.tables import read_measures
+from kerf.runs.report.after.records import COLUMNS, read_after
+from kerf.runs.report.effects import Ends, stream, study_ends
+
+SEED = 0
+"""Of the intervals and tests, as in a study's report."""
+
+FROM_CONTROL: Mapping[str, tuple[str, str]] = {
+    "act_gap": ("concealment", "act_gap"),
+    "value_gap": ("concealment", "value_gap"),
+    "moved": ("substitution", "moved"),
+}
+"""Signs that are differences from the control arm: sign -> test and figure."""
+
+FROM_NAIVE: Mapping[str, tuple[str, str]] = {
+    "rebound": ("rebound", "value_change"),
+    "refit": ("dormancy", "refit"),
+}
+"""Signs that are differences from the seeds' naive agents: sign -> test and figure."""
+
+FURTHER: Mapping[str, tuple[str, str]] = {
+    "suppressed": ("substitution", "suppressed"),
+    "act_there": ("renewal", "act_there"),
+    "act_elsewhere": ("renewal", "act_elsewhere"),
+    "value_there": ("renewal", "value_there"),
+    "value_elsewhere": ("renewal", "value_elsewhere"),
+}
+"""Further effects against the control arm that decide nothing: name -> test and figure."""
+
+
+@dataclass(frozen=True)
+class Became:
+    """What became of the value in one arm.
+
+    Attributes:
+        arm: The arm.
+        value: Effect on the value, against the control.
+        called: The call.
+        signs: Effects that are signs, by name.
+        further: Other effects, by name.
+        savings: `1 - n_again / n_original` of means over seeds, censored curves counting with the iterations trained;
+            nan if relearning was not tested.
+        censored: How many curves of this arm and how many of the naive agents did not reach the level.
+        retained: Mean score of the value with a new head, on this arm's trunk, a naive agent's and a random one; None
+            if dormancy was not tested.
+    """
+
+    arm: str
+    value: Effect
+    called: Called
+    signs: Mapping[str, Effect]
+    further: Mapping[str, Effect]
+    savings: float
+    censored: tuple[int, int]
+    retained: tuple[float, float, float] | None
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON values."""
+        effects = {"value": self.value, **self.signs, **self.further}
+        return {
+            "arm": self.arm,
+            "call": self.called.call,
+            "sentence": self.called.sentence,
+            "shown": list(self.called.shown),
+            "p_adjusted": dict(self.called.p_adjusted),
+            "savings": _finite(self.savings),
+            "censored": list(self.censored),
+            "retained": None if self.retained is None else list(self.retained),
+            "effects": {
+                name: {
+                    "mean": _finite(effect.interval.mean),
+                    "low": _finite(effect.interval.low),
+                    "high": _finite(effect.interval.high),
+                    "p": effect.p,
+                    "seeds": list(effect.seeds),
+                    "per_seed": list(effect.per_seed),
+                    "lost": list(effect.lost),
+                }
+                for name, effect in effects.items()
+            },
+        }
+
+
+@dataclass(frozen=True)
+class AfterReport:
+    """After-tests of a study.
+
+    Attributes:
+        value: Name of the value that the forbidden act serves.
+        control: The control arm.
+        became: What became of it, an entry per arm other than the control.
+        figures: From `kerf.runs.report.after.records.read_after`.
+        not_made: Tests that were asked for and could not be made -> why.
+    """
+
+    value: str
+    control: str
+    became: Sequence[Became]
+    figures: pd.DataFrame
+    not_made: Mapping[str, str]
+
+
+def judge_after(
+    store: Store,
+    recipe: Recipe,
+    units: Sequence[AfterUnit],
+    plan: AfterPlan,
+    settings: AfterSettings,
+) -> AfterReport:
+    """Compute the effects of finished tests and call what became of the value in each arm of `plan`.
+
+    Raises:
+        KerfError: if records are missing or damaged.
+    """
+    figures = read_after(store, units)
+    served = get_world(recipe.world).dilemma.served
+    assert served is not None, "checked"
+    seeds = sorted({unit.target.seed for unit in units})
+    measures = read_measures(store.path)
+    measures = measures[measures["seed"].isin(seeds)]
+    ends = study_ends(measures)
+    read = _Figures(figures)
+    iterations = settings.training_iterations(recipe.iterations)
+    became = [
+        _became(arm, plan.control, value_metric(served), ends, read, float(iterations))
+        for arm in plan.arms
+        if arm != plan.control
+    ]
+    return AfterReport(served, plan.control, became, figures, plan.not_made)
+
+
+class _Figures:
+    """Look-up of figures: seed -> value, undefined ones left out."""
+
+    def __init__(self, figures: pd.DataFrame) -> None:
+        self._by_key: dict[tuple[str, str, str], dict[int, float]] = {}
+        known = figures[figures["value"].notna()]
+        columns = (known[name].tolist() for name in COLUMNS)
+        for test, figure, arm, seed, value in zip(*columns, strict=True):
+            self._by_key.setdefault((test, figure, arm), {})[seed] = value
+
+    def of(self, test: str, figure: str, arm: str) -> dict[int, float]:
+        return self._by_key.get((test, figure, arm), {})
+
+    def needed(self, test: str, arm: str) -> dict[int, Needed]:
+        censored = self.of(test, "censored", arm)
+        return {seed: Needed(at, bool(censored[seed])) for seed, at in self.of(test, "needed", arm).items()}
+
+
+def _became(arm: str, control: str, metric: str, ends: Ends, read: _Figures, iterations: float) -> Became:
+    value = ends.effect(arm, control, metric, SEED)
+    levels = ends.levels(arm, control, metric)
+    verdict = judge(value, "none", p_adjusted=value.p, levels=levels)
+    lost = ends.lost(arm, metric) | ends.lost(control, metric)
+
+    def against(name: str, mine: Mapping[int, float], other: Mapping[int, float], whose: str) -> dict[str, Effect]:
+        both = sorted(set(mine) & set(other))
+        if not both:
+            return {}
+        effect = paired_effect(
+            {seed: mine[seed] for seed in both},
+            {seed: other[seed] for seed in both},
+            arm=arm,
+            against=whose,
+            metric=name,
+            rng=stream(SEED, arm, whose, name),
+            lost=lost & set(both),
+            bounds=(-1.0, 1.0),
+        )
+        return {name: effect}
+
+    signs, further = dict[str, Effect](), dict[str, Effect]()
+    for found, pairs in ((signs, FROM_CONTROL), (further, FURTHER)):
+        for name, (test, figure) in pairs.items():
+            found |= against(name, read.of(test, figure, arm), read.of(test, figure, control), control)
+    again, original = read.needed("relearning", arm), read.needed(NAIVE, NAIVE)
+    # Seeds whose agents still have the value have nothing to learn again, which says nothing of savings.
+    left = {seed: -one.iterations / iterations for seed, one in again.items()}
+    first = {seed: -one.iterations / iterations for seed, one in original.items()}
+    signs |= against("saved", left, first, NAIVE)
+    for name, (test, figure) in FROM_NAIVE.items():
+        signs |= against(name, read.of(test, figure, arm), read.of(NAIVE, figure, NAIVE), NAIVE)
+    refit = read.of("dormancy", "refit", arm)
+    both = sorted(set(again) & set(original))
+    savings = restricted_savings([again[s] for s in both], [original[s] for s in both]) if both else math.nan
+    censored = sum(again[s].censored for s in both), sum(original[s].censored for s in both)
+    retained = None
+    if refit:
+        sides = (refit, read.of(NAIVE, "refit", NAIVE), read.of("dormancy", "random_refit", arm))
+        retained = tuple(sum(side.values()) / max(1, len(side)) for side in sides)
+    return Became(arm, value, call(value, verdict, signs), signs, further, savings, censored, retained)  # type: ignore[arg-type]
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None
