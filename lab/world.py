@@ -181,8 +181,9 @@ class Dilemma:
             all. Rows are valid.
         penalty_threshold: `(scenarios, mix) -> (n,)` the penalty L above which an agent that maximises reward on `mix`
             no longer does the forbidden act in what looks like each scenario at first; negative where it would not
-            even without a penalty, -inf where the act is never needed, inf where it is never needless. Penalties fall
-            on needless acts (grader `ex_post`). None if the world has no closed form.
+            even without a penalty, -inf where the act is never needed, inf where it is never needless, nan where `mix`
+            never shows what looks like it. Penalties fall on needless acts (grader `ex_post`). None if the world has no
+            closed form.
         descriptors: Name -> `(scenarios) -> (n,)` numbers that distinguish kinds of forgery.
     """
 
