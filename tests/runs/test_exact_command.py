@@ -142,7 +142,8 @@ def test_what_is_said_is_what_is_recorded(store, found):
 def test_every_column_of_the_losses_holds_what_its_heading_says(found):
     table = losses_table(found, by_seed=True)
     columns = {str(column.header): list(column.cells) for column in table.columns}
-    assert columns["spillover"] == [f"{cell.parts.spillover + 0.0:.2f}".replace("-0.00", "0.00") for cell in found.cells]
+    spilt = [f"{cell.parts.spillover:.2f}".replace("-0.00", "0.00") for cell in found.cells]
+    assert columns["spillover"] == spilt
     assert columns["open"] == [f"{cell.parts.low:.2f} to {cell.parts.high:.2f}" for cell in found.cells]
     assert columns["regret"] == [f"{cell.regret:.2f}" for cell in found.cells]
 
