@@ -21,9 +21,11 @@ from typing import Any
 
 from kerf.lab.metrics import collateral_metric, exit_metric, value_metric
 from kerf.lab.statistics.decision_rates import rates_table
+from kerf.lab.statistics.text import signed
 from kerf.runs.records.provenance import processor, revision
 from kerf.runs.records.store import Store
-from kerf.runs.records.tables import read_measures
+from kerf.runs.records.tables import read_measures, read_training
+from kerf.runs.report import PENALISED
 from kerf.runs.report.conclusion import conclude
 from kerf.runs.report.effects import Ends, study_ends
 from kerf.runs.report.ending import ending
@@ -41,15 +43,18 @@ THRESHOLDS = {
 }
 """Recipe -> its variants, each a share of forgeries."""
 CONTROLS = "kerf run turner --preset controls"
+
 CARE = value_metric("care")
 PAIRS = (
-    ("penalised-tenth", "exposure-tenth"),
-    ("penalised-alone", "exposure-alone"),
-    ("anchor", "penalised"),
-    ("ex_ante", "penalised"),
-    ("relearn", "penalised"),
+    ("penalised-tenth", "exposure-tenth", CARE),
+    ("penalised-alone", "exposure-alone", CARE),
+    ("anchor", "penalised", CARE),
+    ("ex_ante", "penalised", CARE),
+    ("relearn", "penalised", CARE),
+    ("unrelated-act", "continued", value_metric("tidiness")),
+    ("sign_flip", "continued", value_metric("proportion")),
 )
-"""Arms of the full study and what they are compared with, besides exposure."""
+"""Comparisons of the full study besides those with exposure: arm, the one that it is compared with, metric."""
 
 REWARD_ALONE = "kerf run dilemma --variant reward-alone"
 ADVERSARIES = "kerf run adversaries --preset quick"
@@ -125,7 +130,7 @@ def outcomes(out: Path) -> dict[str, Any]:
 def effect_of(ends: Ends, arm: str, against: str, metric: str = CARE) -> dict[str, float]:
     """The effect of an arm on a metric, against another arm."""
     interval = ends.effect(arm, against, metric, 0).interval
-    return {end: getattr(interval, end) for end in ("mean", "low", "high")}
+    return {end: getattr(interval, end) for end in ("mean", "low", "high", "num")}
 
 
 def against_exposure(out: Path) -> dict[str, Any]:
@@ -167,9 +172,33 @@ def full_of(out: Path) -> None:
         **against_exposure(out),
         "exits": {arm: effect_of(ends, arm, "exposure", exits) for arm in ends.arms},
         "others": {arm: effect_of(ends, arm, "exposure", others) for arm in ends.arms},
-        "pairs": {f"{arm} - {against}": effect_of(ends, arm, against) for arm, against in PAIRS},
+        "pairs": {
+            f"{arm} - {against}: {metric}": effect_of(ends, arm, against, metric) for arm, against, metric in PAIRS
+        },
+        "penalised": penalised_shares(out),
     }
     write("full", {FULL: found})
+    keep("full-arms", FULL, arms_table(found), out, ".md")
+
+
+def penalised_shares(out: Path) -> dict[str, float]:
+    """The share of its training episodes in which each arm was penalised, or rewarded where the sign is flipped."""
+    training = read_training(out)
+    shares = training[training["metric"] == PENALISED].groupby("arm")["value"].mean()
+    return {str(arm): float(share) for arm, share in shares.items()}
+
+
+def arms_table(found: Mapping[str, Any]) -> str:
+    """A row for each arm of `full.json`: penalised episodes, and effects against exposure."""
+    lines = ["| arm | penalised episodes | care | leaves on forgeries | other values |", "|---|---|---|---|---|"]
+    for arm in found["care"]:
+        if arm not in ("exposure", "frozen"):
+            effects = " | ".join(
+                f"{signed(of['mean'])} [{signed(of['low'])}, {signed(of['high'])}]"
+                for of in (found[metric][arm] for metric in ("care", "exits", "others"))
+            )
+            lines.append(f"| `{arm}` | {found['penalised'].get(arm, 0.0):.1%} | {effects} |")
+    return "\n".join(lines) + "\n"
 
 
 def thresholds(folder: Path) -> None:
