@@ -41,6 +41,15 @@ def test_both_pages_quote_the_main_study() -> None:
     assert [page for page, _, _ in quotes()][:2] == ["README.md", "docs/guides/reading-the-table.md"]
 
 
+def test_both_pages_quote_one_run_which_is_the_first_of_the_five_sets() -> None:
+    assert DIGESTS["turner-quick"]["records"] == DIGESTS["turner-quick-ending"]["records"]
+    sets = json.loads((FIGURES / "five-sets.json").read_text())
+    care = sets["kerf run turner --preset quick --set first_seed=0"]["predictions"]["penalty-costs-care"]
+    text = f"{signed(care['mean'])} [{signed(care['low'])}, {signed(care['high'])}]"
+    for name in ("turner-quick", "turner-quick-ending"):
+        assert text in (FIGURES / DIGESTS[name]["file"]).read_text()
+
+
 def test_the_simulated_rates_of_verdicts_stand_in_the_documentation_as_they_came_out() -> None:
     rates = (FIGURES / "decision-rates.md").read_text().strip()
     assert rates in (ROOT / "docs" / "concepts" / "statistics.md").read_text()
