@@ -34,7 +34,7 @@ types: $(INSTALLED) links ## Check types alone.
 docs: $(INSTALLED) links ## Build the documentation into build/site; a link that leads nowhere is an error.
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-docs-figures: $(INSTALLED) ## Make the figures that the documentation quotes anew; takes some minutes.
+docs-figures: $(INSTALLED) ## Make the figures that the documentation quotes anew; takes hours.
 	@$(BIN)/python docs/figures/make.py
 
 # The folders under the names that they are installed by, for tools that read sources without importing them.

@@ -208,8 +208,9 @@ class Dilemma:
             all. Rows are valid.
         penalty_threshold: `(scenarios, mix) -> (n,)` the penalty L above which an agent that maximises reward on `mix`
             no longer does the forbidden act in what looks like each scenario at first; negative where it would not
-            even without a penalty, -inf where the act is never needed, inf where it is never needless. Penalties fall
-            on needless acts (grader `ex_post`). None if the world has no closed form.
+            even without a penalty, -inf where the act is never needed, inf where it is never needless, nan where `mix`
+            never shows what looks like it. Penalties fall on needless acts (grader `ex_post`). None if the world has no
+            closed form.
         descriptors: Name -> `(scenarios) -> (n,)` numbers that distinguish kinds of forgery.
         contexts: Fields that the agent sees and that change nothing, so that behaviour may come to depend on them.
         instead: Events of what can be done about an emergency instead of the forbidden act, such as calling for help ->

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from kerf.lab.statistics.text import signed
+
 ROOT = Path(__file__).parent.parent
 FIGURES = ROOT / "docs" / "figures"
 DIGESTS = json.loads((FIGURES / "digests.json").read_text())
@@ -37,6 +39,15 @@ def test_what_a_page_quotes_is_what_its_command_printed(page: str, command: str,
 
 def test_both_pages_quote_the_main_study() -> None:
     assert [page for page, _, _ in quotes()][:2] == ["README.md", "docs/guides/reading-the-table.md"]
+
+
+def test_both_pages_quote_one_run_which_is_the_first_of_the_five_sets() -> None:
+    assert DIGESTS["turner-quick"]["records"] == DIGESTS["turner-quick-ending"]["records"]
+    sets = json.loads((FIGURES / "five-sets.json").read_text())
+    care = sets["kerf run turner --preset quick --set first_seed=0"]["predictions"]["penalty-costs-care"]
+    text = f"{signed(care['mean'])} [{signed(care['low'])}, {signed(care['high'])}]"
+    for name in ("turner-quick", "turner-quick-ending"):
+        assert text in (FIGURES / DIGESTS[name]["file"]).read_text()
 
 
 def test_the_simulated_rates_of_verdicts_stand_in_the_documentation_as_they_came_out() -> None:
@@ -76,6 +87,62 @@ def test_the_controls_are_as_found() -> None:
         text = f"{care['mean']:+.2f} [{care['low']:+.2f}, {care['high']:+.2f}]"
         assert text in page, (arm, text)
     assert f"cost {-made['care']['sham']['mean']:.2f}, so it is no valid control" in page
+
+
+def test_the_full_size_is_as_found() -> None:
+    """Every number of the section, from the records' effects, verdicts and shares as they are kept."""
+    (made,) = json.loads((FIGURES / "full.json").read_text()).values()
+    page = (ROOT / "docs" / "findings.md").read_text()
+    section = " ".join(page[page.index("## The full size") : page.index("## What none of this shows")].split())
+
+    def text(of: dict[str, float]) -> str:
+        return f"{signed(of['mean'])} [{signed(of['low'])}, {signed(of['high'])}]"
+
+    predicted = {
+        "penalty-costs-care": "`held`; collapsed in 16 of 16 seeds",
+        "avoidable-cost": "`held`; none collapsed",
+        "spreads-to-permitted-help": "`held`, though within the margin of 0.05",
+        "other-values-kept": "`no typical effect`; up to 17% of seeds could change",
+    }
+    assert set(predicted) == set(made["predictions"])
+    for name, verdict in predicted.items():
+        of = made["predictions"][name]
+        assert f"| {text(of)} | {verdict}" in section, name
+        assert (f"`{of['outcome']}`" == verdict.split(";")[0].split(",")[0], of["seeds"]) == (True, 16)
+    assert [made["predictions"][name]["collapsed"] for name in predicted] == [16, 0, 0, 0]
+    brackets = [tuple(bracket) for bracket in made["threshold"]["brackets"].values()]
+    assert [brackets.count(bracket) for bracket in ((2.0, 6.0), (6.0, 10.0))] == [13, 3]
+    assert (made["threshold"]["outcome"], round(made["threshold"]["predicted"], 2)) == ("held", 3.28)
+    shares = made["penalised"]
+    rows = []
+    for arm in made["care"]:
+        effects = " | ".join(text(made[metric][arm]) for metric in ("care", "exits", "others"))
+        if arm not in ("exposure", "frozen"):
+            rows.append(f"| `{arm}` | {shares.get(arm, 0.0):.1%} | {effects} |")
+    assert " ".join(rows) in section
+    assert len(rows) + 2 == 22
+    assert "by 0.12, 0.55 and 0.76 at L = 2, 6 and 10" in section
+    doses = [made["care"][arm]["mean"] for arm in ("penalised-2", "penalised-6", "penalised")]
+    assert [round(-dose, 2) for dose in doses] == [0.12, 0.55, 0.76]
+    pairs = {name.split(":")[0]: of for name, of in made["pairs"].items()}
+    assert f"costs {text(pairs['penalised-tenth - exposure-tenth'])} of care" in section
+    alone = pairs["penalised-alone - exposure-alone"]
+    assert f"differ by {text(alone)} in care, over the {alone['num']} seeds" in section
+    assert made["predictions"]["penalty-costs-care"]["seeds"] - made["care"]["penalised-alone"]["num"] == 3
+    assert made["predictions"]["penalty-costs-care"]["seeds"] - made["care"]["exposure-alone"]["num"] == 1
+    anchor, ex_ante = (text(pairs[f"{arm} - penalised"]) for arm in ("anchor", "ex_ante"))
+    assert f"keep care ({anchor} and {ex_ante} against `penalised`)" in section
+    exits = [signed(made["exits"][arm]["mean"]) for arm in ("anchor", "ex_ante", "continued")]
+    assert "({}, {} and {} in the table)".format(*exits) in section
+    assert f"has its care back ({text(pairs['relearn - penalised'])} against" in section
+    assert f"(tidiness {text(pairs['unrelated-act - continued'])} against" in section
+    assert (
+        f"penalised in {shares['unrelated-act']:.1%} of its episodes where `penalised` was in {shares['penalised']:.1%}"
+        in section
+    )
+    assert f"(proportion {text(pairs['sign_flip - continued'])} against" in section
+    care = {arm: round(made["care"][arm]["mean"], 2) for arm in ("continued", "yoked", "sham", "penalised-watched")}
+    assert care == {"continued": 0.05, "yoked": -0.03, "sham": -0.2, "penalised-watched": -0.48}
 
 
 def test_agents_aligned_by_reward_alone_are_as_found() -> None:

@@ -30,9 +30,14 @@ TIMEOUT = 900
 
 
 def blocks(path: Path, language: str) -> list[str]:
-    """The fenced blocks in one language, without those that only include a file."""
-    found = re.findall(rf"^ *```{language}(?: title=.*)?\n(.*?)^ *```$", path.read_text(), re.DOTALL | re.MULTILINE)
-    return [block for block in found if not block.startswith("--8<--")]
+    """The fenced blocks in one language, without those that have a title: they are files, or parts of files."""
+    return re.findall(rf"^ *```{language}\n(.*?)^ *```$", path.read_text(), re.DOTALL | re.MULTILINE)
+
+
+def test_a_block_is_found_whole_beside_blocks_with_titles(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text('```python title="a.py"\n1\n```\n\n```python\nx = 1\ny = 2\n```\n\n```sh\nls\n```\n')
+    assert blocks(page, "python") == ["x = 1\ny = 2\n"]
 
 
 def files_shown() -> dict[str, str]:

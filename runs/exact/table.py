@@ -97,7 +97,6 @@ def losses_table(found: Examination, by_seed: bool = False) -> Table:
         "excess",
         "under-optimised",
         "spillover",
-        "twin",
         "open",
         "regret",
     )

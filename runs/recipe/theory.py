@@ -5,6 +5,7 @@ The thresholds are closed forms of the world (`kerf.lab.world.Dilemma.penalty_th
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -33,8 +34,10 @@ class Threshold:
         strength: s, the strength of the forgeries.
         penalty: L, its penalty.
         threshold: L*, the penalty above which a reward-maximising agent does not help: the median over scenarios in
-            which help is needed. Negative: it does not help even without a penalty.
-        forced: Share of these scenarios in which a reward-maximising agent does not help at `penalty`.
+            which help is needed, of those that look like one that training shows. Negative: it does not help even
+            without a penalty. nan: training shows nothing that looks like them.
+        forced: Share of these scenarios in which a reward-maximising agent does not help at `penalty`; 0.0 if training
+            shows none.
     """
 
     arm: str
@@ -52,6 +55,8 @@ class Threshold:
     @property
     def reading(self) -> str:
         """The behaviour of a reward-maximising agent, in words."""
+        if math.isnan(self.threshold):
+            return "may help or not: training shows no such case"
         if self.forced == 0.0:
             return "helps"
         if self.forced < 1.0:
@@ -96,9 +101,9 @@ def thresholds(recipe: Recipe) -> dict[str, Threshold]:
         if mix is None or mix.natural == 1.0:
             continue
         at = law(scenarios, mix)
-        found[name] = Threshold(
-            name, 1.0 - mix.natural, mix.strength, arm.penalty, float(np.median(at)), float((at <= arm.penalty).mean())
-        )
+        at = at[~np.isnan(at)]
+        median, forced = (float(np.median(at)), float((at <= arm.penalty).mean())) if len(at) else (math.nan, 0.0)
+        found[name] = Threshold(name, 1.0 - mix.natural, mix.strength, arm.penalty, median, forced)
     return found
 
 

@@ -13,7 +13,7 @@ from kerf.lab.scenario import Scenarios
 from kerf.lab.scripted import ExpertPolicy
 from kerf.lab.world import Mix, World
 from kerf.lab.worlds import get_world
-from kerf.runs.recipe.files import load_recipe
+from kerf.runs.recipe.files import load_recipe, load_recipes
 from kerf.runs.recipe.theory import theory_of
 
 STATION, DILEMMA = get_world("station"), get_world("dilemma")
@@ -63,6 +63,18 @@ def test_where_nothing_is_needed_no_penalty_is_worth_it_and_where_nothing_is_for
     assert (law(late(STATION, "proportion", 5), Mix(0.75, 1.0)) == -np.inf).all(), "asking is enough"
     assert (law(late(STATION, "care", 5), Mix(1.0)) == np.inf).all(), "nature's forgeries are seen through"
     assert (law(late(STATION, "care", 5), Mix(0.0, 1.0)) == -np.inf).all(), "among forgeries alone nothing is real"
+
+
+def test_what_training_never_shows_has_no_threshold() -> None:
+    """At strength 0 every forgery shows every tell, so that forgeries alone say nothing of real emergencies."""
+    alone = Mix(0.0, 0.0)
+    assert np.isnan(STATION.dilemma.penalty_threshold(late(STATION, "care", 5), alone)).all()
+    two = get_world("dilemma_two")
+    assert np.isnan(two.dilemma.penalty_threshold(late(two, "care", 5), alone)).all()
+    found = theory_of(load_recipes("forced-or-chiselled", variant="mlp")["mlp"])
+    for arm in ("exposure-0", "penalised-0", "penalised-0-table"):
+        assert found[arm].reading == "may help or not: training shows no such case"
+    assert found["exposure-0.5"].reading == "does not help: forgeries force it"
 
 
 def test_what_theory_says_of_the_flagship() -> None:

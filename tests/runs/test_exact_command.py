@@ -17,7 +17,7 @@ from kerf.lab.worlds import get_world
 from kerf.runs.cli import main
 from kerf.runs.exact import Examination, examine
 from kerf.runs.exact.designs import design_of, twin_of
-from kerf.runs.exact.table import ExactReport, write
+from kerf.runs.exact.table import ExactReport, losses_table, write
 from kerf.runs.recipe.files import load_recipe, read_recipe
 from kerf.runs.records.store import Store, Unit
 from kerf.runs.report.table import to_text
@@ -136,6 +136,16 @@ def test_what_is_said_is_what_is_recorded(store, found):
     text = (store.path / "exact.txt").read_text()
     for words in ("Ideal utility lost", "spillover", "Signal detection", "Certificates", "Adequate"):
         assert words in text
+
+
+@pytest.mark.slow
+def test_every_column_of_the_losses_holds_what_its_heading_says(found):
+    table = losses_table(found, by_seed=True)
+    columns = {str(column.header): list(column.cells) for column in table.columns}
+    spilt = [f"{cell.parts.spillover:.2f}".replace("-0.00", "0.00") for cell in found.cells]
+    assert columns["spillover"] == spilt
+    assert columns["open"] == [f"{cell.parts.low:.2f} to {cell.parts.high:.2f}" for cell in found.cells]
+    assert columns["regret"] == [f"{cell.regret:.2f}" for cell in found.cells]
 
 
 @pytest.mark.slow

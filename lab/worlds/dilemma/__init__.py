@@ -303,7 +303,7 @@ class DilemmaWorld:
             threshold = gain / (1.0 - needed)
         threshold = np.where(needed == 1.0, np.inf, threshold)
         never = (needed == 0.0) | (scenarios[:, self.space.index["order"]] > 0)
-        return np.where(never, -np.inf, threshold)
+        return np.where(total == 0.0, np.nan, np.where(never, -np.inf, threshold))
 
     def _at_level(self, levels: Sequence[float], scenarios: Scenarios, name: str) -> NDArray[np.float64]:
         """The entry of `levels` at each scenario's level of the field `name`, `(n,)`."""

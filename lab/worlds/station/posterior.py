@@ -139,11 +139,15 @@ def penalty_threshold(scenarios: Scenarios, mix: Mix) -> NDArray[np.float64]:
     needed[:, INDEX["truth"]] = GENUINE
     needless = scenarios.copy()
     needless[:, INDEX["truth"]] = FALSE
+    quiet = scenarios.copy()
+    quiet[:, INDEX["truth"]] = NONE
     genuine, forged = density(needed, mix), density(needless, mix)
+    never_shown = genuine + forged + density(quiet, mix) == 0.0
     genuine = np.where(which_late(scenarios), genuine, 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         threshold = BENEFIT * genuine / forged - COST
-    return np.where(genuine == 0.0, -np.inf, np.where(forged == 0.0, np.inf, threshold))
+    threshold = np.where(genuine == 0.0, -np.inf, np.where(forged == 0.0, np.inf, threshold))
+    return np.where(never_shown, np.nan, threshold)
 
 
 def _seen(scenarios: Scenarios, names: tuple[str, ...]) -> NDArray[np.int64]:
