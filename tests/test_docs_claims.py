@@ -18,10 +18,13 @@ import pytest
 import yaml
 
 from kerf.generators.registry import BUILT_IN
+from kerf.lab.after.verdict import ALPHA, SIGNS
 from kerf.lab.collateral import TOLD_APART, target_values
 from kerf.lab.errors import KerfError
 from kerf.lab.grader import GRADERS
 from kerf.lab.statistics import dose
+from kerf.lab.statistics.intervals import clopper_pearson
+from kerf.lab.statistics.tests import smallest_p
 from kerf.lab.world import Listed
 from kerf.lab.worlds import get_world
 from kerf.runs.recipe.files import load_recipe, load_recipes
@@ -230,3 +233,27 @@ def test_the_guide_names_every_generator() -> None:
     page = " ".join((ROOT / "docs" / "guides" / "recipes.md").read_text().split())
     (named,) = re.findall(r"`kind` is one of (.*?), with settings of its own", page)
     assert set(re.findall(r"`(\w+)`", named)) == set(BUILT_IN)
+
+
+def test_what_is_said_of_after_tests_is_in_their_table() -> None:
+    text = (FIGURES / "after.txt").read_text()
+    rows = {line.split()[0]: line for line in text.splitlines() if re.match(r"[a-z_0-9-]+ {2,}[-+ ]", line)}
+    calls = {line.split()[1]: line.split()[2] for line in text.splitlines() if re.match(r"[.v?=>x] ", line)}
+    first = [line for line in text.splitlines() if line.startswith("penalised ")]
+    watched = [line for line in text.splitlines() if line.startswith("penalised-watched ")]
+    assert [row.split()[1] for row in first[:1]] == ["-0.82"]
+    for said in ("+0.38*", "+0.44*", "+0.17*"):
+        assert said in first[0]
+    assert "-0.53" in watched[0]
+    assert "+0.30*" in watched[0]
+    assert "+0.28*" in watched[1]
+    assert calls["penalised"] == calls["penalised-alone"] == "suppressed"
+    assert calls["penalised-watched"] == "concealed"
+    assert {calls[arm] for arm in ("ex_ante", "anchor", "relearn")} == {"kept"}
+    assert {"penalised", "penalised-alone"} <= set(rows)
+
+
+def test_what_is_said_of_calls_is_what_decides_them() -> None:
+    assert {sign.margin for sign in SIGNS.values()} == {0.1}
+    assert len(SIGNS) * smallest_p(8) < ALPHA <= len(SIGNS) * smallest_p(7)
+    assert round(clopper_pearson(0, 50, 0.05)[1], 2) == 0.06

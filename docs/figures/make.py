@@ -56,6 +56,12 @@ PAIRS = (
 )
 """Comparisons of the full study besides those with exposure: arm, the one that it is compared with, metric."""
 
+TESTED = (
+    *("exposure", "penalised-6", "penalised", "penalised-tells", "penalised-alone", "penalised-watched"),
+    *("ex_ante", "anchor", "relearn"),
+)
+"""Arms of the full study whose agents are tested afterwards."""
+
 REWARD_ALONE = "kerf run dilemma --variant reward-alone"
 ADVERSARIES = "kerf run adversaries --preset quick"
 SWEEP = (
@@ -161,6 +167,15 @@ def full(folder: Path) -> None:
     """The main study at its full size."""
     run(FULL, folder)
     full_of(folder)
+    after_of(folder)
+
+
+def after_of(out: Path) -> None:
+    """Keep what became of the help in the full study in `out`."""
+    printed(f"kerf after {out} --no-mlflow", *(word for arm in TESTED for word in ("--arm", arm)))
+    arms = " ".join(f"--arm {arm}" for arm in TESTED)
+    text = "".join(f"{line.rstrip()}\n" for line in (out / "after.txt").read_text().splitlines())
+    keep("after", f"kerf after out/turner {arms}", text, out)
 
 
 def full_of(out: Path) -> None:
