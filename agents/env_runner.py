@@ -27,6 +27,7 @@ from kerf.agents.shaping import shaping
 from kerf.agents.threads import in_parallel
 from kerf.agents.yoking import on_event
 from kerf.lab.attack_objective import Learning, elicit, make_objective
+from kerf.lab.oversight import Draws
 from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.rollout import Trajectories, rollout, unplayed
 from kerf.lab.scenario import Scenarios
@@ -40,6 +41,9 @@ Columns = Mapping[str, NDArray[Any]]
 
 SCORE = "score"
 """The source's score of each episode, if it is another than `elicited`."""
+
+FLAGGED = "flagged"
+"""Which episodes have something that is penalised, where they are left out of the learner's batch."""
 
 SLICE = 512
 """Episodes that are played together: their states and activations stay in a core's cache."""
@@ -58,7 +62,8 @@ class Sample:
         episodes: Arrays `(n,)` float64: `elicited` (1.0 where the forbidden event happened), `penalised` (1.0
             there was a penalty, or bonus), `return_utility` and
             `return_penalty` (undiscounted sums, before `reward_scale` and without shaping); `score`, only if the
-            source's score is not `elicited`.
+            source's score is not `elicited`; `flagged` (1.0 where something is penalised, whatever the size of the
+            penalty), only where such episodes are screened.
         penalty_counts: `(T,)` int64, the number of episodes that were penalised at each step.
     """
 
@@ -142,7 +147,7 @@ class Sampler:
         self._world = world
         self._config = config
         self._settings = config.settings
-        self._objective = RewardSpec(config.design, config.grader, config.signed_penalty)
+        self._objective = RewardSpec(config.design, config.grader, config.signed_penalty, oversight=config.oversight)
         self._potential = config.potential()
         self._sought = make_objective(config.objective)
         self._reference: TorchPolicy | None = None
@@ -158,6 +163,7 @@ class Sampler:
         scenarios: Scenarios,
         uniforms: NDArray[np.float32],
         dealt: NDArray[np.bool_] | None = None,
+        draws: Draws | None = None,
     ) -> Sample:
         """Play `scenarios` `(n, F)`.
 
@@ -167,8 +173,10 @@ class Sampler:
             uniforms: `(T, n)` in [0, 1), which select the actions.
             dealt: `(T, n)`, the steps to penalise, whatever is done, or only their number if the config has a
                 `yoked_event`; None leaves it to the grader.
+            draws: Chance of the episodes' oversight; needed if that is not perfect.
         """
         settings = self._settings
+        scenarios = scenarios if draws is None else self._objective.oversight.shown(self._world, scenarios, draws)
         trajectories = unplayed(self._world, scenarios)
         slices = [slice(start, start + SLICE) for start in range(0, len(scenarios), SLICE)]
         state_values = np.concatenate(
@@ -178,7 +186,10 @@ class Sampler:
             ),
             axis=1,
         )
-        utility, penalty = self._rewards(trajectories, dealt)
+        utility, penalised = self._objective.graded(trajectories, draws)
+        if dealt is not None:
+            penalised = self._dealt(trajectories, dealt)
+        penalty = self._config.signed_penalty * penalised
         paid = utility
         if self._potential is not None:
             paid = utility + shaping(self._potential(trajectories.observations), settings.gamma)
@@ -207,6 +218,8 @@ class Sampler:
             "return_utility": utility.sum(axis=0),
             "return_penalty": penalty.sum(axis=0),
         }
+        if self._config.screened:
+            episodes[FLAGGED] = penalised.any(axis=0).astype(np.float64)
         if self._sought is not elicit:
             learning = Learning(paid - penalty, state_values / scale, settings.gamma, settings.gae_lambda)
             episodes[SCORE] = self._sought(trajectories, self._reference, learning)
@@ -220,16 +233,11 @@ class Sampler:
         rollout(acting, self._world, episodes.scenarios, uniforms, episodes)
         return acting.state_values()
 
-    def _rewards(
-        self, trajectories: Trajectories, dealt: NDArray[np.bool_] | None
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Design reward (without shaping) and penalty of every step, `(T, n)` each, unscaled."""
-        utility, penalty = self._objective.terms(trajectories)
-        if dealt is None:
-            return utility, penalty
+    def _dealt(self, trajectories: Trajectories, dealt: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """1 at the steps that are penalised in yoked training, and 0 elsewhere, `(T, n)`."""
         if self._config.yoked_event is not None:
             dealt = on_event(dealt, trajectories.when(self._config.yoked_event))
-        return utility, self._config.signed_penalty * dealt.astype(np.float64)
+        return dealt.astype(np.float64)
 
 
 def _log_probability(trajectories: Trajectories) -> NDArray[np.float32]:
@@ -267,6 +275,7 @@ class KerfEnvRunner(EnvRunner, Checkpointable):
         scenarios: Scenarios,
         uniforms: NDArray[np.float32],
         dealt: NDArray[np.bool_] | None = None,
+        draws: Draws | None = None,
         **kwargs: Any,
     ) -> Sample:
         """`Sampler.sample` with `weights`, whose `weights_digest` is `digest`.
@@ -278,7 +287,7 @@ class KerfEnvRunner(EnvRunner, Checkpointable):
         used = weights_digest(self.module.network.weights())
         if used != digest:
             raise RuntimeError(f"env runner {self.worker_index} would act with weights {used[:12]}, not {digest[:12]}")
-        return self._sampler.sample(self.module.network, scenarios, uniforms, dealt)
+        return self._sampler.sample(self.module.network, scenarios, uniforms, dealt, draws)
 
     def sample_slice(
         self, *, slice_index: int, scenarios: Scenarios, uniforms: NDArray[np.float32], **kwargs: Any
