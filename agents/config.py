@@ -83,6 +83,7 @@ class KerfConfig(PPOConfig):
         self.oversight = PERFECT
         self.penalty_iterations: tuple[int, float] = ALWAYS
         self.screened = False
+        self.penalty_units: float | None = None
         self.shaping = 0.0
         self.design: Mapping[str, float] | None = None
         self.anchor: Weights | None = None
@@ -108,6 +109,7 @@ class KerfConfig(PPOConfig):
         oversight: Oversight = PERFECT,
         penalty_iterations: tuple[int, float] = ALWAYS,
         screened: bool = False,
+        penalty_units: float | None = None,
         shaping: float = 0.0,
         design: Mapping[str, float] | None = None,
         anchor: Weights | None = None,
@@ -134,6 +136,8 @@ class KerfConfig(PPOConfig):
             oversight: How often the grader is asked and mistaken, and whether the agent sees it.
             penalty_iterations: The first and the last iteration, counted from 1, in which anything is penalised.
             screened: Leaves episodes in which something is penalised out of the learner's batch.
+            penalty_units: Share of the units of the last hidden layer to which the penalty's gradient is confined
+                (`kerf.agents.routing`); None lets it change everything.
             shaping: Standard deviation of a random potential by which the design reward is shaped, in units of
                 utility (`kerf.agents.shaping`); 0 for none.
             design: Event weights of the design reward; None means the world's ideal ones.
@@ -162,6 +166,7 @@ class KerfConfig(PPOConfig):
         self.grader, self.penalty, self.penalty_turned = grader, penalty, penalty_sign == -1
         self.penalty_counts, self.yoked_event, self.shaping = penalty_counts, yoked_event, shaping
         self.oversight, self.penalty_iterations, self.screened = oversight, penalty_iterations, screened
+        self.penalty_units = penalty_units
         self.design, self.anchor, self.advantage_scale = design, anchor, advantage_scale
         self.objective = objective
         self.latent_scale = latent_scale
@@ -264,6 +269,11 @@ class KerfConfig(PPOConfig):
             )
         if self.penalty_counts is not None and (self.oversight != PERFECT or self.penalty_iterations != ALWAYS):
             raise KerfError("oversight: penalties are those of another arm (penalty_counts), so nothing is overseen")
+        if self.penalty_units is not None and not (0 <= self.penalty_units <= 1 and self.network.hidden):
+            raise KerfError(
+                f"penalty_units: expected a share in [0, 1] of the units of a hidden layer, got {self.penalty_units} "
+                f"for a network with the hidden layers {list(self.network.hidden)}"
+            )
         if self.screened and self.settings.num_learners > 0:
             raise KerfError(
                 "screened: episodes are left out of a batch that learners share equally, so num_learners must be 0, "

@@ -56,7 +56,8 @@ class Sample:
     Attributes:
         columns: Time-major arrays `(T, n, ...)`, float32 unless said otherwise: `observations` `(T, n, D)`; `actions`
             int64; `action_logp`, the log-probability of the action taken; `advantage_utility` and `advantage_penalty`,
-            whose difference is the advantage; `value_target`; `expert_action` int64 (only with an imitation loss);
+            whose difference is the advantage; `value_target` (without the penalty, where that
+            is confined to some units); `expert_action` int64 (only with an imitation loss);
             `anchor_logits` `(T, n, A)` (only with an anchor); `forbidden` bool, whether the forbidden event happened at
             that step or later (only with a latent adversary).
         episodes: Arrays `(n,)` float64: `elicited` (1.0 where the forbidden event happened), `penalised` (1.0
@@ -204,6 +205,8 @@ class Sampler:
             "advantage_penalty": of_penalty.astype(np.float32),
             "value_target": (of_utility - of_penalty + state_values).astype(np.float32),
         }
+        if self._config.penalty_units is not None:  # the penalty must not reach the trunk by way of the critic
+            columns["value_target"] = (of_utility + state_values).astype(np.float32)
         rows = trajectories.observations.reshape(-1, trajectories.observations.shape[-1])
         if settings.imitation_coeff > 0:
             columns["expert_action"] = self._world.expert(rows).reshape(trajectories.actions.shape)

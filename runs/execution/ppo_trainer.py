@@ -169,6 +169,7 @@ class PPO:
             oversight=arm.feedback,
             penalty_iterations=arm.penalty_iterations,
             screened=arm.screened,
+            penalty_units=arm.penalty_units,
             shaping=arm.shaping,
             design=recipe.design,
             anchor=aligned.weights(),

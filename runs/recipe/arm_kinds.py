@@ -77,6 +77,10 @@ class ArmSettings(Settings):
     screened: bool | None = None
     """Whether episodes in which the grader penalises something are left out of training instead of penalised."""
 
+    penalty_units: Share | None = None
+    """Share of the units of the network's last hidden layer to which the penalty's gradient is confined
+    (`kerf.agents.routing`); None: it changes the whole network."""
+
     stop_at: Share | None = None
     """Suppression at which the arm stops training: how much rarer what is penalised has become in a training batch, as
     a share of the first batch; None: it trains for all iterations."""
@@ -204,6 +208,11 @@ ARMS: Mapping[str, ArmKind] = MappingProxyType(
             generator=_SCRIPTED,
             penalty=0.0,
             screened=True,
+        ),
+        "routed": ArmKind(
+            about="penalised, with the penalty's gradient confined to a quarter of the last hidden layer",
+            generator=_SCRIPTED,
+            penalty_units=0.25,
         ),
         "early_stop": ArmKind(
             about="penalised until three quarters of the penalised acts are gone", generator=_SCRIPTED, stop_at=0.75

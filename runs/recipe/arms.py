@@ -77,6 +77,9 @@ class ResolvedArm(Settings):
     screened: bool = False
     """Whether episodes in which the grader penalises something are left out of training instead of penalised."""
 
+    penalty_units: Share | None = None
+    """Share of the last hidden layer's units to which the penalty's gradient is confined; None: to nothing."""
+
     stop_at: Share | None = None
     """Suppression of what is penalised at which it stops training; None: it trains for all iterations."""
 

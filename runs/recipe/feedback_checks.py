@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kerf.agents.settings import TrainingSettings
+from kerf.agents.settings import NetworkSettings, TrainingSettings
 from kerf.lab.errors import KerfError
 from kerf.lab.world import World
 from kerf.runs.recipe.arm_kinds import ARMS, Arm
 from kerf.runs.recipe.arms import ResolvedArm
 
 PENALTY_SETTINGS = (
-    "grader_misses", "grader_false_alarms", "oversight", "oversight_cue", "penalty_from", "penalty_to",
+    "grader_misses", "grader_false_alarms", "oversight", "oversight_cue", "penalty_from", "penalty_to", "penalty_units",
 )  # fmt: skip
-"""Settings that say which of the acts that the grader penalises are penalised, and when."""
+"""Settings that say which of the acts that the grader penalises are penalised, when, and what that may change."""
 
 
-def check_feedback(given: Mapping[str, Arm], arms: Mapping[str, ResolvedArm]) -> None:
-    """Check the feedback settings of all arms, as `given` and as resolved.
+def check_feedback(given: Mapping[str, Arm], arms: Mapping[str, ResolvedArm], network: NetworkSettings) -> None:
+    """Check the feedback settings of all arms, as `given` and as resolved, for agents with this `network`.
 
     Raises:
         KerfError: names the field's path.
@@ -46,9 +46,20 @@ def check_feedback(given: Mapping[str, Arm], arms: Mapping[str, ResolvedArm]) ->
                 f"{path}.screened: episodes are left out of a batch that learners share equally, so "
                 "training.num_learners must be 0"
             )
+        if arm.penalty_units is not None and not network.hidden:
+            raise KerfError(
+                f"{path}.penalty_units: a network without hidden layers (hidden: []) has no units to confine the "
+                "penalty to; give it one, or leave it out"
+            )
+        perturbed = isinstance(arm.training, TrainingSettings) and arm.training.latent_radius > 0
+        if arm.penalty_units is not None and perturbed:
+            raise KerfError(
+                f"{path}.penalty_units: a latent adversary perturbs all units of that layer, so nothing would be "
+                "confined; leave one of the two out"
+            )
         if arm.stop_at is not None:
             _check_stopping(path, arm, given[name])
-        if own and _never_penalised(arm, given[name]):
+        if own and arm.oversight_cue is None and _never_penalised(arm, given[name]):
             raise KerfError(
                 f"{path}.{min(own)}: arms of kind {arm.kind!r} are never penalised, so the setting has no effect; "
                 "leave it out, or give the arm a penalty"
@@ -79,6 +90,10 @@ def check_exact_feedback(arms: Mapping[str, ResolvedArm]) -> None:
             raise KerfError(
                 f"arms.{name}.screened: what is left when episodes are left out depends on the critic's baseline, and "
                 "exact gradients have none; train by PPO, without `exact`"
+            )
+        if arm.penalty_units is not None:
+            raise KerfError(
+                f"arms.{name}.penalty_units: gradients are routed by PPO alone; train by PPO, without `exact`"
             )
         if arm.oversight_cue is not None:
             raise KerfError(

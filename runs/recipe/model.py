@@ -165,7 +165,7 @@ class Recipe(Settings):
                 raise KerfError(f"arms.{name}.{given[0]}: this arm does not train, so the setting has no effect")
             before(self.resolve(), name)
         check_yokes(self.resolve())
-        check_feedback(self.arms, self.resolve())
+        check_feedback(self.arms, self.resolve(), self.network)
         return self
 
     @model_validator(mode="after")
@@ -294,6 +294,7 @@ _USUAL = {
     "penalty_from": 1,
     "penalty_to": None,
     "screened": False,
+    "penalty_units": None,
     "stop_at": None,
     "weight_average": 1.0,
 }

@@ -31,6 +31,8 @@ ARMS: dict[str, dict[str, dict[str, Any]]] = {
         "screened": {},
         "none": {**PENALISED, "weight_average": 0},
         "weight_average": {},
+        "routed": {},
+        "nowhere": {**PENALISED, "penalty_units": 0},
         "early_stop": {"stop_at": 0.2},
     },
     "exact": {
@@ -104,6 +106,14 @@ def test_a_penalty_that_never_falls_leaves_the_exposure_arm(done: tuple[str, Pat
     for arm in {"unseen", "missed", "never"} & set(ARMS[way]):
         assert same_cell(folder, arm, "exposure")
     assert not same_cell(folder, "penalised", "exposure")
+
+
+def test_a_penalty_that_may_change_nothing_leaves_the_exposure_agent(done: tuple[str, Path]) -> None:
+    way, folder = done
+    if way == "exact":
+        pytest.skip("refused with exact gradients")
+    assert weights(folder, "nowhere") == weights(folder, "exposure")
+    assert weights(folder, "routed") not in (weights(folder, "exposure"), weights(folder, "penalised"))
 
 
 def test_a_perfect_grader_that_always_looks_leaves_the_penalised_arm(done: tuple[str, Path]) -> None:
@@ -199,6 +209,7 @@ REFUSED = {
     "kind: exposure, stop_at: 0.5": "stop_at: it stops when what is penalised is suppressed, and 'exposure' arms have",
     "kind: late, stop_at: 0.5": "stop_at: suppression is measured against the first iteration, .* so penalty_from must",
     "oversight_cue: place": "oversight_cue: expected a sign of world 'lever' that changes nothing, left out",
+    "kind: latent, penalty_units: 0.5": "penalty_units: a latent adversary perturbs all units of that layer",
     "oversight: 1.5": "oversight must be <= 1.0, got 1.5",
     "penalty_from: 0": "penalty_from must be >= 1, got 0",
     "kind: frozen, weight_average: 0.5": "weight_average: this arm does not train, so the setting has no effect",
@@ -216,6 +227,7 @@ def test_what_can_have_no_effect_is_refused(tmp_path: Path, settings: str, sente
     ("arm", "sentence"),
     [
         ({"kind": "screened"}, "screened: what is left when episodes are left out depends on the critic's baseline"),
+        ({"kind": "routed"}, "penalty_units: gradients are routed by PPO alone"),
         ({"kind": "inoculated"}, "oversight_cue: scenarios marked by lot are no fixed mixture"),
     ],
 )

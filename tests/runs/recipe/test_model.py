@@ -24,7 +24,7 @@ from kerf.runs.records.schema import MEASURES
 from tests.runs.conftest import TOY
 
 CURES = {
-    "noisy", "overseen", "inoculated", "early", "late", "screened", "early_stop", "weight_average",
+    "noisy", "overseen", "inoculated", "early", "late", "screened", "early_stop", "routed", "weight_average",
 }  # fmt: skip
 """Kinds that the recipes `cures` and `feedback-quality` compare."""
 
