@@ -30,9 +30,10 @@ from ray.rllib.utils.metrics import (
 
 from kerf.agents.config import ACTIONS, PENALTY_COUNTS, KerfConfig
 from kerf.agents.effective_steps import EVERY
-from kerf.agents.env_runner import Sample
+from kerf.agents.env_runner import FLAGGED, Sample
 from kerf.agents.network import TorchPolicy, Weights, weights_digest
 from kerf.agents.yoking import deal
+from kerf.lab.oversight import Draws
 from kerf.lab.scenario import Scenarios
 from kerf.lab.source import ScenarioSource
 from kerf.lab.worlds import get_world
@@ -66,7 +67,8 @@ class KerfAlgorithm(PPO):
     resuming one's own runs only.
 
     The result of `train()` holds, as plain floats, `env_runners/{elicited, penalised, return_utility, return_penalty,
-    advantage_std, num_env_steps_sampled_lifetime}`, `env_runners/score` if the objective is not `elicit`, and
+    advantage_std, num_env_steps_sampled_lifetime}`, `env_runners/score` if the objective is not `elicit`,
+    `env_runners/flagged` if flagged episodes are screened, and, unless all episodes are,
     `learners/default_policy/{loss, policy_loss, value_loss, entropy, kl, clip_fraction, grad_norm, grad_clip_share,
     imitation_loss, anchor_kl, latent_share, latent_gain, latent_norm}` (means over the iteration, `latent_gain` and
     `latent_norm` over the rows that were attacked; terms that are off are absent). With a surrogate loss there are also
@@ -119,7 +121,8 @@ class KerfAlgorithm(PPO):
         action_rng = np.random.default_rng(self.config.seed_sequence(self.num_iterations, ACTIONS))
         uniforms = action_rng.random((self.world.horizon, len(scenarios)), np.float32)
         with self.metrics.log_time((TIMERS, ENV_RUNNER_SAMPLING_TIMER)):
-            sample = self.play(scenarios, uniforms, self._dealt(len(scenarios)))
+            draws = self.config.draws(self.num_iterations, len(scenarios))
+            sample = self.play(scenarios, uniforms, self._dealt(len(scenarios)), draws)
         with self.metrics.log_time((TIMERS, LEARNER_UPDATE_TIMER)):
             self.metrics.aggregate(self._learn(sample), key=LEARNER_RESULTS)
         self._show_weights()
@@ -149,7 +152,11 @@ class KerfAlgorithm(PPO):
         return deal(penalty_counts[self.num_iterations], n, rng)
 
     def play(
-        self, scenarios: Scenarios, uniforms: NDArray[np.float32], dealt: NDArray[np.bool_] | None = None
+        self,
+        scenarios: Scenarios,
+        uniforms: NDArray[np.float32],
+        dealt: NDArray[np.bool_] | None = None,
+        draws: Draws | None = None,
     ) -> Sample:
         """Play `scenarios` `(n, F)` with the present weights, without training.
 
@@ -160,12 +167,13 @@ class KerfAlgorithm(PPO):
             scenarios: `(n, F)`.
             uniforms: `(T, n)` in [0, 1), which select the actions.
             dealt: `(T, n)`, the steps to penalise, whatever is done; None leaves it to the grader.
+            draws: Chance of the episodes' oversight; needed if that is not perfect.
         """
         weights = self._weights()
         request = {"weights": weights, "digest": weights_digest(weights)}
         num_runners = self.config.settings.num_env_runners
         if num_runners == 0:
-            return self.env_runner.sample(**request, scenarios=scenarios, uniforms=uniforms, dealt=dealt)
+            return self.env_runner.sample(**request, scenarios=scenarios, uniforms=uniforms, dealt=dealt, draws=draws)
         request["weights"] = ray.put(weights)
         parts = np.array_split(np.arange(len(scenarios)), num_runners)
         return self._play_remotely(
@@ -175,6 +183,7 @@ class KerfAlgorithm(PPO):
                     "scenarios": scenarios[rows],
                     "uniforms": uniforms[:, rows],
                     "dealt": None if dealt is None else dealt[:, rows],
+                    "draws": None if draws is None else draws.of(rows),
                 }
                 for rows in parts
             ]
@@ -214,10 +223,16 @@ class KerfAlgorithm(PPO):
         return healthy
 
     def _learn(self, sample: Sample) -> list[Any]:
-        """One learner update, each learner on an equal share of the episodes."""
+        """One learner update, each learner on an equal share of the episodes; none if all of them are screened."""
         settings = self.config.settings
         num_learners = settings.num_learners
         split = settings.policy_coeff > 0 and self.num_iterations % EVERY == 0
+        if self.config.screened:
+            kept = sample.episodes[FLAGGED] == 0.0
+            if not kept.any():
+                return []
+            batch = _batch({name: column[:, kept] for name, column in sample.columns.items()})
+            return self.learner_group.update(batch=batch, split=split)
         if num_learners == 0:
             return self.learner_group.update(batch=_batch(sample.columns), split=split)
         num_episodes = len(sample.episodes["elicited"])

@@ -19,6 +19,7 @@ from kerf.agents.shaping import Potential, random_potential
 from kerf.lab.attack_objective import make_objective
 from kerf.lab.errors import KerfError, unknown_name
 from kerf.lab.grader import Grader
+from kerf.lab.oversight import PERFECT, Draws, Oversight
 from kerf.lab.source import ScenarioSource
 from kerf.lab.worlds import get_world
 
@@ -29,6 +30,12 @@ ACTIONS = 3
 PENALTY_COUNTS = 4
 """Under (k, PENALTY_COUNTS), iteration k draws which episodes are penalised in yoked training."""
 _POTENTIAL = (0, 5)
+OVERSIGHT = 6
+"""Under (k, OVERSIGHT), iteration k draws which episodes are overseen, and where the grader is mistaken."""
+
+
+ALWAYS: tuple[int, float] = (1, math.inf)
+"""All iterations, as the first and the last of them."""
 
 
 def ppo_settings(settings: TrainingSettings, num_rows: int) -> dict[str, Any]:
@@ -73,6 +80,10 @@ class KerfConfig(PPOConfig):
         self.penalty_turned = False
         self.penalty_counts: Sequence[Sequence[int]] | None = None
         self.yoked_event: str | None = None
+        self.oversight = PERFECT
+        self.penalty_iterations: tuple[int, float] = ALWAYS
+        self.screened = False
+        self.penalty_units: float | None = None
         self.shaping = 0.0
         self.design: Mapping[str, float] | None = None
         self.anchor: Weights | None = None
@@ -95,6 +106,10 @@ class KerfConfig(PPOConfig):
         penalty_sign: Literal[1, -1] = 1,
         penalty_counts: Sequence[Sequence[int]] | None = None,
         yoked_event: str | None = None,
+        oversight: Oversight = PERFECT,
+        penalty_iterations: tuple[int, float] = ALWAYS,
+        screened: bool = False,
+        penalty_units: float | None = None,
         shaping: float = 0.0,
         design: Mapping[str, float] | None = None,
         anchor: Weights | None = None,
@@ -118,6 +133,11 @@ class KerfConfig(PPOConfig):
                 of those that the grader selects; training is limited to K iterations. None leaves it to the grader.
             yoked_event: Event on which these penalties fall, as many an iteration, or all if it happens in fewer
                 episodes; None deals them by lot.
+            oversight: How often the grader is asked and mistaken, and whether the agent sees it.
+            penalty_iterations: The first and the last iteration, counted from 1, in which anything is penalised.
+            screened: Leaves episodes in which something is penalised out of the learner's batch.
+            penalty_units: Share of the units of the last hidden layer to which the penalty's gradient is confined
+                (`kerf.agents.routing`); None lets it change everything.
             shaping: Standard deviation of a random potential by which the design reward is shaped, in units of
                 utility (`kerf.agents.shaping`); 0 for none.
             design: Event weights of the design reward; None means the world's ideal ones.
@@ -145,6 +165,8 @@ class KerfConfig(PPOConfig):
             raise KerfError(f"penalty_sign must be 1 or -1, got {penalty_sign}")
         self.grader, self.penalty, self.penalty_turned = grader, penalty, penalty_sign == -1
         self.penalty_counts, self.yoked_event, self.shaping = penalty_counts, yoked_event, shaping
+        self.oversight, self.penalty_iterations, self.screened = oversight, penalty_iterations, screened
+        self.penalty_units = penalty_units
         self.design, self.anchor, self.advantage_scale = design, anchor, advantage_scale
         self.objective = objective
         self.latent_scale = latent_scale
@@ -167,6 +189,14 @@ class KerfConfig(PPOConfig):
     def seed_sequence(self, *key: int) -> np.random.SeedSequence:
         """The seed sequence under a spawn key."""
         return np.random.SeedSequence(self.seed_entropy, spawn_key=key)
+
+    def draws(self, iteration: int, n: int) -> Draws | None:
+        """The chance in the oversight of the `n` episodes of `iteration`, counted from 0; None if there is none."""
+        if self.oversight == PERFECT and self.penalty_iterations == ALWAYS:
+            return None
+        first, last = self.penalty_iterations
+        rng = np.random.default_rng(self.seed_sequence(iteration, OVERSIGHT))
+        return self.oversight.draw(n, rng, in_force=first <= iteration + 1 <= last)
 
     def torch_seed(self, stream: str) -> int:
         """Seed of a private `torch.Generator`: `weights` or `shuffles`."""
@@ -210,6 +240,7 @@ class KerfConfig(PPOConfig):
                     "yoked_event: as many penalties as another arm had need all episodes to be known, "
                     f"so num_env_runners must be 0, got {self.settings.num_env_runners}"
                 )
+        self._check_oversight()
         for event in self.design or ():
             if event not in events:
                 raise unknown_name(f"event of {self.world} (design)", event, events)
@@ -224,6 +255,29 @@ class KerfConfig(PPOConfig):
         if settings.latent_radius > 0 and not (scale and math.isfinite(scale) and scale > 0):
             raise KerfError(
                 f"latent_scale must be finite and > 0 with latent_radius={settings.latent_radius:g}, got {scale}"
+            )
+
+    def _check_oversight(self) -> None:
+        try:
+            self.oversight.check(get_world(self.world))
+        except KerfError as error:
+            raise KerfError(f"oversight.cue: {error}") from error
+        first, last = self.penalty_iterations
+        if not 1 <= first <= last:
+            raise KerfError(
+                f"penalty_iterations: expected a first iteration >= 1 and a later last, got {first}, {last}"
+            )
+        if self.penalty_counts is not None and (self.oversight != PERFECT or self.penalty_iterations != ALWAYS):
+            raise KerfError("oversight: penalties are those of another arm (penalty_counts), so nothing is overseen")
+        if self.penalty_units is not None and not (0 <= self.penalty_units <= 1 and self.network.hidden):
+            raise KerfError(
+                f"penalty_units: expected a share in [0, 1] of the units of a hidden layer, got {self.penalty_units} "
+                f"for a network with the hidden layers {list(self.network.hidden)}"
+            )
+        if self.screened and self.settings.num_learners > 0:
+            raise KerfError(
+                "screened: episodes are left out of a batch that learners share equally, so num_learners must be 0, "
+                f"got {self.settings.num_learners}"
             )
 
     def _derive(self) -> None:

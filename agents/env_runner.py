@@ -27,6 +27,7 @@ from kerf.agents.shaping import shaping
 from kerf.agents.threads import in_parallel
 from kerf.agents.yoking import on_event
 from kerf.lab.attack_objective import Learning, elicit, make_objective
+from kerf.lab.oversight import Draws
 from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.rollout import Trajectories, rollout, unplayed
 from kerf.lab.scenario import Scenarios
@@ -41,6 +42,9 @@ Columns = Mapping[str, NDArray[Any]]
 SCORE = "score"
 """The source's score of each episode, if it is another than `elicited`."""
 
+FLAGGED = "flagged"
+"""Which episodes have something that is penalised, where they are left out of the learner's batch."""
+
 SLICE = 512
 """Episodes that are played together: their states and activations stay in a core's cache."""
 
@@ -52,13 +56,15 @@ class Sample:
     Attributes:
         columns: Time-major arrays `(T, n, ...)`, float32 unless said otherwise: `observations` `(T, n, D)`; `actions`
             int64; `action_logp`, the log-probability of the action taken; `advantage_utility` and `advantage_penalty`,
-            whose difference is the advantage; `value_target`; `expert_action` int64 (only with an imitation loss);
+            whose difference is the advantage; `value_target` (without the penalty, where that
+            is confined to some units); `expert_action` int64 (only with an imitation loss);
             `anchor_logits` `(T, n, A)` (only with an anchor); `forbidden` bool, whether the forbidden event happened at
             that step or later (only with a latent adversary).
         episodes: Arrays `(n,)` float64: `elicited` (1.0 where the forbidden event happened), `penalised` (1.0
             there was a penalty, or bonus), `return_utility` and
             `return_penalty` (undiscounted sums, before `reward_scale` and without shaping); `score`, only if the
-            source's score is not `elicited`.
+            source's score is not `elicited`; `flagged` (1.0 where something is penalised, whatever the size of the
+            penalty), only where such episodes are screened.
         penalty_counts: `(T,)` int64, the number of episodes that were penalised at each step.
     """
 
@@ -142,7 +148,7 @@ class Sampler:
         self._world = world
         self._config = config
         self._settings = config.settings
-        self._objective = RewardSpec(config.design, config.grader, config.signed_penalty)
+        self._objective = RewardSpec(config.design, config.grader, config.signed_penalty, oversight=config.oversight)
         self._potential = config.potential()
         self._sought = make_objective(config.objective)
         self._reference: TorchPolicy | None = None
@@ -158,6 +164,7 @@ class Sampler:
         scenarios: Scenarios,
         uniforms: NDArray[np.float32],
         dealt: NDArray[np.bool_] | None = None,
+        draws: Draws | None = None,
     ) -> Sample:
         """Play `scenarios` `(n, F)`.
 
@@ -167,8 +174,10 @@ class Sampler:
             uniforms: `(T, n)` in [0, 1), which select the actions.
             dealt: `(T, n)`, the steps to penalise, whatever is done, or only their number if the config has a
                 `yoked_event`; None leaves it to the grader.
+            draws: Chance of the episodes' oversight; needed if that is not perfect.
         """
         settings = self._settings
+        scenarios = scenarios if draws is None else self._objective.oversight.shown(self._world, scenarios, draws)
         trajectories = unplayed(self._world, scenarios)
         slices = [slice(start, start + SLICE) for start in range(0, len(scenarios), SLICE)]
         state_values = np.concatenate(
@@ -178,7 +187,10 @@ class Sampler:
             ),
             axis=1,
         )
-        utility, penalty = self._rewards(trajectories, dealt)
+        utility, penalised = self._objective.graded(trajectories, draws)
+        if dealt is not None:
+            penalised = self._dealt(trajectories, dealt)
+        penalty = self._config.signed_penalty * penalised
         paid = utility
         if self._potential is not None:
             paid = utility + shaping(self._potential(trajectories.observations), settings.gamma)
@@ -193,6 +205,8 @@ class Sampler:
             "advantage_penalty": of_penalty.astype(np.float32),
             "value_target": (of_utility - of_penalty + state_values).astype(np.float32),
         }
+        if self._config.penalty_units is not None:  # the penalty must not reach the trunk by way of the critic
+            columns["value_target"] = (of_utility + state_values).astype(np.float32)
         rows = trajectories.observations.reshape(-1, trajectories.observations.shape[-1])
         if settings.imitation_coeff > 0:
             columns["expert_action"] = self._world.expert(rows).reshape(trajectories.actions.shape)
@@ -207,6 +221,8 @@ class Sampler:
             "return_utility": utility.sum(axis=0),
             "return_penalty": penalty.sum(axis=0),
         }
+        if self._config.screened:
+            episodes[FLAGGED] = penalised.any(axis=0).astype(np.float64)
         if self._sought is not elicit:
             learning = Learning(paid - penalty, state_values / scale, settings.gamma, settings.gae_lambda)
             episodes[SCORE] = self._sought(trajectories, self._reference, learning)
@@ -220,16 +236,11 @@ class Sampler:
         rollout(acting, self._world, episodes.scenarios, uniforms, episodes)
         return acting.state_values()
 
-    def _rewards(
-        self, trajectories: Trajectories, dealt: NDArray[np.bool_] | None
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Design reward (without shaping) and penalty of every step, `(T, n)` each, unscaled."""
-        utility, penalty = self._objective.terms(trajectories)
-        if dealt is None:
-            return utility, penalty
+    def _dealt(self, trajectories: Trajectories, dealt: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """1 at the steps that are penalised in yoked training, and 0 elsewhere, `(T, n)`."""
         if self._config.yoked_event is not None:
             dealt = on_event(dealt, trajectories.when(self._config.yoked_event))
-        return utility, self._config.signed_penalty * dealt.astype(np.float64)
+        return dealt.astype(np.float64)
 
 
 def _log_probability(trajectories: Trajectories) -> NDArray[np.float32]:
@@ -267,6 +278,7 @@ class KerfEnvRunner(EnvRunner, Checkpointable):
         scenarios: Scenarios,
         uniforms: NDArray[np.float32],
         dealt: NDArray[np.bool_] | None = None,
+        draws: Draws | None = None,
         **kwargs: Any,
     ) -> Sample:
         """`Sampler.sample` with `weights`, whose `weights_digest` is `digest`.
@@ -278,7 +290,7 @@ class KerfEnvRunner(EnvRunner, Checkpointable):
         used = weights_digest(self.module.network.weights())
         if used != digest:
             raise RuntimeError(f"env runner {self.worker_index} would act with weights {used[:12]}, not {digest[:12]}")
-        return self._sampler.sample(self.module.network, scenarios, uniforms, dealt)
+        return self._sampler.sample(self.module.network, scenarios, uniforms, dealt, draws)
 
     def sample_slice(
         self, *, slice_index: int, scenarios: Scenarios, uniforms: NDArray[np.float32], **kwargs: Any

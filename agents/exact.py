@@ -72,6 +72,7 @@ def payoffs(situations: Situations, mix: Mix, objective: RewardSpec, yoked_event
     world.begin(scenarios).step(np.tile(np.arange(num_actions), len(completions)), events)
     utility = replace(objective, penalty=0.0).of_events(world, scenarios, events)
     penalty = 0.0 - replace(objective, weights={}).of_events(world, scenarios, events)
+    penalised = penalty / objective.penalty if objective.penalty else np.zeros_like(penalty)
 
     def happens(event: str) -> NDArray[np.float64]:
         return ((events >> np.uint64(world.events.index(event))) & np.uint64(1)).astype(np.float64)
@@ -86,7 +87,7 @@ def payoffs(situations: Situations, mix: Mix, objective: RewardSpec, yoked_event
         mass[rows],
         expected(utility),
         expected(penalty),
-        expected((penalty != 0.0).astype(np.float64)),
+        expected(penalised),
         expected(happens(world.dilemma.forbidden)),
         None if yoked_event is None else expected(happens(yoked_event)),
     )

@@ -32,6 +32,7 @@ from kerf.agents.latent import LATENT_TERMS, perturbed
 from kerf.agents.network import PolicyNetwork
 from kerf.agents.packed import Packed
 from kerf.agents.passes import accumulate
+from kerf.agents.routing import Route, without_penalty
 from kerf.agents.settings import TrainingSettings
 from kerf.agents.threads import in_parallel
 from kerf.lab.errors import KerfError
@@ -115,6 +116,7 @@ class Autograd:
         settings: Weights of the terms, clips.
         latent_scale: Unit of `latent_radius`.
         average: Averages a tensor in place over all learners; None if there is only one. For `parts` alone.
+        route: What the penalty may change; None: everything.
     """
 
     def __init__(
@@ -124,12 +126,17 @@ class Autograd:
         settings: TrainingSettings,
         latent_scale: float = 1.0,
         average: Callable[[torch.Tensor], None] | None = None,
+        route: Route | None = None,
     ) -> None:
+        self._route = route
         self._forward, self._parameters, self._settings = forward, list(network.parameters()), settings
         self._network, self._radius = network, settings.latent_radius * latent_scale
         self._parts, self._average = part_settings(settings), average
 
     def __call__(self, columns: Columns, rows: torch.Tensor) -> Terms:
+        routed: Gradients = {}
+        if self._route is not None:
+            routed, columns = self.part(columns, rows, PENALTY), without_penalty(columns)
         minibatch = {name: column.index_select(0, rows) for name, column in columns.items()}
         logits, state_values, attack = self._outputs(self._forward, minibatch)
         loss, terms = losses(logits, state_values, minibatch, self._settings)
@@ -137,25 +144,27 @@ class Autograd:
         for parameter in self._parameters:
             parameter.grad = None
         loss.backward()
+        for parameter, gradient in routed.items():
+            parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
         norm = clip_grad_norm_(self._parameters, self._settings.max_grad_norm, foreach=True)
         is_clipped = (norm + NORM_EPSILON > self._settings.max_grad_norm).float()
         statistics = {name: term.detach() for name, term in terms.items()}
         return statistics | {"grad_norm": norm, "grad_clip_share": is_clipped}
 
     def parts(self, columns: Columns, rows: torch.Tensor) -> Mapping[str, Gradients]:
-        minibatch = {name: column.index_select(0, rows) for name, column in columns.items()}
+        return {part: self.part(columns, rows, part) for part in self._parts}
+
+    def part(self, columns: Columns, rows: torch.Tensor, part: str) -> Gradients:
+        """The gradient of one part."""
+        minibatch = {name: column.index_select(0, rows) for name, column in part_columns(columns, part).items()}
         logits, state_values, _ = self._outputs(self._network, minibatch)
-        found: dict[str, Gradients] = {}
-        for part, settings in self._parts.items():
-            loss, _ = losses(logits, state_values, part_columns(minibatch, part), settings)
-            gradients = torch.autograd.grad(
-                loss, self._parameters, retain_graph=True, allow_unused=True, materialize_grads=True
-            )
-            if self._average is not None:
-                for gradient in gradients:
-                    self._average(gradient)
-            found[part] = dict(zip(self._parameters, gradients, strict=True))
-        return found
+        loss, _ = losses(logits, state_values, minibatch, self._parts[part])
+        gradients = torch.autograd.grad(loss, self._parameters, allow_unused=True, materialize_grads=True)
+        if self._average is not None:
+            for gradient in gradients:
+                self._average(gradient)
+        found = dict(zip(self._parameters, gradients, strict=True))
+        return found if self._route is None or part != PENALTY else self._route.confined(found)
 
     def _outputs(
         self, forward: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]], minibatch: Columns
@@ -224,6 +233,7 @@ class WrittenOut:
         average: Called with the gradient `(P,)` to average it in place over all learners; None if there is only one.
         num_threads: The most threads to use.
         latent_scale: Unit of `latent_radius`.
+        route: What the penalty may change; None: everything.
     """
 
     def __init__(
@@ -233,7 +243,9 @@ class WrittenOut:
         average: Callable[[torch.Tensor], None] | None = None,
         num_threads: int = 1,
         latent_scale: float = 1.0,
+        route: Route | None = None,
     ) -> None:
+        self._route = route
         self._packed = Packed(network)
         self._lanes = [_Lane(self._packed, settings, latent_scale) for _ in range(NUM_LANES)]
         self._gradient = torch.zeros(len(self._packed.parameters))
@@ -252,7 +264,12 @@ class WrittenOut:
         self._attacks = settings.latent_radius > 0
 
     def __call__(self, columns: Columns, rows: torch.Tensor) -> Terms:
+        routed: Gradients = {}
+        if self._route is not None:
+            routed, columns = self.part(columns, rows, PENALTY), without_penalty(columns)
         lanes = self._run(columns, rows.numpy(), len(rows), self._term_weights)
+        for parameter, gradient in self._packed.by_parameter(self._gradient).items() if routed else ():
+            gradient += routed[parameter]
         norm = clip(self._flat_gradient, self._max_norm)
         means = np.sum([lane.sums for lane in lanes], axis=0) / len(rows)
         terms = dict(zip(kernels.TERMS, means.tolist(), strict=True))
@@ -265,14 +282,16 @@ class WrittenOut:
         return reported
 
     def parts(self, columns: Columns, rows: torch.Tensor) -> Mapping[str, Gradients]:
-        found: dict[str, Gradients] = {}
-        for part, settings in self._parts.items():
-            used = rows
-            if part == PENALTY:  # the others add nothing
-                used = rows[columns[PENALTY_ADVANTAGE][rows] != 0.0]
-            self._run(part_columns(columns, part), used.numpy(), len(rows), _weights(settings))
-            found[part] = self._packed.by_parameter(self._gradient.clone())
-        return found
+        return {part: self.part(columns, rows, part) for part in self._parts}
+
+    def part(self, columns: Columns, rows: torch.Tensor, part: str) -> Gradients:
+        """The gradient of one part."""
+        used = rows
+        if part == PENALTY:  # the others add nothing
+            used = rows[columns[PENALTY_ADVANTAGE][rows] != 0.0]
+        self._run(part_columns(columns, part), used.numpy(), len(rows), _weights(self._parts[part]))
+        found = self._packed.by_parameter(self._gradient.clone())
+        return found if self._route is None or part != PENALTY else self._route.confined(found)
 
     def _run(
         self, columns: Columns, rows: NDArray[np.int64], num_rows: int, weights: tuple[np.float32, ...]
@@ -305,6 +324,7 @@ def make_gradient(
     average: Callable[[torch.Tensor], None] | None = None,
     num_threads: int = 1,
     latent_scale: float = 1.0,
+    route: Route | None = None,
 ) -> Gradient:
     """The implementation that `settings.gradient` selects, for a `network` on `device`; other arguments as in its
     class.
@@ -316,5 +336,5 @@ def make_gradient(
     if settings.gradient == "written_out" and not on_cpu:
         raise KerfError(f"gradient: written_out needs a learner on a CPU, and this one is on {device}; try auto")
     if settings.gradient == "autograd" or not on_cpu:
-        return Autograd(forward, network, settings, latent_scale, average)
-    return WrittenOut(network, settings, average, num_threads, latent_scale)
+        return Autograd(forward, network, settings, latent_scale, average, route)
+    return WrittenOut(network, settings, average, num_threads, latent_scale, route)

@@ -27,6 +27,7 @@ from kerf.agents.gradient import WrittenOut, losses, make_gradient
 from kerf.agents.latent import attacked, per_attack
 from kerf.agents.module import STATE_VALUE
 from kerf.agents.optimisers import Adam
+from kerf.agents.routing import UTILITY_ADVANTAGE, Route
 from kerf.lab.errors import KerfError
 
 if TYPE_CHECKING:
@@ -52,14 +53,17 @@ class KerfLearner(PPOTorchLearner):
         # Every learner of a group draws the same permutations, for rows of its own.
         self._shuffles = torch.Generator().manual_seed(self.config.torch_seed("shuffles"))
         module = self.module[DEFAULT_MODULE_ID]
+        network = module.unwrapped().network  # without the wrapper for several learners
+        share = self.config.penalty_units
         self._gradient = make_gradient(
-            module.unwrapped().network,  # without the wrapper for several learners
+            network,
             lambda observations: _forward(module, observations),
             self.config.settings,
             self.device,
             self._average if self.distributed else None,
             self.config.num_threads if self.config.settings.num_learners == 0 else 1,
             self.config.latent_scale or 1.0,  # needed, and checked, wherever there is a radius
+            None if share is None else Route(network, share),
         )
 
     def _average(self, gradient: torch.Tensor) -> None:
@@ -134,38 +138,44 @@ class KerfLearner(PPOTorchLearner):
 
     def _columns(self, training_data: TrainingData, split: bool) -> dict[str, torch.Tensor]:
         """The batch on the device, its two advantages combined and scaled, its anchor normalised; with `split` also the
-        penalty's advantage alone."""
+        penalty's advantage alone, and where that is routed, both."""
         on_gpu = self.device.type == "cuda"
         batch = self._convert_batch_type(training_data.batch, pin_memory=on_gpu).policy_batches[DEFAULT_MODULE_ID]
         columns = {name: column.to(self.device) for name, column in batch.items()}
         of_penalty = columns.pop("advantage_penalty")
-        columns["advantage"], of_penalty = self._scaled(columns.pop("advantage_utility") - of_penalty, of_penalty)
-        if split:
+        columns["advantage"], of_penalty, of_utility = self._scaled(columns.pop("advantage_utility"), of_penalty)
+        if split or self.config.penalty_units is not None:
             columns[PENALTY_ADVANTAGE] = of_penalty
+        if self.config.penalty_units is not None:
+            columns[UTILITY_ADVANTAGE] = of_utility
         if "anchor_logits" in columns:
             columns["anchor_logp"] = torch.log_softmax(columns.pop("anchor_logits"), dim=-1)
         if "forbidden" in columns:
             columns["attacked"] = attacked(columns.pop("forbidden"), columns["advantage"])
         return columns
 
-    def _scaled(self, advantage: torch.Tensor, of_penalty: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Both `(N,)`, the latter by what the former is scaled by."""
-        scaling = self.config.settings.advantage_scaling
+    def _scaled(
+        self, of_utility: torch.Tensor, of_penalty: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Utility less penalty, `(N,)`, scaled; then penalty and utility, by what the difference is scaled by."""
+        scaling, advantage = self.config.settings.advantage_scaling, of_utility - of_penalty
         if scaling == "none":
-            return advantage, of_penalty
+            return advantage, of_penalty, of_utility
         if scaling == "fixed":
-            assert self.config.advantage_scale is not None, "the config checks it"
-            return advantage / self.config.advantage_scale, of_penalty / self.config.advantage_scale
+            scale = self.config.advantage_scale
+            assert scale is not None, "the config checks it"
+            return advantage / scale, of_penalty / scale, of_utility / scale
         exact, exact_penalty = advantage.double(), of_penalty.double()
         sums = [exact.new_tensor(len(exact)), exact.sum(), exact.square().sum(), exact_penalty.sum()]
         moments = torch.stack(sums)
         if self.distributed:
             torch.distributed.all_reduce(moments)
         count, total, squares, total_penalty = moments
-        mean = total / count
+        mean, mean_penalty = total / count, total_penalty / count
         deviation = (squares / count - mean.square()).clamp_min(0.0).sqrt() + _TINY
-        centred_penalty = exact_penalty - total_penalty / count
-        return ((exact - mean) / deviation).float(), (centred_penalty / deviation).float()
+        utility = of_utility.double() - (mean + mean_penalty)
+        exact, exact_penalty = exact - mean, exact_penalty - mean_penalty
+        return (exact / deviation).float(), (exact_penalty / deviation).float(), (utility / deviation).float()
 
     def _report(self, means: dict[str, float], num_rows: int) -> Any:
         self._log_trainable_parameters()  # logged once, as RLlib does, these counts are NaN from then on

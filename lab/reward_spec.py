@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kerf.lab.grader import Grader
+from kerf.lab.oversight import PERFECT, Draws, Oversight
 from kerf.lab.reward import reward
 from kerf.lab.rollout import Trajectories
 from kerf.lab.scenario import Scenarios
@@ -24,28 +25,45 @@ class RewardSpec:
         grader: Decides what to penalise and to excuse; None does neither.
         penalty: L, subtracted at each penalised step; negative to reward it instead.
         discount: Gamma.
+        oversight: How often the grader is asked and mistaken.
     """
 
     weights: Mapping[str, float] | None = None
     grader: Grader | None = None
     penalty: float = 0.0
     discount: float = 1.0
+    oversight: Oversight = PERFECT
 
-    def terms(self, trajectories: Trajectories) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Design reward (excused costs taken out) and penalty of every step, `(T, n)` each."""
+    def terms(
+        self, trajectories: Trajectories, draws: Draws | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Design reward (excused costs taken out) and penalty of every step, `(T, n)` each.
+
+        Of imperfect oversight the penalty is the expected one, unless its `draws` are given.
+        """
+        utility, penalised = self.graded(trajectories, draws)
+        return utility, self.penalty * penalised
+
+    def graded(
+        self, trajectories: Trajectories, draws: Draws | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """As `terms`, but with 1 wherever a penalty falls, whatever its size, and 0 elsewhere; without `draws` the
+        probability of it."""
         world = trajectories.world
         weights = event_weights(world, world.ideal if self.weights is None else self.weights)
         paid = reward(trajectories.events, weights)
         if self.grader is None:
             return paid, np.zeros_like(paid)
         grade = self.grader.grade(trajectories)
-        paid -= weights[world.events.index(world.dilemma.needless)] * grade.excused
-        return paid, np.asarray(self.penalty * grade.penalised, np.float64)
+        penalised = self.oversight.penalised(trajectories, grade.penalised, draws)
+        paid -= weights[world.events.index(world.dilemma.needless)] * (grade.excused * (1.0 - penalised))
+        return paid, penalised
 
     def of_events(self, world: World, scenarios: Scenarios, events: EventWords) -> NDArray[np.float64]:
         """Reward less penalty of a step in which `events` `(n,)` happen in `scenarios` `(n, F)`; `(n,)`.
 
-        For graders that depend on the scenario and the events alone: they get neither observations nor actions.
+        For graders that depend on the scenario and the events alone: they get neither observations nor actions. Of
+        imperfect oversight it is the expectation.
         """
         n = len(events)
         step = Trajectories(

@@ -199,6 +199,8 @@ class Dilemma:
             change is no collateral. None if there is none.
         watched: Field that is 1 where an overseer watches the episode and 0 where nobody does, which the agent sees and
             which says nothing of the need. None if there is no such field.
+        signs: Fields of 0 or 1 that the agent sees and that change nothing else: no event, and no need. Training may
+            set them to mark episodes (`kerf.lab.oversight`).
         words: Nouns for tables.
         benefits: `(scenarios) -> (n,)` B of each scenario, where it is not `benefit` in all.
         exact_forgeries: `(strength, held_out)` -> the distribution of `false_emergency` enumerated, as `Family.exact`;
@@ -232,6 +234,7 @@ class Dilemma:
     served: str | None
     aimed_at: str | None
     watched: str | None = None
+    signs: tuple[str, ...] = ()
     words: Words = Words()
     benefits: Callable[[Scenarios], NDArray[np.float64]] | None = None
     exact_forgeries: Callable[[float, bool], tuple[Scenarios, NDArray[np.float64]]] | None = None

@@ -92,6 +92,10 @@ class Declarations(WorldSubject):
             field = world.space.fields[world.space.column(dilemma.watched)]
             is_flag = (field.low, field.high) == (0, 1)
             expect(is_flag and not field.hidden, f"dilemma.watched {dilemma.watched} must be a flag that is seen")
+        for sign in dilemma.signs:
+            field = world.space.fields[world.space.column(sign)]
+            is_flag = (field.low, field.high) == (0, 1) and not field.forgeable
+            expect(is_flag and not field.hidden, f"dilemma.signs {sign} must be a flag that is seen and not forgeable")
         stakes = [value.name for value in world.values if not value.skill]
         for role in ("served", "aimed_at"):
             value = getattr(dilemma, role)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 import numpy as np
 import torch
 
+from kerf.agents.averaging import averaged
 from kerf.agents.exact import AnyPolicy, ExactTrainer
 from kerf.agents.network import PolicyNetwork, TorchPolicy
 from kerf.agents.settings import ExactSettings
@@ -20,6 +21,7 @@ from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.seeds import entropy
 from kerf.lab.world import Mix, World
 from kerf.lab.worlds import get_world
+from kerf.runs.execution.stopping import Stopping
 from kerf.runs.execution.trainer import Aligned, Trained, Trainer, TrainingRun
 from kerf.runs.execution.training_log import Progress
 from kerf.runs.recipe.arm_kinds import Agent
@@ -83,17 +85,28 @@ class ExactGradients:
         penalty_rates = None
         if arm.yoked_to is not None and arm.signed_penalty:
             penalty_rates = _penalty_rates(run.store, Unit(arm.yoked_to, run.seed), arm.iterations)
-        trainer = self._gradients(arm, run.seed, run.network(self._recipe))
-        while log.done < arm.iterations:
+        first, last = arm.penalty_iterations
+        aligned, stopping = run.network(self._recipe), Stopping(arm, log)
+        start = START[arm.agent](aligned, self._world)
+        policy = start
+        trainer = self._gradients(arm, run.seed, aligned, start)
+        while log.done < arm.iterations and stopping.now() is None:
             penalty_rate = None if penalty_rates is None else penalty_rates[log.done]
+            if not first <= log.done + 1 <= last:
+                penalty_rate = 0.0
             progress = log.record(_iteration(trainer, settings, penalty_rate), settings.steps_per_iteration)
-            if log.done % self._recipe.measure_every == 0 or log.done == arm.iterations:
-                run.measured.add(trainer.policy())
+            is_last = log.done == arm.iterations or stopping.now() is not None
+            if log.done % self._recipe.measure_every == 0 or is_last:
+                policy = averaged(start, trainer.policy(), arm.weight_average, self._world)
+                run.measured.add(policy)
                 yield progress
-        return Trained(trainer.policy())
+        stopped = stopping.now()
+        if stopped is not None and log.done < arm.iterations:
+            yield run.end(stopped, arm.iterations)
+        return Trained(policy, stopped=stopped)
 
-    def _gradients(self, arm: ResolvedArm, seed: int, aligned: TorchPolicy) -> ExactTrainer:
-        """Return the trainer for an arm that starts from `aligned`."""
+    def _gradients(self, arm: ResolvedArm, seed: int, aligned: TorchPolicy, start: AnyPolicy) -> ExactTrainer:
+        """Return the trainer for an arm of the aligned agent `aligned` that starts from `start`."""
         world = self._world
         mix = make_generator(world, arm.generator, arm.adversarial_share).mix()
         assert mix is not None  # `check_exact` has refused other recipes
@@ -103,9 +116,14 @@ class ExactGradients:
             offset = -random_potential(world, arm.shaping, rng)(Situations(world).observations)
         return ExactTrainer(
             world,
-            START[arm.agent](aligned, world),
+            start,
             mix,
-            RewardSpec(self._recipe.design, make_grader(arm.grader, arm.strength), arm.signed_penalty),
+            RewardSpec(
+                self._recipe.design,
+                make_grader(arm.grader, arm.strength),
+                arm.signed_penalty,
+                oversight=arm.feedback,
+            ),
             arm.trained_by(ExactSettings),
             anchor=aligned,
             offset=offset,

@@ -63,6 +63,10 @@ class Measurements:
         """Add `scores`, which were measured before, at the present point of training."""
         self.rows.append(Measured(self._log.done, self._log.env_steps, scores))
 
+    def repeat(self) -> None:
+        """Add the last scores once more, at the present point of training: the agent has not changed since."""
+        self.known(self.rows[-1].scores)
+
     def state(self) -> State:
         """Return the state for a checkpoint."""
         return {}, {"rows": [asdict(row) for row in self.rows]}

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kerf.agents.algorithm import KerfAlgorithm
+from kerf.agents.averaging import averaged
 from kerf.agents.config import KerfConfig
 from kerf.agents.network import TorchPolicy
 from kerf.agents.settings import TrainingSettings
@@ -22,6 +23,7 @@ from kerf.lab.source import ScenarioSource
 from kerf.lab.world import World, natural
 from kerf.lab.worlds import get_world
 from kerf.runs.execution.measurements import measure_latent_scale
+from kerf.runs.execution.stopping import Stopping
 from kerf.runs.execution.trainer import Aligned, Scales, Trained, Trainer, TrainingRun
 from kerf.runs.execution.training_log import REPORTED, Log, Progress
 from kerf.runs.recipe.arms import ResolvedArm, before
@@ -117,6 +119,7 @@ class PPO:
         end = log.done + arm.iterations
         env_steps = arm.trained_by(TrainingSettings).num_scenarios * self._world.horizon
         penalty_counts = list[NDArray[np.int64]]()
+        stopping = Stopping(arm, log)
 
         def state() -> Mapping[str, State]:
             counts = {"penalty_counts": np.stack(penalty_counts)}
@@ -128,16 +131,20 @@ class PPO:
                 algorithm.load_training_state(*saved["algorithm"])
                 penalty_counts = list(saved["penalty_counts"][0]["penalty_counts"])
                 run.measured.load_state(saved["measured"][1])
-            while log.done < end:
+            while log.done < end and stopping.now() is None:
                 progress = log.record(_reports(algorithm.train()), env_steps)
                 penalty_counts.append(algorithm.penalty_counts)
-                if log.done % recipe.measure_every == 0 or log.done == end:
-                    policy = algorithm.policy()
+                is_last = log.done == end or stopping.now() is not None
+                if log.done % recipe.measure_every == 0 or is_last:
+                    policy = averaged(aligned, algorithm.policy(), arm.weight_average, self._world)
                     run.measured.add(policy)
-                if checkpoints is not None and log.done < end:
+                if checkpoints is not None and not is_last:
                     checkpoints.offer(log.done, state)
                 yield progress
-        return Trained(policy, penalty_counts)
+        stopped = stopping.now()
+        if stopped is not None and log.done < end:
+            yield run.end(stopped, end)
+        return Trained(policy, penalty_counts, stopped)
 
     def arm_config(
         self, arm: ResolvedArm, seed: int, aligned: TorchPolicy, store: Store, num_threads: int = 1
@@ -163,6 +170,10 @@ class PPO:
             penalty_sign=arm.penalty_sign,
             penalty_counts=penalty_counts,
             yoked_event=None if penalty_counts is None else arm.yoked_event,
+            oversight=arm.feedback,
+            penalty_iterations=arm.penalty_iterations,
+            screened=arm.screened,
+            penalty_units=arm.penalty_units,
             shaping=arm.shaping,
             design=recipe.design,
             anchor=aligned.weights(),
@@ -197,8 +208,11 @@ class PPO:
 
 
 def _reports(result: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Select the numbers of one `train()` result that are recorded, by the part of training that reports them."""
-    reports = {"sample": result["env_runners"], "learn": result["learners"][DEFAULT_POLICY]}
+    """Select the numbers of one `train()` result that are recorded, by the part of training that reports them.
+
+    There are none of the learner's where all episodes were screened.
+    """
+    reports = {"sample": result["env_runners"], "learn": result.get("learners", {}).get(DEFAULT_POLICY, {})}
     return {part: {name: report[name] for name in REPORTED[part] & set(report)} for part, report in reports.items()}
 
 

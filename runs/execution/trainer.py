@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Protocol
 from kerf.agents.export import Exportable, load_network
 from kerf.lab.worlds import get_world
 from kerf.runs.execution.measurements import Measurements
+from kerf.runs.execution.stopping import Stopped
 from kerf.runs.execution.training_log import Log, Progress
 from kerf.runs.recipe.arms import ResolvedArm
 from kerf.runs.recipe.model import Recipe
@@ -65,6 +66,15 @@ class TrainingRun:
         """Load the final network of the finished unit of `arm` and this seed."""
         return load_network(self.store.path / Unit(arm, self.seed).name / POLICY, get_world(recipe.world))
 
+    def end(self, stopped: Stopped, done: int) -> Progress:
+        """Count all `done` iterations of an arm that `stopped` early, and repeat its measures there."""
+        self.log.skip_to(done)
+        self.measured.repeat()
+        return self.log.progress(
+            f"{self.unit.name}: stopped at iteration {stopped.iteration}, with {stopped.suppression:.0%} of what is "
+            "penalised suppressed"
+        )
+
 
 @dataclass(frozen=True)
 class Scales:
@@ -95,10 +105,12 @@ class Trained:
         policy: The final policy.
         penalty_counts: For each iteration, the number of episodes penalised at each step, `(T,)`; None if training
             plays no episodes that could be counted.
+        stopped: Where it stopped early; None if it did not.
     """
 
     policy: Exportable
     penalty_counts: Sequence[NDArray[np.int64]] | None = None
+    stopped: Stopped | None = None
 
 
 class Trainer(Protocol):
@@ -117,5 +129,6 @@ class Trainer(Protocol):
         """Train an arm from its seed's aligned agent, or from the final agent of the arm that it comes after.
 
         `run.log.done` is the number of iterations before this arm, `arm.iterations` the number to train. The policy
-        must be passed to `run.measured.add` every `recipe.measure_every` iterations and after the last one.
+        must be passed to `run.measured.add` every `recipe.measure_every` iterations and after the last one. An arm that
+        stops early (`kerf.runs.execution.stopping`) is measured there, and counts its other iterations as done.
         """

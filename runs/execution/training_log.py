@@ -16,7 +16,7 @@ from kerf.runs.records.checkpoints import State
 from kerf.runs.records.store import Unit
 
 REPORTED = {
-    "sample": {"elicited", "score", "return_utility", "return_penalty", "penalised", "advantage_std"},
+    "sample": {"elicited", "score", "return_utility", "return_penalty", "penalised", "flagged", "advantage_std"},
     "learn": {
         "loss", "policy_loss", "value_loss", "imitation_loss", "anchor_kl", "entropy", "kl", "clip_fraction",
         "grad_norm", "grad_clip_share", "latent_share", "latent_gain", "latent_norm",
@@ -79,6 +79,18 @@ class Log:
                 for column, entry in zip(self.columns.values(), row, strict=True):
                     column.append(entry)
         return self.progress()
+
+    def skip_to(self, done: int) -> None:
+        """Count `done` iterations without training, as of an arm that stopped before."""
+        self.done = done
+
+    def value(self, metric: str, iteration: int) -> float:
+        """Return what was recorded of `metric` at `iteration`; raises `KeyError` if nothing was."""
+        rows = zip(self.columns["iteration"], self.columns["metric"], self.columns["value"], strict=True)
+        for row in rows:
+            if row[:2] == (iteration, metric):
+                return float(row[2])
+        raise KeyError(f"{self.unit.name}: no {metric} at iteration {iteration}")
 
     def progress(self, note: str = "") -> Progress:
         """Return the present progress of the unit."""

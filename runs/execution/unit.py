@@ -114,6 +114,8 @@ def _train(
         policy = trained.policy
         if arm.signed_penalty and trained.penalty_counts is not None:
             write_penalty_counts(folder, run.unit, trained.penalty_counts, arm.signed_penalty)
+        if trained.stopped is not None:
+            folder.write_json("stopped", asdict(trained.stopped))
     else:
         log.begin_at(recipe.iterations, 0)
         run.measured.known(at_first)

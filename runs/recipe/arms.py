@@ -7,6 +7,7 @@ There are three layers, each overriding the one before: the recipe's defaults, t
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Annotated, Literal, TypeVar
@@ -17,6 +18,7 @@ from kerf.agents.settings import ExactSettings, NonNegative, Share, TrainingSett
 from kerf.generators.base import GeneratorSettings
 from kerf.generators.registry import known_generators, typed
 from kerf.lab.errors import KerfError, unknown_name
+from kerf.lab.oversight import Oversight
 from kerf.lab.settings import Settings
 from kerf.runs.recipe.arm_kinds import ARMS, DEFAULTS, Agent, Arm, ArmSettings
 from kerf.runs.records.store import ALIGNED, Unit
@@ -54,6 +56,36 @@ class ResolvedArm(Settings):
     after: str | None = None
     """The arm whose final agent it starts from; None: the aligned agent."""
 
+    grader_misses: Share = 0.0
+    """Probability that an act which the grader penalises goes unpenalised."""
+
+    grader_false_alarms: Share = 0.0
+    """Probability that a forbidden act which the grader does not penalise is penalised all the same."""
+
+    oversight: Share = 1.0
+    """Share of episodes that are overseen: in all others nothing is penalised."""
+
+    oversight_cue: str | None = None
+    """Sign that the agent sees in overseen episodes, and in no other; None: it does not see it."""
+
+    penalty_from: Annotated[int, Field(ge=1)] = 1
+    """First training iteration in which anything is penalised."""
+
+    penalty_to: Annotated[int, Field(ge=1)] | None = None
+    """Last training iteration in which anything is penalised; None: the last of all."""
+
+    screened: bool = False
+    """Whether episodes in which the grader penalises something are left out of training instead of penalised."""
+
+    penalty_units: Share | None = None
+    """Share of the last hidden layer's units to which the penalty's gradient is confined; None: to nothing."""
+
+    stop_at: Share | None = None
+    """Suppression of what is penalised at which it stops training; None: it trains for all iterations."""
+
+    weight_average: Share = 1.0
+    """Share of the trained weights in those of its agent, the rest being the aligned agent's."""
+
     yoked_to: str | None = None
     """The arm whose numbers of penalised episodes are reproduced; None: the grader decides which acts are penalised."""
 
@@ -82,6 +114,21 @@ class ResolvedArm(Settings):
     def signed_penalty(self) -> float:
         """The amount subtracted from the reward at each penalised step: L times its sign, or +0.0 if L is 0."""
         return self.penalty_sign * self.penalty if self.penalty else 0.0
+
+    @property
+    def suppressed(self) -> str:
+        """Name of the training number that says how often what is penalised was done."""
+        return "flagged" if self.screened else "penalised"
+
+    @property
+    def feedback(self) -> Oversight:
+        """How often the grader is asked and mistaken, and what the agent sees of it."""
+        return Oversight(self.oversight, self.grader_misses, self.grader_false_alarms, self.oversight_cue)
+
+    @property
+    def penalty_iterations(self) -> tuple[int, float]:
+        """The first and the last training iteration in which anything is penalised."""
+        return self.penalty_from, math.inf if self.penalty_to is None else self.penalty_to
 
     def trained_by(self, settings: type[T]) -> T:
         """Return `training`, checked to be of class `settings`.
@@ -114,12 +161,15 @@ def resolve_arm(
     """
     kind = arm.kind or name
     settings = ARMS[kind]
+    half = max(1, iterations // 2)
     recipe = ArmSettings(
         penalty=penalty,
         strength=strength,
         adversarial_share=adversarial_share,
         anchor=training.anchor_coeff,
         shaping=penalty if settings.shaped else 0.0,
+        penalty_to=half if settings.first_half else None,
+        penalty_from=iterations - half + 1 if settings.second_half else None,
         latent=None if settings.perturbed or isinstance(training, ExactSettings) else training.latent_radius,
     )
     fields: dict[str, object] = {}

@@ -28,6 +28,7 @@ from kerf.runs.recipe.arm_kinds import ARMS, RENAMED, Arm, Count
 from kerf.runs.recipe.arms import ResolvedArm, before, check_yokes, resolve_arms
 from kerf.runs.recipe.attack_plan import Fresh
 from kerf.runs.recipe.exact_settings import ExactImitationPhase, ExactPolicyPhase, ExactTraining, check_exact, check_way
+from kerf.runs.recipe.feedback_checks import check_exact_feedback, check_feedback, check_feedback_in
 from kerf.runs.records.store import ALIGNED
 
 _WHY_CONTROL = "a recipe without a control arm cannot separate the effect of the penalty from that of further training"
@@ -168,6 +169,7 @@ class Recipe(Settings):
                 raise KerfError(f"arms.{name}.{given[0]}: this arm does not train, so the setting has no effect")
             before(self.resolve(), name)
         check_yokes(self.resolve())
+        check_feedback(self.arms, self.resolve(), self.network)
         return self
 
     @model_validator(mode="after")
@@ -239,8 +241,10 @@ def check_against_world(recipe: Recipe) -> None:
         _makeable(f"fresh (attack {index + 1})", world, attack.generator)
     if recipe.after_tests is not None:
         after_plan(recipe, recipe.after_tests)
+    check_feedback_in(world, recipe.resolve())
     if recipe.exact is not None:
         check_exact(world, recipe.resolve())
+        check_exact_feedback(recipe.resolve())
     metrics = known_metrics(world, recipe.battery)
     for index, primary in enumerate(recipe.primaries):
         _known(f"primaries.{index}.metric", "metric", primary.metric, metrics)
@@ -294,7 +298,22 @@ def resolved_recipe(recipe: Recipe) -> dict[str, Any]:
     return plain
 
 
-_USUAL = {"agent": "network", "objective": "elicit", "after": None, "yoked_event": None}
+_USUAL = {
+    "agent": "network",
+    "objective": "elicit",
+    "after": None,
+    "yoked_event": None,
+    "grader_misses": 0.0,
+    "grader_false_alarms": 0.0,
+    "oversight": 1.0,
+    "oversight_cue": None,
+    "penalty_from": 1,
+    "penalty_to": None,
+    "screened": False,
+    "penalty_units": None,
+    "stop_at": None,
+    "weight_average": 1.0,
+}
 """Values left out of a resolved arm, so that fields added later do not change the hashes of older recipes."""
 
 

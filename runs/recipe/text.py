@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from rich import box
@@ -80,7 +80,9 @@ def list_text() -> RenderableType:
 def _arm_row(arm: ResolvedArm) -> tuple[str, ...]:
     if not arm.train:
         return (arm.name, *["-"] * (len(_ARM_COLUMNS) - 2), "0")
+    average = f" ({arm.weight_average:.0%} of its weights)" if arm.weight_average < 1 else ""
     name = arm.name if arm.agent == "network" else f"{arm.name} ({arm.agent})"
+    name += average
     name += f" (after {arm.after})" if arm.after else ""
     share = f", {arm.adversarial_share:.0%} adversarial" if arm.adversarial_share < 1 else ""
     objective = f" by {arm.objective}" if arm.objective != "elicit" else ""
@@ -94,12 +96,33 @@ def _arm_row(arm: ResolvedArm) -> tuple[str, ...]:
         f"{arm.signed_penalty:g}",
         f"{arm.shaping:g}",
         f"{arm.training.anchor_coeff:g}",
-        str(arm.iterations),
+        f"{arm.iterations}{'' if arm.stop_at is None else f', or {arm.stop_at:.0%} suppressed'}",
     )
 
 
 def _grading(arm: ResolvedArm) -> str:
     """What decides which acts are penalised."""
     if arm.yoked_to is None:
-        return arm.grader + (f" at {arm.strength:g}" if arm.strength != arm.generator.strength else "")
+        grader = arm.grader + (f" at {arm.strength:g}" if arm.strength != arm.generator.strength else "")
+        return ", ".join((grader, *_feedback(arm)))
     return f"yoked to {arm.yoked_to}" + (f", on {arm.yoked_event}" if arm.yoked_event else "")
+
+
+def _feedback(arm: ResolvedArm) -> Iterator[str]:
+    """How the grader's word is followed, where that is not always."""
+    if arm.grader_misses:
+        yield f"misses {arm.grader_misses:.0%}"
+    if arm.grader_false_alarms:
+        yield f"{arm.grader_false_alarms:.0%} false alarms"
+    if arm.oversight < 1:
+        yield f"in {arm.oversight:.0%} of episodes"
+    if arm.oversight_cue is not None:
+        yield f"shown by {arm.oversight_cue!r}"
+    if arm.penalty_to is not None:
+        yield f"iterations {arm.penalty_from} to {arm.penalty_to}"
+    elif arm.penalty_from > 1:
+        yield f"from iteration {arm.penalty_from} on"
+    if arm.screened:
+        yield "left out"
+    if arm.penalty_units is not None:
+        yield f"to {arm.penalty_units:.0%} of units"

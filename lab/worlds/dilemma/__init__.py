@@ -122,6 +122,7 @@ class DilemmaWorld:
             served="care",
             aimed_at="discernment" if settings.seen else None,
             watched="watched" if settings.watched else None,
+            signs=("watched", "drill") if settings.watched else ("drill",),
             words=Words("leaves", "real emergencies", "false emergencies"),
             penalty_threshold=self._penalty_threshold,
             exact_forgeries=lambda strength, held_out: self.sources.forged(strength, held_out).everything(),

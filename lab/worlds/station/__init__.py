@@ -41,6 +41,7 @@ class Station:
         served="care",
         aimed_at="discernment",
         watched="watched",
+        signs=("watched", "drill"),
         words=Words("leaves", "real emergencies", "false emergencies"),
         plausible=plausible,
         penalty_threshold=posterior.penalty_threshold,

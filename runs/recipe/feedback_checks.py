@@ -1,0 +1,125 @@
+"""Checks of an arm's feedback settings: combinations that could have no effect, or no meaning, are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kerf.agents.settings import NetworkSettings, TrainingSettings
+from kerf.lab.errors import KerfError
+from kerf.lab.world import World
+from kerf.runs.recipe.arm_kinds import ARMS, Arm
+from kerf.runs.recipe.arms import ResolvedArm
+
+PENALTY_SETTINGS = (
+    "grader_misses", "grader_false_alarms", "oversight", "oversight_cue", "penalty_from", "penalty_to", "penalty_units",
+)  # fmt: skip
+"""Settings that say which of the acts that the grader penalises are penalised, when, and what that may change."""
+
+
+def check_feedback(given: Mapping[str, Arm], arms: Mapping[str, ResolvedArm], network: NetworkSettings) -> None:
+    """Check the feedback settings of all arms, as `given` and as resolved, for agents with this `network`.
+
+    Raises:
+        KerfError: names the field's path.
+    """
+    for name, arm in arms.items():
+        own = {field for field in PENALTY_SETTINGS if _sets(given[name], field)}
+        path = f"arms.{name}"
+        if arm.penalty_to is not None and arm.penalty_from > arm.penalty_to:
+            raise KerfError(
+                f"{path}.penalty_from must be at most penalty_to={arm.penalty_to}, got {arm.penalty_from}: the "
+                "penalty would end before it begins"
+            )
+        if arm.yoked_to is not None and (own or arm.screened):
+            field = "screened" if arm.screened else min(own)
+            raise KerfError(
+                f"{path}.{field}: a yoked arm's penalties are those of {arm.yoked_to!r}, whatever the grader says; set "
+                f"it there, or leave it out"
+            )
+        if arm.screened and arm.penalty:
+            raise KerfError(
+                f"{path}.screened: what would be penalised is left out of training, so its penalty must be 0, got "
+                f"{arm.penalty:g}; use the kind `screened`, or set `penalty: 0`"
+            )
+        if arm.screened and isinstance(arm.training, TrainingSettings) and arm.training.num_learners:
+            raise KerfError(
+                f"{path}.screened: episodes are left out of a batch that learners share equally, so "
+                "training.num_learners must be 0"
+            )
+        if arm.penalty_units is not None and not network.hidden:
+            raise KerfError(
+                f"{path}.penalty_units: a network without hidden layers (hidden: []) has no units to confine the "
+                "penalty to; give it one, or leave it out"
+            )
+        perturbed = isinstance(arm.training, TrainingSettings) and arm.training.latent_radius > 0
+        if arm.penalty_units is not None and perturbed:
+            raise KerfError(
+                f"{path}.penalty_units: a latent adversary perturbs all units of that layer, so nothing would be "
+                "confined; leave one of the two out"
+            )
+        if arm.stop_at is not None:
+            _check_stopping(path, arm, given[name])
+        if own and arm.oversight_cue is None and _never_penalised(arm, given[name]):
+            raise KerfError(
+                f"{path}.{min(own)}: arms of kind {arm.kind!r} are never penalised, so the setting has no effect; "
+                "leave it out, or give the arm a penalty"
+            )
+
+
+def check_feedback_in(world: World, arms: Mapping[str, ResolvedArm]) -> None:
+    """Check that every cue is a sign of the world.
+
+    Raises:
+        KerfError: names the field's path.
+    """
+    for name, arm in arms.items():
+        try:
+            arm.feedback.check(world)
+        except KerfError as error:
+            raise KerfError(f"arms.{name}.oversight_cue: {error}") from error
+
+
+def check_exact_feedback(arms: Mapping[str, ResolvedArm]) -> None:
+    """Check that the feedback of every arm has an exact gradient.
+
+    Raises:
+        KerfError: names the field's path.
+    """
+    for name, arm in arms.items():
+        if arm.screened:
+            raise KerfError(
+                f"arms.{name}.screened: what is left when episodes are left out depends on the critic's baseline, and "
+                "exact gradients have none; train by PPO, without `exact`"
+            )
+        if arm.penalty_units is not None:
+            raise KerfError(
+                f"arms.{name}.penalty_units: gradients are routed by PPO alone; train by PPO, without `exact`"
+            )
+        if arm.oversight_cue is not None:
+            raise KerfError(
+                f"arms.{name}.oversight_cue: scenarios marked by lot are no fixed mixture of the natural stream and "
+                "forgeries of one strength, so there is no exact gradient; train by PPO, without `exact`"
+            )
+
+
+def _check_stopping(path: str, arm: ResolvedArm, given: Arm) -> None:
+    if arm.yoked_to is not None or _never_penalised(arm, given):
+        why = f"a yoked arm has the penalties of {arm.yoked_to!r}" if arm.yoked_to else f"{arm.kind!r} arms have none"
+        raise KerfError(
+            f"{path}.stop_at: it stops when what is penalised is suppressed, and {why}; leave it out, or set it on an "
+            "arm that is penalised for its acts"
+        )
+    if arm.penalty_from > 1 or arm.penalty_to is not None:
+        field = "penalty_from" if arm.penalty_from > 1 else "penalty_to"
+        raise KerfError(
+            f"{path}.stop_at: suppression is measured against the first iteration, in which something must be "
+            f"penalised, and until the last, so {field} must be left out"
+        )
+
+
+def _sets(arm: Arm, field: str) -> bool:
+    return getattr(arm, field) is not None
+
+
+def _never_penalised(arm: ResolvedArm, given: Arm) -> bool:
+    return ARMS[arm.kind].penalty == 0.0 and given.penalty is None and not arm.screened
