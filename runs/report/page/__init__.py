@@ -21,6 +21,7 @@ from kerf.runs.report.page.exact_sections import exact_sections
 from kerf.runs.report.page.figure import Section
 from kerf.runs.report.page.records_sections import left_out, notes, provenance
 from kerf.runs.report.page.render import render
+from kerf.runs.report.page.revealed_sections import revealed_sections
 from kerf.runs.report.page.study_sections import Study, study_sections
 from kerf.runs.report.page.sweep_sections import SweepRecords, sweep_sections
 from kerf.runs.report.table import Report
@@ -91,6 +92,7 @@ def _sections(store: Store, study: Study) -> list[Section]:
     return [
         *study_sections(study, dilemma.focus[0] if dilemma.focus else None),
         *exact_sections(store, study.looks, dilemma.words),
+        *revealed_sections(store, study.looks),
         *attack_sections(store, study.arms),
         *after_sections(store, study.looks),
         *left_out(store, study),
