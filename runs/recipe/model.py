@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from functools import cache
 from types import MappingProxyType
 from typing import Annotated, Any, Self
 
@@ -20,6 +21,7 @@ from kerf.lab.exact.exact_battery import written_out
 from kerf.lab.grader import GRADERS, Demanding, make_grader
 from kerf.lab.prediction import Prediction, ThresholdPrediction
 from kerf.lab.settings import Name, Settings
+from kerf.lab.soundness import played_faults
 from kerf.lab.world import World
 from kerf.lab.worlds import get_world, known_worlds
 from kerf.runs.recipe.alignment import AlignSettings, BatterySettings, GateSettings, ImitationPhase, PPOPhase
@@ -221,9 +223,12 @@ def check_against_world(recipe: Recipe) -> None:
     """Check that the recipe's events, generators, metrics and way of training are available in its world.
 
     Raises:
-        KerfError: names the field's path and, for an unknown name, the nearest one; also if the world cannot be loaded.
+        KerfError: names the field's path and, for an unknown name, the nearest one; also if the world cannot be loaded
+            or a few episodes of it go wrong.
     """
     world = get_world(recipe.world)
+    if faults := _played_faults(recipe.world):
+        raise KerfError(f"world {recipe.world!r}: {'; '.join(faults)}")
     for event in recipe.design or {}:
         _known(f"design.{event}", "event", event, world.events)
     for name, arm in recipe.resolve().items():
@@ -238,6 +243,12 @@ def check_against_world(recipe: Recipe) -> None:
     metrics = known_metrics(world, recipe.battery)
     for index, primary in enumerate(recipe.primaries):
         _known(f"primaries.{index}.metric", "metric", primary.metric, metrics)
+
+
+@cache
+def _played_faults(name: str) -> Sequence[str]:
+    """Those of a world; presets and variants share it, so its episodes are played once."""
+    return played_faults(get_world(name))
 
 
 def _serves(path: str, world: World, arm: ResolvedArm) -> None:
