@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from kerf.generators.base import Generator, GeneratorSettings
@@ -11,6 +13,8 @@ from kerf.lab.world import Mix, World, natural
 
 class Natural(Generator):
     """The world's natural stream: its families, drawn by their shares."""
+
+    uses_strength: ClassVar[bool] = False
 
     def __init__(self, world: World, settings: GeneratorSettings) -> None:
         super().__init__(world)
