@@ -144,13 +144,18 @@ def recipes() -> None:
 @click.argument("out", type=StudyFolder(reads=True))
 @click.option("--full", is_flag=True, help="Print all tables, those of attacks included.")
 def show(out: Path, full: bool) -> None:
-    """Print the conclusion of the study in OUT again, from its records alone."""
+    """Print the conclusion of the study or sweep in OUT again, from its records alone."""
     from kerf.runs.records.gate_records import instead_of_table
     from kerf.runs.records.store import Store
-    from kerf.runs.sweep.show import shown_again
 
     store = Store(out)
-    instead = shown_again(store) if "sweep" in store.manifest() else instead_of_table(store)
+    if "sweep" in store.manifest():
+        from kerf.runs.sweep.show import shown_again, tables_again
+
+        width = terminal().width
+        click.echo(tables_again(store, width) if full else "\n".join([*shown_again(store, width), ""]), nl=False)
+        return
+    instead = instead_of_table(store)
     if instead is not None:
         click.echo(instead, nl=False)
         return

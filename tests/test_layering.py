@@ -84,7 +84,7 @@ FLOORS = 22
 
 ROOMS = (
     {"streams"},
-    {"console", "home", "interruption"},
+    {"columns", "console", "home", "interruption"},
     {"records"},
     {"paths", "command_group"},
     {"options"},
