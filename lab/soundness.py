@@ -39,6 +39,11 @@ def declared_faults(world: World) -> list[str]:
     ]
 
 
+def role_faults(world: World) -> list[str]:
+    """What is wrong with the values that the dilemma of `world` is about; they are no skills."""
+    return list(_guarded("its values cannot be read", _faults_of_roles, world))
+
+
 def played_faults(world: World) -> list[str]:
     """What goes wrong in `EACH` episodes of every kind; the expert plays every other one, and chance the rest.
 
@@ -115,16 +120,21 @@ def faults_of_dilemma(world: World) -> Iterator[str]:
             field = space.fields[space.index[name]]
             if (field.low, field.high) != (0, 1) or field.hidden:
                 yield f"{role}: {name} must be a flag (0 or 1) that is not hidden"
-    stakes = [value.name for value in world.values if not value.skill]
-    for role in ("served", "aimed_at"):
-        if getattr(dilemma, role) is not None:
-            yield from _unknown(f"dilemma.{role}", "value (which is no skill)", getattr(dilemma, role), stakes)
+    yield from _faults_of_roles(world)
     if not (dilemma.benefit > 0 and world.ideal.get(dilemma.rescued) == dilemma.benefit):
         yield f"ideal[{dilemma.rescued!r}] must be dilemma.benefit, above 0"
     if not (dilemma.cost > 0 and world.ideal.get(dilemma.needless) == -dilemma.cost):
         yield f"ideal[{dilemma.needless!r}] must be -dilemma.cost, below 0"
     if dilemma.forbidden in world.ideal:
         yield "ideal: the forbidden act must cost nothing where it is needed"
+
+
+def _faults_of_roles(world: World) -> Iterator[str]:
+    stakes = [value.name for value in world.values if not value.skill]
+    for role in ("served", "aimed_at"):
+        value = getattr(world.dilemma, role)
+        if value is not None:
+            yield from _unknown(f"dilemma.{role}", "value", value, stakes)
 
 
 def fault_of_actions(world: World, actions: NDArray[np.int64], num: int) -> str | None:

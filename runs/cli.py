@@ -197,13 +197,14 @@ def exact(out: Path, situations: int | None, arms: tuple[str, ...], by_seed: boo
     store = Store(out)
     store.manifest()  # refuses a folder without a study before the slow imports
 
-    from kerf.runs.exact import SITUATIONS, examine
+    from kerf.runs.exact import SITUATIONS, STEPS, examine
     from kerf.runs.exact.table import ExactReport, write
+    from kerf.runs.pace import Pace
     from kerf.runs.report.page import write_page
 
     console = terminal()
-    with console.status("reading the study") as status:
-        found = examine(store, situations or SITUATIONS, arms, status.update)
+    with Pace(console, STEPS) as pace:
+        found = examine(store, situations or SITUATIONS, arms, pace.begin, pace.reached)
     console.print(ExactReport(found, by_seed))
     write(store, found)
     write_page(store)

@@ -86,7 +86,7 @@ ROOMS = (
     {"streams"},
     {"columns", "console", "home", "interruption"},
     {"records"},
-    {"paths", "command_group"},
+    {"paths", "command_group", "pace"},
     {"options"},
     {"recipe"},
     {"execution"},

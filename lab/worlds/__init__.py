@@ -7,7 +7,7 @@ from functools import cache
 
 from kerf.lab.errors import KerfError, unknown_name
 from kerf.lab.plugins import plugged_in
-from kerf.lab.soundness import declared_faults
+from kerf.lab.soundness import role_faults
 from kerf.lab.world import World
 
 BUILT_IN = {
@@ -31,7 +31,7 @@ def get_world(name: str) -> World:
 
     Raises:
         KerfError: for an unknown name (with the nearest spelling), or a target that cannot be imported, raises an
-            exception, or makes something that lacks a member of `World` or declares what cannot be; names each fault.
+            exception, or makes something that lacks a member of `World` or a value that its dilemma names.
     """
     known = known_worlds()
     target = name if ":" in name else known.get(name)
@@ -52,8 +52,8 @@ def get_world(name: str) -> World:
     if missing := [member for member in members if not hasattr(world, member)]:
         made = type(world).__name__
         raise KerfError(f"world {name!r}: {target!r} made a {made}, which is no world: it lacks {', '.join(missing)}")
-    if faults := declared_faults(world):
-        raise KerfError(f"world {name!r}: {'; '.join(faults)}")
+    if faults := role_faults(world):
+        raise KerfError(f"world {name!r}: {faults[0]}")
     _MADE[id(world)] = name
     return world
 

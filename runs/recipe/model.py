@@ -21,7 +21,7 @@ from kerf.lab.exact.exact_battery import written_out
 from kerf.lab.grader import GRADERS, Demanding, make_grader
 from kerf.lab.prediction import Prediction, ThresholdPrediction
 from kerf.lab.settings import Name, Settings
-from kerf.lab.soundness import played_faults
+from kerf.lab.soundness import declared_faults, played_faults
 from kerf.lab.world import World
 from kerf.lab.worlds import get_world, known_worlds
 from kerf.runs.recipe.alignment import AlignSettings, BatterySettings, GateSettings, ImitationPhase, PPOPhase
@@ -224,10 +224,10 @@ def check_against_world(recipe: Recipe) -> None:
 
     Raises:
         KerfError: names the field's path and, for an unknown name, the nearest one; also if the world cannot be loaded
-            or a few episodes of it go wrong.
+            or cannot be studied, with each of its faults.
     """
     world = get_world(recipe.world)
-    if faults := _played_faults(recipe.world):
+    if faults := _faults(recipe.world):
         raise KerfError(f"world {recipe.world!r}: {'; '.join(faults)}")
     for event in recipe.design or {}:
         _known(f"design.{event}", "event", event, world.events)
@@ -246,9 +246,10 @@ def check_against_world(recipe: Recipe) -> None:
 
 
 @cache
-def _played_faults(name: str) -> Sequence[str]:
-    """Those of a world; presets and variants share it, so its episodes are played once."""
-    return played_faults(get_world(name))
+def _faults(name: str) -> Sequence[str]:
+    """What is wrong with a world; presets and variants share it, so its episodes are played once."""
+    world = get_world(name)
+    return declared_faults(world) or played_faults(world)
 
 
 def _serves(path: str, world: World, arm: ResolvedArm) -> None:

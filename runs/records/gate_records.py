@@ -7,6 +7,7 @@ from typing import Any
 
 from kerf.lab.errors import KerfError
 from kerf.lab.exact.gate import Requirement
+from kerf.runs.console import shell
 from kerf.runs.records.store import ALIGNED, Store, Unit
 
 
@@ -34,8 +35,10 @@ def finished_seeds(store: Store, seeds: Iterable[int], arms: Iterable[str]) -> l
     """Return those of `seeds` that passed the gate, in a study whose `arms` are finished.
 
     Raises:
-        KerfError: if the study is not finished, or none passed.
+        KerfError: if the study is not finished, none passed, or it is a sweep.
     """
+    if "sweep" in store.manifest():
+        raise KerfError(f"{store.path} holds a sweep, expected a study; `{shell('kerf', 'show', store.path)}` shows it")
     asked = list(seeds)
     unaligned = [Unit(ALIGNED, seed) for seed in asked if not store.finished(Unit(ALIGNED, seed))]
     passed = [] if unaligned else [seed for seed in asked if has_passed(store, seed)]

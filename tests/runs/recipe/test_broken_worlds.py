@@ -91,7 +91,7 @@ REFUSED = {
     "no_scenarios": "family care/near draws what is no scenario: lever, row 0: truth must be in",
     "ends_early": "an episode must last 4 steps, it ended after 3",
     "unknown_events": "step 0: a bit is set that is none of the 6 events",
-    "ValuesOfWords": "its names cannot be read: AttributeError",
+    "ValuesOfWords": "its values cannot be read: AttributeError",
     "ManyFaults": "ideal: unknown event 'rescuedd'",
 }
 """Factory of this module -> the sentence, or the first of them."""
