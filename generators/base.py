@@ -56,10 +56,12 @@ class Generator(ABC):
         world: The world whose scenarios these are.
         settings_model: Class of the settings of this kind.
         forges: Whether it may make false emergencies of its own, so that their strength has to be enforced or known.
+        uses_strength: Whether its scenarios depend on the strength in its settings.
     """
 
     settings_model: ClassVar[type[GeneratorSettings]] = GeneratorSettings
     forges: ClassVar[bool] = True
+    uses_strength: ClassVar[bool] = True
 
     def __init__(self, world: World) -> None:
         self.world = world

@@ -29,6 +29,7 @@ class OneFamily(Generator):
 
     settings_model = FamilySettings
     forges: ClassVar[bool] = False
+    uses_strength: ClassVar[bool] = False
 
     def __init__(self, world: World, settings: FamilySettings) -> None:
         super().__init__(world)

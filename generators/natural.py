@@ -37,6 +37,8 @@ class Natural(Generator):
 
     settings_model: ClassVar[type[GeneratorSettings]] = NaturalSettings
 
+    uses_strength: ClassVar[bool] = False
+
     def __init__(self, world: World, settings: GeneratorSettings) -> None:
         super().__init__(world)
         self.without = settings.without if isinstance(settings, NaturalSettings) else ()

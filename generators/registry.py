@@ -89,6 +89,15 @@ def typed(settings: GeneratorSettings) -> GeneratorSettings:
     return _typed(settings, _factory(settings.kind))
 
 
+def uses_strength(kind: str) -> bool:
+    """Whether the scenarios of a kind of generator depend on the strength in its settings.
+
+    Raises:
+        KerfError: for an unknown kind, or one that cannot be loaded.
+    """
+    return bool(getattr(_factory(kind), "uses_strength", True))
+
+
 def _factory(kind: str) -> Factory:
     known = known_generators()
     if kind not in known:

@@ -15,7 +15,9 @@ import stat
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache, cached_property, update_wrapper
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +27,21 @@ from typing import Any
 LAB = Path(__file__).parent
 
 _making = Lock()
+
+_uncompiled: ContextVar[bool] = ContextVar("uncompiled", default=False)
+
+
+@contextmanager
+def uncompiled() -> Iterator[None]:
+    """Call kernels as plain Python for a while, in this thread: slow, but without numba and without compiling."""
+    import numpy as np
+
+    token = _uncompiled.set(True)
+    try:
+        with np.errstate(all="ignore"):  # compiled, they wrap and divide without a word
+            yield
+    finally:
+        _uncompiled.reset(token)
 
 
 @cache
@@ -83,7 +100,7 @@ NO_CACHE = (
 class Kernel:
     """A function that numba compiles when it is first called: importing numba takes a second, and few commands need it.
 
-    With `NUMBA_DISABLE_JIT=1` the function itself is called.
+    With `NUMBA_DISABLE_JIT=1`, and within `uncompiled`, the function itself is called.
 
     Args:
         function: In the subset of Python that numba compiles.
@@ -101,7 +118,7 @@ class Kernel:
         self._digest = sources_digest(_package(function))
 
     def __call__(self, *args: Any) -> Any:
-        return self._compiled(*args)
+        return (self.py_func if _uncompiled.get() else self._compiled)(*args)
 
     @cached_property
     def _compiled(self) -> Callable[..., Any]:

@@ -145,13 +145,18 @@ def recipes() -> None:
 @click.argument("out", type=StudyFolder(reads=True))
 @click.option("--full", is_flag=True, help="Print all tables, those of attacks included.")
 def show(out: Path, full: bool) -> None:
-    """Print the conclusion of the study in OUT again, from its records alone."""
+    """Print the conclusion of the study or sweep in OUT again, from its records alone."""
     from kerf.runs.records.gate_records import instead_of_table
     from kerf.runs.records.store import Store
-    from kerf.runs.sweep.show import shown_again
 
     store = Store(out)
-    instead = shown_again(store) if "sweep" in store.manifest() else instead_of_table(store)
+    if "sweep" in store.manifest():
+        from kerf.runs.sweep.show import shown_again, tables_again
+
+        width = terminal().width
+        click.echo(tables_again(store, width) if full else "\n".join([*shown_again(store, width), ""]), nl=False)
+        return
+    instead = instead_of_table(store)
     if instead is not None:
         click.echo(instead, nl=False)
         return
@@ -199,13 +204,14 @@ def exact(out: Path, situations: int | None, arms: tuple[str, ...], by_seed: boo
     store = Store(out)
     store.manifest()  # refuses a folder without a study before the slow imports
 
-    from kerf.runs.exact import SITUATIONS, examine
+    from kerf.runs.exact import SITUATIONS, STEPS, examine
     from kerf.runs.exact.table import ExactReport, write
+    from kerf.runs.pace import Pace
     from kerf.runs.report.page import write_page
 
     console = terminal()
-    with console.status("reading the study") as status:
-        found = examine(store, situations or SITUATIONS, arms, status.update)
+    with Pace(console, STEPS) as pace:
+        found = examine(store, situations or SITUATIONS, arms, pace.begin, pace.reached)
     console.print(ExactReport(found, by_seed))
     write(store, found)
     write_page(store)

@@ -84,9 +84,9 @@ FLOORS = 22
 
 ROOMS = (
     {"streams"},
-    {"console", "home", "interruption"},
+    {"columns", "console", "home", "interruption"},
     {"records"},
-    {"paths", "command_group"},
+    {"paths", "command_group", "pace"},
     {"options"},
     {"recipe"},
     {"execution"},

@@ -14,7 +14,7 @@ steps, does not split it: as long as it has not converged it differs from a netw
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -101,6 +101,7 @@ def decompose(
     designs: Mapping[str, Design],
     aligned: Mapping[Hashable, Policy],
     trained: Mapping[Hashable, Trained],
+    reached: Callable[[float], None] = lambda share: None,
 ) -> dict[Hashable, Decomposition]:
     """The parts of every trained policy's loss.
 
@@ -109,6 +110,7 @@ def decompose(
         designs: What was trained on, by name.
         aligned: The policies that training started from, by name.
         trained: What to decompose, by name.
+        reached: Is called with the share of the work that is done, in [0, 1].
 
     Returns:
         By the names of `trained`. The parts telescope, so they add up to the whole but for rounding.
@@ -120,6 +122,13 @@ def decompose(
 
     def add(kind: str, name: Hashable, amount: float) -> None:
         totals[kind, name] = totals.get((kind, name), 0.0) + amount
+
+    done, in_all = 0, (len(aligned) + len(trained) + len(designs)) * max(1, len(deployment.situations))
+
+    def advance(tree: Tree) -> None:
+        nonlocal done
+        done += len(tree.situations)
+        reached(min(1.0, done / in_all))
 
     used = {(item.design, item.aligned) for item in trained.values()}
     ideal = RewardSpec()
@@ -133,8 +142,13 @@ def decompose(
             return np.asarray(evaluator.run(policy).utility, np.float64)
 
         add("ideal", None, solve(tree, ideal, weights).value)
-        before = {name: utilities(policy) for name, policy in aligned.items()}
-        after = {name: utilities(item.policy) for name, item in trained.items()}
+        before, after = dict[Hashable, NDArray[np.float64]](), dict[Hashable, NDArray[np.float64]]()
+        for name, policy in aligned.items():
+            before[name] = utilities(policy)
+            advance(tree)
+        for name, item in trained.items():
+            after[name] = utilities(item.policy)
+            advance(tree)
         for name in aligned:
             add("aligned", name, float(before[name] @ weights[seen]))
         for name, item in trained.items():
@@ -161,6 +175,7 @@ def decompose(
                     if shifted is not optimum:
                         near = float(utility_of(deployment.world, nearest(shifted, aligned[name])) @ weights)
                     add("shifted", (design_name, name), near)
+            advance(tree)
     return {name: _parts(totals, name, item) for name, item in trained.items()}
 
 

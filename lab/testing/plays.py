@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kerf.lab.rollout import Trajectories
+from kerf.lab.soundness import fault_of_actions
 from kerf.lab.testing.checks import expect, expect_raises, expect_same, global_randomness
 from kerf.lab.testing.episodes import first_seen, play, try_out
 from kerf.lab.testing.subject import WorldSubject
@@ -162,9 +163,6 @@ class Plays(WorldSubject):
 
 def _expert(world: World, seen: NDArray[np.float32]) -> NDArray[np.int64]:
     actions = world.expert(seen)
-    expect(
-        actions.shape == (len(seen),) and actions.dtype == np.int64,
-        f"expert must give int64 {(len(seen),)}, got {actions.dtype} {actions.shape}",
-    )
-    expect(((actions >= 0) & (actions < len(world.actions))).all(), f"an action is none of the {len(world.actions)}")
+    fault = fault_of_actions(world, actions, len(seen))
+    expect(fault is None, fault or "")
     return actions

@@ -7,6 +7,7 @@ from functools import cache
 
 from kerf.lab.errors import KerfError, unknown_name
 from kerf.lab.plugins import plugged_in
+from kerf.lab.soundness import role_faults
 from kerf.lab.world import World
 
 BUILT_IN = {
@@ -51,10 +52,8 @@ def get_world(name: str) -> World:
     if missing := [member for member in members if not hasattr(world, member)]:
         made = type(world).__name__
         raise KerfError(f"world {name!r}: {target!r} made a {made}, which is no world: it lacks {', '.join(missing)}")
-    values = [value.name for value in world.values if not value.skill]
-    for role, value in (("served", world.dilemma.served), ("aimed_at", world.dilemma.aimed_at)):
-        if value is not None and value not in values:
-            raise KerfError(f"world {name!r}: dilemma.{role}: {unknown_name('value', value, values)}")
+    if faults := role_faults(world):
+        raise KerfError(f"world {name!r}: {faults[0]}")
     _MADE[id(world)] = name
     return world
 

@@ -119,7 +119,7 @@ def write_attack(
         **settings.model_dump(mode="json"),
         "generator": settings.generator.identity(),
         "label": settings.label,
-        "forges": mix is None or mix.natural < 1.0,
+        "forges": generator.forges and (mix is None or mix.natural < 1.0),
         "world": world.name,
     }
     folder.write_json(RECORD, {**facts, **asked, **generator.report(), **record})

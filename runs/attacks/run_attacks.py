@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -14,6 +15,7 @@ from rich.console import Console
 from kerf.runs.console import say
 from kerf.runs.execution.progress import title
 from kerf.runs.execution.scheduler import Plan, Scheduler, start_workers
+from kerf.runs.pace import EVERY, time_left
 from kerf.runs.recipe.attack_plan import AttackSettings, AttackUnit
 from kerf.runs.recipe.model import Recipe
 from kerf.runs.records.store import Named, Store, Unit
@@ -93,7 +95,7 @@ def do_all(
         return start_workers(recipe, store, num_workers, work, tell, MODULES, on_ray=on_ray)
 
     with Scheduler(store, workers, console, start, _announcement, compiles=recipe.exact is None) as scheduler:
-        return scheduler.do(units, lambda todo: _AgentCount(console, todo), on_published=lambda unit: on_done())
+        return scheduler.do(units, lambda todo: AgentCount(console, todo), on_published=lambda unit: on_done())
 
 
 def _announcement(plan: Plan[Any]) -> str:
@@ -102,17 +104,21 @@ def _announcement(plan: Plan[Any]) -> str:
     return f"attacks: {len(plan.todo)} on {on}{plan.already}"
 
 
-class _AgentCount:
-    """Progress listener that prints a line when all attacks on an agent are finished.
+class AgentCount:
+    """Progress listener that prints a line when all attacks on an agent are finished, and at least every `EVERY`
+    seconds in which an attack is; each says how long the rest will take.
 
     Args:
         console: Console to print to.
         todo: Units to do.
+        clock: Seconds, as `time.monotonic` gives them.
     """
 
-    def __init__(self, console: Console, todo: Sequence[OnAgent]) -> None:
+    def __init__(self, console: Console, todo: Sequence[OnAgent], clock: Callable[[], float] = time.monotonic) -> None:
         self._console, self._left = console, Counter(unit.target for unit in todo)
-        self._agents = len(self._left)
+        self._agents, self._attacks, self._done = len(self._left), len(todo), 0
+        self._clock = clock
+        self._began = self._said = clock()
 
     def __enter__(self) -> Self:
         return self
@@ -130,8 +136,18 @@ class _AgentCount:
 
     def finished(self, unit: OnAgent) -> None:
         """Count a published attack on its agent."""
-        target = unit.target
+        target, now = unit.target, self._clock()
+        if not self._done:
+            self._began = now  # loading is over
+        self._done += 1
         self._left[target] -= 1
+        left = time_left((self._done - 1) / max(1, self._attacks - 1), now - self._began)
         if not self._left[target]:
             del self._left[target]
-            say(self._console, f"[{self._agents - len(self._left):>3}/{self._agents}] {title(target)}")
+            place = f"[{self._agents - len(self._left):>3}/{self._agents}]"
+            say(self._console, f"{place} {title(target):<24}  {left}".rstrip())
+        elif now - self._said < EVERY:
+            return
+        else:
+            say(self._console, f"{self._done:,} of {self._attacks:,} attacks{f', {left}' if left else ''}")
+        self._said = now

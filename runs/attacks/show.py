@@ -35,7 +35,8 @@ def show_attack(folder: Path, console: Console) -> None:
         reasons = ", ".join(f"{number:,} {reason}" for reason, number in record["refused"].items() if number) or "none"
         facts["refused"] = f"of {record['proposed']:,} proposals: {reasons}"
 
-    console.print(Text(f"{record['label']} at strength {strength:g} against {whose} in {record['world']}", "bold"))
+    at = f" at strength {strength:g}" if record["forges"] else ", which forges nothing,"
+    console.print(Text(f"{record['label']}{at} against {whose} in {record['world']}", "bold"))
     for name, fact in facts.items():
         say(console, f"{name:<16}  {fact}")
     table = kinds_table(record)

@@ -27,6 +27,7 @@ from kerf.lab.scripted import Careless, ExpertPolicy
 from kerf.lab.world import Enumerable, Listed, Mix, natural
 from kerf.lab.worlds import get_world
 from kerf.runs.bench.timing import machine, one_quiet_thread, refuse_unwritable, write_figures
+from kerf.runs.columns import ByGroups
 
 LIMITS = {"dilemma": 0.05, "station": 60.0, "optimum": 120.0}
 """Upper bound on the time of each, in seconds."""
@@ -131,7 +132,7 @@ def _seconds(run: Callable[[], Any]) -> float:
     return time.perf_counter() - began
 
 
-def _table(figures: dict[str, Any]) -> Table:
+def _table(figures: dict[str, Any]) -> ByGroups:
     facts = figures["machine"]
     table = Table(box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left")
     table.title = f"Exact answers: {facts['cpu']}, one thread (load {facts['load']:.1f} on {facts['cores']} cores)"
@@ -144,4 +145,4 @@ def _table(figures: dict[str, Any]) -> Table:
     table.add_column("")
     for row in figures["rows"]:
         table.add_row(row["what"], f"{row['seconds']:.3f}", f"{row['limit']:g}", row["detail"])
-    return table
+    return ByGroups(table)

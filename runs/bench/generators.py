@@ -37,6 +37,7 @@ from kerf.runs.bench.timing import (
     spread_text,
     write_figures,
 )
+from kerf.runs.columns import ByGroups
 from kerf.runs.execution.local_ray import local_ray
 from kerf.runs.recipe.files import load_recipe
 
@@ -255,7 +256,7 @@ def _rows(timed: Mapping[str, Sequence[tuple[float, float]]]) -> Iterator[dict[s
         }
 
 
-def _table(figures: Mapping[str, Any]) -> Table:
+def _table(figures: Mapping[str, Any]) -> ByGroups:
     facts, sizes = figures["machine"], figures["sizes"]
     table = Table(box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left")
     table.title = (
@@ -279,4 +280,4 @@ def _table(figures: Mapping[str, Any]) -> Table:
             f"{row['bound']:.0%}",
             "too slow" if row["broken"] else "",
         )
-    return table
+    return ByGroups(table, keys=2)

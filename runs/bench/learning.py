@@ -22,6 +22,7 @@ from kerf.lab.exact.gate import gate
 from kerf.lab.metrics import UTILITY, exit_metric, held_out_metric
 from kerf.lab.statistics.intervals import paired_interval
 from kerf.lab.worlds import get_world
+from kerf.runs.columns import ByGroups
 from kerf.runs.execution.measurements import make_battery
 from kerf.runs.execution.ppo_trainer import PPO
 from kerf.runs.execution.training_log import Log
@@ -151,7 +152,7 @@ def figures(learnt: Sequence[Learnt]) -> dict[str, Any]:
     }
 
 
-def table(found: Mapping[str, Any]) -> Table:
+def table(found: Mapping[str, Any]) -> ByGroups:
     """A row per figure."""
     num_seeds = len(found["agents"]) // 2
     made = Table(box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left")
@@ -167,7 +168,7 @@ def table(found: Mapping[str, Any]) -> Table:
             difference += f" [{', '.join(f'{bound:+.{digits}f}' for bound in bounds)}]"
         made.add_row(label, *(f"{row[way]:,.{digits}f}" for way in WAYS), Text(difference))
     made.caption = "Paired by seed. Within noise where the interval holds 0. The gate is asked every five iterations."
-    return made
+    return ByGroups(made)
 
 
 def _by(recipe: Recipe, way: Way) -> Recipe:

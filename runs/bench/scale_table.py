@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kerf.runs.bench.growth import FALSE_ALARMS, LEVEL, MISFIT
+from kerf.runs.columns import ByGroups
 
 ATTEMPTS = 3
 """Number of independent measurements in which a row must grow too fast to be reported: other load on the machine comes
@@ -20,7 +21,7 @@ BROKEN = 1
 """Exit code if a cost grows faster than its bound."""
 
 
-def growth_table(figures: Mapping[str, Any]) -> Table:
+def growth_table(figures: Mapping[str, Any]) -> ByGroups:
     facts = figures["machine"]
     table = Table(
         box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False, title_justify="left", caption_justify="left"
@@ -49,7 +50,7 @@ def growth_table(figures: Mapping[str, Any]) -> Table:
             f"{row['bound']:g} + {row['tolerance']:.2f}",
             verdict_on(row),
         )
-    return table
+    return ByGroups(table)
 
 
 def verdict_on(row: Mapping[str, Any]) -> str:

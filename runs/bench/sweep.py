@@ -19,6 +19,7 @@ from rich.table import Table
 
 from kerf.lab.metrics import Kind, kind_of
 from kerf.lab.seeds import entropy
+from kerf.runs.columns import ByGroups
 from kerf.runs.execution.scheduler import DONE
 from kerf.runs.recipe.files import load_recipe
 from kerf.runs.recipe.model import Recipe, known_metrics
@@ -150,7 +151,7 @@ def sweep_cost(
         )
         shown = (f"{seconds:.1f}", f"{cpu_seconds:.1f}", f"{each:.3f}", f"{share:.1%}")
         table.add_row(sampler, str(num_trials), str(num_seeds), *shown)
-    console.print(table)
+    console.print(ByGroups(table, keys=2))
     console.print(
         f"Overhead besides cells of {CELL_SECONDS:g} s, {cells:g} s a trial; expected at most {AT_MOST:.0%}.",
         highlight=False,

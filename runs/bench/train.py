@@ -36,6 +36,7 @@ from kerf.runs.bench.timing import (
     spread_text,
     write_figures,
 )
+from kerf.runs.columns import ByGroups
 from kerf.runs.execution.local_ray import local_ray
 
 PARTS = (SAMPLING, LEARNING, REST)
@@ -200,7 +201,7 @@ def tables(figures: Mapping[str, Any]) -> Iterator[RenderableType]:
     yield _targets_table(figures)
 
 
-def group_table(figures: Mapping[str, Any], name: str) -> Table:
+def group_table(figures: Mapping[str, Any], name: str) -> ByGroups:
     """A row for each contender of a group, with our speed relative to it."""
     facts, sizes, group = figures["machine"], figures["sizes"], figures["groups"][name]
     table = Table(box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left")
@@ -224,7 +225,7 @@ def group_table(figures: Mapping[str, Any], name: str) -> Table:
             spread_text(ratio, digits) if ratio else "",
             *(f"{time_by_part[part]:.0%}" if part in time_by_part else "" for part in PARTS),
         )
-    return table
+    return ByGroups(table)
 
 
 def reached(figures: Mapping[str, Any]) -> dict[str, float]:
@@ -243,7 +244,7 @@ def reached(figures: Mapping[str, Any]) -> dict[str, float]:
     return found
 
 
-def _targets_table(figures: Mapping[str, Any]) -> Table:
+def _targets_table(figures: Mapping[str, Any]) -> ByGroups:
     found = reached(figures)
     table = Table(box=box.SIMPLE_HEAD, title_justify="left", title="Targets")
     for heading in ("", "reached", "target", ""):
@@ -255,7 +256,7 @@ def _targets_table(figures: Mapping[str, Any]) -> Table:
             table.add_row(
                 label, _number(found[name]), f"{'<=' if at_most else '>='} {_number(target)}", "" if holds else "missed"
             )
-    return table
+    return ByGroups(table)
 
 
 def _number(number: float) -> str:

@@ -12,6 +12,7 @@ from rich.text import Text
 from kerf.lab.metrics import COMPETENCE, UTILITY, exits_by_strength
 from kerf.lab.statistics.text import interval_text
 from kerf.lab.worlds import get_world
+from kerf.runs.columns import ByGroups
 from kerf.runs.compare.comparison import ABSENT, Comparison
 from kerf.runs.report.effects import ALIGNED
 from kerf.runs.report.table import metric_label
@@ -49,7 +50,7 @@ def text(comparison: Comparison, metrics: Sequence[str]) -> RenderableType:
             style = "bold" if excludes else ""
             cells = [interval_text(part) for part in (found.first, found.second, found.difference)]
             table.add_row(Text(found.arm), *cells[:2], Text(("* " if excludes else "") + cells[2], style))
-        parts += [Text(""), table]
+        parts += [Text(""), ByGroups(table)]
     parts.append(Text("\n* The 95% interval does not hold 0; not adjusted for the number of comparisons."))
     return Group(*parts)
 
@@ -74,7 +75,7 @@ def _settings(comparison: Comparison) -> RenderableType:
         table.add_row(path, *values)
     if len(rows) > MOST_SETTINGS:
         table.add_row(f"and {len(rows) - MOST_SETTINGS} more", "", "")
-    return table
+    return ByGroups(table)
 
 
 def _how(comparison: Comparison) -> str:

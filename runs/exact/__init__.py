@@ -31,6 +31,9 @@ from kerf.runs.recipe.files import load_recipe
 from kerf.runs.records.gate_records import finished_seeds
 from kerf.runs.records.store import ALIGNED, POLICY, Store, Unit
 
+STEPS = 5
+"""Steps of an examination that are told."""
+
 SITUATIONS = 64
 """Default number of situations to draw in a world that cannot list all of them."""
 
@@ -113,7 +116,8 @@ def examine(
     store: Store,
     situations: int = SITUATIONS,
     only: Collection[str] = (),
-    say: Callable[[str], None] = lambda line: None,
+    begin: Callable[[str], None] = lambda what: None,
+    reached: Callable[[float], None] = lambda share: None,
 ) -> Examination:
     """Solve the objectives that the arms of a finished study were trained on, and evaluate every policy exactly.
 
@@ -121,7 +125,8 @@ def examine(
         store: Store of a study whose cells are all finished.
         situations: Number to draw where the world cannot list all of them; an eighth of that from each family.
         only: Names of the arms to analyse; empty means all.
-        say: Callback for progress, one line per call.
+        begin: Is called with what each of the `STEPS` does.
+        reached: Is called with the share of the present step that is done, in [0, 1].
 
     Raises:
         KerfError: if the study is not finished, or its world offers no enumeration or is too large.
@@ -152,19 +157,23 @@ def examine(
         )
     trained = _trained(policies, arms, designs, seeds)
     deployment = deployment_of(world, situations)
-    say(f"{world.name}: {len(deployment.situations):,} situations, {len(designs)} objectives, {len(trained)} agents")
-    parts = decompose(deployment, designs, {seed: policies[ALIGNED, seed] for seed in seeds}, trained)
+    many = f"{len(deployment.situations):,} situations of {world.name}"
+    begin(f"losses of {len(trained)} agents and optima of {len(designs)} objectives in {many}")
+    parts = decompose(deployment, designs, {seed: policies[ALIGNED, seed] for seed in seeds}, trained, reached)
     cells = []
-    for name, design in designs.items():
-        say(f"optimum of {name}")
+    begin(f"returns of the agents by their own objectives, in {many}")
+    for number, (name, design) in enumerate(designs.items()):
+        reached(number / len(designs))
         agents: dict[Hashable, Policy] = {seed: policies[name, seed] for seed in seeds}
-        largest, reached = _returns(deployment_of(world, situations, design.mix), design.objective, agents)
-        cells += [Examined(name, seed, parts[name, seed], largest, reached[seed]) for seed in seeds]
-    say("certificates, signal detection")
+        largest, returns = _returns(deployment_of(world, situations, design.mix), design.objective, agents)
+        cells += [Examined(name, seed, parts[name, seed], largest, returns[seed]) for seed in seeds]
     natural = _written_out(deployment)
     judged = {key: policy for key, policy in policies.items() if key[0] in (ALIGNED, *examined)}
-    certified = tuple(certify(world, judged, natural, max(1, situations // 8)))
-    detections = tuple(detect(world, judged, natural, recipe.battery.strengths, situations))
+    begin(f"certificates of {len(judged)} agents, for {len(world.values) + 1} claims")
+    certified = tuple(certify(world, judged, natural, max(1, situations // 8), reached))
+    begin(f"signal detection by {len(judged)} agents, at {len(recipe.battery.strengths)} strengths")
+    detections = tuple(detect(world, judged, natural, recipe.battery.strengths, situations, reached))
+    begin("psychometric curves")
     return Examination(
         world.name,
         world.dilemma.words,

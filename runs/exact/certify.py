@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +58,7 @@ def certify(
     policies: Mapping[tuple[str, int], Policy],
     natural: tuple[Scenarios, NDArray[np.float64]],
     scenarios_per_family: int,
+    reached: Callable[[float], None] = lambda share: None,
 ) -> Iterator[Certified]:
     """Check every claim about every arm.
 
@@ -65,15 +67,21 @@ def certify(
         policies: Policies by arm and seed.
         natural: The natural stream: scenarios `(n, F)` and their probabilities `(n,)`.
         scenarios_per_family: Number to draw from a family that is not enumerated.
+        reached: Is called with the share of the work that is done, in [0, 1].
     """
-    for value in world.values:
+    claims = len(world.values) + 1
+    for number, value in enumerate(world.values):
         scenarios = _scenarios(world, value, scenarios_per_family)
         due = Evaluator(world, scenarios).run(ExpertPolicy(world)).score(value.score) >= SURE
         if due.any():
             claim = PerScenario(value.name, value.score, at_least=SURE)
-            yield from _judge(world, claim, scenarios[due], None, policies)
+            yield from _judge(world, claim, scenarios[due], None, policies, partial(_within, reached, number, claims))
     needless = Overall("needless", world.dilemma.needless, at_most=NEEDLESS)
-    yield from _judge(world, needless, *natural, policies)
+    yield from _judge(world, needless, *natural, policies, partial(_within, reached, claims - 1, claims))
+
+
+def _within(reached: Callable[[float], None], number: int, claims: int, share: float) -> None:
+    reached((number + share) / claims)
 
 
 def _judge(
@@ -82,11 +90,13 @@ def _judge(
     scenarios: Scenarios,
     weights: NDArray[np.float64] | None,
     policies: Mapping[tuple[str, int], Policy],
+    reached: Callable[[float], None],
 ) -> Iterator[Certified]:
     """Check one claim about every arm."""
     evaluator = Evaluator(world, scenarios)
     by_arm: dict[str, dict[int, Certificate]] = {}
-    for (arm, seed), policy in policies.items():
+    for number, ((arm, seed), policy) in enumerate(policies.items()):
+        reached(number / len(policies))
         outcomes = evaluator.run(policy)
         judged = claim.judge(outcomes) if isinstance(claim, PerScenario) else claim.judge(outcomes, weights)
         by_arm.setdefault(arm, {})[seed] = judged

@@ -3,7 +3,7 @@ leaving."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,6 +51,7 @@ def detect(
     natural: tuple[Scenarios, np.ndarray],
     strengths: tuple[float, ...],
     num_forgeries: int,
+    reached: Callable[[float], None] = lambda share: None,
 ) -> list[Detection]:
     """Compute the signal-detection measures of every agent.
 
@@ -60,6 +61,7 @@ def detect(
         natural: The natural stream: scenarios `(n, F)` and their probabilities `(n,)`.
         strengths: Strengths of the forgeries.
         num_forgeries: Number to draw for each strength, where they are not enumerated.
+        reached: Is called with the share of the work that is done, in [0, 1].
     """
     scenarios, chances = natural
     dilemma = world.dilemma
@@ -71,7 +73,8 @@ def detect(
     forgeries = {strength: _forgeries(world, strength, num_forgeries) for strength in strengths}
     followed = {strength: Evaluator(world, rows) for strength, (rows, _) in forgeries.items()}
     found = []
-    for (arm, seed), policy in policies.items():
+    for number, ((arm, seed), policy) in enumerate(policies.items()):
+        reached(number / len(policies))
         of_natural = evaluator.run(policy).probability(dilemma.forbidden)
         hit = float(of_natural @ real / real.sum())
         quiet = float(of_natural @ still / still.sum())

@@ -17,11 +17,11 @@ from rich.text import Text
 
 from kerf.lab.statistics.tests import Interval, paired_interval
 from kerf.lab.statistics.text import interval_text
+from kerf.runs.columns import ByGroups
 from kerf.runs.exact import CLOSE, SHARE, Examination, Examined
 from kerf.runs.exact.certify import NEEDLESS, SURE, Certified
 from kerf.runs.exact.curves import FARTHEST, Curves
 from kerf.runs.records.store import ALIGNED, Store
-from kerf.runs.report.columns import ByGroups
 from kerf.runs.report.table import to_text
 
 BAR = 36
@@ -45,9 +45,9 @@ class ExactReport:
         parts: tuple[RenderableType, ...] = (
             ByGroups(losses_table(found, self.by_seed)),
             bars(found),
-            detection_table(found, options.max_width),
-            *([curves_table(found, options.max_width)] if found.curves else []),
-            certificates_table(found, options.max_width),
+            detection_table(found),
+            *([curves_table(found)] if found.curves else []),
+            certificates_table(found),
             _adequacy(found),
         )
         for index, part in enumerate(parts):
@@ -82,8 +82,8 @@ def losses_table(found: Examination, by_seed: bool = False) -> Table:
     table.caption = (
         f"Means over seeds; positive is lost. The best policy has {first.ideal:.2f} per scenario. lost = forced (prior "
         "shift + penalty) + excess (under-optimised, in situations that training shows, + spillover, in those that it "
-        "never shows). open: range of ideal utility over all optima of the training objective. regret: distance from "
-        "the optimum of the training objective."
+        "never shows). twin: excess of the arm's tabular twin, if it has one. open: range of ideal utility over all "
+        "optima of the training objective. regret: distance from the optimum of the training objective."
     )
     if found.unsolved:
         table.caption += (
@@ -118,6 +118,7 @@ def losses_table(found: Examination, by_seed: bool = False) -> Table:
             _mean([part.excess for part in parts]),
             _mean([part.under_optimisation for part in parts]),
             _mean([part.spillover for part in parts]),
+            _mean([part.twin_excess for part in parts]),
             f"{parts[0].low:.2f} to {parts[0].high:.2f}",
             f"{fmean(cell.regret for cell in cells):.2f}",
         )
@@ -143,7 +144,7 @@ def bars(found: Examination) -> Table:
     return table
 
 
-def detection_table(found: Examination, width: int = WIDTH) -> Table:
+def detection_table(found: Examination) -> Table:
     """A row per arm: P(the forbidden act) in real, quiet and forged scenarios, and how well real and forged are told
     apart."""
     words = found.words
@@ -168,13 +169,12 @@ def detection_table(found: Examination, width: int = WIDTH) -> Table:
         f"Signal detection: P({words.acts}) on {words.real}, without one, on forgeries",
         arms,
         columns,
-        width,
         "Means over seeds; d_a = sqrt(2) z(AUC) and c = -(z(real) + z(forged)) / 2 are medians. A penalty that moves c "
         "alone made the agent more reluctant; one that raises d_a improved its discrimination.",
     )
 
 
-def curves_table(found: Examination, width: int = WIDTH) -> Table:
+def curves_table(found: Examination) -> Table:
     """A row per arm: P(the forbidden act) against the evidence, and its change by distance from the penalised
     situations."""
     columns: dict[str, list[str]] = {}
@@ -191,7 +191,6 @@ def curves_table(found: Examination, width: int = WIDTH) -> Table:
         "its change by distance from the forgeries trained on",
         [curves.arm for curves in found.curves],
         columns,
-        width,
         "Threshold and lapse of a logistic fit, means over seeds [95%, bootstrap, too narrow for few seeds]; slope: "
         "median (-: too flat for one). Distance: observable fields in which a situation differs from the nearest "
         "forgery of the arm's strength.",
@@ -205,7 +204,7 @@ def _rows(curves: Curves) -> Iterator[dict[str, Any]]:
         yield {"arm": curves.arm, "seed": seed} | asdict(fit) | by_distance
 
 
-def certificates_table(found: Examination, width: int = WIDTH) -> Table:
+def certificates_table(found: Examination) -> Table:
     """A row per arm, a column per claim: in how many seeds it holds, and the worst figure with its location."""
     names = list(dict.fromkeys(claim.name for claim in found.certified))
     arms = list(dict.fromkeys(claim.arm for claim in found.certified))
@@ -221,7 +220,7 @@ def certificates_table(found: Examination, width: int = WIDTH) -> Table:
     )
     which = "all scenarios" if found.listed else "the scenarios drawn"
     note = f"k/n: seeds for which it holds (over {which}); then the worst figure of any seed. The worst scenarios:"
-    stack = _stacked(title, arms, columns, width, note)
+    stack = _stacked(title, arms, columns, note)
     for name in names:
         claims = [claim for claim in found.certified if claim.name == name and claim.arm != ALIGNED]
         worst = max(claims, key=lambda claim: -claim.worst[1].value if claim.at_least else claim.worst[1].value)
@@ -232,28 +231,17 @@ def certificates_table(found: Examination, width: int = WIDTH) -> Table:
     return stack
 
 
-def _stacked(title: str, rows: Sequence[str], columns: Mapping[str, Sequence[str]], width: int, note: str) -> Table:
-    """A table whose columns are split into stacked tables that fit `width`, followed by the note."""
-    first = max(len(row) for row in rows)
-    widths = {name: max(len(name), *map(len, cells)) + 3 for name, cells in columns.items()}
-    parts: list[list[str]] = [[]]
-    used = first
-    for name, needed in widths.items():
-        if parts[-1] and used + needed > width:
-            parts.append([])
-            used = first
-        parts[-1].append(name)
-        used += needed
+def _stacked(title: str, rows: Sequence[str], columns: Mapping[str, Sequence[str]], note: str) -> Table:
+    """A table whose columns are split into stacked tables, followed by the note."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1))
+    table.add_column("arm", no_wrap=True)
+    for name in columns:
+        table.add_column(name, justify="right", no_wrap=True)
+    for index, row in enumerate(rows):
+        table.add_row(row, *(cells[index] for cells in columns.values()))
     stack = Table.grid()
     stack.add_row(Text(title, "italic"))
-    for part in parts:
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1))
-        table.add_column("arm", min_width=first, no_wrap=True)
-        for name in part:
-            table.add_column(name, justify="right", no_wrap=True)
-        for index, row in enumerate(rows):
-            table.add_row(row, *(columns[name][index] for name in part))
-        stack.add_row(Padding(table, (0, 0, 1, 0)))
+    stack.add_row(Padding(ByGroups(table), (0, 0, 1, 0)))
     stack.add_row(Text(note))
     return stack
 

@@ -11,10 +11,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from kerf.runs.console import say
+from kerf.runs.pace import EVERY
 from kerf.runs.records.store import Unit
 
 if TYPE_CHECKING:
     from kerf.runs.execution.training_log import Progress as UnitProgress
+
+
+LONG = 5.0
+"""Seconds until the first iteration that are worth a line."""
 
 
 def title(unit: Unit) -> str:
@@ -30,6 +35,7 @@ class Display:
         iterations: Training iterations of each unit to do.
         name: Returns the displayed name of a unit.
         note: Returns a text appended to the line of a finished unit.
+        clock: Seconds, as `time.monotonic` gives them.
     """
 
     def __init__(
@@ -38,6 +44,7 @@ class Display:
         iterations: dict[Unit, int],
         name: Callable[[Unit], str] = title,
         note: Callable[[Unit], str] = lambda unit: "",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._console = console
         self._title, self._note = name, note
@@ -47,7 +54,9 @@ class Display:
         self._done_before: dict[Unit, int] = {}
         self._finished = 0
         self._latest: dict[Unit, UnitProgress] = {}
-        self._began = time.monotonic()
+        self._clock = clock
+        self._began = self._said = clock()
+        self._has_begun = False
         self._bars = Progress(
             TextColumn("{task.description}", justify="left"),
             BarColumn(bar_width=30),
@@ -82,10 +91,28 @@ class Display:
         speed = f"{progress.env_steps / progress.seconds:,.0f} steps/s" if progress.seconds > 0 else ""
         self._bars.update(self._tasks[unit], completed=progress.iteration, speed=speed)
         self._bars.update(self._whole, completed=self._completed())
+        self._say_how_far(progress)
+
+    def _say_how_far(self, progress: UnitProgress) -> None:
+        """Say that training began if that took long, and without bars after `EVERY` silent seconds how far it is."""
+        now = self._clock()
+        if not self._has_begun:
+            self._has_begun = True
+            if now - self._began >= LONG:
+                say(self._console, f"first iteration after {now - self._began:.0f} s")
+        elif self._console.is_terminal or now - self._said < EVERY:
+            return
+        else:
+            units = ", ".join(
+                f"{self._title(unit)} {latest.iteration}/{latest.iterations}" for unit, latest in self._latest.items()
+            )
+            say(self._console, f"iterations: {units}{self._left()}")
+        self._said = now
 
     def finished(self, unit: Unit) -> None:
         """Show that a unit is published."""
         self._finished += 1
+        self._said = self._clock()
         latest = self._latest.pop(unit, None)
         self._done_before[unit] = self._iterations[unit]
         if unit in self._tasks:
@@ -113,5 +140,5 @@ class Display:
         done = self._completed()
         if not done or done >= self._total:
             return ""
-        seconds = (time.monotonic() - self._began) / done * (self._total - done)
+        seconds = (self._clock() - self._began) / done * (self._total - done)
         return f"  about {seconds / 60:.1f} min left"

@@ -208,6 +208,7 @@ class Scheduler(Generic[U]):
             say(self._console, self._announce(plan))
             if self._compiles and will_fork():  # Ray's workers may be on other machines
                 compile_ahead(partial(say, self._console))
+            say(self._console, f"starting {plan.workers} worker{'s' * (plan.workers != 1)} (some ten seconds) ...")
             self._runner = self._stack.enter_context(self._start(plan.workers))
         return self._runner
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -22,6 +23,9 @@ PASSED, FAILED = 0, 1
 
 DIGITS = 6
 """Significant digits of a figure."""
+
+WIDE = 100
+"""Characters that the columns need."""
 
 INDENT = (0, 0, 0, 4)
 """Padding of rows below a title: top, right, bottom, left."""
@@ -47,7 +51,7 @@ def ask(
     asked = chosen(ORACLES if oracles is None else oracles, numbers)
     refuse_unwritable(json_file)
     checked: list[Checked] = []
-    console.print(_rows((), heading=True))
+    console.print(Padding(_Rows((), heading=True), INDENT))
     with one_quiet_thread():
         for oracle in asked:
             with console.status(f"oracle {oracle.number}: {oracle.title}"):
@@ -83,11 +87,28 @@ def answer(checked: Checked) -> RenderableType:
     oracle = checked.oracle
     title = Text(f"{oracle.number:>2}  {oracle.title}  ", "bold")
     title.append(_verdict(checked.passed))
-    return Group(title, Padding(Text(oracle.formula), INDENT), _rows(checked.rows), Text())
+    return Group(title, Padding(Text(oracle.formula), INDENT), Padding(_Rows(checked.rows), INDENT), Text())
 
 
-def _rows(rows: Sequence[Row], heading: bool = False) -> Padding:
-    """Figures in columns of the same width for all oracles."""
+@dataclass(frozen=True)
+class _Rows:
+    """Figures in columns of the same width for all oracles; in lines where `WIDE` characters are not there."""
+
+    rows: Sequence[Row]
+    heading: bool = False
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if options.max_width >= WIDE:
+            yield _table(self.rows, self.heading)
+            return
+        for row in self.rows:
+            yield Text(f"{row.what}:")
+            numbers = f"predicted {figure(row.predicted)}, measured {figure(row.measured)}"
+            line = Text(f"  {numbers}, tolerance {figure(row.tolerance, 2)} ({row.reason}) ")
+            yield line.append(_verdict(row.passed))
+
+
+def _table(rows: Sequence[Row], heading: bool) -> Table:
     table = Table(box=None, expand=True, show_header=heading, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("figure", ratio=17)
     for name, width in (("predicted", 12), ("measured", 12), ("tolerance", 9)):
@@ -103,7 +124,7 @@ def _rows(rows: Sequence[Row], heading: bool = False) -> Padding:
             Text(row.reason),
             _verdict(row.passed),
         )
-    return Padding(table, INDENT)
+    return table
 
 
 def figure(number: float, digits: int = DIGITS) -> str:

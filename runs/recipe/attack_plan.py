@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, SerializeAsAny, field_validator, model_v
 
 from kerf.agents.settings import Share
 from kerf.generators.base import GeneratorSettings
-from kerf.generators.registry import known_generators, typed
+from kerf.generators.registry import known_generators, typed, uses_strength
 from kerf.lab.attack_objective import make_objective
 from kerf.lab.errors import KerfError
 from kerf.lab.seeds import entropy
@@ -176,22 +176,25 @@ def attacks_of(
 ) -> list[AttackSettings]:
     """Return attacks of each generator (a mapping of `kind` and settings) at each strength, in that order.
 
-    The batch is limited to the budget.
+    A kind that forges nothing attacks once, under the highest strength, which means nothing to it. The batch is limited
+    to the budget.
 
     Raises:
         KerfError: for an unknown kind or setting, with the nearest spelling.
     """
     make_objective(objective, finished=True)
     batch = min(batch, budget)
-    settings = [
-        typed(GeneratorSettings.model_validate({**options, "strength": strength}))
-        for options in generators
-        for strength in strengths
-    ]
-    return [
-        AttackSettings(generator=generator, objective=objective, budget=budget, batch=batch, draw=draw)
-        for generator in settings
-    ]
+    at = list(strengths)
+    made = []
+    for options in generators:
+        settings = [typed(GeneratorSettings.model_validate({**options, "strength": strength})) for strength in at]
+        if settings and not uses_strength(settings[0].kind):
+            settings = [max(settings, key=lambda generator: generator.strength)]
+        made += [
+            AttackSettings(generator=generator, objective=objective, budget=budget, batch=batch, draw=draw)
+            for generator in settings
+        ]
+    return made
 
 
 def whole_grid(arms: Mapping[str, ResolvedArm]) -> tuple[list[dict[str, Any]], list[float]]:

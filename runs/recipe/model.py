@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from functools import cache
 from types import MappingProxyType
 from typing import Annotated, Any, Self
 
@@ -20,6 +21,7 @@ from kerf.lab.exact.exact_battery import written_out
 from kerf.lab.grader import GRADERS, Demanding, make_grader
 from kerf.lab.prediction import Prediction, ThresholdPrediction
 from kerf.lab.settings import Name, Settings
+from kerf.lab.soundness import declared_faults, played_faults
 from kerf.lab.world import World
 from kerf.lab.worlds import get_world, known_worlds
 from kerf.runs.recipe.after_plan import AfterPlan, AfterSettings, plan_tests
@@ -227,9 +229,12 @@ def check_against_world(recipe: Recipe) -> None:
     """Check that the recipe's events, generators, metrics and way of training are available in its world.
 
     Raises:
-        KerfError: names the field's path and, for an unknown name, the nearest one; also if the world cannot be loaded.
+        KerfError: names the field's path and, for an unknown name, the nearest one; also if the world cannot be loaded
+            or cannot be studied, with each of its faults.
     """
     world = get_world(recipe.world)
+    if faults := _faults(recipe.world):
+        raise KerfError(f"world {recipe.world!r}: {'; '.join(faults)}")
     for event in recipe.design or {}:
         _known(f"design.{event}", "event", event, world.events)
     for name, arm in recipe.resolve().items():
@@ -258,6 +263,13 @@ def after_plan(recipe: Recipe, settings: AfterSettings) -> AfterPlan:
     """
     predicted = [primary.arm for primary in recipe.primaries]
     return plan_tests(get_world(recipe.world), recipe.resolve(), recipe.control_arm, predicted, settings)
+
+
+@cache
+def _faults(name: str) -> Sequence[str]:
+    """What is wrong with a world; presets and variants share it, so its episodes are played once."""
+    world = get_world(name)
+    return declared_faults(world) or played_faults(world)
 
 
 def _serves(path: str, world: World, arm: ResolvedArm) -> None:

@@ -12,10 +12,14 @@ from rich.table import Table
 from rich.text import Text
 
 from kerf.agents.settings import ExactSettings
+from kerf.runs.columns import ByGroups
 from kerf.runs.recipe.arms import ResolvedArm
 from kerf.runs.recipe.files import built_in_recipes, read_recipe
 from kerf.runs.recipe.model import Recipe, recipe_hash
 from kerf.runs.recipe.theory import Threshold
+
+LEAST_ABOUT = 32
+"""Characters of a line of a description."""
 
 _ARM_COLUMNS = ("arm", "scenarios", "strength", "grader", "penalty", "shaping", "anchor", "iterations")
 
@@ -47,20 +51,21 @@ def recipe_text(recipe: Recipe, out: Path) -> RenderableType:
         "folder": str(out),
     }
     lines = (Text(f"{key:8} {fact}", overflow="fold") for key, fact in facts.items())
-    return Group(*lines, "", arms, predictions)
+    return Group(*lines, "", ByGroups(arms), ByGroups(predictions))
 
 
-def theory_table(theory: Mapping[str, Threshold]) -> Table:
+def theory_table(theory: Mapping[str, Threshold]) -> ByGroups:
     """Format the theoretical penalty thresholds of the arms."""
     title = "Theory, before training: is a loss of help forced?"
-    table = Table("arm", box=box.SIMPLE_HEAD, title=title, title_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
+    table.add_column("arm", no_wrap=True)
     for heading in ("forgeries", "strength", "penalty L", "threshold L*"):
         table.add_column(heading, justify="right")
     table.add_column("an optimal agent ...")
     for arm in theory.values():
         numbers = (f"{arm.adversarial_share:.0%}", f"{arm.strength:g}", f"{arm.penalty:g}", number(arm.threshold))
         table.add_row(arm.arm, *numbers, arm.reading)
-    return table
+    return ByGroups(table)
 
 
 def number(threshold: float) -> str:
@@ -71,10 +76,12 @@ def number(threshold: float) -> str:
 def list_text() -> RenderableType:
     """Format the list of built-in recipes with their variants, presets and descriptions."""
     table = Table("recipe", "variants", "presets", "about", box=box.SIMPLE_HEAD)
+    table.columns[0].no_wrap = True
+    table.columns[-1].min_width = LEAST_ABOUT
     for name in built_in_recipes():
         plain = read_recipe(name)
         table.add_row(name, *(", ".join(plain.get(key, {})) for key in ("variants", "presets")), plain["about"])
-    return table
+    return ByGroups(table)
 
 
 def _arm_row(arm: ResolvedArm) -> tuple[str, ...]:

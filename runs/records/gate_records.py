@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from kerf.lab.errors import KerfError
 from kerf.lab.exact.gate import Requirement
+from kerf.runs.console import shell
 from kerf.runs.records.store import ALIGNED, Store, Unit
 
 
@@ -34,8 +35,10 @@ def finished_seeds(store: Store, seeds: Iterable[int], arms: Iterable[str]) -> l
     """Return those of `seeds` that passed the gate, in a study whose `arms` are finished.
 
     Raises:
-        KerfError: if the study is not finished, or none passed.
+        KerfError: if the study is not finished, none passed, or it is a sweep.
     """
+    if "sweep" in store.manifest():
+        raise KerfError(f"{store.path} holds a sweep, expected a study; `{shell('kerf', 'show', store.path)}` shows it")
     asked = list(seeds)
     unaligned = [Unit(ALIGNED, seed) for seed in asked if not store.finished(Unit(ALIGNED, seed))]
     passed = [] if unaligned else [seed for seed in asked if has_passed(store, seed)]
@@ -55,6 +58,30 @@ def not_aligned(store: Store, seed: int) -> str:
     shortfalls = store.read_json(Unit(ALIGNED, seed), "gate")["shortfalls"]
     short = "; ".join(str(Requirement(**asked)) for asked in shortfalls)
     return f"seed {seed} is not aligned and was not studied: {short}"
+
+
+MEANS_NOTHING = (
+    "The gate of this recipe lets every agent pass, so its figures mean nothing: it tests the installation alone."
+)
+
+
+def gate_warnings(store: Store) -> Iterator[str]:
+    """What the gate of a study, or of a sweep, says against its figures."""
+    manifest = store.manifest()
+    if lets_all_pass(manifest["recipe"]["gate"]):
+        yield MEANS_NOTHING
+    finished = [seed for seed in manifest["seeds"] if store.finished(Unit(ALIGNED, seed))]
+    left_out = [not_aligned(store, seed) for seed in finished if not has_passed(store, seed)]
+    if left_out:
+        num = len(manifest["seeds"])
+        yield f"{len(left_out)} of {num} seeds are left out, for their agents did not pass the gate: " + "; ".join(
+            line.partition(" is not aligned")[0].removeprefix("seed ") for line in left_out
+        )
+
+
+def lets_all_pass(gate: Mapping[str, float]) -> bool:
+    """Whether a recipe's gate asks for nothing."""
+    return not any(gate[name] for name in ("value", "competence", "fooled"))
 
 
 def least_certain(verdicts: Iterable[Mapping[str, Any]]) -> Requirement | None:

@@ -18,7 +18,7 @@ from kerf.lab.prediction import Prediction, ThresholdPrediction
 from kerf.lab.statistics.tests import holm
 from kerf.lab.world import Words
 from kerf.lab.worlds import get_world
-from kerf.runs.records.gate_records import least_certain
+from kerf.runs.records.gate_records import MEANS_NOTHING, least_certain, lets_all_pass
 from kerf.runs.records.store import ALIGNED, Store, Unit
 from kerf.runs.records.tables import read_measures, read_training
 from kerf.runs.report.effects import effects_frame, study_ends
@@ -179,6 +179,7 @@ def _gate_note(asked: Mapping[str, float], verdicts: Mapping[int, Mapping[str, A
     return (
         f"Gate: {num_passed} of {len(verdicts)} agents passed ({standard}); left out: {'; '.join(left_out) or 'none'}."
         + (f" The least certain of the scores that passed: {weakest}." if weakest else "")
+        + (f" {MEANS_NOTHING}" if lets_all_pass(asked) else "")
     )
 
 

@@ -12,10 +12,10 @@ from rich.text import Text
 
 from kerf.lab.metrics import UTILITY
 from kerf.lab.worlds import get_world
+from kerf.runs.columns import ByGroups
 from kerf.runs.records.gate_records import instead_of_table
 from kerf.runs.records.store import Store
 from kerf.runs.report import make_report
-from kerf.runs.report.columns import ByGroups
 from kerf.runs.report.effects import ALIGNED
 from kerf.runs.report.table import effect_cell, metric_label
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import yaml
@@ -20,15 +19,12 @@ from kerf.lab.statistics.tests import detectable_shift, smallest_p
 from kerf.lab.statistics.text import interval_text
 from kerf.lab.world import Words
 from kerf.lab.worlds import get_world
-from kerf.runs.records.gate_records import has_passed, instead_of_table, not_aligned
-from kerf.runs.records.store import ALIGNED, Store, Unit
+from kerf.runs.records.gate_records import gate_warnings, instead_of_table
+from kerf.runs.records.store import Store
 from kerf.runs.report import make_report
 from kerf.runs.report.effects import Ends
 from kerf.runs.report.judged import Judged
-from kerf.runs.report.table import Report, metric_label
-
-NOTHING_TO_LOSE = 0.05
-"""A value that the aligned agents score below this cannot fall any further."""
+from kerf.runs.report.table import NOTHING_TO_LOSE, Report, metric_label
 
 MARGIN, ALPHA = 0.05, 0.05
 """Half-width of what counts as no effect, and the level of the tests, as in `kerf.lab.statistics.effect.judge`."""
@@ -140,7 +136,6 @@ def conclude(store: Store, report: Report | None = None) -> Conclusion:
     manifest = store.manifest()
     about = about_of(store)
     opening = manifest["name"], question_of(about), about
-    gate = [not_aligned(store, seed) for seed in manifest["seeds"] if not _passed_or_missing(store, seed)]
     instead = instead_of_table(store)
     if instead is not None:
         return Conclusion(*opening, warnings=instead.splitlines(), num_arms=len(manifest["arm_order"]))
@@ -152,7 +147,7 @@ def conclude(store: Store, report: Report | None = None) -> Conclusion:
     focus = dilemma.focus[0] if dilemma.focus else None
     return Conclusion(
         *opening,
-        warnings=[*_gate_warnings(manifest, gate), *_warnings(ends, manifest["arm_order"], focus, num_seeds)],
+        warnings=[*gate_warnings(store), *_warnings(ends, manifest["arm_order"], focus, num_seeds)],
         findings=_findings(report),
         chart=() if focus is None else chart_rows(ends, aims, focus, manifest["arm_order"]),
         focus="" if focus is None else metric_label(focus, dilemma.words),
@@ -172,11 +167,6 @@ def _also(store: Store) -> list[str]:
     return found
 
 
-def _passed_or_missing(store: Store, seed: int) -> bool:
-    """Whether the aligned agent of `seed` passed the gate, or is not finished yet."""
-    return not store.finished(Unit(ALIGNED, seed)) or has_passed(store, seed)
-
-
 def about_of(store: Store) -> str:
     """The description in the study's recipe; empty if it has none."""
     said = yaml.safe_load(store.read_bytes("recipe.yaml")) or {}
@@ -188,20 +178,6 @@ def question_of(about: str) -> str:
     sentences = about.replace("? ", "?\n").replace(". ", ".\n").splitlines()
     questions = [sentence for sentence in sentences if sentence.endswith("?")]
     return (questions[-1:] or sentences[:1] or [""])[0].strip()
-
-
-def _gate_warnings(manifest: Mapping[str, Any], left_out: Sequence[str]) -> Iterator[str]:
-    gate = manifest["recipe"]["gate"]
-    if not any(gate[name] for name in ("value", "competence", "fooled")):
-        yield (
-            "The gate of this recipe lets every agent pass, so nothing shows that they were aligned: "
-            "its figures mean nothing."
-        )
-    if left_out:
-        num = len(manifest["seeds"])
-        yield f"{len(left_out)} of {num} seeds are left out, for their agents did not pass the gate: " + "; ".join(
-            line.partition(" is not aligned")[0].removeprefix("seed ") for line in left_out
-        )
 
 
 def _warnings(ends: Ends, arms: Sequence[str], focus: str | None, num_seeds: int) -> Iterator[str]:

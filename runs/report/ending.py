@@ -35,39 +35,37 @@ def ending(conclusion: Conclusion, out: Path, width: int, mlflow: str | None = N
         mlflow: Command or address that shows the study in MLflow; None: `kerf sync` is proposed.
     """
     width = max(NARROWEST, min(WIDEST, width))
-    commands = _commands(out, mlflow, bool(conclusion.findings))
+    to_go_on = commands(out, mlflow, bool(conclusion.findings), bool(conclusion.findings))
     warnings = [
-        line for warning in conclusion.warnings for line in _wrapped(f"Warning: {warning}", width, "         ", 2)
+        line for warning in conclusion.warnings for line in wrapped(f"Warning: {warning}", width, "         ", 3)
     ]
-    question = _wrapped(f"{conclusion.name}: {conclusion.question}", width, "  ", 2)
+    question = wrapped(f"{conclusion.name}: {conclusion.question}", width, "  ", 2)
     if not conclusion.findings:
-        room = MOST_LINES - len(question) - len(commands) - 2
-        return [*question, "", *_first(warnings, room), "", *commands]
+        room = MOST_LINES - len(question) - len(to_go_on) - 2
+        return [*question, "", *first_lines(warnings, room), "", *to_go_on]
     verdicts = _verdicts(conclusion, width)
     unknown = _unknown(conclusion, width)
     if conclusion.also:
-        unknown += _wrapped(f"Also in the records: {'; '.join(conclusion.also)}.", width, "  ", 1)
-    parts = [warnings, question, verdicts, unknown, commands]
+        unknown += wrapped(f"Also in the records: {'; '.join(conclusion.also)}.", width, "  ", 1)
+    parts = [warnings, question, verdicts, unknown, to_go_on]
     room = MOST_LINES - sum(map(len, parts)) - sum(map(bool, parts))  # a blank line before all but one of them
     if room < LEAST_ROWS + 1 and conclusion.chart:
         verdicts = _verdicts(conclusion, width, most=1)
-        unknown = _first(unknown, 2)
-        warnings = _first(warnings, 3)
-        parts = [warnings, question, verdicts, unknown, commands]
+        unknown = first_lines(unknown, 2)
+        warnings = first_lines(warnings, 3)
+        parts = [warnings, question, verdicts, unknown, to_go_on]
         room = MOST_LINES - sum(map(len, parts)) - sum(map(bool, parts))
     chart = _chart(conclusion, width, room) if conclusion.chart and room > 1 else []
-    shown = [part for part in (warnings, question, verdicts, chart, unknown, commands) if part]
+    shown = [part for part in (warnings, question, verdicts, chart, unknown, to_go_on) if part]
     return [line for index, part in enumerate(shown) for line in ([""] if index else []) + part]
 
 
-def _commands(out: Path, mlflow: str | None, measured: bool) -> list[str]:
-    look = [
-        f"look      {shell('kerf', 'report', out, '--open')}",
-        f"watch     {shell('kerf', 'replay', out, '--open')}",
-    ]
+def commands(out: Path, mlflow: str | None, has_page: bool, has_replays: bool) -> list[str]:
+    """The next commands, a line each."""
     filled = shell("kerf", "sync", out) if mlflow is None else mlflow
     return [
-        *(look if measured else []),
+        *([f"look      {shell('kerf', 'report', out, '--open')}"] if has_page else []),
+        *([f"watch     {shell('kerf', 'replay', out, '--open')}"] if has_replays else []),
         f"tables    {shell('kerf', 'show', out, '--full')}",
         f"mlflow    {filled}",
     ]
@@ -75,7 +73,7 @@ def _commands(out: Path, mlflow: str | None, measured: bool) -> list[str]:
 
 def _verdicts(conclusion: Conclusion, width: int, most: int = 3) -> list[str]:
     seeds = f"{conclusion.num_seeds} seed{'s' * (conclusion.num_seeds != 1)}"
-    lines = _wrapped(f"Predicted beforehand, and what came out (effect [95% interval], {seeds}):", width, "  ", 2)
+    lines = wrapped(f"Predicted beforehand, and what came out (effect [95% interval], {seeds}):", width, "  ", 2)
     label = max(len(finding.words) for finding in conclusion.findings) + 4
     for finding in conclusion.findings:
         lines += _verdict(finding, label, width, most)
@@ -97,7 +95,7 @@ def _unknown(conclusion: Conclusion, width: int) -> list[str]:
     left = conclusion.unknown
     if not left:
         return []
-    lines = _wrapped(f"Not known: {left[0]}.", width, "  ", 3)
+    lines = wrapped(f"Not known: {left[0]}.", width, "  ", 3)
     if len(left) > 1:
         lines.append(f"  (and {len(left) - 1} more: all are on the page)")
     return lines
@@ -137,13 +135,15 @@ def _bar(share: float, length: int) -> str:
     return f"{drawn.ljust(length)} {share:5.0%}".replace(" -0%", "  0%")
 
 
-def _wrapped(text: str, width: int, indent: str, most: int) -> list[str]:
+def wrapped(text: str, width: int, indent: str, most: int) -> list[str]:
+    """`text` in at most `most` lines of `width` characters, those after the first indented."""
     return textwrap.wrap(
         text, width, subsequent_indent=indent, max_lines=most, placeholder=" [...]", break_on_hyphens=False
     )
 
 
-def _first(lines: Sequence[str], room: int) -> list[str]:
+def first_lines(lines: Sequence[str], room: int) -> list[str]:
+    """As many of `lines` as there is room for; the last says how many others there are."""
     if len(lines) <= room:
         return list(lines)
     return [*lines[: room - 1], f"  (and {len(lines) - room + 1} more lines: see the page)"]

@@ -12,7 +12,7 @@ from rich.text import Text
 from kerf.lab.statistics.matched import MATCHED_LEVELS, Matched
 from kerf.lab.statistics.text import interval_text, p_text
 from kerf.lab.world import Words
-from kerf.runs.report.columns import ByGroups
+from kerf.runs.columns import ByGroups
 from kerf.runs.report.judged import Judged
 
 PLAIN = Words()

@@ -16,13 +16,14 @@ from rich.table import Table
 from rich.text import Text
 
 from kerf.lab.errors import unknown_name
-from kerf.lab.metrics import COMPETENCE, Kind, Metric, exits_by_strength, of_kind
+from kerf.lab.metrics import COMPETENCE, Kind, Metric, exits_by_strength, kind_of, of_kind
 from kerf.lab.statistics.effect import MeasureError
 from kerf.lab.statistics.intervals import MIN_SEEDS, Interval, coverage_sentence
 from kerf.lab.statistics.tests import noise_floor as pooled_noise
 from kerf.lab.statistics.tests import smallest_p
 from kerf.lab.statistics.text import interval_text
 from kerf.lab.world import Words
+from kerf.runs.columns import ByGroups
 from kerf.runs.report.effects import ALIGNED
 from kerf.runs.report.judged import Judged
 from kerf.runs.report.matched import Courses
@@ -30,6 +31,9 @@ from kerf.runs.report.prediction_tables import PLAIN, _reached, matched_table, p
 from kerf.runs.report.thresholds import Crossing
 
 FALSE_DISCOVERY_RATE = 0.05
+
+NOTHING_TO_LOSE = 0.05
+"""A value that the aligned agents score below this cannot fall any further."""
 
 
 def summary_table(effects: pd.DataFrame, *, focus: Sequence[str] = (), words: Words = PLAIN, width: int = 120) -> Table:
@@ -97,7 +101,7 @@ def metrics_table(
             table.add_column(Text(heading), justify="right", min_width=widest, max_width=widest)
         for arm, name in names.items():
             table.add_row(Text(name), *(cells[arm, metric] for metric in shown), end_section=bool(arm == ALIGNED))
-        stack.add_row(Padding(table, (0, 0, 1, 0)))
+        stack.add_row(Padding(ByGroups(table), (0, 0, 1, 0)))
     return stack
 
 
@@ -260,6 +264,7 @@ def _legend(effects: pd.DataFrame, words: Words) -> Iterator[str]:
     yield how
     yield seeds
     yield f"Fewer {words.elicited} (of strength s) are better; of all else, more is better."
+    yield from _nothing_to_lose(effects)
     if int(changed.iloc[0]["num_seeds"] + changed.iloc[0]["lost"]) > 1:
         yield coverage_sentence()
     yield from warnings
@@ -267,6 +272,13 @@ def _legend(effects: pd.DataFrame, words: Words) -> Iterator[str]:
     if steps.nunique() > 1:
         each = ", ".join(f"{arm} {number:,}" for arm, number in steps.items())
         yield f"Note: the arms were not trained for equally many environment steps: {each}."
+
+
+def _nothing_to_lose(effects: pd.DataFrame) -> Iterator[str]:
+    start = effects[(effects["arm"] == ALIGNED) & (effects["metric"].map(kind_of) == Kind.VALUE)]
+    low = [metric_label(metric) for metric in start.loc[start["mean"] < NOTHING_TO_LOSE, "metric"]]
+    if low:
+        yield f"Nothing to lose, for they score below {NOTHING_TO_LOSE:g} before any arm: {', '.join(low)}."
 
 
 def _row_name(row: Any) -> str:

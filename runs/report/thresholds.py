@@ -16,7 +16,7 @@ from kerf.lab.statistics.effect import Outcome
 from kerf.lab.statistics.intervals import clopper_pearson
 from kerf.lab.statistics.tests import binomial_p
 from kerf.lab.statistics.text import p_text
-from kerf.runs.report.columns import ByGroups
+from kerf.runs.columns import ByGroups
 from kerf.runs.report.effects import Ends
 
 

@@ -106,6 +106,7 @@ def jobs() -> None:
     """List the submitted jobs and their states."""
     from rich.table import Table
 
+    from kerf.runs.columns import ByGroups
     from kerf.runs.console import terminal
     from kerf.runs.submit.submissions import Submissions
 
@@ -119,7 +120,7 @@ def jobs() -> None:
         job = submissions.jobs.read(job_id)
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(job.attempts[-1].at))
         table.add_row(job.id, job.to, submissions.state(job).word, when, ", ".join(submissions.places(job)))
-    terminal().print(table)
+    terminal().print(ByGroups(table))
 
 
 @click.command()

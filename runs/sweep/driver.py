@@ -13,7 +13,7 @@ from rich.console import Console
 
 from kerf.lab.errors import KerfError
 from kerf.lab.statistics.text import signed
-from kerf.runs.console import say, shell
+from kerf.runs.console import say
 from kerf.runs.execution.preflight import check_gpus
 from kerf.runs.execution.scheduler import DONE, FAILED, NOT_ALIGNED
 from kerf.runs.recipe.model import Recipe
@@ -21,7 +21,7 @@ from kerf.runs.recipe.validation_errors import shown
 from kerf.runs.records.atomic_io import DiskError
 from kerf.runs.records.gate_records import all_aligned
 from kerf.runs.records.store import ALIGNED, Store, Unit, open_study, refuse_other_study
-from kerf.runs.report.page import PAGE, write_page
+from kerf.runs.report.page import write_page
 from kerf.runs.study import manifest, write_once
 from kerf.runs.sweep.findings import front, next_dose
 from kerf.runs.sweep.outcome import Outcome, Outcomes, trial_values
@@ -127,6 +127,7 @@ class _Sweep:
         self._units, self._console, self._seeds = units, console, list(recipe.seed_numbers)
         self._outcomes = Outcomes(store, spec)
         self._outcome_of: dict[int, Outcome] = {}
+        self._reported = False
 
     def run(self, tracking: str | None) -> int:
         """Do the unfinished work, report, and mirror to MLflow; returns the exit code."""
@@ -142,11 +143,15 @@ class _Sweep:
         except StorageError as error:
             code = FAILED
             self._say(f"failed: {error}; finished work is kept; run the same command again to continue")
-        if code != FAILED and tracking is not None:
-            self._mirror(tracking)
-        self._say(f"\nrecords   {self._store.path}")
-        if code != FAILED and (self._store.path / PAGE).exists():
-            self._say(f"look      {shell('kerf', 'report', self._store.path, '--open')}")
+        mlflow = self._mirror(tracking) if code != FAILED and tracking is not None else None
+        self._say("")
+        if self._reported:
+            from kerf.runs.sweep.ending import sweep_ending
+
+            for line in sweep_ending(self._store, self._console.width, mlflow):
+                self._say(line)
+        else:
+            self._say(f"records   {self._store.path}")
         if self._store.address is not None:
             self._say(f"kept at   {self._store.address}")
         return code
@@ -167,8 +172,9 @@ class _Sweep:
             if on_others == FAILED:
                 return FAILED
             code = max(code, on_others)
-        self._console.print(write_report(self._store, self._spec, self._known_outcomes(), again))
+        write_report(self._store, self._spec, self._known_outcomes(), again)
         write_page(self._store)
+        self._reported = True
         return code
 
     def _rounds(self) -> Iterator[list[Trial]]:
@@ -266,15 +272,17 @@ class _Sweep:
     def _known_outcomes(self) -> list[Outcome]:
         return [self._outcome_of[number] for number in sorted(self._outcome_of)]
 
-    def _mirror(self, tracking: str) -> None:
+    def _mirror(self, tracking: str) -> str | None:
+        """Mirror to MLflow; returns the command that shows it, None if it could not be reached."""
         from kerf.runs.tracking.commands import ui_command
         from kerf.runs.tracking.sweeps import sync_sweep
 
         try:
             sync_sweep(self._store.path, tracking)
-            self._say(f"\nmlflow    {ui_command(tracking, self._store.path)}")
         except KerfError as error:
             self._say(f"warning: {error}")
+            return None
+        return ui_command(tracking, self._store.path)
 
     def _say(self, line: str) -> None:
         say(self._console, line)

@@ -40,7 +40,7 @@ LIGHT: Sequence[tuple[str, int]] = (
     ("stop none", 2),
     ("resume none", 2),
     ("cluster down", 2),
-    ("show swept", 0),
+    ("show swept --full", 0),
     ("show nothing", 2),
     ("sync nothing", 2),
     ("exact nothing", 2),

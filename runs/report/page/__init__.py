@@ -11,7 +11,7 @@ from typing import Any
 
 from kerf.lab.errors import KerfError
 from kerf.lab.worlds import get_world
-from kerf.runs.records.gate_records import instead_of_table
+from kerf.runs.records.gate_records import gate_warnings, instead_of_table
 from kerf.runs.records.store import Store
 from kerf.runs.report import make_report
 from kerf.runs.report.conclusion import Conclusion, about_of, conclude
@@ -108,7 +108,7 @@ def _sweep_conclusion(store: Store) -> Conclusion:
         store.manifest()["name"],
         f"What does {records.spec['arm']} change, by {' and '.join(records.axes)}?",
         about,
-        [],
+        list(gate_warnings(store)),
         also=records.findings["verdicts"],
         num_seeds=seeds,
     )

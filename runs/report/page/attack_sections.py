@@ -30,7 +30,8 @@ def attack_map(attacks: pd.DataFrame, arms: list[str], name: str) -> Figure:
     attacked = [arm for arm in (ALIGNED, *arms) if arm in set(attacks["arm"])]
     means: dict[Any, float] = attacks.groupby(["generator", "strength", "arm"])["success"].mean().to_dict()
     keys = sorted({(generator, strength) for generator, strength, _ in means})
-    labels = [f"{generator}, strength {strength:g}" for generator, strength in keys]
+    plain = set(attacks.loc[~attacks["forges"].astype(bool), "generator"])
+    labels = [f"{name}, any strength" if name in plain else f"{name}, strength {at:g}" for name, at in keys]
     z = [[means.get((*key, arm)) for arm in attacked] for key in keys]
     trace: dict[str, Any] = {
         "type": "heatmap", "x": attacked, "y": labels, "z": z, "zmin": 0, "zmax": 1, "colorscale": "@sequential",

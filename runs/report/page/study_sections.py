@@ -13,7 +13,7 @@ import pandas as pd
 from kerf.lab.metrics import COMPETENCE, UTILITY, Kind, of_kind
 from kerf.lab.statistics.intervals import Interval
 from kerf.lab.statistics.text import interval_text
-from kerf.runs.report.conclusion import NOTHING_TO_LOSE, Conclusion, metric_words
+from kerf.runs.report.conclusion import Conclusion, metric_words
 from kerf.runs.report.effects import ALIGNED, Ends
 from kerf.runs.report.judged import Judged
 from kerf.runs.report.matched import Courses
@@ -29,7 +29,7 @@ from kerf.runs.report.page.figure import (
     TableBlock,
     axis,
 )
-from kerf.runs.report.table import FALSE_DISCOVERY_RATE, Report, metric_label
+from kerf.runs.report.table import FALSE_DISCOVERY_RATE, NOTHING_TO_LOSE, Report, metric_label
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,15 @@ from tests.toy_world import PLACE, TRUTH, Lever
 
 WORLDS: tuple[tuple[str, Callable[[], Any], str], ...] = (
     ("members_are_there_and_have_their_types", having(horizon="3"), "horizon must be >= 1, got '3'"),
-    ("members_are_there_and_have_their_types", having(ideal={"workd": 1.0}), "lever has no event 'workd'"),
+    ("members_are_there_and_have_their_types", having(ideal={"workd": 1.0}), "ideal: unknown event 'workd'; did you"),
     ("members_are_there_and_have_their_types", having(actions=("stay", "stay")), "names of their own, got stay again"),
     ("fields_agree_with_their_space", broken.rule_that_writes, "changed its scenarios"),
-    ("fields_agree_with_their_space", broken.space_of_another_name, "space.name must be 'lever'"),
+    ("members_are_there_and_have_their_types", broken.space_of_another_name, "space.name must be 'lever'"),
+    (
+        "a_first_episode_of_every_kind_can_be_played",
+        having(expert=lambda self, seen: Lever.expert(self, seen) + 9),
+        "an action is none of the 4",
+    ),
     ("text_round_trips", broken.two_labels_alike, "first differs"),
     (
         "every_value_is_trained_and_held_out_and_one_is_a_skill",
@@ -35,7 +40,7 @@ WORLDS: tuple[tuple[str, Callable[[], Any], str], ...] = (
         families(lambda world, family: replace(family, name="near"), "care/near"),
         "must be called care/",
     ),
-    ("the_dilemma_names_what_there_is", dilemma(forbidden="left"), "dilemma.forbidden: no event 'left'"),
+    ("the_dilemma_names_what_there_is", dilemma(forbidden="left"), "dilemma.forbidden: unknown event 'left'"),
     ("the_dilemma_names_what_there_is", having(ideal=broken.COSTS), "must be -dilemma.cost"),
     ("the_dilemma_names_what_there_is", dilemma(served="diligence"), "dilemma.served"),
     (

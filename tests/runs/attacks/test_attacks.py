@@ -116,6 +116,12 @@ def test_a_whole_grid_has_every_kind_every_strength_and_every_teacher():
     assert [attack.generator.strength for attack in fresh.attacks] == [0.7, 0.7]
 
 
+def test_what_forges_nothing_attacks_once():
+    attacks = attacks_of([{"kind": "natural"}, {"kind": "family"}, {"kind": "scripted"}], [0.0, 1.0, 0.5])
+    made = [(attack.generator.kind, attack.generator.strength) for attack in attacks]
+    assert made == [("natural", 1.0), ("family", 1.0), ("scripted", 0.0), ("scripted", 1.0), ("scripted", 0.5)]
+
+
 def test_a_telling_scenario_is_shown_with_what_was_done_in_it():
     world = get_world("station")
     scenario = world.space.from_text(
@@ -406,7 +412,7 @@ def test_an_agent_of_a_study_is_attacked_in_the_study(out):
     target = out / Unit("again", 0).name
     code, printed = kerf("attack", target, "--generator", "natural", "--budget", 64, "--no-mlflow")
     assert code == DONE, printed
-    assert "natural at strength 1 against again seed 0 in station" in printed
+    assert "natural, which forges nothing, against again seed 0 in station" in printed
     assert list((out / "attacks" / "again" / "seed-0" / "natural").glob("1-64-64/attack.json"))
     store, (unit,) = study_of(target / "policy.json")
     assert (store.path, unit) == (out, Unit("again", 0))

@@ -22,9 +22,9 @@ from kerf.lab.prediction import Prediction
 from kerf.lab.statistics.text import interval_text
 from kerf.runs.attacks.summary import summary_table
 from kerf.runs.cli import main
+from kerf.runs.columns import ByGroups
 from kerf.runs.records.store import Store
 from kerf.runs.report import make_report
-from kerf.runs.report.columns import ByGroups
 from kerf.runs.report.conclusion import SIGNS, Conclusion, Finding, Kept, conclude, question_of
 from kerf.runs.report.ending import MOST_LINES, ending
 from kerf.runs.report.judged import judge_primaries
@@ -168,18 +168,19 @@ def test_tables_are_split_by_columns_and_cut_no_number(report: Report, width: in
 def test_many_attacks_make_one_table() -> None:
     attacks = pd.DataFrame(
         [
-            (generator, strength, arm, seed, 0.25 * seed)
-            for generator in ("search", "uniform")
-            for strength in (0.0, 1.0)
+            (generator, strength, generator != "natural", arm, seed, 0.25 * seed)
+            for generator, strengths in (("search", (0.0, 1.0)), ("uniform", (0.0, 1.0)), ("natural", (1.0,)))
+            for strength in strengths
             for arm in ("aligned", "penalised")
             for seed in (0, 1)
         ],
-        columns=["generator", "strength", "arm", "seed", "success"],
+        columns=["generator", "strength", "forges", "arm", "seed", "success"],
     )
     rows = [line.split() for line in printed(summary_table(attacks, ["penalised"]), 80).splitlines()]
     assert rows[0] == ["generator", "strength", "aligned", "penalised"]
-    assert rows[2:] == [[generator, at, "0.12", "0.12"] for generator in ("search", "uniform") for at in ("0", "1")]
+    forged = [[generator, at, "0.12", "0.12"] for generator in ("search", "uniform") for at in ("0", "1")]
+    assert rows[2:] == [["natural", "any", "0.12", "0.12"], *forged]
     one = printed(summary_table(attacks[attacks["arm"] == "penalised"], ["penalised"]), 80).splitlines()
     assert one[0].split() == ["generator", "strength", "0", "strength", "1"]
-    assert len(one) == 4
+    assert [line.split()[1:] for line in one[2:]] == [["0.12", "0.12"]] * 3
     assert math.isclose(float(one[2].split()[-1]), 0.12)

@@ -179,15 +179,18 @@ def write_exact(store: Store) -> None:
     )
 
 
+GATE = {"value": 0.9, "competence": 0.95, "fooled": 0.9}
+
+
 def write_attacks(store: Store) -> None:
     rows = [
-        (arm, seed, generator, strength, 64, 32, "elicit", 0, 0.5, 3.0, np.nan, 0.1, 7)
+        (arm, seed, generator, strength, True, 64, 32, "elicit", 0, 0.5, 3.0, np.nan, 0.1, 7)
         for arm in (ALIGNED, "penalised")
         for seed in (0, 1)
         for generator in ("search", "uniform")
         for strength in (0.0, 1.0)
     ]
-    names = ["arm", "seed", "generator", "strength", "budget", "batch", "objective", "draw", "success"]
+    names = ["arm", "seed", "generator", "strength", "forges", "budget", "batch", "objective", "draw", "success"]
     more = ["scenarios_to_first", "scenarios_to_half", "diversity", "distinct_successes"]
     store.write_table("attacks", pd.DataFrame(rows, columns=[*names, *more]))
 
@@ -285,7 +288,7 @@ def swept(tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch) -> Store:
         again = [outcome(number + 10, outcomes[number].trial.settings, (0.1, -0.1, -0.1, 0, 0)) for number in range(5)]
     manifest = {
         "records_format": FORMAT, "name": "s", "recipe_hash": "a", "battery_hash": "b", "seeds": [0, 1], "arms": {},
-        "sweep": spec.model_dump(mode="json"), "recipe": {"world": "station"},
+        "sweep": spec.model_dump(mode="json"), "recipe": {"world": "station", "gate": GATE},
     }  # fmt: skip
     store.write_json("study", manifest)
     store.write_text("recipe.yaml", "name: s\nabout: Why?\n")

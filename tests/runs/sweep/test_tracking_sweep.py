@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +12,11 @@ from click.testing import CliRunner
 
 from kerf.lab.errors import KerfError
 from kerf.runs.cli import main
+from kerf.runs.console import PLAIN_WIDTH
+from kerf.runs.records.store import Store
 from kerf.runs.study import DONE
+from kerf.runs.sweep.ending import sweep_ending
+from kerf.runs.sweep.show import tables_again
 from kerf.runs.tracking.sweeps import sync_sweep
 from tests.runs.sweep.asking import asked, recipe
 from tests.runs.sweep.test_sweep import TINY, sweep
@@ -58,8 +63,14 @@ def test_each_trial_is_a_run_with_its_settings_and_effects(out, tmp_path):
 
 @pytest.mark.slow
 def test_show_and_sync_know_a_sweep(out, tmp_path):
-    shown = CliRunner().invoke(main, ["show", str(out)])
+    shown = CliRunner().invoke(main, ["show", str(out), "--full"])
     assert shown.output == (out / "table.txt").read_text()
+    ending = CliRunner().invoke(main, ["show", str(out)]).output
+    assert ending.splitlines() == sweep_ending(Store(out), PLAIN_WIDTH)
+    narrow, wide = (tables_again(Store(out), width) for width in (60, PLAIN_WIDTH))
+    assert max(map(len, narrow.splitlines())) <= 60
+    numbers = [sorted(re.findall(r"[+-]?\d+\.\d+", text)) for text in (narrow, wide)]
+    assert numbers[0] == numbers[1], "made again from the cells' records"
     done = CliRunner().invoke(main, ["sync", str(out), "--mlflow", f"sqlite:///{tmp_path}/mlflow.db"])
     assert done.output.startswith("4 runs written")
 

@@ -14,10 +14,11 @@ from rich.text import Text
 class ByGroups:
     """A table whose columns are split into stacked tables as wide as the console.
 
-    Title and caption stand above and below, as wide as the console.
+    Title and caption stand above and below, as wide as the console. Where a column does not fit beside the repeated
+    ones by itself, its cells are wrapped between words.
 
     Args:
-        table: The table; a column that may fold needs no more width than its `min_width`.
+        table: The table; a column that may fold needs no more width than its longest word and its `min_width`.
         keys: Number of first columns that every part repeats.
     """
 
@@ -30,7 +31,7 @@ class ByGroups:
         for index, columns in enumerate(self._parts(console, options)):
             if index:
                 yield ""
-            yield self._part(columns)
+            yield self._part(columns, console, options)
         if self._table.caption:
             yield Text(str(self._table.caption))
 
@@ -65,7 +66,7 @@ class ByGroups:
         least = max(of.maximum if column.no_wrap else of.minimum for of in measured)
         return max(least, column.min_width or 0)
 
-    def _part(self, columns: Sequence[Column]) -> Table:
+    def _part(self, columns: Sequence[Column], console: Console, options: ConsoleOptions) -> Table:
         """The table of these columns alone, without title and caption."""
         part = copy.copy(self._table)
         part.columns = []
@@ -73,4 +74,11 @@ class ByGroups:
             part.columns.append(copy.copy(column))
             part.columns[-1]._index = len(part.columns) - 1
         part.title = part.caption = None
+        part.show_edge = part.pad_edge = False
+        for column in reversed(part.columns):  # the repeated ones last
+            if sum(self._needed(each, console, options) + self._gap for each in part.columns) - self._gap <= (
+                options.max_width
+            ):
+                break
+            column.no_wrap, column.overflow, column.min_width = False, "fold", None
         return part
