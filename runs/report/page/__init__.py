@@ -21,7 +21,8 @@ from kerf.runs.report.page.figure import Section
 from kerf.runs.report.page.records_sections import left_out, notes, provenance
 from kerf.runs.report.page.render import render
 from kerf.runs.report.page.study_sections import Study, study_sections
-from kerf.runs.report.page.sweep_sections import SweepRecords, sweep_sections
+from kerf.runs.report.page.sweep_records import SweepRecords
+from kerf.runs.report.page.sweep_sections import sweep_sections
 from kerf.runs.report.table import Report
 
 PAGE = "report.html"
