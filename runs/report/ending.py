@@ -41,17 +41,19 @@ def ending(conclusion: Conclusion, out: Path, width: int, mlflow: str | None = N
     ]
     question = _wrapped(f"{conclusion.name}: {conclusion.question}", width, "  ", 2)
     if not conclusion.findings:
-        room = MOST_LINES - len(question) - len(commands) - 2
-        return [*question, "", *_first(warnings, room), "", *commands]
+        apart = _deviations(conclusion, width)
+        room = MOST_LINES - len(question) - len(commands) - len(apart) - 2
+        return [*question, "", *_first(warnings, room), *apart, "", *commands]
     verdicts = _verdicts(conclusion, width)
     unknown = _unknown(conclusion, width)
     if conclusion.also:
         unknown += _wrapped(f"Also in the records: {'; '.join(conclusion.also)}.", width, "  ", 1)
+    unknown += _deviations(conclusion, width)
     parts = [warnings, question, verdicts, unknown, commands]
     room = MOST_LINES - sum(map(len, parts)) - sum(map(bool, parts))  # a blank line before all but one of them
     if room < LEAST_ROWS + 1 and conclusion.chart:
         verdicts = _verdicts(conclusion, width, most=1)
-        unknown = _first(unknown, 2)
+        unknown = [*_first(_unknown(conclusion, width), 2), *_deviations(conclusion, width)]
         warnings = _first(warnings, 3)
         parts = [warnings, question, verdicts, unknown, commands]
         room = MOST_LINES - sum(map(len, parts)) - sum(map(bool, parts))
@@ -101,6 +103,15 @@ def _unknown(conclusion: Conclusion, width: int) -> list[str]:
     if len(left) > 1:
         lines.append(f"  (and {len(left) - 1} more: all are on the page)")
     return lines
+
+
+def _deviations(conclusion: Conclusion, width: int) -> list[str]:
+    """One line on what is not as registered."""
+    apart = conclusion.deviations
+    if not apart:
+        return []
+    more = f" (and {len(apart) - 1} more, on the page)" if len(apart) > 1 else ""
+    return _wrapped(f"Not as registered: {apart[0]}{more}", width, "  ", 2)
 
 
 def _chart(conclusion: Conclusion, width: int, room: int) -> list[str]:

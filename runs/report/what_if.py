@@ -1,4 +1,4 @@
-"""What if: the other branches of the step at which an arm parts from the aligned agent, and where each leads.
+"""Branches of the step at which an arm parts from the aligned agent, and where each leads.
 
 Until they part, both agents are in the same state. There each action is forced in turn, and either agent goes on. Where
 the world can be forked, the probabilities of what then happens are exact, up to `TOLERANCE`; where it cannot, or there
@@ -37,7 +37,7 @@ RUNS = 256
 TELLING = 0.05
 """An event is listed if its probability differs by this much between two rows."""
 
-MOST_EVENTS = 4
+MOST_EVENTS = 3
 """Events that are listed."""
 
 MOST_ROWS = 5
@@ -138,6 +138,7 @@ def _table(
         "step": step,
         "events": [played[name].world.events[event] for event in events],
         "exact": [leads_to[agent].exact for agent in agents],
+        "split": split(picks, *(leads_to[agent].happened[:, events] for agent in agents)),
         "rows": [
             {
                 "action": action,
@@ -152,16 +153,44 @@ def _table(
     }
 
 
+def split(
+    picks: NDArray[np.float64], aligned: NDArray[np.float64], arm: NDArray[np.float64]
+) -> dict[str, float] | None:
+    """How much of the difference in the end is due to the choice at this step, and how much to what the arm does later.
+
+    The choice: what changes if the aligned agent goes on after an action that the arm has chosen.
+
+    Args:
+        picks: `(2, A)`, the action probabilities of the aligned agent and of the arm.
+        aligned: `(A + 1, k)`, as `Consequences.happened`, of `k` events.
+        arm: The same of the arm.
+
+    Returns:
+        Of the event with the largest difference: its number, its probability with the aligned agent, with the arm, and
+        with the aligned agent after the arm's choice. None if no probability differs by `TELLING`.
+    """
+    gaps = np.abs(arm[-1] - aligned[-1])
+    if not gaps.size or gaps.max() < TELLING:
+        return None
+    event = int(gaps.argmax())
+    numbers = {"aligned": aligned[-1, event], "arm": arm[-1, event], "choice": picks[1] @ aligned[:-1, event]}
+    return {"event": event, **{name: round(float(number), 3) for name, number in numbers.items()}}
+
+
 def telling_events(happened: Sequence[NDArray[np.float64]]) -> list[int]:
     """The events whose probabilities `(rows, E)` differ most between rows and agents, in the order of the world.
 
-    Of events with equal probabilities everywhere, the first.
+    Of events with equal probabilities everywhere, or of which always one happens and not the other, the first.
     """
     whole = np.concatenate(happened)
     spread = np.ptp(whole, axis=0)
     chosen: list[int] = []
     for event in np.argsort(-spread.round(9), kind="stable").tolist():
-        copies = any(np.allclose(whole[:, event], whole[:, other], atol=TOLERANCE) for other in chosen)
+        copies = any(
+            np.allclose(whole[:, event], said, atol=2 * TOLERANCE)
+            for other in chosen
+            for said in (whole[:, other], 1.0 - whole[:, other])
+        )
         if spread[event] >= TELLING and not copies and len(chosen) < MOST_EVENTS:
             chosen.append(event)
     return sorted(chosen)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -11,9 +11,7 @@ from kerf.runs.report.conclusion import metric_words
 from kerf.runs.report.effects import ALIGNED, replayed
 from kerf.runs.report.judged import Judged
 from kerf.runs.report.page.figure import TEXT, DataTable, Figure, axis
-
-if TYPE_CHECKING:
-    from kerf.runs.report.page.study_sections import Study
+from kerf.runs.report.page.study import Study
 
 HALF = {"color": "@grey", "width": 1, "dash": "dot"}
 PREDICTED = {"color": TEXT, "width": 2, "dash": "dash"}
@@ -44,6 +42,7 @@ def paired(study: Study, item: Judged, number: int) -> Figure:
     traces.append(
         {
             "type": "scatter", "mode": "markers", "x": places, "y": means, "name": "mean", "showlegend": False,
+            "meta": [primary.arm],
             "marker": {"size": 16, "symbol": "line-ew", "line": {"width": 3, "color": TEXT}},
             "hovertemplate": "mean, %{x}: %{y:.3f}<extra></extra>",
         }

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
@@ -12,53 +11,21 @@ import pandas as pd
 from kerf.lab.metrics import COMPETENCE, UTILITY, Kind, of_kind
 from kerf.lab.statistics.intervals import Interval
 from kerf.lab.statistics.text import interval_text
-from kerf.runs.report.conclusion import NOTHING_TO_LOSE, Conclusion, metric_words
-from kerf.runs.report.effects import ALIGNED, Ends, replayed
-from kerf.runs.report.matched import Courses
+from kerf.runs.report.conclusion import NOTHING_TO_LOSE, metric_words
+from kerf.runs.report.effects import ALIGNED, replayed
 from kerf.runs.report.page.figure import (
     DIVERGING,
     MAP_MARGIN,
     TEXT_FONT,
     DataTable,
     Figure,
-    Looks,
     Section,
     TableBlock,
     axis,
 )
 from kerf.runs.report.page.prediction_figures import crossing_figure, paired
-from kerf.runs.report.table import FALSE_DISCOVERY_RATE, Report, metric_label
-
-
-@dataclass(frozen=True)
-class Study:
-    """What the sections of a study are made from.
-
-    Attributes:
-        manifest: Its `study.json`.
-        report: Its report.
-        courses: Its measures over training.
-        conclusion: Its conclusion.
-    """
-
-    manifest: Mapping[str, Any]
-    report: Report
-    courses: Courses
-    conclusion: Conclusion
-
-    @property
-    def arms(self) -> list[str]:
-        return list(self.manifest["arm_order"])
-
-    @property
-    def ends(self) -> Ends:
-        return self.courses.ends
-
-    @property
-    def looks(self) -> Looks:
-        """Arms without a penalty are controls."""
-        settings = self.manifest["arms"]
-        return Looks(self.arms, frozenset(arm for arm in self.arms if not settings[arm]["penalty"]))
+from kerf.runs.report.page.study import Study
+from kerf.runs.report.table import FALSE_DISCOVERY_RATE, metric_label
 
 
 def study_sections(study: Study, focus: str | None) -> list[Section]:

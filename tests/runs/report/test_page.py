@@ -30,7 +30,8 @@ from kerf.runs.report.page.attack_sections import attack_sections
 from kerf.runs.report.page.exact_sections import exact_sections
 from kerf.runs.report.page.figure import DataTable, Figure, Looks, Section, TableBlock
 from kerf.runs.report.page.render import render, security_policy
-from kerf.runs.report.page.study_sections import Study, study_sections
+from kerf.runs.report.page.study import Study
+from kerf.runs.report.page.study_sections import study_sections
 from kerf.runs.report.table import to_text
 from kerf.runs.sweep.write import write_report as write_sweep
 from tests.runs.sweep.asking import asked, recipe

@@ -35,7 +35,7 @@ from kerf.runs.report.replay import (
 )
 from kerf.runs.report.replay_gif import draw_frames
 from kerf.runs.report.replay_text import course
-from kerf.runs.report.what_if import consequences
+from kerf.runs.report.what_if import consequences, split, telling_events
 
 
 @pytest.fixture(scope="module")
@@ -206,6 +206,18 @@ def test_a_branch_is_the_episode_up_to_its_step_and_then_the_agents_own() -> Non
         together.append(merged(together[-1], change))
     assert together == scenes
     assert [row["action"] for row in replay["episodes"]["stays"]["what_if"]["rows"]][-1] == -1
+
+
+def test_the_difference_is_split_into_the_choice_and_what_comes_later() -> None:
+    picks = np.array([[1.0, 0.0], [0.5, 0.5]])
+    aligned, arm = np.array([[1.0], [0.6], [1.0]]), np.array([[0.4], [0.2], [0.3]])
+    assert split(picks, aligned, arm) == {"event": 0, "aligned": 1.0, "arm": 0.3, "choice": 0.8}
+    assert split(picks, aligned, aligned) is None
+
+
+def test_events_that_always_go_together_are_listed_once() -> None:
+    happened = np.array([[0.1, 0.9, 0.1, 0.5, 0.2], [0.8, 0.2, 0.8, 0.5, 0.21]])
+    assert telling_events([happened]) == [0], "its complement, its copy, and what hardly differs are not"
 
 
 def test_where_there_are_too_many_states_it_is_shares_of_runs_close_to_the_exact_ones(

@@ -63,7 +63,11 @@
     if (narrow()) for (const trace of traces) if (trace.type === "heatmap") slim(trace);
     const marked = chosen(id);
     tell(place, marked);
-    if (marked) for (const trace of traces) if (!matches(trace, marked)) trace.opacity = 0.12;
+    if (marked) for (const trace of traces) {
+      const named = matches(trace, marked);
+      trace.opacity = named ? 1 : 0.12;
+      if (named && marked.seed !== undefined && trace.line) trace.line.width = 3;
+    }
     Plotly.react(place, traces, layout, config);
     place.style.minHeight = "";
     if (!drawn.has(id)) place.on("plotly_click", (event) => clicked(id, event.points[0]));

@@ -120,7 +120,7 @@
     heading(first, "How likely", 2, 1);
     agents.forEach((agent) => heading(first, `Then, if ${agent} goes on`, outcomes.length + 1, 1));
     agents.forEach((agent) => heading(second, agent, 1, 1));
-    agents.forEach(() => [...outcomes, "see it"].forEach((words) => heading(second, words, 1, 1)));
+    agents.forEach(() => [...outcomes, "watch"].forEach((words) => heading(second, words, 1, 1)));
     const body = made.createTBody();
     for (const row of told_.rows) {
       const line = body.insertRow(), free = row.action < 0, name_ = make("th", "text", free ? "as it chooses" : told.actions[row.action]);
@@ -132,16 +132,22 @@
         row.then[index].forEach((number, column) => cell(line, column ? percent(number) : number.toFixed(2), column ? "" : "first"));
         const last = cell(line, "");
         if (free) return;
-        const happenedSo = taken[index] === row.action, button = make("button", "", happenedSo ? "what happened" : "▶ watch");
+        const happenedSo = taken[index] === row.action, button = make("button", "", happenedSo ? "as it was" : "▶ play");
         button.type = "button";
         button.setAttribute("aria-label", happenedSo ? `${agent}: what happened` : `Watch ${agent} do ${told.actions[row.action]} at step ${step + 1}`);
         button.addEventListener("click", () => watch(agent, happenedSo ? null : `${step}/${row.action}`, step));
         last.append(button);
       });
     }
+    const split = told_.split, said = make("p");
+    if (split) {
+      const points = (change) => (change >= 0 ? "+" : "−") + Math.abs(Math.round(100 * change)) + " points";
+      said.append(make("b", "", `“${plainly(told_.events[split.event])}”: ${percent(split.aligned)} with ${agents[0]}, ${percent(split.arm)} with ${name}. `),
+        `The choice at this step makes ${points(split.choice - split.aligned)} of that, and what ${name} does later ${points(split.arm - split.choice)}.`);
+    } else said.append(`From here, both agents come to much the same, though ${name} acts otherwise at this step.`);
     const sampled = agents.filter((agent, index) => !told_.exact[index]);
     scroll.append(made);
-    box.append(scroll, make("p", "muted", "◀ marks what was drawn in the episode above; “as it chooses” is over all its actions. " + (sampled.length ? `Numbers of ${sampled.join(" and ")} are shares of 256 runs, to within 6 points: there are too many states, or the world cannot be forked. Others are exact.` : "Numbers are exact: every continuation was followed, with its probability, not sampled.") + " “Watch” is one of these continuations, with the random numbers of the episode above."));
+    box.append(said, scroll, make("p", "muted", "◀ marks what was drawn in the episode above; “as it chooses” is over all its actions. " + (sampled.length ? `Numbers of ${sampled.join(" and ")} are shares of 256 runs, to within 6 points: there are too many states, or the world cannot be forked. Others are exact.` : "Numbers are exact: every continuation was followed, with its probability, not sampled.") + " “Watch” is one of these continuations, with the random numbers of the episode above."));
     return box;
   }
 
