@@ -88,6 +88,7 @@ def rollout(
     scenarios: Scenarios,
     rng: np.random.Generator | NDArray[np.float32],
     into: Trajectories | None = None,
+    opening: NDArray[np.int64] | None = None,
 ) -> Trajectories:
     """Play every scenario to its horizon once.
 
@@ -99,17 +100,22 @@ def rollout(
             the action of episode `i` at step `t`. Passing the same numbers twice compares two policies under
             common random numbers, and lets a batch be cut in parts without changing any episode.
         into: Trajectories to fill, e.g. some episodes of a larger batch; None allocates them.
+        opening: `(t, n)`, the actions of the first `t` steps, whatever the policy picks; -1: what it picks. The same
+            numbers and an opening that differs in its last action give two branches of one episode. None: no opening.
 
     Returns:
         Trajectories of exactly `n` episodes.
 
     Raises:
-        ValueError: if the numbers have the wrong shape, or the policy returns NaN (or only -inf) somewhere.
+        ValueError: if the numbers or the opening have the wrong shape, or the policy returns NaN (or only -inf)
+            somewhere.
     """
     n, horizon = len(scenarios), world.horizon
     uniforms = rng.random((horizon, n), np.float32) if isinstance(rng, np.random.Generator) else rng
     if uniforms.shape != (horizon, n):
         raise ValueError(f"uniforms must have shape {(horizon, n)}, got {uniforms.shape}")
+    if opening is not None:
+        check_opening(world, n, opening)
     played = unplayed(world, scenarios) if into is None else into
     play = world.begin(scenarios)
     for t in range(horizon):
@@ -117,8 +123,19 @@ def rollout(
         played.logits[t] = policy.logits(played.observations[t])
         if not pick(played.logits[t], uniforms[t], played.actions[t]):
             raise ValueError(f"the policy returned logits that are no distribution at step {t}")
+        if opening is not None and t < len(opening):
+            np.copyto(played.actions[t], opening[t], where=opening[t] >= 0)
         play.step(played.actions[t], played.events[t])
     return played
+
+
+def check_opening(world: World, n: int, opening: NDArray[np.int64]) -> None:
+    """Raise `ValueError` unless `opening` is `(t, n)` actions of `world`, or -1, of at most its horizon."""
+    num_actions = len(world.actions)
+    if opening.ndim != 2 or opening.shape[1] != n or len(opening) > world.horizon:
+        raise ValueError(f"the opening must have shape (t, {n}) with t <= {world.horizon}, got {opening.shape}")
+    if opening.size and not (opening.min() >= -1 and opening.max() < num_actions):
+        raise ValueError(f"the opening must hold actions below {num_actions}, or -1")
 
 
 @compiled

@@ -16,7 +16,7 @@ from kerf.lab.compiled import compiled
 from kerf.lab.distinct import distinct
 from kerf.lab.errors import KerfError
 from kerf.lab.reward_spec import RewardSpec
-from kerf.lab.rollout import Policy, Trajectories
+from kerf.lab.rollout import Policy, Trajectories, check_opening
 from kerf.lab.scenario import Scenarios
 from kerf.lab.world import Enumerable, EventWords, ExactPlay, Score, World, event_weights
 
@@ -34,6 +34,10 @@ _EXPONENTS = 80
 
 MOST_STATES = 20_000_000
 """The most states of one step that are kept: some GiB."""
+
+
+class TooManyStatesError(KerfError):
+    """More states would have to be kept than was allowed."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,14 @@ def refuse_not_enumerable(world: World) -> None:
         )
 
 
-def evaluate(policy: Policy, world: World, scenarios: Scenarios, tolerance: float | None = None) -> Outcomes:
+def evaluate(
+    policy: Policy,
+    world: World,
+    scenarios: Scenarios,
+    tolerance: float | None = None,
+    opening: NDArray[np.int64] | None = None,
+    most_states: int | None = None,
+) -> Outcomes:
     """Exact outcomes of `policy` in `scenarios` `(n, F)`.
 
     Args:
@@ -116,12 +127,15 @@ def evaluate(policy: Policy, world: World, scenarios: Scenarios, tolerance: floa
         scenarios: Valid for `world.space`.
         tolerance: Probability that may be dropped in each scenario, for speed (`Outcomes.dropped`); 0 drops nothing.
             None: `TOLERANCE`, or 0 in a world of one step.
+        opening: `(t, n)`, the actions of the first `t` steps, whatever the policy picks; -1: what it picks.
+        most_states: Maximum number of states that are kept after a step; None: `MOST_STATES`.
 
     Raises:
-        KerfError: if the world offers no enumeration, or more than `MOST_STATES` states would have to be kept.
-        ValueError: if the policy returns NaN (or only -inf) somewhere.
+        KerfError: if the world offers no enumeration.
+        TooManyStatesError: if more than `most_states` states would have to be kept.
+        ValueError: if the policy returns NaN (or only -inf) somewhere, or the opening has another shape.
     """
-    return Evaluator(world, scenarios).run(policy, tolerance)
+    return Evaluator(world, scenarios, opening, most_states).run(policy, tolerance)
 
 
 class Evaluator:
@@ -130,14 +144,25 @@ class Evaluator:
     Args:
         world: The world; it must be `Enumerable`.
         scenarios: `(n, F)`.
+        opening: Actions of the first steps, as in `evaluate`.
+        most_states: Maximum number of states that are kept after a step, of `AT_ONCE` scenarios; None: `MOST_STATES`.
     """
 
-    def __init__(self, world: World, scenarios: Scenarios) -> None:
+    def __init__(
+        self,
+        world: World,
+        scenarios: Scenarios,
+        opening: NDArray[np.int64] | None = None,
+        most_states: int | None = None,
+    ) -> None:
         self.world, self.scenarios = world, scenarios
+        if opening is None:
+            opening = np.empty((0, len(scenarios)), np.int64)
+        check_opening(world, len(scenarios), opening)
         at_once = AT_ONCE if world.horizon > 1 else max(1, len(scenarios))
-        self._parts = [
-            _Part(world, scenarios[start : start + at_once]) for start in range(0, max(1, len(scenarios)), at_once)
-        ]
+        parts = [slice(start, start + at_once) for start in range(0, max(1, len(scenarios)), at_once)]
+        most = MOST_STATES if most_states is None else most_states
+        self._parts = [_Part(world, scenarios[rows], opening[:, rows], most) for rows in parts]
 
     def run(self, policy: Policy, tolerance: float | None = None, objective: RewardSpec | None = None) -> Outcomes:
         """Outcomes of `policy`, with returns by `objective`; see `evaluate`."""
@@ -158,8 +183,9 @@ class Evaluator:
 class _Part:
     """Scenarios that are evaluated together."""
 
-    def __init__(self, world: World, scenarios: Scenarios) -> None:
+    def __init__(self, world: World, scenarios: Scenarios, opening: NDArray[np.int64], most_states: int) -> None:
         self.world, self.scenarios = world, scenarios
+        self._opening, self._most_states = opening, most_states
         self._weights = event_weights(world, world.ideal)
         n, num_actions = len(scenarios), len(world.actions)
         play = begin(world, scenarios)
@@ -178,7 +204,7 @@ class _Part:
         expected = np.zeros((n, num_events))
         dropped = np.zeros(n)
         per_step = np.full(n, tolerance / world.horizon)
-        mass = action_probs(policy, self._seen)[self._looks_like].ravel()
+        mass = self._forced(action_probs(policy, self._seen)[self._looks_like], np.arange(n), 0).ravel()
         kept = followed(mass, self._origin, per_step, dropped)
         origin, mass, past = self._origin[kept], mass[kept], self._words[kept]
         count(origin, mass, past, expected)
@@ -193,14 +219,14 @@ class _Part:
                 seen = np.empty((len(rows), len(world.observations)), np.float32)
                 part.observe(seen)
                 probs[rows] = action_probs(policy, seen)
-            branches = (probs * mass[:, None]).ravel()
+            branches = (self._forced(probs, origin, t) * mass[:, None]).ravel()
             kept = followed(branches, np.repeat(origin, num_actions), (t + 1) * per_step, dropped)
-            if len(kept) > MOST_STATES:
+            if len(kept) > self._most_states:
                 estimate = num_states + len(kept) * (world.horizon - t)
-                raise KerfError(
+                raise TooManyStatesError(
                     f"world {world.name}: too large to be enumerated: about {estimate:.1e} states or more in {n} "
-                    f"scenarios ({len(kept):,} at step {t + 1} of {world.horizon}, at most {MOST_STATES:,} are kept); "
-                    "a larger tolerance keeps fewer"
+                    f"scenarios ({len(kept):,} at step {t + 1} of {world.horizon}, at most {self._most_states:,} are "
+                    "kept); a larger tolerance keeps fewer"
                 )
             num_states += len(kept)
             rows = kept // num_actions
@@ -220,6 +246,15 @@ class _Part:
         if objective is None:
             returns = utility
         return Outcomes(world, self.scenarios, happened, expected, utility, returns, dropped, origin, past, mass)
+
+    def _forced(self, probs: NDArray[np.float64], origin: NDArray[np.int64], t: int) -> NDArray[np.float64]:
+        """`probs` `(m, A)` of the scenarios `origin` `(m,)`, with the actions that the opening forces at step `t`."""
+        if t < len(self._opening):
+            forced = self._opening[t, origin]
+            rows = np.flatnonzero(forced >= 0)
+            probs[rows] = 0.0
+            probs[rows, forced[rows]] = 1.0
+        return probs
 
     def _paid(
         self, origin: NDArray[np.int64], mass: NDArray[np.float64], words: EventWords, objective: RewardSpec | None

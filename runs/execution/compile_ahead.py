@@ -24,13 +24,16 @@ NOTICE = "compiling kernels, once per installation (about 30 s) ..."
 
 
 def _episodes() -> None:
-    """Measure the expert on a few probes of `station`: compiles its kernels, with those of rollouts."""
+    """Measure the expert on a few probes of `station`: compiles its kernels, with those of rollouts; and evaluate it
+    exactly, as the page's replays do."""
     from kerf.lab.battery import Battery
+    from kerf.lab.exact.evaluation import evaluate
     from kerf.lab.scripted import ExpertPolicy
     from kerf.lab.worlds import get_world
 
     world = get_world("station")
     Battery(world, 4, 0).measure(ExpertPolicy(world))
+    evaluate(ExpertPolicy(world), world, world.space.blank(2))
 
 
 def _training() -> None:

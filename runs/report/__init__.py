@@ -70,11 +70,13 @@ def make_report(store: Store) -> Report:
         raise KerfError(f"{store.path}: no agent of this study has passed the gate, so there is nothing to compare")
     wanted = [Unit(arm, seed) for arm in manifest["arm_order"] for seed in passed]
     _refuse_missing(store, [unit for unit in wanted if unit not in units])
-    cells = read_measures(store.path)
+    cells, training = (
+        table[table["seed"].isin(passed) & table["arm"].isin(manifest["arm_order"])]  # nothing that is not registered
+        for table in (read_measures(store.path), read_training(store.path))
+    )
     noise = pd.concat(
         [pd.read_parquet(store.path / Unit(ALIGNED, seed).name / "noise.parquet").assign(seed=seed) for seed in passed]
     )
-    training = read_training(store.path)
     fresh = read_noise(store, [*wanted, *(Unit(ALIGNED, seed) for seed in passed)])
     effects = effects_frame(cells, manifest["control"], arms=manifest["arm_order"])
     ends, theory, served = study_ends(cells), manifest["theory"], dilemma.served

@@ -22,6 +22,7 @@ from kerf.lab.worlds import get_world
 from kerf.runs.records.gate_records import gate_warnings, instead_of_table
 from kerf.runs.records.store import Store
 from kerf.runs.report import make_report
+from kerf.runs.report.deviations import deviations, missing_units
 from kerf.runs.report.effects import Ends
 from kerf.runs.report.judged import Judged
 from kerf.runs.report.table import NOTHING_TO_LOSE, Report, metric_label
@@ -103,6 +104,7 @@ class Conclusion:
         num_seeds: Number of seeds that passed the gate.
         num_arms: Number of arms.
         also: What else the records hold, a sentence each.
+        deviations: Where the records are not what was registered, a sentence each.
     """
 
     name: str
@@ -116,6 +118,7 @@ class Conclusion:
     num_seeds: int = 0
     num_arms: int = 0
     also: Sequence[str] = ()
+    deviations: Sequence[str] = ()
 
     @property
     def unknown(self) -> list[str]:
@@ -138,7 +141,10 @@ def conclude(store: Store, report: Report | None = None) -> Conclusion:
     opening = manifest["name"], question_of(about), about
     instead = instead_of_table(store)
     if instead is not None:
-        return Conclusion(*opening, warnings=instead.splitlines(), num_arms=len(manifest["arm_order"]))
+        apart = deviations(store)
+        return Conclusion(
+            *opening, warnings=instead.splitlines(), num_arms=len(manifest["arm_order"]), deviations=apart
+        )
     report = report or make_report(store)
     assert report.courses is not None
     ends, aims = report.courses.ends, report.courses.aims
@@ -155,6 +161,30 @@ def conclude(store: Store, report: Report | None = None) -> Conclusion:
         num_seeds=num_seeds,
         num_arms=len(manifest["arm_order"]),
         also=_also(store),
+        deviations=deviations(store, report),
+    )
+
+
+def conclude_unfinished(store: Store) -> Conclusion | None:
+    """The conclusion of a study that lacks units: which, and nothing else. None if it lacks none."""
+    manifest = store.manifest()
+    units = set(store.units())
+    missing = missing_units(store, manifest, units)
+    if not missing:
+        return None
+    about = about_of(store)
+    warning = (
+        f"The study is not finished: {len(missing)} of its units are missing ({missing[0].name}, ...). Effects of the "
+        f"others are not shown, for they would be of other seeds than those that were registered. {store.completion} "
+        "completes it."
+    )
+    return Conclusion(
+        manifest["name"],
+        question_of(about),
+        about,
+        [warning],
+        num_arms=len(manifest["arm_order"]),
+        deviations=deviations(store),
     )
 
 

@@ -28,6 +28,9 @@ from kerf.lab.statistics.tests import (
 
 COLUMNS = ("arm", "seed", "iteration", "env_steps", "metric", "score")
 ALIGNED = "aligned"
+FORGED = "forged"
+"""Name under which forgeries are listed among values, none of which they exercise."""
+
 UNGATED = (Kind.SKILL, Kind.UTILITY, Kind.COMPETENCE)
 """Kinds of metric that can be interpreted whether or not the agent kept its skills; all others require them."""
 
@@ -35,6 +38,14 @@ UNGATED = (Kind.SKILL, Kind.UTILITY, Kind.COMPETENCE)
 SHOWN = (Kind.VALUE, Kind.FALSE_EXIT, Kind.COMPETENCE, Kind.UTILITY, Kind.ATTACK)
 """Kinds of metric in the tables of studies and attacks; significance marks are adjusted over all of them, in all
 arms."""
+
+
+def replayed(metric: str) -> str:
+    """The value in whose scenarios one sees what `metric` counts, or `FORGED`; empty for sums such as utility."""
+    named = Metric.parse(metric)
+    if named.strength is not None or Kind.WAY in (named.kind, *named.words[:1]):
+        return FORGED
+    return named.value or ""
 
 
 @dataclass(frozen=True)

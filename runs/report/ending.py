@@ -41,17 +41,19 @@ def ending(conclusion: Conclusion, out: Path, width: int, mlflow: str | None = N
     ]
     question = wrapped(f"{conclusion.name}: {conclusion.question}", width, "  ", 2)
     if not conclusion.findings:
-        room = MOST_LINES - len(question) - len(to_go_on) - 2
-        return [*question, "", *first_lines(warnings, room), "", *to_go_on]
+        apart = _deviations(conclusion, width)
+        room = MOST_LINES - len(question) - len(to_go_on) - len(apart) - 2
+        return [*question, "", *first_lines(warnings, room), *apart, "", *to_go_on]
     verdicts = _verdicts(conclusion, width)
     unknown = _unknown(conclusion, width)
     if conclusion.also:
         unknown += wrapped(f"Also in the records: {'; '.join(conclusion.also)}.", width, "  ", 1)
+    unknown += _deviations(conclusion, width)
     parts = [warnings, question, verdicts, unknown, to_go_on]
     room = MOST_LINES - sum(map(len, parts)) - sum(map(bool, parts))  # a blank line before all but one of them
     if room < LEAST_ROWS + 1 and conclusion.chart:
         verdicts = _verdicts(conclusion, width, most=1)
-        unknown = first_lines(unknown, 2)
+        unknown = [*first_lines(_unknown(conclusion, width), 2), *_deviations(conclusion, width)]
         warnings = first_lines(warnings, 3)
         parts = [warnings, question, verdicts, unknown, to_go_on]
         room = MOST_LINES - sum(map(len, parts)) - sum(map(bool, parts))
@@ -99,6 +101,15 @@ def _unknown(conclusion: Conclusion, width: int) -> list[str]:
     if len(left) > 1:
         lines.append(f"  (and {len(left) - 1} more: all are on the page)")
     return lines
+
+
+def _deviations(conclusion: Conclusion, width: int) -> list[str]:
+    """One line on what is not as registered."""
+    apart = conclusion.deviations
+    if not apart:
+        return []
+    more = f" (and {len(apart) - 1} more, on the page)" if len(apart) > 1 else ""
+    return wrapped(f"Not as registered: {apart[0]}{more}", width, "  ", 2)
 
 
 def _chart(conclusion: Conclusion, width: int, room: int) -> list[str]:

@@ -7,31 +7,26 @@ effects are most like the mean of all seeds.
 
 from __future__ import annotations
 
-import base64
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from kerf.agents.export import load_policy
 from kerf.lab.errors import KerfError, unknown_name
-from kerf.lab.rollout import Policy, Trajectories, rollout
+from kerf.lab.rollout import Trajectories, rollout
 from kerf.lab.scenario import Scenarios
 from kerf.lab.seeds import entropy
 from kerf.lab.torch_threads import one_thread
-from kerf.lab.world import Scenic, World
+from kerf.lab.world import World
 from kerf.lab.worlds import get_world
 from kerf.runs.records.gate_records import has_passed
 from kerf.runs.records.store import ALIGNED, POLICY, Store, Unit
-from kerf.runs.report.effects import Ends
-
-STREAM = "replays"
-"""Name of the random stream of the scenarios and of the numbers that pick actions."""
+from kerf.runs.report.effects import FORGED, Ends
+from kerf.runs.report.episodes import STREAM, Cast, common_numbers, episode, parting, play_all, probabilities
+from kerf.runs.report.what_if import add_what_if
 
 EACH = 16
 """Scenarios drawn of each family, and of the forgeries of each strength."""
@@ -40,33 +35,10 @@ MOST = 8
 """Scenarios that are replayed."""
 
 PICTURE_BYTES = 3_000_000
-"""Size that the pictures of a world without scenes may come to, about; fewer scenarios are then replayed."""
+"""Size that the pictures of a world without scenes may come to; fewer scenarios are then replayed, but one at least."""
 
 SHOWN = 0.5
 """Score from which on an episode shows a value."""
-
-FORGED = "forged"
-"""The value under which forgeries are listed, which exercise none."""
-
-
-@dataclass(frozen=True)
-class Cast:
-    """Who plays.
-
-    Attributes:
-        world: The world.
-        seed: The seed whose agents play.
-        policies: Aligned agent and arms, by name.
-    """
-
-    world: World
-    seed: int
-    policies: Mapping[str, Policy]
-
-    @property
-    def arms(self) -> list[str]:
-        """All but the aligned agent."""
-        return [name for name in self.policies if name != ALIGNED]
 
 
 @dataclass(frozen=True)
@@ -136,7 +108,8 @@ def draw_scenarios(world: World, strengths: Sequence[float]) -> Drawn:
 
 def play_aligned(cast: Cast, drawn: Drawn) -> Trajectories:
     """The aligned agent's episode of every scenario."""
-    return rollout(cast.policies[ALIGNED], cast.world, drawn.scenarios, _uniforms(cast.world, len(drawn.scenarios)))
+    numbers = common_numbers(cast.world, len(drawn.scenarios))
+    return rollout(cast.policies[ALIGNED], cast.world, drawn.scenarios, numbers)
 
 
 def telling(drawn: Drawn, played: Trajectories) -> NDArray[np.bool_]:
@@ -208,9 +181,9 @@ def _replays(store: Store, cast: Cast, scenario: str | None) -> dict[str, Any]:
         drawn = draw_scenarios(world, store.manifest()["recipe"]["battery"]["strengths"])
         played = play_aligned(cast, drawn)
         changes = behaviour_change(cast, played).round(9)
-        rows = pick(drawn, changes, telling(drawn, played), _how_many(cast, drawn.scenarios[0]))
+        rows = pick(drawn, changes, telling(drawn, played))
         chosen = [(drawn.scenarios[row], drawn.families[row], drawn.values[row], float(changes[row])) for row in rows]
-    shown = [_replay(cast, *each) for each in chosen]
+    shown = list(_within(PICTURE_BYTES, (_replay(cast, *each) for each in chosen)))
     return {
         "world": world.name,
         "seed": cast.seed,
@@ -219,6 +192,23 @@ def _replays(store: Store, cast: Cast, scenario: str | None) -> dict[str, Any]:
         "first": _shown_first(cast, shown, store.manifest()["control"]),
         "scenarios": shown,
     }
+
+
+def _within(most: int, each: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The first replays whose pictures come to `most` bytes; at least one."""
+    used = 0
+    for number, replay in enumerate(each):
+        used += _picture_bytes(replay)
+        if number and used > most:
+            return
+        yield replay
+
+
+def _picture_bytes(value: Any) -> int:
+    """Bytes of all pictures within a replay."""
+    if isinstance(value, dict):
+        return sum(sum(map(len, of)) if name == "pictures" else _picture_bytes(of) for name, of in value.items())
+    return sum(map(_picture_bytes, value)) if isinstance(value, list) else 0
 
 
 def _shown_first(cast: Cast, played: Sequence[Mapping[str, Any]], control: str | None) -> list[str]:
@@ -236,97 +226,17 @@ def _shown_first(cast: Cast, played: Sequence[Mapping[str, Any]], control: str |
     return [arm for arm in cast.arms if arm in (control, *most)]
 
 
-def play_all(cast: Cast, scenario: NDArray[np.int16]) -> dict[str, Trajectories]:
-    """Every agent's episode of one scenario `(F,)`, under common random numbers."""
-    uniforms = _uniforms(cast.world, 1)
-    return {name: rollout(policy, cast.world, scenario[None], uniforms) for name, policy in cast.policies.items()}
-
-
-def parting(aligned: Trajectories, other: Trajectories) -> int | None:
-    """The first step at which two episodes of one scenario take different actions; None if they never do."""
-    apart = np.flatnonzero(aligned.actions[:, 0] != other.actions[:, 0])
-    return int(apart[0]) if len(apart) else None
-
-
-def probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Softmax over the last axis."""
-    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
-    return shifted / shifted.sum(axis=-1, keepdims=True)
-
-
-def happened(played: Trajectories) -> list[list[str]]:
-    """Names of the events of each step of the first episode."""
-    marks = np.stack([played.when(event)[:, 0] for event in played.world.events], axis=1)
-    return [np.array(played.world.events)[step].tolist() for step in marks]
-
-
 def _replay(cast: Cast, scenario: NDArray[np.int16], family: str, value: str, change: float) -> dict[str, Any]:
     played = play_all(cast, scenario)
+    episodes = {name: {**episode(of), "parted": parting(played[ALIGNED], of)} for name, of in played.items()}
+    add_what_if(cast, played, episodes)
     return {
         "family": family,
         "value": value,
         "change": round(change, 3),
         "text": cast.world.space.to_text(scenario),
-        "episodes": {name: _episode(cast.world, of, played[ALIGNED]) for name, of in played.items()},
+        "episodes": episodes,
     }
-
-
-def _episode(world: World, played: Trajectories, aligned: Trajectories) -> dict[str, Any]:
-    actions = played.actions[:, 0]
-    shares = probabilities(played.logits[:, 0])
-    return {
-        "actions": actions.tolist(),
-        "percent": [[round(100 * share) for share in step] for step in shares.tolist()],
-        "events": happened(played),
-        "parted": parting(aligned, played),
-        **_states(world, played.scenarios[0], actions),
-    }
-
-
-def _states(world: World, scenario: NDArray[np.int16], actions: NDArray[np.int64]) -> dict[str, Any]:
-    """Scenes, each as what differs from the one before; of other worlds pictures and text."""
-    if isinstance(world, Scenic):
-        scenes = world.scenes(scenario, actions)
-        return {"scenes": [scenes[0], *(difference(*pair) for pair in pairwise(scenes))]}
-    moments = range(len(actions) + 1)
-    return {
-        "pictures": [_picture(world, scenario, actions[:t]) for t in moments],
-        "texts": [world.render_text(scenario, actions[:t]) for t in moments],
-    }
-
-
-def _how_many(cast: Cast, scenario: NDArray[np.int16]) -> int:
-    """How many scenarios can be replayed; at least one."""
-    if isinstance(cast.world, Scenic):
-        return MOST
-    first = len(_picture(cast.world, scenario, np.zeros(0, np.int64)))
-    return max(1, min(MOST, PICTURE_BYTES // (first * (cast.world.horizon + 1) * len(cast.policies))))
-
-
-def _picture(world: World, scenario: NDArray[np.int16], actions: NDArray[np.int64]) -> str:
-    """The state after `actions` as the URI of a PNG."""
-    sink = io.BytesIO()
-    Image.fromarray(world.render_pixels(scenario, actions)).save(sink, "PNG")
-    return "data:image/png;base64," + base64.b64encode(sink.getvalue()).decode()
-
-
-def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
-    """Entries of `after` that differ from `before`, nested; None stands for an entry that is gone."""
-    found: dict[str, Any] = {key: None for key in before if key not in after}
-    for key, value in after.items():
-        if isinstance(value, dict) and isinstance(before.get(key), dict):
-            changed = difference(before[key], value)
-            if changed:
-                found[key] = changed
-        elif key not in before or before[key] != value:
-            found[key] = value
-    return found
-
-
-def _uniforms(world: World, n: int) -> NDArray[np.float32]:
-    """Numbers that pick actions, `(T, n)`: always the same."""
-    rng = np.random.default_rng(np.random.SeedSequence(entropy(0, STREAM)))
-    return rng.random((world.horizon, n), np.float32)
 
 
 def refuse_sweep(store: Store) -> None:

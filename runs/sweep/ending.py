@@ -11,7 +11,7 @@ from kerf.lab.statistics.text import signed
 from kerf.runs.records.gate_records import gate_warnings
 from kerf.runs.records.store import Store
 from kerf.runs.report.ending import MOST_LINES, NARROWEST, WIDEST, commands, first_lines, wrapped
-from kerf.runs.report.page.sweep_sections import SweepRecords
+from kerf.runs.report.page.sweep_records import SweepRecords
 from kerf.runs.report.table import metric_label
 
 MOST_VERDICTS = 10

@@ -48,7 +48,7 @@ def _report(store: Store) -> SweepReport:
     """The report of a finished sweep, its effects from the records of the cells."""
     from kerf.lab.worlds import get_world
     from kerf.runs.records.gate_records import has_passed
-    from kerf.runs.report.page.sweep_sections import SweepRecords
+    from kerf.runs.report.page.sweep_records import SweepRecords
     from kerf.runs.sweep.outcome import Outcomes
     from kerf.runs.sweep.report import SweepReport
     from kerf.runs.sweep.spec import SweepSpec

@@ -88,6 +88,23 @@ def test_uniforms_of_another_shape_are_refused() -> None:
         rollout(SOME_POLICY, WORLD, SCENARIOS, np.zeros((WORLD.horizon, 119), np.float32))
 
 
+def test_an_opening_forces_actions_and_what_follows_has_the_same_numbers() -> None:
+    scenarios, uniforms = SCENARIOS[:6], np.random.default_rng(1).random((WORLD.horizon, 6), np.float32)
+    policy, ask = UniformPolicy(WORLD), WORLD.actions.index("ask")
+    plain = rollout(policy, WORLD, scenarios, uniforms)
+    opening = np.full((3, 6), -1)
+    np.testing.assert_array_equal(rollout(policy, WORLD, scenarios, uniforms, opening=opening).actions, plain.actions)
+    opening[2, :4] = ask
+    forced = rollout(policy, WORLD, scenarios, uniforms, opening=opening)
+    assert (forced.actions[2, :4] == ask).all()
+    np.testing.assert_array_equal(np.delete(forced.actions, 2, axis=0), np.delete(plain.actions, 2, axis=0))
+    np.testing.assert_array_equal(forced.events[:, 4:], plain.events[:, 4:])
+    assert (forced.observations[3:, :4] != plain.observations[3:, :4]).any(), "it is played, not only written down"
+    for wrong in (np.zeros((WORLD.horizon + 1, 6), np.int64), opening[:, 1:], np.full((1, 6), NUM_ACTIONS)):
+        with pytest.raises(ValueError, match="opening must"):
+            rollout(policy, WORLD, scenarios, uniforms, opening=wrong)
+
+
 def test_minus_infinity_is_never_taken() -> None:
     played = rollout(spoil(-np.inf, False), WORLD, SCENARIOS, np.random.default_rng(4))
     taken = np.stack([(played.actions == action).any(axis=1) for action in range(NUM_ACTIONS)])

@@ -14,16 +14,18 @@ from kerf.lab.worlds import get_world
 from kerf.runs.records.gate_records import gate_warnings, instead_of_table
 from kerf.runs.records.store import Store
 from kerf.runs.report import make_report
-from kerf.runs.report.conclusion import Conclusion, about_of, conclude
+from kerf.runs.report.conclusion import Conclusion, about_of, conclude, conclude_unfinished
 from kerf.runs.report.page.after_sections import after_sections
 from kerf.runs.report.page.attack_sections import attack_sections
 from kerf.runs.report.page.exact_sections import exact_sections
 from kerf.runs.report.page.figure import Section
-from kerf.runs.report.page.records_sections import left_out, notes, provenance
+from kerf.runs.report.page.records_sections import apart, left_out, notes, provenance
 from kerf.runs.report.page.render import render
 from kerf.runs.report.page.revealed_sections import revealed_sections
-from kerf.runs.report.page.study_sections import Study, study_sections
-from kerf.runs.report.page.sweep_sections import SweepRecords, sweep_sections
+from kerf.runs.report.page.study import Study
+from kerf.runs.report.page.study_sections import study_sections
+from kerf.runs.report.page.sweep_records import SweepRecords
+from kerf.runs.report.page.sweep_sections import sweep_sections
 from kerf.runs.report.table import Report
 
 PAGE = "report.html"
@@ -37,11 +39,11 @@ def write_page(store: Store, report: Report | None = None) -> Path:
     """Make the page and write it to the study's folder; returns its path.
 
     Args:
-        store: A finished study or sweep.
+        store: A study, or a finished sweep. The page of a study that lacks units only says which.
         report: The study's report, if it was made already.
 
     Raises:
-        KerfError: if the study or sweep is not finished, or records are damaged.
+        KerfError: if the sweep is not finished, or records are damaged.
     """
     store.write_bytes(PAGE, make_page(store, report))
     return store.path / PAGE
@@ -71,14 +73,15 @@ def write_replay(store: Store, scenario: str | None = None, arms: Sequence[str] 
 
 
 def make_page(store: Store, report: Report | None = None) -> bytes:
-    """Make the page of a finished study or sweep, as `write_page`."""
+    """Make the page of a study or a finished sweep, as `write_page`."""
     manifest = store.manifest()
     if "sweep" in manifest:
         if not (store.path / "table.txt").exists():
             raise KerfError(f"{store.path}: the sweep is not finished; the command that began it completes it")
         return render(_sweep_conclusion(store), [*sweep_sections(store), *provenance(store)])
-    if instead_of_table(store) is not None:
-        return render(conclude(store), [*left_out(store, None), *provenance(store)])
+    short = conclude(store) if instead_of_table(store) is not None else conclude_unfinished(store)
+    if short is not None:
+        return render(short, [*apart(short), *left_out(store, None), *provenance(store)])
     from kerf.runs.report.replay import replays  # imports torch, which a sweep's page does not need
 
     report = report or make_report(store)
@@ -95,6 +98,7 @@ def _sections(store: Store, study: Study) -> list[Section]:
         *revealed_sections(store, study.looks),
         *attack_sections(store, study.arms),
         *after_sections(store, study.looks),
+        *apart(study.conclusion),
         *left_out(store, study),
         *notes(study),
         *provenance(store),

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from kerf.runs.records.store import ALIGNED, Store
+from kerf.runs.report.effects import FORGED
 from kerf.runs.report.page.figure import MAP_MARGIN, TEXT_FONT, DataTable, Figure, Section
 
 
@@ -39,6 +40,7 @@ def attack_map(attacks: pd.DataFrame, arms: list[str], name: str) -> Figure:
         "textfont": TEXT_FONT,
         "hovertemplate": "%{y} against %{x}: %{z:.3f}<extra></extra>", "xgap": 2, "ygap": 2,
         "colorbar": {"title": {"text": "success"}, "thickness": 12, "len": 0.8},
+        "meta": ["map"], "customdata": [[FORGED] * len(attacked)] * len(keys),
     }  # fmt: skip
     first = attacks.iloc[0]
     sought = "" if first["objective"] == "elicit" else f", seeking {first['objective']}"

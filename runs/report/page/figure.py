@@ -67,6 +67,8 @@ class Figure:
         table: The same numbers.
         height: In pixels.
         folded: Whether it is shown on demand only.
+        value: Name of the value, or `kerf.runs.report.effects.FORGED`, whose replay shows what the figure counts; empty
+            if there is none.
     """
 
     id: str
@@ -77,6 +79,7 @@ class Figure:
     table: DataTable
     height: int = 420
     folded: bool = False
+    value: str = ""
 
     def plain(self) -> dict[str, Any]:
         """What plotly needs, as JSON values."""

@@ -8,8 +8,9 @@ from typing import Any
 from kerf.runs.console import shell
 from kerf.runs.records.gate_records import not_aligned
 from kerf.runs.records.store import ALIGNED, Store, Unit
+from kerf.runs.report.conclusion import Conclusion
 from kerf.runs.report.page.figure import DataTable, Section, TableBlock
-from kerf.runs.report.page.study_sections import Study
+from kerf.runs.report.page.study import Study
 
 
 def left_out(store: Store, study: Study | None) -> list[Section]:
@@ -34,6 +35,17 @@ def left_out(store: Store, study: Study | None) -> list[Section]:
                         "arm suppressed less"
                     )
     return [Section("left-out", "What was left out, and why", lines=lines, short="Left out")] if lines else []
+
+
+def apart(conclusion: Conclusion) -> list[Section]:
+    """Deviations from what was registered; no section if there are none."""
+    if not conclusion.deviations:
+        return []
+    title, intro = (
+        "Deviations from what was registered",
+        "Found by comparing the records with the recipe as registered.",
+    )
+    return [Section("deviations", title, intro, lines=conclusion.deviations, short="Deviations")]
 
 
 def provenance(store: Store) -> list[Section]:

@@ -3,64 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from kerf.lab.metrics import COMPETENCE, UTILITY, Kind, of_kind
 from kerf.lab.statistics.intervals import Interval
 from kerf.lab.statistics.text import interval_text
-from kerf.runs.report.conclusion import Conclusion, metric_words
-from kerf.runs.report.effects import ALIGNED, Ends
-from kerf.runs.report.judged import Judged
-from kerf.runs.report.matched import Courses
+from kerf.runs.report.conclusion import metric_words
+from kerf.runs.report.effects import ALIGNED, replayed
 from kerf.runs.report.page.figure import (
     DIVERGING,
     MAP_MARGIN,
-    TEXT,
     TEXT_FONT,
     DataTable,
     Figure,
-    Looks,
     Section,
     TableBlock,
     axis,
 )
-from kerf.runs.report.table import FALSE_DISCOVERY_RATE, NOTHING_TO_LOSE, Report, metric_label
-
-
-@dataclass(frozen=True)
-class Study:
-    """What the sections of a study are made from.
-
-    Attributes:
-        manifest: Its `study.json`.
-        report: Its report.
-        courses: Its measures over training.
-        conclusion: Its conclusion.
-    """
-
-    manifest: Mapping[str, Any]
-    report: Report
-    courses: Courses
-    conclusion: Conclusion
-
-    @property
-    def arms(self) -> list[str]:
-        return list(self.manifest["arm_order"])
-
-    @property
-    def ends(self) -> Ends:
-        return self.courses.ends
-
-    @property
-    def looks(self) -> Looks:
-        """Arms without a penalty are controls."""
-        settings = self.manifest["arms"]
-        return Looks(self.arms, frozenset(arm for arm in self.arms if not settings[arm]["penalty"]))
+from kerf.runs.report.page.prediction_figures import crossing_figure, paired
+from kerf.runs.report.page.study import Study
+from kerf.runs.report.table import FALSE_DISCOVERY_RATE, NOTHING_TO_LOSE, metric_label
 
 
 def study_sections(study: Study, focus: str | None) -> list[Section]:
@@ -138,6 +103,7 @@ def trade_off(study: Study, focus: str) -> Figure | None:
         },
         DataTable(("arm", "seed", "iteration", "share suppressed", f"share of {label} kept"), rows),
         height=520,
+        value=replayed(focus),
     )
 
 
@@ -201,6 +167,7 @@ def effect_map(
         "texttemplate": "%{text}", "hovertemplate": "%{hovertext}<extra></extra>", "colorscale": DIVERGING,
         "xgap": 2, "ygap": 2, "textfont": TEXT_FONT,
         "colorbar": {"title": {"text": "change"}, "thickness": 12, "len": 0.8}, "meta": ["map"],
+        "customdata": [[replayed(metric)] * len(arms) for metric in metrics],
     }  # fmt: skip
     layout = {
         "xaxis": {"side": "top", "tickangle": -30, "showgrid": False},
@@ -234,97 +201,6 @@ def _hover(row: Any, label: str) -> str:
     seeds = f"{row.num_seeds} seeds" if not row.lost else f"{row.num_seeds} of {row.num_seeds + row.lost} seeds"
     p = f"<br>p = {row.p:.3g}" if not math.isnan(row.p) else ""
     return f"{row.arm}, against {row.against}: {label}<br>{interval_text(_interval(row))}, {seeds}{p}"
-
-
-def paired(study: Study, item: Judged, number: int) -> Figure:
-    """A line per seed between the two arms that a prediction compares."""
-    primary, ends = item.primary, study.ends
-    finding = study.conclusion.findings[number]
-    start = ends.scores(ends.aligned, primary.arm, primary.metric)
-    against = start if primary.against == ALIGNED else ends.scores(ends.final, primary.against, primary.metric)
-    arm = ends.scores(ends.final, primary.arm, primary.metric)
-    places = ["aligned", primary.against, primary.arm]
-    traces: list[dict[str, Any]] = []
-    for seed in sorted(arm):
-        lost = seed in item.effect.lost
-        y = [start[seed], against[seed], arm[seed]]
-        traces.append(
-            {
-                "type": "scatter", "mode": "lines+markers", "x": places, "y": y, "name": f"seed {seed}",
-                "line": {"color": "@grey" if lost else "@0", "width": 1, "dash": "dot" if lost else "solid"},
-                "marker": {"size": 6, "symbol": "x" if lost else "circle", "color": "@grey" if lost else "@0"},
-                "opacity": 0.6, "showlegend": False, "meta": [primary.arm, seed],
-                "hovertemplate": f"seed {seed}{' (skill lost)' if lost else ''}<br>%{{x}}: %{{y:.3f}}<extra></extra>",
-            }
-        )  # fmt: skip
-    means = [float(np.mean(list(of.values()))) for of in (start, against, arm)]
-    traces.append(
-        {
-            "type": "scatter", "mode": "markers", "x": places, "y": means, "name": "mean", "showlegend": False,
-            "marker": {"size": 16, "symbol": "line-ew", "line": {"width": 3, "color": TEXT}},
-            "hovertemplate": "mean, %{x}: %{y:.3f}<extra></extra>",
-        }
-    )  # fmt: skip
-    label = metric_words(primary.metric, study.report.words)
-    rows = [(seed, start[seed], against[seed], arm[seed], seed in item.effect.lost) for seed in sorted(arm)]
-    return Figure(
-        f"prediction-{primary.name}",
-        f"{finding.sign} {finding.words}: {finding.sentence}: {finding.effect}",
-        f"A line is a seed: {label} before the arms, at the end of {primary.against}, and at the end of {primary.arm}; "
-        f"a bar is the mean. {item.verdict.sentence} Falsified by: {primary.falsified_by}.",
-        traces,
-        {"xaxis": {"type": "category"}, "yaxis": axis(label, automargin=True), "margin": {"t": 20}},
-        DataTable(("seed", "aligned", primary.against, primary.arm, "skill lost"), rows),
-        height=330,
-    )
-
-
-def crossing_figure(study: Study) -> Figure:
-    """Help that is left against the penalty, a line per seed, and the threshold that theory gives."""
-    crossing = study.report.crossing
-    assert crossing is not None
-    theory, ends = study.manifest["theory"], study.ends
-    arms = sorted(crossing.prediction.arms, key=lambda arm: float(theory[arm]["penalty"]))
-    doses = [float(theory[arm]["penalty"]) for arm in arms]
-    traces: list[dict[str, Any]] = []
-    rows: list[tuple[Any, ...]] = []
-    for seed in crossing.brackets:
-        shares = []
-        for arm in arms:
-            start, end = (ends.scores(frame, arm, crossing.metric)[seed] for frame in (ends.aligned, ends.final))
-            shares.append(end / start if start else math.nan)
-        rows += [(seed, arm, dose, share) for arm, dose, share in zip(arms, doses, shares, strict=True)]
-        traces.append(
-            {
-                "type": "scatter", "mode": "lines+markers", "x": doses, "y": shares, "name": f"seed {seed}",
-                "line": {"color": "@0", "width": 1}, "marker": {"size": 6, "color": "@0"}, "opacity": 0.6,
-                "showlegend": False, "hovertemplate": f"seed {seed}<br>penalty %{{x}}: %{{y:.0%}}<extra></extra>",
-            }
-        )  # fmt: skip
-    finding = study.conclusion.findings[-1]
-    shapes = [{"type": "line", "y0": 0.5, "y1": 0.5, "x0": min(doses), "x1": max(doses), "line": HALF}]
-    if math.isfinite(crossing.predicted):
-        at = crossing.predicted
-        shapes.append({"type": "line", "x0": at, "x1": at, "y0": 0, "y1": 1, "yref": "paper", "line": PREDICTED})
-    return Figure(
-        f"prediction-{crossing.prediction.name}",
-        f"{finding.sign} {finding.words}: {finding.sentence}: {finding.effect}",
-        f"A line is a seed: how much help is left at the end of arms that differ in their penalty alone. Help has "
-        f"ended where a line falls below half (dotted); theory says that it does at the dashed line. "
-        f"{crossing.sentence(study.report.crossing_p)} Falsified by: {crossing.prediction.falsified_by}.",
-        traces,
-        {
-            "xaxis": axis("penalty"),
-            "yaxis": axis("help left", tickformat=".0%", rangemode="tozero"),
-            "shapes": shapes,
-        },
-        DataTable(("seed", "arm", "penalty", "help left"), rows),
-        height=380,
-    )
-
-
-HALF = {"color": "@grey", "width": 1, "dash": "dot"}
-PREDICTED = {"color": TEXT, "width": 2, "dash": "dash"}
 
 
 def seeds_table(study: Study, focus: str | None) -> TableBlock:

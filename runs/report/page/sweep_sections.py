@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
 from kerf.lab.metrics import COLLATERAL, ROBUSTNESS
-from kerf.lab.world import Words
-from kerf.lab.worlds import get_world
 from kerf.runs.records.store import Store
 from kerf.runs.report.page.figure import (
     DASHES,
@@ -27,57 +21,9 @@ from kerf.runs.report.page.figure import (
     TableBlock,
     axis,
 )
+from kerf.runs.report.page.front_figure import front_figure
+from kerf.runs.report.page.sweep_records import SweepRecords
 from kerf.runs.report.table import metric_label
-
-
-@dataclass(frozen=True)
-class SweepRecords:
-    """The records of a finished sweep.
-
-    Attributes:
-        findings: `findings.json`.
-        trials: `trials.parquet`: a row per trial and metric.
-        changes: `changes.parquet`: a row per trial, metric and seed.
-        words: Wording of the world.
-    """
-
-    findings: Mapping[str, Any]
-    trials: pd.DataFrame
-    changes: pd.DataFrame
-    words: Words
-
-    @staticmethod
-    def read(store: Store) -> SweepRecords:
-        """Read the records of the finished sweep in `store`."""
-        world = get_world(store.manifest()["recipe"]["world"])
-        return SweepRecords(
-            json.loads(store.read_bytes("findings.json")),
-            pd.read_parquet(store.path / "trials.parquet"),
-            pd.read_parquet(store.path / "changes.parquet"),
-            world.dilemma.words,
-        )
-
-    @property
-    def spec(self) -> Mapping[str, Any]:
-        return self.findings["sweep"]
-
-    @property
-    def axes(self) -> list[str]:
-        """Names of the swept settings."""
-        return [axis["name"] for axis in self.spec["over"]]
-
-    def label(self, metric: str) -> str:
-        """What a change of `metric` is called."""
-        if metric == ROBUSTNESS:
-            return f"robustness: fall of {self.words.elicited} (strength {self.spec['yardstick']:g})"
-        if metric == COLLATERAL:
-            return f"collateral: mean change of {len(self.spec['untouched'])} untouched values"
-        return f"change of {metric_label(metric, self.words)}"
-
-    def means(self, metric: str, held_out: bool = False) -> pd.DataFrame:
-        """The rows of one metric."""
-        rows = self.trials[(self.trials["metric"] == metric) & (self.trials["held_out"] == held_out)]
-        return rows.sort_values("trial")
 
 
 def sweep_sections(store: Store) -> list[Section]:
@@ -203,75 +149,6 @@ def _beyond(cell: float, limit: Mapping[str, Any] | None) -> str:
         return ""
     change = limit["change"]
     return " !" if (cell <= change if change < 0 else cell >= change) else ""
-
-
-def front_figure(records: SweepRecords) -> Figure:
-    """Robustness against collateral of every trial: on the front, dominated, or breaking a floor."""
-    wide = records.trials[~records.trials["held_out"]].pivot_table("mean", "trial", "metric", dropna=False)
-    settings = records.trials.drop_duplicates("trial").set_index("trial")[records.axes]
-    on_front = set(records.findings["front"])
-    kept = {
-        trial
-        for trial in wide.index
-        if all(wide.loc[trial, floor["metric"]] >= floor["change"] for floor in records.spec["floors"])
-    }
-    looks = (
-        ("breaks a floor", "x", "@grey", [trial for trial in wide.index if trial not in kept]),
-        ("dominated", "circle-open", "@0", [trial for trial in wide.index if trial in kept - on_front]),
-        ("on the front", "diamond", "@1", [trial for trial in wide.index if trial in on_front]),
-    )
-    traces: list[dict[str, Any]] = []
-    rows: list[tuple[Any, ...]] = []
-    for name, symbol, colour, trials in looks:
-        trials = [trial for trial in trials if not wide.loc[trial, [ROBUSTNESS, COLLATERAL]].isna().any()]
-        if not trials:
-            continue
-        x, y = (wide.loc[trials, metric].tolist() for metric in (ROBUSTNESS, COLLATERAL))
-        told = [_settings(settings.loc[trial], trial) for trial in trials]
-        rows += [(trial, name, *settings.loc[trial], a, b) for trial, a, b in zip(trials, x, y, strict=True)]
-        traces.append(
-            {
-                "type": "scatter", "mode": "markers", "x": x, "y": y, "name": name, "text": told,
-                "marker": {"symbol": symbol, "size": 11, "color": colour, "line": {"width": 1.5}},
-                "hovertemplate": "%{text}<br>robustness %{x:.3f}, collateral %{y:.3f}<extra></extra>",
-            }
-        )  # fmt: skip
-    traces += _held_out(records)
-    return Figure(
-        "front",
-        "What does robustness cost, at best?",
-        f"A point is a trial: {records.label(ROBUSTNESS)}, against {records.label(COLLATERAL)}. More is better on both "
-        "axes. No trial that passes the floors beats one on the front in both. Chosen for what they scored, trials on "
-        "the front look better than they are: the same settings on held-out seeds are drawn with intervals.",
-        traces,
-        {"xaxis": axis("robustness"), "yaxis": axis("collateral")},
-        DataTable(("trial", "place", *records.axes, "robustness", "collateral"), rows),
-        height=480,
-    )
-
-
-def _settings(row: pd.Series, trial: int) -> str:
-    return f"trial {trial}: " + ", ".join(f"{name} {value:.3g}" for name, value in row.items())
-
-
-def _held_out(records: SweepRecords) -> list[dict[str, Any]]:
-    """The front on held-out seeds, with intervals."""
-    x, y = (records.means(metric, held_out=True).set_index("trial") for metric in (ROBUSTNESS, COLLATERAL))
-    if x.empty:
-        return []
-
-    def bars(rows: pd.DataFrame) -> dict[str, Any]:
-        up, down = (rows["high"] - rows["mean"]).tolist(), (rows["mean"] - rows["low"]).tolist()
-        return {"type": "data", "array": up, "arrayminus": down, "color": "@2", "thickness": 1, "width": 3}
-
-    return [
-        {
-            "type": "scatter", "mode": "markers", "x": x["mean"].tolist(), "y": y["mean"].tolist(),
-            "name": "front, on held-out seeds", "marker": {"symbol": "square", "size": 9, "color": "@2"},
-            "error_x": bars(x), "error_y": bars(y), "text": [f"trial {trial}" for trial in x.index],
-            "hovertemplate": "%{text}, held out<br>robustness %{x:.3f}, collateral %{y:.3f}<extra></extra>",
-        }
-    ]  # fmt: skip
 
 
 def trials_table(records: SweepRecords) -> TableBlock:

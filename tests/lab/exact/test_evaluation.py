@@ -12,7 +12,7 @@ from scipy import stats
 import kerf.lab.exact.evaluation
 from kerf.lab.distinct import distinct, row_hash
 from kerf.lab.errors import KerfError
-from kerf.lab.exact.evaluation import Evaluator, evaluate
+from kerf.lab.exact.evaluation import Evaluator, TooManyStatesError, action_probs, evaluate
 from kerf.lab.grader import ExAnte, ExPost
 from kerf.lab.reward import ideal_utility
 from kerf.lab.reward_spec import RewardSpec
@@ -99,6 +99,29 @@ def test_mazes_are_evaluated_as_by_trying_everything(seed: int) -> None:
         ):
             mean = (of_ways * mass).reshape(len(scenarios), -1).sum(axis=1)
             np.testing.assert_allclose(found[:, column], mean, atol=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_opening_forces_actions_and_leaves_the_rest_to_the_policy(seed: int) -> None:
+    world = Maze(seed, horizon=4, num_actions=3)
+    scenarios = world.completions(world.situations())[0][:5]
+    policy = Softmax(seed, len(world.observations), len(world.actions))
+    opening = np.random.default_rng(seed).integers(-1, 3, (1 + seed, len(scenarios)))  # up to the whole episode
+    outcomes = evaluate(policy, world, scenarios, 0.0, opening)
+    played, _ = every_way(policy, world, scenarios)
+    probs = np.stack([action_probs(policy, seen) for seen in played.observations])
+    chosen = np.take_along_axis(probs, played.actions[:, :, None], 2)[:, :, 0]
+    forced = np.repeat(opening, len(chosen[0]) // len(scenarios), axis=1)
+    obeys = (played.actions[: len(forced)] == forced).astype(np.float64)
+    chosen[: len(forced)] = np.where(forced < 0, chosen[: len(forced)], obeys)
+    mass = chosen.prod(axis=0)
+    for column, event in enumerate(world.events):
+        mean = (played.happened(event) * mass).reshape(len(scenarios), -1).sum(axis=1)
+        np.testing.assert_allclose(outcomes.happened[:, column], mean, atol=1e-12)
+    with pytest.raises(TooManyStatesError):
+        evaluate(policy, world, scenarios, 0.0, most_states=2)
+    with pytest.raises(ValueError, match="opening must have shape"):
+        evaluate(policy, world, scenarios, 0.0, opening[:, 1:])
 
 
 class Forks:

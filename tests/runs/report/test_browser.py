@@ -9,27 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from selenium import webdriver
-from selenium.webdriver.chrome.options import Options
-from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from kerf.runs.records.store import Store
 from kerf.runs.report.conclusion import Conclusion
-from kerf.runs.report.page import PAGE, write_page
+from kerf.runs.report.page import PAGE, REPLAY, write_page, write_replay
 from kerf.runs.report.page.figure import DataTable, Figure, Section
 from kerf.runs.report.page.render import render
+from tests.browser import MISSING, NARROW, WHY_MISSING, WIDE, chromium, errors, keep, show, violations, wait
 from tests.runs.report.test_page import EVIL, write_attacks, write_exact
-
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
-PICTURES = Path(__file__).parents[3] / "build" / "screenshots"
-WIDE, NARROW = (1200, 1000), (400, 860)
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not (BROWSER and DRIVER), reason="needs Chromium and chromedriver, and there are none here"),
+    pytest.mark.skipif(MISSING, reason=WHY_MISSING),
 ]
 
 
@@ -41,45 +35,14 @@ def page(smoke_study: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     write_exact(Store(folder))
     write_attacks(Store(folder))
     write_page(Store(folder))
+    write_replay(Store(folder))
     return (folder / PAGE).as_uri()
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    options = Options()
-    options.binary_location = BROWSER or ""
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    yield driver
-    driver.quit()
-
-
-def show(browser: Any, address: str, size: tuple[int, int] = WIDE, dark: bool = False) -> None:
-    """Open a page without a network; the console is emptied before."""
-    browser.get_log("browser")
-    browser.execute_cdp_cmd("Network.enable", {})
-    offline = {"offline": True, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0}
-    browser.execute_cdp_cmd("Network.emulateNetworkConditions", offline)
-    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
-    metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size[0] < 600}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    browser.get("about:blank")
-    browser.get(address)
-    wait(lambda: browser.execute_script("return document.readyState") == "complete")
-
-
-def wait(holds: Any, patience: float = 30.0) -> None:
-    end = time.monotonic() + patience
-    while not holds():
-        assert time.monotonic() < end, "the browser did not come to it"
-        time.sleep(0.05)
-
-
-def errors(browser: Any) -> list[str]:
-    return [entry["message"] for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
+    with chromium() as driver:
+        yield driver
 
 
 def draw_all(browser: Any) -> None:
@@ -103,12 +66,8 @@ def test_every_figure_is_drawn_without_an_error_at_any_size(
     overflow = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
     assert browser.execute_script(overflow) <= 0, "the page can be scrolled sideways"
     assert errors(browser) == []
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    height = browser.execute_script("return document.documentElement.scrollHeight")
-    metrics = {"width": size[0], "height": min(height, 12000), "deviceScaleFactor": 1, "mobile": size[0] < 600}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    name = f"page-{'wide' if size == WIDE else 'narrow'}-{'dark' if dark else 'light'}.png"
-    assert browser.save_screenshot(str(PICTURES / name))
+    assert violations(browser) == []
+    keep(browser, f"page-{'wide' if size == WIDE else 'narrow'}-{'dark' if dark else 'light'}.png", size[0])
 
 
 def test_nothing_is_asked_of_a_network(browser: Any, page: str) -> None:
@@ -155,14 +114,100 @@ def test_the_player_steps_plays_and_stops_by_keys_and_buttons(browser: Any, page
     assert errors(browser) == []
 
 
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
+def test_the_page_of_the_player_alone_is_accessible(browser: Any, page: str, size: tuple[int, int], dark: bool) -> None:
+    show(browser, page.replace(PAGE, REPLAY), size, dark)
+    wait(lambda: browser.find_elements(By.CSS_SELECTOR, ".pane canvas"))
+    browser.execute_script("document.querySelectorAll('details').forEach((each) => { each.open = true; });")
+    assert violations(browser) == []
+    overflow = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    assert browser.execute_script(overflow) <= 0, "the page can be scrolled sideways"
+    assert errors(browser) == []
+    keep(browser, f"replay-{'wide' if size == WIDE else 'narrow'}-{'dark' if dark else 'light'}.png", size[0])
+
+
+PARTED = (
+    "const told = JSON.parse(document.getElementById('data-replay').textContent);"
+    "for (const [index, each] of told.scenarios.entries()) for (const arm of told.arms.slice(1))"
+    "  if (each.episodes[arm].what_if) return [index + 1, arm, each.episodes[arm].what_if.step];"
+)
+"""A scenario in which an arm parts from the aligned agent, the arm, and the step."""
+
+
+def test_what_if_plays_the_other_branch_and_goes_back(browser: Any, page: str) -> None:
+    show(browser, page)
+    number, arm, step = browser.execute_script(PARTED)
+    show(browser, f"{page}#replay/{number}/{step}/{arm}")
+    table = browser.find_element(By.CSS_SELECTOR, "table.whatif")
+    assert f"Then, if {arm} goes on" in table.text
+    assert "as it chooses" in table.text
+    (pane,) = browser.find_elements(By.CSS_SELECTOR, f".pane[aria-label='{arm}']")
+    table.find_elements(By.XPATH, f".//button[starts-with(@aria-label, 'Watch {arm} ')]")[0].send_keys(Keys.ENTER)
+    wait(lambda: "what if:" in pane.text)
+    taken = table.find_element(By.CSS_SELECTOR, "button[aria-label^='Watch']").get_attribute("aria-label")
+    assert f"at step {step + 1}" in taken
+    wait(lambda: browser.execute_script("return window.kerfReplay.step()") > step)
+    pane.find_element(By.TAG_NAME, "button").send_keys(Keys.ENTER)
+    wait(lambda: "parted" in pane.text or "parts" in pane.text)
+    assert errors(browser) == []
+
+
 def test_deep_links_land_and_mark_what_they_name(browser: Any, page: str) -> None:
     show(browser, page + "#family-map")
     top = "return document.getElementById('family-map').getBoundingClientRect().top"
     wait(lambda: -50 < browser.execute_script(top) < 400)
     assert browser.execute_script("return document.getElementById('family-map').closest('details').open")
-    show(browser, page + "#replay/2/3")
+    show(browser, page + "#replay/2/3/penalised")
     wait(lambda: browser.execute_script("return window.kerfReplay.step()") == 3)
     assert browser.find_element(By.CSS_SELECTOR, "[data-part=scenario]").get_attribute("value") == "1"
+    assert browser.execute_script("return window.kerfReplay.shown()") == ["aligned", "penalised"]
+    show(browser, page + f"#{PAIRED}/penalised/1")
+    marked = browser.find_element(By.CSS_SELECTOR, f"#{PAIRED} .marked")
+    wait(lambda: "penalised, seed 1" in marked.text)
+    lines = f"return document.querySelector('#{PAIRED} .plot').data.map((each) => [each.meta, each.opacity])"
+    opacity = {str(meta): of for meta, of in browser.execute_script(lines)}
+    assert opacity["['penalised', 1]"] > 0.5 > 0.2 > opacity["['penalised', 0]"]
+    marked.find_element(By.XPATH, ".//button[.='Watch penalised']").send_keys(Keys.ENTER)
+    assert browser.execute_script("return window.kerfReplay.shown()") == ["aligned", "penalised"]
+
+
+PAIRED = "prediction-penalty-costs-care"
+
+
+def test_a_click_on_a_cell_or_a_point_leads_to_its_replay(browser: Any, page: str) -> None:
+    show(browser, page + "#effect-map")
+    wait(lambda: browser.find_elements(By.CSS_SELECTOR, "#effect-map .plot .main-svg"))
+    shown = "return [window.kerfReplay.scenario(), window.kerfReplay.shown().slice(1), location.hash.split('/')[0]]"
+    for value in browser.execute_script(
+        "const told = JSON.parse(document.getElementById('data-replay').textContent);"
+        "return told.scenarios.map((each) => each.value).slice(0, 3)"
+    ):
+        browser.execute_script(CLICK_CELL, "effect-map", value, "penalised")
+        assert browser.execute_script(shown) == [value, ["penalised"], "#replay"]
+    browser.execute_script("document.getElementById('family-map').closest('details').open = true;")
+    wait(lambda: browser.find_elements(By.CSS_SELECTOR, "#family-map .plot .main-svg"))
+    browser.execute_script(CLICK_CELL, "family-map", value, "exposure")
+    assert browser.execute_script(shown) == [value, ["exposure"], "#replay"]
+    show(browser, page + f"#{PAIRED}")
+    wait(lambda: browser.find_elements(By.CSS_SELECTOR, f"#{PAIRED} .point"))
+    browser.execute_script("document.documentElement.style.scrollBehavior = 'auto';")  # a click is for where it stands
+    browser.execute_script(f"document.querySelector('#{PAIRED} .plot').scrollIntoView({{ block: 'center' }})")
+    point = browser.find_elements(By.CSS_SELECTOR, f"#{PAIRED} .scatterlayer .trace:first-child .point")[-1]
+    ActionChains(browser).move_to_element(point).pause(0.3).click().perform()
+    wait(lambda: "Marked: penalised" in browser.find_element(By.CSS_SELECTOR, f"#{PAIRED} .marked").text)
+    assert browser.execute_script("return location.hash").startswith(f"#{PAIRED}/penalised")
+    assert errors(browser) == []
+
+
+CLICK_CELL = """
+const [id, value, arm] = arguments, place = document.querySelector(`#${id} .plot`), trace = place.data[0];
+const row = trace.customdata.findIndex((cells) => cells[0] === value), column = trace.x.indexOf(arm);
+if (row < 0 || column < 0) throw new Error(`no cell of ${value}, ${arm}`);
+const customdata = trace.customdata[row][column];
+place.emit("plotly_click", { points: [{ data: trace, x: arm, y: trace.y[row], customdata }] });
+"""
+"""Tell the page of a click on a cell, as plotly does."""
 
 
 def test_the_keyboard_reaches_every_control(browser: Any, page: str) -> None:

@@ -30,7 +30,8 @@ from kerf.runs.report.page.attack_sections import attack_sections
 from kerf.runs.report.page.exact_sections import exact_sections
 from kerf.runs.report.page.figure import DataTable, Figure, Looks, Section, TableBlock
 from kerf.runs.report.page.render import render, security_policy
-from kerf.runs.report.page.study_sections import Study, study_sections
+from kerf.runs.report.page.study import Study
+from kerf.runs.report.page.study_sections import study_sections
 from kerf.runs.report.table import to_text
 from kerf.runs.sweep.write import write_report as write_sweep
 from tests.runs.sweep.asking import asked, recipe
@@ -312,12 +313,44 @@ def test_a_sweep_has_its_curves_and_its_phase_diagram(tmp_path: Path, monkeypatc
     assert float(at_most.split()[0]) == pytest.approx(-0.8, abs=0.05)
 
 
-def test_a_search_has_its_front(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_has_its_front_with_a_legend_and_csv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read = Read(make_page(swept(tmp_path, "pareto", monkeypatch)))
     places = {row[0]: row[1] for row in read.data["rows-front"]["rows"]}
     assert [places[number] for number in range(6)] == ["on the front"] * 5 + ["breaks a floor"]
     names = [trace.get("name") for trace in read.data["data-front"]["data"]]
-    assert "front, on held-out seeds" in names
+    assert names == ["breaks a floor (1)", "on the front (5)", "front, on held-out seeds"]
+    assert read.data["rows-front"]["columns"][:4] == [
+        "trial", "place", "share of resamples on the front", "best by its mean",
+    ]  # fmt: skip
+
+
+def test_trials_that_the_seeds_do_not_tell_apart_are_undecided(tmp_path: Path) -> None:
+    from kerf.runs.report.page.front_figure import front_figure
+    from kerf.runs.report.page.sweep_records import SweepRecords
+
+    rng = np.random.default_rng(0)
+    means = {0: (0.0, 0.0), 1: (0.02, 0.02), 2: (-1.0, -1.0), 3: (1.0, -0.5)}
+    changes = pd.DataFrame(
+        [
+            {"trial": trial, "held_out": False, "metric": metric, "seed": seed, "effect": rng.normal(mean, 0.1)}
+            for trial, pair in means.items()
+            for metric, mean in zip(("robustness", "collateral"), pair, strict=True)
+            for seed in range(8)
+        ]
+    )
+    trials = changes.groupby(["trial", "held_out", "metric"], as_index=False)["effect"].mean()
+    trials = trials.rename(columns={"effect": "mean"}).assign(penalty=trials["trial"] * 1.0)
+    spec = {"over": [{"name": "penalty"}], "floors": [], "yardstick": 1.0, "untouched": ["care"]}
+    figure = front_figure(SweepRecords({"sweep": spec, "front": [1, 3]}, trials, changes, Words()))
+    places = {row[0]: row[1] for row in figure.table.rows}
+    assert places[2] == "dominated"
+    assert places[3] == "on the front"
+    assert "undecided" in (places[0], places[1])
+    assert {trace["name"].rsplit(" ", 1)[0] for trace in figure.traces} == set(places.values())
+    few = changes[changes["seed"] < 3]
+    figure = front_figure(SweepRecords({"sweep": spec, "front": [1, 3]}, trials, few, Words()))
+    assert {row[1] for row in figure.table.rows} == {"undecided"}
+    assert "3 seeds cannot tell" in figure.caption
 
 
 def test_a_sweep_that_is_not_finished_has_no_page(tmp_path: Path) -> None:

@@ -62,7 +62,12 @@
     const traces = themed(figure.data);
     if (narrow()) for (const trace of traces) if (trace.type === "heatmap") slim(trace);
     const marked = chosen(id);
-    if (marked) for (const trace of traces) if (!matches(trace, marked)) trace.opacity = 0.12;
+    tell(place, marked);
+    if (marked) for (const trace of traces) {
+      const named = matches(trace, marked);
+      trace.opacity = named ? 1 : 0.12;
+      if (named && marked.seed !== undefined && trace.line) trace.line.width = 3;
+    }
     Plotly.react(place, traces, layout, config);
     place.style.minHeight = "";
     if (!drawn.has(id)) place.on("plotly_click", (event) => clicked(id, event.points[0]));
@@ -81,13 +86,30 @@
 
   function clicked(id, point) {
     const meta = point.data.meta || [];
-    if (meta[0] === "map") {
-      if (window.kerfReplay) window.kerfReplay.show(String(point.y).replaceAll("<br>", " "), String(point.x));
-    } else if (meta.length) {
-      const target = [id, ...meta].map((part) => encodeURIComponent(part)).join("/");
-      history.replaceState(null, "", "#" + target);
-      draw(byId(id).querySelector(".plot"));
-    }
+    if (meta[0] === "map") watch(point.customdata, String(point.x));
+    else if (meta.length) mark([id, ...meta].map((part) => encodeURIComponent(part)).join("/"));
+  }
+
+  function watch(value, arm) { if (window.kerfReplay) window.kerfReplay.show(value, arm); }
+
+  /* Mark what the address names, and say below the figure what that is. */
+  function mark(target) {
+    history.replaceState(null, "", "#" + target);
+    const id = decodeURIComponent(target.split("/")[0]);
+    draw(byId(id).querySelector(".plot"));
+  }
+
+  function tell(place, marked) {
+    const id = place.dataset.figure;
+    const line = byId(id).querySelector(".marked");
+    line.replaceChildren();
+    line.hidden = !marked;
+    if (!marked) return;
+    const button = (words, does) => { const made = document.createElement("button"); made.type = "button"; made.textContent = words; made.addEventListener("click", does); line.append(" ", made); };
+    line.append(`Marked: ${marked.arm}${marked.seed === undefined ? "" : ", seed " + marked.seed}. `);
+    const value = place.dataset.value;
+    if (window.kerfReplay && window.kerfReplay.plays(marked.arm)) button(`Watch ${marked.arm}`, () => watch(value, marked.arm));
+    button("Show all", () => mark(encodeURIComponent(id)));
   }
 
   const plots = [...document.querySelectorAll(".plot")];
@@ -163,7 +185,7 @@
     }
   });
 
-  /* ---- deep links: #figure, #figure/arm, #figure/arm/seed, #replay/scenario/step ---- */
+  /* ---- deep links: #figure, #figure/arm, #figure/arm/seed; #replay/scenario/step/arm is the player's ---- */
   function follow() {
     const [id] = decodeURIComponent(location.hash.slice(1)).split("/");
     const target = id && byId(id);
