@@ -139,11 +139,7 @@ def read_objectives(
             f"world {world.name} cannot be enumerated (kerf.lab.world.Enumerable), so what an agent could know when it "
             "chose is not known, and no objective can be read"
         )
-    resolved = recipe.resolve()
-    for name in only:
-        if name not in resolved:
-            raise unknown_name(f"arm of {store.path}", name, resolved)
-    arms = {name: arm for name, arm in resolved.items() if not only or name in only}
+    arms = _asked(store, recipe, only)
     seeds = finished_seeds(store, recipe.seed_numbers, recipe.arms)
     policies: dict[tuple[str, int], Policy] = {
         (arm, seed): load_policy(store.path / Unit(arm, seed).name / POLICY, world)
@@ -185,6 +181,15 @@ def read_objectives(
         tuple(utilities(world, policies, recipe.battery.seed)),
         arms,
     )
+
+
+def _asked(store: Store, recipe: Recipe, only: Collection[str]) -> dict[str, ResolvedArm]:
+    """The arms called `only`, or all."""
+    arms = recipe.resolve()
+    for name in only:
+        if name not in arms:
+            raise unknown_name(f"arm of {store.path}", name, arms)
+    return {name: arm for name, arm in arms.items() if not only or name in only}
 
 
 def belief_name(mix: Mix) -> str:
