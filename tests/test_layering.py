@@ -92,6 +92,7 @@ ROOMS = (
     {"execution"},
     {"tracking", "report"},
     {"exact", "attacks", "after", "compare"},
+    {"revealed"},
     {"study"},
     {"sweep"},
     {"cluster", "submit"},

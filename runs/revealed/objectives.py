@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from kerf.agents.export import load_policy
 from kerf.lab.battery import Battery, blocks
 from kerf.lab.errors import KerfError, unknown_name
-from kerf.lab.exact.consequences import Consequences, consequences
-from kerf.lab.exact.decision_points import DecisionPoints, decision_points
+from kerf.lab.exact.consequences import consequences
+from kerf.lab.exact.decision_points import decision_points
 from kerf.lab.exact.exact_battery import written_out
 from kerf.lab.exact.revealed import Revealed, read_events, reveal
 from kerf.lab.rollout import Policy
@@ -40,8 +40,9 @@ from kerf.runs.revealed.generalisation import Utility, utilities
 STREAM = "revealed"
 """Name of the random streams of this analysis."""
 
-NATURAL, TRAINING = "natural", "training"
-"""Beliefs under which choices are read: that of an agent that knows the natural stream, and the arm's own training."""
+NATURAL = "natural"
+"""The belief of an agent that knows the natural stream, under which all are read. Those of arms that train on another
+stream are called by what it holds, as in `belief_name`."""
 
 PER_BLOCK = 8
 """Scenarios of each block of a sampled battery in which decision points are looked for."""
@@ -55,7 +56,14 @@ SLIP = 1e-6
 
 @dataclass(frozen=True)
 class Read:
-    """What one agent's choices reveal under one belief."""
+    """What one agent's choices reveal under one belief.
+
+    Attributes:
+        arm: Its arm.
+        seed: Its seed.
+        belief: The stream of scenarios that it is taken to expect: `NATURAL`, or as `belief_name`.
+        revealed: What its choices reveal.
+    """
 
     arm: str
     seed: int
@@ -78,7 +86,8 @@ class Objectives:
         num_options: Options there.
         left_out: Share of the battery without one.
         continuation: `OWN` or `EXPERT`.
-        read: Every agent under each belief, arm by arm; the aligned agents first.
+        read: Every agent under the natural belief and that of its training; the aligned agents, which come first,
+            under all of these.
         feedback: Of each arm and seed whose feedback can be judged.
         utilities: Of every agent.
         arms: The arms that were read, by name.
@@ -130,11 +139,7 @@ def read_objectives(
             f"world {world.name} cannot be enumerated (kerf.lab.world.Enumerable), so what an agent could know when it "
             "chose is not known, and no objective can be read"
         )
-    resolved = recipe.resolve()
-    for name in only:
-        if name not in resolved:
-            raise unknown_name(f"arm of {store.path}", name, resolved)
-    arms = {name: arm for name, arm in resolved.items() if not only or name in only}
+    arms = _asked(store, recipe, only)
     seeds = finished_seeds(store, recipe.seed_numbers, recipe.arms)
     policies: dict[tuple[str, int], Policy] = {
         (arm, seed): load_policy(store.path / Unit(arm, seed).name / POLICY, world)
@@ -153,7 +158,13 @@ def read_objectives(
     for (arm, seed), policy in policies.items():
         say(f"choices of {arm}, seed {seed}")
         chosen = consequences(policy, points, seed_of_play, afterwards=afterwards)
-        read += _under_beliefs(arm, seed, chosen, world, found.design.get(arm), mixes.get(arm))
+        expected = mixes if arm == ALIGNED else {name: mix for name, mix in mixes.items() if name == arm}
+        beliefs = {NATURAL: Mix()} | {belief_name(mix): mix for mix in expected.values() if mix.natural < 1.0}
+        objectives = {"ideal": world.ideal, "design": found.design.get(arm)}
+        read += [
+            Read(arm, seed, name, reveal(chosen, points.belief(mix), {k: v for k, v in objectives.items() if v}))
+            for name, mix in beliefs.items()
+        ]
     say("utility in families of training, and in others")
     return Objectives(
         world.name,
@@ -172,18 +183,18 @@ def read_objectives(
     )
 
 
-def _under_beliefs(
-    arm: str,
-    seed: int,
-    chosen: Consequences,
-    world: World,
-    design: Mapping[str, float] | None,
-    mix: Mix | None,
-) -> list[Read]:
-    objectives = {"ideal": world.ideal} | ({} if design is None else {"design": design})
-    points: DecisionPoints = chosen.points
-    beliefs = {NATURAL: Mix()} | ({} if mix is None or mix.natural == 1.0 else {TRAINING: mix})
-    return [Read(arm, seed, name, reveal(chosen, points.belief(of), objectives)) for name, of in beliefs.items()]
+def _asked(store: Store, recipe: Recipe, only: Collection[str]) -> dict[str, ResolvedArm]:
+    """The arms called `only`, or all."""
+    arms = recipe.resolve()
+    for name in only:
+        if name not in arms:
+            raise unknown_name(f"arm of {store.path}", name, arms)
+    return {name: arm for name, arm in arms.items() if not only or name in only}
+
+
+def belief_name(mix: Mix) -> str:
+    """The belief of an agent that knows a stream with forgeries: `25% forgeries of strength 1`."""
+    return f"{1.0 - mix.natural:.0%} forgeries of strength {mix.strength:g}"
 
 
 def probed(recipe: Recipe, world: World, per_block: int) -> tuple[Scenarios, NDArray[np.float64]]:

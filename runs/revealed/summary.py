@@ -9,7 +9,7 @@ import numpy as np
 
 from kerf.lab.statistics.tests import Interval, paired_interval
 from kerf.runs.records.store import ALIGNED
-from kerf.runs.revealed.objectives import NATURAL, Objectives, Read
+from kerf.runs.revealed.objectives import Objectives, Read
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class ArmSummary:
         explained_in_context: The same with context features.
         agreement: Objective -> mean correlation, over all seeds.
         sharpness: Mean log-odds per unit of utility, over all seeds.
-        weights: Event -> mean over the seeds that fit and identify it; others are not in it.
+        weights: Event -> mean over the seeds that fit and identify it, if those are at least half of the seeds that
+            fit; others are not in it.
         changes: Event -> change since alignment, over the seeds that identify both.
         missing: Event -> why it is not identified, in the first seed in which it is not.
         paid: What training paid by event; None if that is unknown.
@@ -50,9 +51,9 @@ class ArmSummary:
 
 def summaries(found: Objectives, belief: str) -> list[ArmSummary]:
     """A summary of each arm that was read under `belief`, the aligned agents first."""
-    before = {read.seed: read for read in found.of(ALIGNED)}
+    before = {read.seed: read for read in found.of(ALIGNED, belief)}
     arms = dict.fromkeys(read.arm for read in found.read if read.belief == belief)
-    return [_summary(found, name, found.of(name, belief), before if belief == NATURAL else {}) for name in arms]
+    return [_summary(found, name, found.of(name, belief), before) for name in arms]
 
 
 def _summary(found: Objectives, name: str, read: list[Read], before: Mapping[int, Read]) -> ArmSummary:
@@ -65,7 +66,7 @@ def _summary(found: Objectives, name: str, read: list[Read], before: Mapping[int
             if event in each.revealed.missing:
                 missing.setdefault(event, each.revealed.missing[event])
         known = [each for each in fitting if event not in each.revealed.missing]
-        if not known:
+        if 2 * len(known) < len(fitting) or not known:
             continue
         weights[event] = _interval([each.revealed.weights[column] for each in known])
         paired = [

@@ -20,7 +20,7 @@ from kerf.runs.console import shell
 from kerf.runs.records.store import ALIGNED, Store
 from kerf.runs.report.table import to_text
 from kerf.runs.revealed.feedback import DEFINITIONS
-from kerf.runs.revealed.objectives import EXPERT, NATURAL, TRAINING, Objectives, Read
+from kerf.runs.revealed.objectives import EXPERT, NATURAL, Objectives, Read
 from kerf.runs.revealed.summary import ArmSummary, summaries
 
 WIDTH = 140
@@ -40,7 +40,7 @@ class ObjectivesReport:
         parts: list[RenderableType] = [
             ByGroups(weights_table(found), keys=2),
             *_refusals(found),
-            *([ByGroups(training_table(found))] if any(read.belief == TRAINING for read in found.read) else []),
+            *([ByGroups(training_table(found))] if any(read.belief != NATURAL for read in found.read) else []),
             *([ByGroups(feedback_table(found))] if found.feedback else []),
             ByGroups(utility_table(found)),
         ]
@@ -82,7 +82,7 @@ def _weight(arm: ArmSummary, event: str, ideal: float) -> str:
     if arm.refused:
         return "not read"
     paid = ideal if arm.paid is None else arm.paid.get(event, 0.0)
-    note = "" if math.isclose(paid, ideal, abs_tol=0.005) else f" ({paid:.1f} paid)"
+    note = "" if math.isclose(paid, ideal, abs_tol=0.005) else f" ({round(paid, 1) + 0.0:.1f} paid)"
     if event not in arm.weights:
         return arm.missing[event].split(":")[0] + note
     changed = "*" if arm.changes[event].reliable and arm.changes[event].excludes(0.0) else ""
@@ -109,15 +109,18 @@ def training_table(found: Objectives) -> Table:
     """A row per arm whose stream of scenarios is not the natural one: the reading under that stream's beliefs."""
     table = _plain(
         "The same under the beliefs of each arm's own training",
-        "As if the agent expected forgeries as often as training showed them, at the points that training shows. If "
-        "this explains its choices better, or agrees more with what was paid, it may be its beliefs that changed.",
+        "As if the agents expected forgeries as often as training showed them, at the points that training shows. "
+        "Compare with the aligned agents under the same beliefs, for weights are in units of what choices there are "
+        "worth. If these beliefs explain an arm's choices better than those above, it may be them that changed.",
     )
     for heading in ("arm", "choices explained", "agrees: ideal", "agrees: paid", *_focus(found)):
         table.add_column(heading, justify="left" if heading == "arm" else "right", no_wrap=True)
-    for arm in summaries(found, TRAINING):
-        weights = [_weight(arm, event, found.ideal.get(event, 0.0)) for event in _focus(found)]
-        agreement = [_text(arm.agreement["ideal"]), _text(arm.agreement.get("design"))]
-        table.add_row(arm.name, _percent(arm.explained), *agreement, *weights)
+    for belief in dict.fromkeys(read.belief for read in found.read if read.belief != NATURAL):
+        table.add_row(f"{belief}:")
+        for arm in summaries(found, belief):
+            weights = [_weight(arm, event, found.ideal.get(event, 0.0)) for event in _focus(found)]
+            agreement = [_text(arm.agreement["ideal"]), _text(arm.agreement.get("design"))]
+            table.add_row(f"  {arm.name}", _percent(arm.explained), *agreement, *weights)
     return table
 
 

@@ -44,6 +44,7 @@ LIGHT: Sequence[tuple[str, int]] = (
     ("show nothing", 2),
     ("sync nothing", 2),
     ("exact nothing", 2),
+    ("revealed nothing", 2),
     ("attack nothing --objective none", 2),
     ("unit nothing aligned/seed-0", 2),
 )
