@@ -11,9 +11,12 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
+import pytest
 
 LIMIT = 60.0
 """Seconds after which a case is ended, and counts as one that is still at work."""
@@ -154,6 +157,29 @@ def without_privileges() -> list[str]:
         raise RuntimeError("setpriv (util-linux) is needed where tests are run by root, whom no permission binds")
     capabilities = "-dac_override,-dac_read_search"
     return [setpriv, f"--bounding-set={capabilities}", f"--inh-caps={capabilities}"]
+
+
+@contextmanager
+def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
+    """A real file system of so many megabytes at `folder`, which is made; skips the test where nobody may mount one."""
+    folder.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
+    mounted = subprocess.run(words, capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"nobody may mount a disk here: {mounted.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def fill(filler: Path) -> None:
+    """Take all room that is left on the disk of `filler`, to the last block."""
+    with filler.open("ab", buffering=0) as file:
+        for size in (2**20, 4096, 1):
+            with suppress(OSError):
+                while True:
+                    file.write(bytes(size))
 
 
 def run_cases(cases: Sequence[Case], modules: Sequence[str], scratch: Path) -> list[Ended]:

@@ -37,7 +37,7 @@ from kerf.runs.recipe.attack_plan import (
     whole_grid,
 )
 from kerf.runs.recipe.files import load_recipe
-from kerf.runs.records.atomic_io import file_lock
+from kerf.runs.records.atomic_io import file_lock, write
 from kerf.runs.records.gate_records import finished_seeds
 from kerf.runs.records.store import Store, Unit
 from kerf.runs.report.page import write_page
@@ -203,7 +203,7 @@ def _write_json(file: Path | None, folders: Sequence[Path]) -> None:
         return
     records = [json.loads((folder / f"{RECORD}.json").read_bytes()) for folder in folders]
     try:
-        file.write_text(json.dumps(records, indent=2, sort_keys=True) + "\n")
+        write(file, json.dumps(records, indent=2, sort_keys=True).encode() + b"\n")
     except OSError as error:
         raise KerfError(f"--json: {file} cannot be written: {error.strerror}") from error
 

@@ -29,7 +29,7 @@ def compare(studies: tuple[str, ...], full: bool, figure: Path | None, csv: Path
     """
     from kerf.runs.compare.comparison import compare as compare_studies
     from kerf.runs.compare.table import headline, text
-    from kerf.runs.records.atomic_io import as_disk_error
+    from kerf.runs.records.atomic_io import as_disk_error, write
 
     if len(studies) < 2:
         raise KerfError("compare: expected two studies or more, got one")
@@ -49,7 +49,7 @@ def compare(studies: tuple[str, ...], full: bool, figure: Path | None, csv: Path
                 write_figure(found, shown, _numbered(figure, number, len(others)))
         if csv is not None:
             with as_disk_error(csv):
-                _numbered(csv, number, len(others)).write_text(found.frame().to_csv(index=False))
+                write(_numbered(csv, number, len(others)), found.frame().to_csv(index=False).encode())
 
 
 def _numbered(path: Path, number: int, of: int) -> Path:

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from kerf.lab.statistics.tests import Interval
 from kerf.lab.worlds import get_world
 from kerf.runs.compare.comparison import Comparison
+from kerf.runs.records.atomic_io import write
 from kerf.runs.report.drawing import BLUE, GREY, LEAST_RANGE, ORANGE, STYLE, image
 from kerf.runs.report.table import metric_label
 
@@ -63,4 +64,4 @@ def _draw(axis: Axes, effects: dict[int, Interval], offset: float, colour: str, 
 
 def write_figure(comparison: Comparison, metrics: Sequence[str], path: Path) -> None:
     """Write `figure` to `path`, whose suffix is `.png` or `.svg`."""
-    path.write_bytes(figure(comparison, metrics, path.suffix.removeprefix(".")))
+    write(path, figure(comparison, metrics, path.suffix.removeprefix(".")))

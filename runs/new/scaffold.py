@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keyword
+import os
 import re
 import sys
 from collections.abc import Collection, Mapping
@@ -15,6 +16,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from kerf.lab.errors import KerfError
+from kerf.runs.records.atomic_io import write
 
 _DISTRIBUTION = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
 """Valid names of a distribution, and of a module once `-` is replaced by `_`."""
@@ -139,15 +141,27 @@ def _render(template: str, **values: Any) -> str:
 
 
 def _write(here: Path, texts: Mapping[str, str]) -> list[Path]:
-    """Write new files; existing ones are left unchanged."""
-    for path, text in texts.items():
-        file = here / path
-        try:
+    """Write new files, all of them or none; existing ones are left unchanged."""
+    files = {here / path: text for path, text in texts.items()}
+    for path, file in zip(texts, files, strict=True):
+        if os.path.lexists(file):
+            raise KerfError(f"{path} is there already, and nothing is overwritten: give another name")
+    made: list[Path] = []
+    try:
+        for file, text in files.items():
+            new = [folder for folder in file.parents if not folder.exists()]
+            made += reversed(new)
             file.parent.mkdir(parents=True, exist_ok=True)
-            with file.open("x", encoding="utf-8") as new:
-                new.write(text)
-        except FileExistsError as error:
-            raise KerfError(f"{path} is there already, and nothing is overwritten: give another name") from error
-        except OSError as error:
-            raise KerfError(f"{path} cannot be written ({error.strerror}): go to a folder that can be") from error
+            write(file, text.encode())
+            made.append(file)
+    except BaseException as error:  # a signal, too, may come here
+        for left in reversed(made):
+            if left.is_dir():
+                left.rmdir()
+            else:
+                left.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
+        shown = file.relative_to(here)
+        raise KerfError(f"{shown} cannot be written ({error.strerror}): go to a folder that can be") from error
     return [Path(path) for path in texts]

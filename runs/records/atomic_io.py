@@ -55,8 +55,12 @@ def as_disk_error(path: Path) -> Iterator[None]:
 def write(path: Path, data: bytes, flushed: bool = True) -> None:
     """Write a file atomically: it has its old or its new content if this process is killed.
 
-    With `flushed` this also holds after a power failure.
+    With `flushed` this also holds after a power failure. A device or a pipe is written to as it is.
     """
+    if path.exists() and not path.is_file():
+        with path.open("wb") as file:
+            file.write(data)
+        return
     beside = path.with_name(f".{path.name}.partial")
     try:
         with beside.open("wb") as file:
@@ -134,10 +138,11 @@ def file_lock(path: Path, what: str, patience: float = 0.0, shared: bool = False
 
     Raises:
         KerfError: if another process still holds it after that; names the process.
+        DiskError: if it cannot be written.
     """
     deadline = time.monotonic() + patience
     with as_disk_error(path):
-        file = path.open("a+")
+        file = path.open("a+b", buffering=0)  # nothing is left to be written when it is closed
     with file:
         while True:
             try:
@@ -146,7 +151,7 @@ def file_lock(path: Path, what: str, patience: float = 0.0, shared: bool = False
             except BlockingIOError:
                 if time.monotonic() >= deadline:
                     file.seek(0)
-                    holder = file.read().strip() or "unknown"
+                    holder = file.read().decode(errors="replace").strip() or "unknown"
                     raise KerfError(
                         f"another process is at work on {what} ({holder}): wait for it, or end it, "
                         "or give --out another folder"
@@ -158,8 +163,8 @@ def file_lock(path: Path, what: str, patience: float = 0.0, shared: bool = False
             yield
             return
         file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
+        with as_disk_error(path):
+            file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
         try:
             yield
         finally:

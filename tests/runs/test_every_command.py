@@ -9,6 +9,8 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -18,12 +20,15 @@ import pytest
 import yaml
 
 from kerf.runs.cli import main
-from tests.conditions import Case, Ended, run_cases
+from kerf.runs.records.store import Store
+from tests.conditions import Case, Ended, fill, run_cases, small_disk
 from tests.runs.submit.calls import kerf
 from tests.sharing import Shared
 from tests.tiny_study import write_tiny
 
 Words = tuple[str, ...]
+
+KERF = Path(sys.executable).with_name("kerf")
 
 BASES: dict[Words, Words] = {
     ("run",): ("tiny.yaml", "--out", "study", "--no-mlflow"),
@@ -305,6 +310,35 @@ def test_commands_that_load_little(tmp_path):
 def test_all_other_commands(kind, finished, tmp_path):
     names = [name for name in ALL if name not in QUICK]
     check(list(kind(names, Places(finished, tmp_path))), HEAVY, tmp_path)
+
+
+WRITE = (("exact",), ("attack",), ("report",), ("sync",), ("new", "recipe"))
+"""Commands that write into a study or the working folder; each is also called as a user calls it."""
+
+
+@pytest.mark.slow
+def test_all_commands_on_a_disk_that_is_full(finished, tmp_path):
+    """A real one: files can be made there, but nothing can be written into them."""
+    with small_disk(tmp_path / "disk", 512) as disk:
+        places = Places(finished, disk)
+        here = {name: places() for name in ALL if name[0] not in LONG}
+        fill(disk / "filler")
+        check([Case(base(name), "a full disk", str(place)) for name, place in here.items()], HEAVY, tmp_path)
+        kept = {place: Store(place / "study").units(verify=True) for place in here.values()}
+        assert len({len(units) for units in kept.values()}) == 1, "what was there is intact"
+        for name in WRITE:
+            words = [str(KERF), *base(name)]
+            full = subprocess.run(words, cwd=here[name], capture_output=True, text=True, check=False)
+            assert full.returncode in (1, 2), full
+            assert "No space left on device" in full.stderr + full.stdout or "are free on its disk" in full.stderr, full
+            assert "Traceback" not in full.stderr, full.stderr
+            assert not [path for path in here[name].rglob("*") if TORN.search(path.name)]
+        (disk / "filler").unlink()
+        for name in (("report",), ("new", "recipe")):
+            again = subprocess.run(
+                [str(KERF), *base(name)], cwd=here[name], capture_output=True, text=True, check=False
+            )
+            assert again.returncode == 0, again
 
 
 def test_arguments_are_put_where_they_belong():

@@ -138,7 +138,14 @@ def on_ray(tmp_path: Path, *before: Path) -> dict[str, object]:
     (folder / "run").write_text('"$@"\nexit $?\n')
     command = ["uv", "run", sys.executable, "-P", "program.py", str(tmp_path / "out"), *map(str, before)]
     done = subprocess.run(
-        command, executable="/bin/sh", cwd=folder, env=with_path(ROOT), capture_output=True, text=True, check=False
+        command,
+        executable="/bin/sh",
+        cwd=folder,
+        env=with_path(ROOT),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,  # workers that are started by "uv" never come
     )
     assert done.returncode == 0, done.stderr
     assert not (folder / "executed").exists(), "nothing of the user's own is executed"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -15,20 +14,16 @@ from rich.console import Console
 from kerf.runs.recipe.files import load_recipe
 from kerf.runs.records.store import Store
 from kerf.runs.study import DONE, FAILED, run_study
+from tests.conditions import fill, small_disk
 from tests.runs.test_study import records
 
 RECIPE = load_recipe("smoke", sets=["arms={frozen: null}", "iterations=20", "measure_every=10"], seeds=1)
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", disk], capture_output=True, text=True)
-    if mounted.returncode:
-        pytest.skip(f"nobody may mount a disk here: {mounted.stderr.strip()}")
-    yield disk
-    subprocess.run(["umount", disk], check=True)
+def disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "disk", 16) as mounted:
+        yield mounted
 
 
 def study(out: Path) -> tuple[int, str]:
@@ -37,25 +32,20 @@ def study(out: Path) -> tuple[int, str]:
     return code, console.file.getvalue()
 
 
-def fill(filler: Path, when: Path) -> None:
+def fill_when(filler: Path, when: Path) -> None:
     """Take all room that is left on the disk of `filler`, once `when` is there."""
     deadline = time.monotonic() + 600.0
     while not when.exists() and time.monotonic() < deadline:
         time.sleep(0.01)
-    with filler.open("wb", buffering=0) as file:
-        while time.monotonic() < deadline:
-            try:
-                file.write(bytes(4096))
-            except OSError:
-                return
+    fill(filler)
 
 
 @pytest.mark.slow
-def test_a_disk_that_fills_up_is_told_and_when_there_is_room_again_the_study_goes_on(small_disk, tmp_path):
-    out = small_disk / "s"
+def test_a_disk_that_fills_up_is_told_and_when_there_is_room_again_the_study_goes_on(disk, tmp_path):
+    out = disk / "s"
     assert study(tmp_path / "calm")[0] == DONE
     filling = threading.Thread(
-        target=fill, args=(small_disk / "filler", out / "cells" / "continued" / "seed-0" / "done.json")
+        target=fill_when, args=(disk / "filler", out / "cells" / "continued" / "seed-0" / "done.json")
     )
     filling.start()
     code, printed = study(out)
@@ -67,7 +57,7 @@ def test_a_disk_that_fills_up_is_told_and_when_there_is_room_again_the_study_goe
     assert {unit.arm for unit in done} >= {"aligned", "continued"}
     assert len(done) < 4
     assert not list(out.rglob("*.partial-*"))
-    (small_disk / "filler").unlink()
+    (disk / "filler").unlink()
     code, printed = study(out)
     assert code == DONE, printed
     assert records(out) == records(tmp_path / "calm")

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from kerf.lab.errors import KerfError
+from kerf.runs.records import atomic_io
 from kerf.runs.records.store import FORMAT, Store, Unit, open_study
 from kerf.runs.records.tables import read_measures, read_together, read_training
 
@@ -471,3 +472,17 @@ class TestDisk:
     def test_an_error_of_the_body_is_not_blamed_on_the_disk(self, tmp_path):
         with pytest.raises(ConnectionError), Store(tmp_path).unit(CELL):
             raise ConnectionError("not ours")
+
+
+def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path):
+    """As /dev/null must stay what it is, by whomever `--json /dev/null` is asked for."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        atomic_io.write(pipe, b"figures")
+        assert os.read(reader, 100) == b"figures"
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]
