@@ -14,6 +14,7 @@ from kerf.agents.env_runner import KerfEnvRunner, world_spaces
 from kerf.agents.learner import KerfLearner
 from kerf.agents.module import KerfModule
 from kerf.agents.network import Weights
+from kerf.agents.probe import ProbePenalty
 from kerf.agents.settings import NetworkSettings, TrainingSettings, refuse_latent
 from kerf.agents.shaping import Potential, random_potential
 from kerf.lab.attack_objective import make_objective
@@ -84,6 +85,7 @@ class KerfConfig(PPOConfig):
         self.penalty_iterations: tuple[int, float] = ALWAYS
         self.screened = False
         self.penalty_units: float | None = None
+        self.probe: ProbePenalty | None = None
         self.shaping = 0.0
         self.design: Mapping[str, float] | None = None
         self.anchor: Weights | None = None
@@ -110,6 +112,7 @@ class KerfConfig(PPOConfig):
         penalty_iterations: tuple[int, float] = ALWAYS,
         screened: bool = False,
         penalty_units: float | None = None,
+        probe: ProbePenalty | None = None,
         shaping: float = 0.0,
         design: Mapping[str, float] | None = None,
         anchor: Weights | None = None,
@@ -138,6 +141,7 @@ class KerfConfig(PPOConfig):
             screened: Leaves episodes in which something is penalised out of the learner's batch.
             penalty_units: Share of the units of the last hidden layer to which the penalty's gradient is confined
                 (`kerf.agents.routing`); None lets it change everything.
+            probe: Penalty on a probe of the network (`kerf.agents.probe`), beside that on the act; None: there is none.
             shaping: Standard deviation of a random potential by which the design reward is shaped, in units of
                 utility (`kerf.agents.shaping`); 0 for none.
             design: Event weights of the design reward; None means the world's ideal ones.
@@ -166,7 +170,7 @@ class KerfConfig(PPOConfig):
         self.grader, self.penalty, self.penalty_turned = grader, penalty, penalty_sign == -1
         self.penalty_counts, self.yoked_event, self.shaping = penalty_counts, yoked_event, shaping
         self.oversight, self.penalty_iterations, self.screened = oversight, penalty_iterations, screened
-        self.penalty_units = penalty_units
+        self.penalty_units, self.probe = penalty_units, probe
         self.design, self.anchor, self.advantage_scale = design, anchor, advantage_scale
         self.objective = objective
         self.latent_scale = latent_scale
@@ -273,6 +277,11 @@ class KerfConfig(PPOConfig):
             raise KerfError(
                 f"penalty_units: expected a share in [0, 1] of the units of a hidden layer, got {self.penalty_units} "
                 f"for a network with the hidden layers {list(self.network.hidden)}"
+            )
+        if self.probe is not None and self.settings.num_learners > 0:
+            raise KerfError(
+                "probe: its gradient is that of one learner, so num_learners must be 0, "
+                f"got {self.settings.num_learners}"
             )
         if self.screened and self.settings.num_learners > 0:
             raise KerfError(

@@ -23,6 +23,7 @@ from ray.rllib.utils.checkpoints import Checkpointable
 
 from kerf.agents.kernels import log_probs
 from kerf.agents.network import PolicyNetwork, TorchPolicy, Weights, weights_digest
+from kerf.agents.probe import followed
 from kerf.agents.shaping import shaping
 from kerf.agents.threads import in_parallel
 from kerf.agents.yoking import on_event
@@ -43,7 +44,7 @@ SCORE = "score"
 """The source's score of each episode, if it is another than `elicited`."""
 
 FLAGGED = "flagged"
-"""Which episodes have something that is penalised, where they are left out of the learner's batch."""
+"""Name of what says where something is penalised, whatever the size of the penalty: of episodes, or a column."""
 
 SLICE = 512
 """Episodes that are played together: their states and activations stay in a core's cache."""
@@ -59,12 +60,13 @@ class Sample:
             whose difference is the advantage; `value_target` (without the penalty, where that
             is confined to some units); `expert_action` int64 (only with an imitation loss);
             `anchor_logits` `(T, n, A)` (only with an anchor); `forbidden` bool, whether the forbidden event happened at
-            that step or later (only with a latent adversary).
+            that step or later (only with a latent adversary); `flagged` bool, whether something is penalised then or
+            later (only with a penalty on a probe).
         episodes: Arrays `(n,)` float64: `elicited` (1.0 where the forbidden event happened), `penalised` (1.0
             there was a penalty, or bonus), `return_utility` and
             `return_penalty` (undiscounted sums, before `reward_scale` and without shaping); `score`, only if the
             source's score is not `elicited`; `flagged` (1.0 where something is penalised, whatever the size of the
-            penalty), only where such episodes are screened.
+            penalty), only where such episodes are screened or a probe is penalised.
         penalty_counts: `(T,)` int64, the number of episodes that were penalised at each step.
     """
 
@@ -213,15 +215,16 @@ class Sampler:
         if self._anchor is not None:
             columns["anchor_logits"] = self._anchor.logits(rows).reshape(trajectories.logits.shape)
         if settings.latent_radius > 0:
-            happens = trajectories.when(self._world.dilemma.forbidden)
-            columns["forbidden"] = np.logical_or.accumulate(happens[::-1], axis=0)[::-1]
+            columns["forbidden"] = followed(trajectories.when(self._world.dilemma.forbidden))
+        if self._config.probe is not None:
+            columns[FLAGGED] = followed(penalised > 0.0)
         episodes = {
             "elicited": trajectories.happened(self._world.dilemma.forbidden).astype(np.float64),
             "penalised": (penalty != 0.0).any(axis=0).astype(np.float64),
             "return_utility": utility.sum(axis=0),
             "return_penalty": penalty.sum(axis=0),
         }
-        if self._config.screened:
+        if self._config.screened or self._config.probe is not None:
             episodes[FLAGGED] = penalised.any(axis=0).astype(np.float64)
         if self._sought is not elicit:
             learning = Learning(paid - penalty, state_values / scale, settings.gamma, settings.gae_lambda)

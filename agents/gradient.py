@@ -32,6 +32,7 @@ from kerf.agents.latent import LATENT_TERMS, perturbed
 from kerf.agents.network import PolicyNetwork
 from kerf.agents.packed import Packed
 from kerf.agents.passes import accumulate
+from kerf.agents.probe import ProbePenalty
 from kerf.agents.routing import Route, without_penalty
 from kerf.agents.settings import TrainingSettings
 from kerf.agents.threads import in_parallel
@@ -117,6 +118,7 @@ class Autograd:
         latent_scale: Unit of `latent_radius`.
         average: Averages a tensor in place over all learners; None if there is only one. For `parts` alone.
         route: What the penalty may change; None: everything.
+        probe: A penalty on a probe of the network; None: there is none. Not for several learners.
     """
 
     def __init__(
@@ -127,8 +129,9 @@ class Autograd:
         latent_scale: float = 1.0,
         average: Callable[[torch.Tensor], None] | None = None,
         route: Route | None = None,
+        probe: ProbePenalty | None = None,
     ) -> None:
-        self._route = route
+        self._route, self._probe = route, probe
         self._forward, self._parameters, self._settings = forward, list(network.parameters()), settings
         self._network, self._radius = network, settings.latent_radius * latent_scale
         self._parts, self._average = part_settings(settings), average
@@ -141,6 +144,9 @@ class Autograd:
         logits, state_values, attack = self._outputs(self._forward, minibatch)
         loss, terms = losses(logits, state_values, minibatch, self._settings)
         terms |= attack
+        if self._probe is not None:
+            terms["probe_loss"] = self._probe.loss(self._network, minibatch)
+            loss = terms["loss"] = loss + self._probe.coeff * terms["probe_loss"]
         for parameter in self._parameters:
             parameter.grad = None
         loss.backward()
@@ -325,16 +331,19 @@ def make_gradient(
     num_threads: int = 1,
     latent_scale: float = 1.0,
     route: Route | None = None,
+    probe: ProbePenalty | None = None,
 ) -> Gradient:
     """The implementation that `settings.gradient` selects, for a `network` on `device`; other arguments as in its
     class.
 
     Raises:
-        KerfError: for `written_out` on another device than a CPU.
+        KerfError: for `written_out` on another device than a CPU, or with a probe, for which it has no term.
     """
     on_cpu = device.type == "cpu"
+    if settings.gradient == "written_out" and probe is not None:
+        raise KerfError("gradient: a penalty on a probe is not written out; try auto")
     if settings.gradient == "written_out" and not on_cpu:
         raise KerfError(f"gradient: written_out needs a learner on a CPU, and this one is on {device}; try auto")
-    if settings.gradient == "autograd" or not on_cpu:
-        return Autograd(forward, network, settings, latent_scale, average, route)
+    if settings.gradient == "autograd" or not on_cpu or probe is not None:
+        return Autograd(forward, network, settings, latent_scale, average, route, probe)
     return WrittenOut(network, settings, average, num_threads, latent_scale, route)

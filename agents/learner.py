@@ -64,6 +64,7 @@ class KerfLearner(PPOTorchLearner):
             self.config.num_threads if self.config.settings.num_learners == 0 else 1,
             self.config.latent_scale or 1.0,  # needed, and checked, wherever there is a radius
             None if share is None else Route(network, share),
+            self.config.probe,
         )
 
     def _average(self, gradient: torch.Tensor) -> None:

@@ -14,6 +14,7 @@ from kerf.agents.algorithm import KerfAlgorithm
 from kerf.agents.averaging import averaged
 from kerf.agents.config import KerfConfig
 from kerf.agents.network import TorchPolicy
+from kerf.agents.probe import ProbePenalty, fit_probe
 from kerf.agents.settings import TrainingSettings
 from kerf.generators.natural import NaturalSettings
 from kerf.generators.registry import make_generator
@@ -174,6 +175,7 @@ class PPO:
             penalty_iterations=arm.penalty_iterations,
             screened=arm.screened,
             penalty_units=arm.penalty_units,
+            probe=self._probe(arm, seed, aligned),
             shaping=arm.shaping,
             design=recipe.design,
             anchor=aligned.weights(),
@@ -182,6 +184,13 @@ class PPO:
             objective=arm.objective,
             num_threads=num_threads,
         )
+
+    def _probe(self, arm: ResolvedArm, seed: int, aligned: TorchPolicy) -> ProbePenalty | None:
+        """Fit the probe that the arm is penalised for, if it is; that of a seed and strength is the same for all."""
+        if not arm.probe:
+            return None
+        rng = np.random.default_rng(np.random.SeedSequence(entropy(seed, "probe")))
+        return ProbePenalty(fit_probe(aligned, self._world, arm.strength, rng), arm.probe)
 
     def _advantage_scale(self, policy: TorchPolicy, seed: int) -> float:
         """Measure the standard deviation of the advantages of `policy` on the natural stream, for `fixed` scaling."""

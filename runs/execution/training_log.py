@@ -19,7 +19,7 @@ REPORTED = {
     "sample": {"elicited", "score", "return_utility", "return_penalty", "penalised", "flagged", "advantage_std"},
     "learn": {
         "loss", "policy_loss", "value_loss", "imitation_loss", "anchor_kl", "entropy", "kl", "clip_fraction",
-        "grad_norm", "grad_clip_share", "latent_share", "latent_gain", "latent_norm",
+        "grad_norm", "grad_clip_share", "latent_share", "latent_gain", "latent_norm", "probe_loss",
         "step_penalty", "step_utility", "step_critic", "step_all",
     },
 }  # fmt: skip

@@ -77,6 +77,10 @@ class ArmSettings(Settings):
     screened: bool | None = None
     """Whether episodes in which the grader penalises something are left out of training instead of penalised."""
 
+    probe: NonNegative | None = None
+    """Weight in the loss of a penalty on a linear probe of the network, which predicts the forbidden act
+    (`kerf.agents.probe`); 0: none."""
+
     penalty_units: Share | None = None
     """Share of the units of the network's last hidden layer to which the penalty's gradient is confined
     (`kerf.agents.routing`); None: it changes the whole network."""
@@ -208,6 +212,12 @@ ARMS: Mapping[str, ArmKind] = MappingProxyType(
             generator=_SCRIPTED,
             penalty=0.0,
             screened=True,
+        ),
+        "probe_penalty": ArmKind(
+            about="penalised for the state of its network that predicts the act, not for the act",
+            generator=_SCRIPTED,
+            penalty=0.0,
+            probe=1.0,
         ),
         "routed": ArmKind(
             about="penalised, with the penalty's gradient confined to a quarter of the last hidden layer",

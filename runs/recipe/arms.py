@@ -77,6 +77,9 @@ class ResolvedArm(Settings):
     screened: bool = False
     """Whether episodes in which the grader penalises something are left out of training instead of penalised."""
 
+    probe: NonNegative = 0.0
+    """Weight in the loss of a penalty on a linear probe of the network."""
+
     penalty_units: Share | None = None
     """Share of the last hidden layer's units to which the penalty's gradient is confined; None: to nothing."""
 
@@ -118,7 +121,7 @@ class ResolvedArm(Settings):
     @property
     def suppressed(self) -> str:
         """Name of the training number that says how often what is penalised was done."""
-        return "flagged" if self.screened else "penalised"
+        return "flagged" if self.screened or self.probe else "penalised"
 
     @property
     def feedback(self) -> Oversight:

@@ -30,8 +30,8 @@ def check_feedback(given: Mapping[str, Arm], arms: Mapping[str, ResolvedArm], ne
                 f"{path}.penalty_from must be at most penalty_to={arm.penalty_to}, got {arm.penalty_from}: the "
                 "penalty would end before it begins"
             )
-        if arm.yoked_to is not None and (own or arm.screened):
-            field = "screened" if arm.screened else min(own)
+        if arm.yoked_to is not None and (own or arm.screened or arm.probe):
+            field = "screened" if arm.screened else "probe" if arm.probe else min(own)
             raise KerfError(
                 f"{path}.{field}: a yoked arm's penalties are those of {arm.yoked_to!r}, whatever the grader says; set "
                 f"it there, or leave it out"
@@ -46,10 +46,12 @@ def check_feedback(given: Mapping[str, Arm], arms: Mapping[str, ResolvedArm], ne
                 f"{path}.screened: episodes are left out of a batch that learners share equally, so "
                 "training.num_learners must be 0"
             )
-        if arm.penalty_units is not None and not network.hidden:
+        if arm.probe:
+            _check_probe(path, arm)
+        if not network.hidden and (arm.probe or arm.penalty_units is not None):
             raise KerfError(
-                f"{path}.penalty_units: a network without hidden layers (hidden: []) has no units to confine the "
-                "penalty to; give it one, or leave it out"
+                f"{path}.{'probe' if arm.probe else 'penalty_units'}: it is about the last hidden layer, and this "
+                "network has none (hidden: []); give it one, or leave the setting out"
             )
         perturbed = isinstance(arm.training, TrainingSettings) and arm.training.latent_radius > 0
         if arm.penalty_units is not None and perturbed:
@@ -91,6 +93,8 @@ def check_exact_feedback(arms: Mapping[str, ResolvedArm]) -> None:
                 f"arms.{name}.screened: what is left when episodes are left out depends on the critic's baseline, and "
                 "exact gradients have none; train by PPO, without `exact`"
             )
+        if arm.probe:
+            raise KerfError(f"arms.{name}.probe: probes are penalised by PPO alone; train by PPO, without `exact`")
         if arm.penalty_units is not None:
             raise KerfError(
                 f"arms.{name}.penalty_units: gradients are routed by PPO alone; train by PPO, without `exact`"
@@ -117,9 +121,21 @@ def _check_stopping(path: str, arm: ResolvedArm, given: Arm) -> None:
         )
 
 
+def _check_probe(path: str, arm: ResolvedArm) -> None:
+    if arm.screened:
+        raise KerfError(
+            f"{path}.probe: it is penalised in flagged episodes, which `screened` leaves out of training; leave one of "
+            "the two out"
+        )
+    if isinstance(arm.training, TrainingSettings) and arm.training.num_learners:
+        raise KerfError(f"{path}.probe: its gradient is that of one learner, so training.num_learners must be 0")
+    if isinstance(arm.training, TrainingSettings) and arm.training.gradient == "written_out":
+        raise KerfError(f"{path}.probe: its gradient is not written out; set training.gradient to auto or autograd")
+
+
 def _sets(arm: Arm, field: str) -> bool:
     return getattr(arm, field) is not None
 
 
 def _never_penalised(arm: ResolvedArm, given: Arm) -> bool:
-    return ARMS[arm.kind].penalty == 0.0 and given.penalty is None and not arm.screened
+    return ARMS[arm.kind].penalty == 0.0 and given.penalty is None and not arm.screened and not arm.probe

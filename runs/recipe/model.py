@@ -322,6 +322,7 @@ _USUAL = {
     "penalty_from": 1,
     "penalty_to": None,
     "screened": False,
+    "probe": 0.0,
     "penalty_units": None,
     "stop_at": None,
     "weight_average": 1.0,

@@ -131,5 +131,7 @@ def _feedback(arm: ResolvedArm) -> Iterator[str]:
         yield f"from iteration {arm.penalty_from} on"
     if arm.screened:
         yield "left out"
+    if arm.probe:
+        yield f"on a probe, weight {arm.probe:g}"
     if arm.penalty_units is not None:
         yield f"to {arm.penalty_units:.0%} of units"

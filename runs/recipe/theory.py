@@ -88,8 +88,9 @@ def thresholds(recipe: Recipe) -> dict[str, Threshold]:
 
     Arms without a closed form are left out: those whose generator is not a fixed mix of the natural stream and
     forgeries of one strength, whose penalties do not fall on needless acts, on all of them and from beginning to end,
-    that use shaping, an anchor, a latent adversary or a reward in place of the penalty, or that start from another arm.
-    Empty if the world has no closed form, its forbidden act serves no value, or the recipe sets its own design reward.
+    that use shaping, an anchor, a probe, a latent adversary or a reward in place of the penalty, or that start from
+    another arm. Empty if the world has no closed form, its forbidden act serves no value, or the recipe sets its own
+    design reward.
     """
     world = get_world(recipe.world)
     served, law = world.dilemma.served, world.dilemma.penalty_threshold
@@ -110,7 +111,13 @@ def thresholds(recipe: Recipe) -> dict[str, Threshold]:
 
 def _has_closed_form(arm: ResolvedArm) -> bool:
     plain = arm.yoked_to is None and arm.after is None and arm.penalty_sign == 1 and arm.grader == "ex_post"
-    plain = plain and arm.feedback == PERFECT and arm.penalty_iterations == (1, math.inf) and not arm.screened
+    plain = (
+        plain
+        and arm.feedback == PERFECT
+        and arm.penalty_iterations == (1, math.inf)
+        and not arm.screened
+        and not arm.probe
+    )
     perturbed = isinstance(arm.training, TrainingSettings) and arm.training.latent_radius > 0.0
     return plain and arm.train and not perturbed and not arm.shaping and not arm.training.anchor_coeff
 

@@ -32,6 +32,7 @@ ARMS: dict[str, dict[str, dict[str, Any]]] = {
         "none": {**PENALISED, "weight_average": 0},
         "weight_average": {},
         "routed": {},
+        "probe_penalty": {"strength": 0.5},
         "nowhere": {**PENALISED, "penalty_units": 0},
         "early_stop": {"stop_at": 0.2},
     },
@@ -114,6 +115,17 @@ def test_a_penalty_that_may_change_nothing_leaves_the_exposure_agent(done: tuple
         pytest.skip("refused with exact gradients")
     assert weights(folder, "nowhere") == weights(folder, "exposure")
     assert weights(folder, "routed") not in (weights(folder, "exposure"), weights(folder, "penalised"))
+
+
+def test_a_probe_is_penalised_in_place_of_the_act(done: tuple[str, Path]) -> None:
+    way, folder = done
+    if way == "exact":
+        pytest.skip("refused with exact gradients")
+    told = table(folder, "probe_penalty", "training")
+    assert (told.query("metric == 'learn/probe_loss'")["value"] > 0).all()
+    assert (told.query("metric == 'sample/flagged'")["value"] > 0).all()
+    assert not (told.query("metric == 'sample/penalised'")["value"] > 0).any()
+    assert weights(folder, "probe_penalty") not in (weights(folder, "exposure"), weights(folder, "penalised"))
 
 
 def test_a_perfect_grader_that_always_looks_leaves_the_penalised_arm(done: tuple[str, Path]) -> None:
@@ -200,6 +212,23 @@ def test_twice_the_penalty_half_of_the_time_is_the_penalty(done: tuple[str, Path
     assert (shares[0].to_numpy() / shares[1].to_numpy()) == pytest.approx(0.5, rel=1e-4)
 
 
+def test_an_arm_that_was_interrupted_stops_where_it_would_have(done: tuple[str, Path]) -> None:
+    way, folder = done
+    if way == "exact":
+        pytest.skip("exact gradients keep no checkpoints")
+    study, before, unit = recipe(way, folder), (cell(folder, "early_stop")), Unit("early_stop", 0)
+    kept = {path.name: path.read_bytes() for path in before.iterdir()}
+    for path in before.iterdir():
+        path.unlink()
+    before.rmdir()
+    next(run := run_unit(study, unit, Store(folder), stopping=lambda: True))
+    run.close()
+    notes = [progress.note for progress in run_unit(study, unit, Store(folder))]
+    assert notes[0] == "goes on after 1 iterations"
+    assert "early_stop/seed-0: stopped at iteration" in notes[-1]
+    assert {path.name: path.read_bytes() for path in before.iterdir()} == kept
+
+
 REFUSED = {
     "penalty_from: 3, penalty_to: 2": "penalty_from must be at most penalty_to=2, got 3",
     "kind: yoked, oversight: 0.5": "oversight: a yoked arm's penalties are those of 'penalised'",
@@ -210,6 +239,8 @@ REFUSED = {
     "kind: late, stop_at: 0.5": "stop_at: suppression is measured against the first iteration, .* so penalty_from must",
     "oversight_cue: place": "oversight_cue: expected a sign of world 'lever' that changes nothing, left out",
     "kind: latent, penalty_units: 0.5": "penalty_units: a latent adversary perturbs all units of that layer",
+    "kind: screened, probe: 1": "probe: it is penalised in flagged episodes, which `screened` leaves out",
+    "kind: yoked, probe: 1": "probe: a yoked arm's penalties are those of 'penalised'",
     "oversight: 1.5": "oversight must be <= 1.0, got 1.5",
     "penalty_from: 0": "penalty_from must be >= 1, got 0",
     "kind: frozen, weight_average: 0.5": "weight_average: this arm does not train, so the setting has no effect",
@@ -227,6 +258,7 @@ def test_what_can_have_no_effect_is_refused(tmp_path: Path, settings: str, sente
     ("arm", "sentence"),
     [
         ({"kind": "screened"}, "screened: what is left when episodes are left out depends on the critic's baseline"),
+        ({"kind": "probe_penalty"}, "probe: probes are penalised by PPO alone"),
         ({"kind": "routed"}, "penalty_units: gradients are routed by PPO alone"),
         ({"kind": "inoculated"}, "oversight_cue: scenarios marked by lot are no fixed mixture"),
     ],

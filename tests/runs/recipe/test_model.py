@@ -25,6 +25,7 @@ from tests.runs.conftest import TOY
 
 CURES = {
     "noisy", "overseen", "inoculated", "early", "late", "screened", "early_stop", "routed", "weight_average",
+    "probe_penalty",
 }  # fmt: skip
 """Kinds that the recipes `cures` and `feedback-quality` compare."""
 
