@@ -53,7 +53,8 @@ def weights_figure(weights: pd.DataFrame, fits: pd.DataFrame, settings: Mapping[
         }
     ]  # fmt: skip
     for arm in dict.fromkeys(read["arm"]):
-        means = read[read["arm"] == arm].groupby("event")["weight"].mean()
+        by_event = read[read["arm"] == arm].groupby("event")["weight"]
+        means = by_event.mean()[2 * by_event.count() >= read[read["arm"] == arm]["seed"].nunique()]
         look = looks.of(arm)
         marker = {"size": 9, "symbol": "star" if arm == ALIGNED else look.marker, "opacity": 0.85}
         shown = [event for event in events if event in means.index]
@@ -73,7 +74,8 @@ def weights_figure(weights: pd.DataFrame, fits: pd.DataFrame, settings: Mapping[
     return Figure(
         "revealed-weights",
         "What do the agents want, by what they choose?",
-        "Mean revealed weight over the seeds that fit, in units of ideal utility; a stroke is the ideal weight. The "
+        "Mean revealed weight over the seeds that fit, in units of ideal utility, where at least half of them show it; a "
+        "stroke is the ideal weight. The "
         "table has every seed, with what training paid; a weight that choices do not show is left empty. An agent "
         "that values saving less chooses as one that expects a forgery.",
         traces,
