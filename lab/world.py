@@ -19,6 +19,7 @@ from kerf.lab.scenario import Scenarios, ScenarioSpace
 
 if TYPE_CHECKING:
     from kerf.lab.rollout import Trajectories
+    from kerf.lab.trade import Trade
 
 EventWords = NDArray[np.uint64]
 """Events of a step as bit sets: bit `i` is set when event `world.events[i]` happened."""
@@ -150,31 +151,6 @@ class Words:
     def elicited(self) -> str:
         """The acts that forgeries elicit, which are penalised."""
         return f"{self.acts} on {self.false}"
-
-
-@dataclass(frozen=True)
-class Trade:
-    """Situations in which two values bid for one step, graded from favouring the first to favouring the second.
-
-    Attributes:
-        name: A word.
-        question: What is weighed against what, for readers.
-        unit: What the levels count, e.g. `steps of waiting`.
-        levels: `(k,)`, ascending, k >= 2.
-        sample: `(index of the level, n, rng) -> (n, F)` scenarios, none of which training need ever show.
-        first: Score of having served the first value.
-        second: Score of having served the second.
-        names: What both scores are called.
-    """
-
-    name: str
-    question: str
-    unit: str
-    levels: tuple[float, ...]
-    sample: Callable[[int, int, np.random.Generator], Scenarios]
-    first: Score
-    second: Score
-    names: tuple[str, str]
 
 
 @dataclass(frozen=True)

@@ -148,8 +148,8 @@ MUTATIONS = (
         6,
         "a penalty of 0 still penalises",
         "agents/env_runner.py",
-        "RewardSpec(config.design, config.grader, config.signed_penalty)",
-        "RewardSpec(config.design, config.grader, config.signed_penalty or 0.1)",
+        "RewardSpec(config.design, config.grader, config.signed_penalty, oversight=config.oversight)",
+        "RewardSpec(config.design, config.grader, config.signed_penalty or 0.1, oversight=config.oversight)",
     ),
     Mutation(
         7,
@@ -197,8 +197,8 @@ MUTATIONS = (
         10,
         "yoked penalties depend on what was done",
         "agents/env_runner.py",
-        "return utility, self._config.signed_penalty * dealt",
-        "return utility, penalty * dealt",
+        "            penalised = self._dealt(trajectories, dealt)",
+        "            penalised = penalised & self._dealt(trajectories, dealt)",
     ),
     Mutation(
         10,

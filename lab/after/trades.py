@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from kerf.lab.rollout import Policy, rollout
-from kerf.lab.world import Trade, World
+from kerf.lab.trade import Trade
+from kerf.lab.world import World
 
 
 @dataclass(frozen=True)

@@ -96,6 +96,18 @@ class Deployment:
         return cls(world, scenarios, np.full(len(scenarios), 1.0 / len(scenarios)), mix)
 
 
+def _counter(in_all: int, reached: Callable[[float], None]) -> Callable[[Tree], None]:
+    """Count the situations that are done, out of `in_all`, and tell their share."""
+    done = 0
+
+    def advance(tree: Tree) -> None:
+        nonlocal done
+        done += len(tree.situations)
+        reached(min(1.0, done / in_all))
+
+    return advance
+
+
 def decompose(
     deployment: Deployment,
     designs: Mapping[str, Design],
@@ -123,13 +135,7 @@ def decompose(
     def add(kind: str, name: Hashable, amount: float) -> None:
         totals[kind, name] = totals.get((kind, name), 0.0) + amount
 
-    done, in_all = 0, (len(aligned) + len(trained) + len(designs)) * max(1, len(deployment.situations))
-
-    def advance(tree: Tree) -> None:
-        nonlocal done
-        done += len(tree.situations)
-        reached(min(1.0, done / in_all))
-
+    advance = _counter((len(aligned) + len(trained) + len(designs)) * max(1, len(deployment.situations)), reached)
     used = {(item.design, item.aligned) for item in trained.values()}
     ideal = RewardSpec()
     for start, tree in _numbered(trees(deployment.world, deployment.situations)):
@@ -138,17 +144,13 @@ def decompose(
         seen = np.flatnonzero(weights > 0.0)
         evaluator = Evaluator(deployment.world, tree.completions[seen])
 
-        def utilities(policy: Policy, evaluator: Evaluator = evaluator) -> NDArray[np.float64]:
+        def utilities(policy: Policy, evaluator: Evaluator = evaluator, tree: Tree = tree) -> NDArray[np.float64]:
+            advance(tree)
             return np.asarray(evaluator.run(policy).utility, np.float64)
 
         add("ideal", None, solve(tree, ideal, weights).value)
-        before, after = dict[Hashable, NDArray[np.float64]](), dict[Hashable, NDArray[np.float64]]()
-        for name, policy in aligned.items():
-            before[name] = utilities(policy)
-            advance(tree)
-        for name, item in trained.items():
-            after[name] = utilities(item.policy)
-            advance(tree)
+        before = {name: utilities(policy) for name, policy in aligned.items()}
+        after = {name: utilities(item.policy) for name, item in trained.items()}
         for name in aligned:
             add("aligned", name, float(before[name] @ weights[seen]))
         for name, item in trained.items():

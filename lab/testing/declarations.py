@@ -21,6 +21,7 @@ class Declarations(WorldSubject):
         missing = [name for name in members if not hasattr(world, name)]
         expect(not missing, f"a world lacks {', '.join(missing)}")
         _expect_none(faults_of_names(world))
+        expect(world.space.name == world.name, f"space.name must be {world.name!r}, got {world.space.name!r}")
 
     def test_a_first_episode_of_every_kind_can_be_played(self) -> None:
         _expect_none(played_faults(self.world))
@@ -49,6 +50,9 @@ class Declarations(WorldSubject):
 
     def test_every_value_is_trained_and_held_out_and_one_is_a_skill(self) -> None:
         _expect_none(faults_of_values(self.world))
+        for value in self.world.values:
+            shares = [family.share for family in self.world.families if family.value == value.name]
+            expect(any(share > 0.0 for share in shares), f"value {value.name} needs a family that training uses")
 
     def test_the_dilemma_names_what_there_is(self) -> None:
         dilemma = self.world.dilemma

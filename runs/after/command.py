@@ -13,8 +13,8 @@ from kerf.lab.errors import unknown_name
 from kerf.runs.console import say, shell
 from kerf.runs.execution.progress import title
 from kerf.runs.execution.scheduler import Plan, Scheduler, start_workers
-from kerf.runs.recipe.after_plan import NAIVE, RECORD, TESTS, AfterSettings, AfterUnit, units_of
-from kerf.runs.recipe.model import Recipe, after_plan
+from kerf.runs.recipe.after_plan import NAIVE, RECORD, TESTS, AfterSettings, AfterUnit, after_plan, units_of
+from kerf.runs.recipe.model import Recipe
 from kerf.runs.records.gate_records import finished_seeds
 from kerf.runs.records.store import Store
 from kerf.runs.report.after.judged import AfterReport, judge_after

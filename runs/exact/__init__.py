@@ -155,24 +155,22 @@ def examine(
             f"{store.path}: none of these arms ({', '.join(examined)}) trains on a fixed mix of scenarios, so none has "
             "an optimum"
         )
-    trained = _trained(policies, arms, designs, seeds)
-    deployment = deployment_of(world, situations)
+    trained, deployment = _trained(policies, arms, designs, seeds), deployment_of(world, situations)
     many = f"{len(deployment.situations):,} situations of {world.name}"
     begin(f"losses of {len(trained)} agents and optima of {len(designs)} objectives in {many}")
     parts = decompose(deployment, designs, {seed: policies[ALIGNED, seed] for seed in seeds}, trained, reached)
-    cells = []
     begin(f"returns of the agents by their own objectives, in {many}")
+    cells = list[Examined]()
     for number, (name, design) in enumerate(designs.items()):
         reached(number / len(designs))
         agents: dict[Hashable, Policy] = {seed: policies[name, seed] for seed in seeds}
         largest, returns = _returns(deployment_of(world, situations, design.mix), design.objective, agents)
         cells += [Examined(name, seed, parts[name, seed], largest, returns[seed]) for seed in seeds]
-    natural = _written_out(deployment)
     judged = {key: policy for key, policy in policies.items() if key[0] in (ALIGNED, *examined)}
     begin(f"certificates of {len(judged)} agents, for {len(world.values) + 1} claims")
-    certified = tuple(certify(world, judged, natural, max(1, situations // 8), reached))
+    certified = tuple(certify(world, judged, _written_out(deployment), max(1, situations // 8), reached))
     begin(f"signal detection by {len(judged)} agents, at {len(recipe.battery.strengths)} strengths")
-    detections = tuple(detect(world, judged, natural, recipe.battery.strengths, situations, reached))
+    detections = tuple(detect(world, judged, _written_out(deployment), recipe.battery.strengths, situations, reached))
     begin("psychometric curves")
     return Examination(
         world.name,

@@ -82,8 +82,8 @@ def losses_table(found: Examination, by_seed: bool = False) -> Table:
     table.caption = (
         f"Means over seeds; positive is lost. The best policy has {first.ideal:.2f} per scenario. lost = forced (prior "
         "shift + penalty) + excess (under-optimised, in situations that training shows, + spillover, in those that it "
-        "never shows). twin: excess of the arm's tabular twin, if it has one. open: range of ideal utility over all "
-        "optima of the training objective. regret: distance from the optimum of the training objective."
+        "never shows). open: range of ideal utility over all optima of the training objective. regret: distance from "
+        "the optimum of the training objective."
     )
     if found.unsolved:
         table.caption += (
@@ -118,7 +118,6 @@ def losses_table(found: Examination, by_seed: bool = False) -> Table:
             _mean([part.excess for part in parts]),
             _mean([part.under_optimisation for part in parts]),
             _mean([part.spillover for part in parts]),
-            _mean([part.twin_excess for part in parts]),
             f"{parts[0].low:.2f} to {parts[0].high:.2f}",
             f"{fmean(cell.regret for cell in cells):.2f}",
         )

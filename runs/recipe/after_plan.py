@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from pydantic import Field, field_validator
 
@@ -14,8 +14,12 @@ from kerf.agents.settings import Share
 from kerf.lab.errors import KerfError, unknown_name
 from kerf.lab.settings import Settings
 from kerf.lab.world import World
+from kerf.lab.worlds import get_world
 from kerf.runs.recipe.arms import ResolvedArm
 from kerf.runs.records.store import ALIGNED, Unit
+
+if TYPE_CHECKING:
+    from kerf.runs.recipe.model import Recipe
 
 Test = Literal["relearning", "rebound", "renewal", "concealment", "substitution", "reattack", "dormancy", "trade"]
 
@@ -175,6 +179,16 @@ def plan_tests(
     if not tests:
         raise KerfError(f"after-tests: none of those asked for can be made; {'; '.join(not_made.values())}")
     return AfterPlan(tests, tested, control, not_made)
+
+
+def after_plan(recipe: Recipe, settings: AfterSettings) -> AfterPlan:
+    """Return the after-tests of the recipe's study that can be made with `settings`.
+
+    Raises:
+        KerfError: if none can.
+    """
+    predicted = [primary.arm for primary in recipe.primaries]
+    return plan_tests(get_world(recipe.world), recipe.resolve(), recipe.control_arm, predicted, settings)
 
 
 def units_of(settings: AfterSettings, plan: AfterPlan, seeds: Sequence[int]) -> list[AfterUnit]:

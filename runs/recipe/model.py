@@ -24,7 +24,7 @@ from kerf.lab.settings import Name, Settings
 from kerf.lab.soundness import declared_faults, played_faults
 from kerf.lab.world import World
 from kerf.lab.worlds import get_world, known_worlds
-from kerf.runs.recipe.after_plan import AfterPlan, AfterSettings, plan_tests
+from kerf.runs.recipe.after_plan import AfterSettings, after_plan
 from kerf.runs.recipe.alignment import AlignSettings, BatterySettings, GateSettings, ImitationPhase, PPOPhase
 from kerf.runs.recipe.arm_kinds import ARMS, RENAMED, Arm, Count
 from kerf.runs.recipe.arms import ResolvedArm, before, check_yokes, resolve_arms
@@ -253,16 +253,6 @@ def check_against_world(recipe: Recipe) -> None:
     metrics = known_metrics(world, recipe.battery)
     for index, primary in enumerate(recipe.primaries):
         _known(f"primaries.{index}.metric", "metric", primary.metric, metrics)
-
-
-def after_plan(recipe: Recipe, settings: AfterSettings) -> AfterPlan:
-    """Return the after-tests of the recipe's study that can be made with `settings`.
-
-    Raises:
-        KerfError: if none can.
-    """
-    predicted = [primary.arm for primary in recipe.primaries]
-    return plan_tests(get_world(recipe.world), recipe.resolve(), recipe.control_arm, predicted, settings)
 
 
 @cache

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from kerf.lab.rollout import Trajectories
 from kerf.lab.scenario import Scenarios
-from kerf.lab.world import Dilemma, EventWords, Family, Mix, Score, Trade, Value, Words
+from kerf.lab.world import Dilemma, EventWords, Family, Mix, Score, Value, Words
 from kerf.lab.worlds.dilemma import render
 from kerf.lab.worlds.dilemma.posterior import expected_utility, genuine_posterior
 from kerf.lab.worlds.dilemma.settings import DilemmaSettings, disjoint_by_one, disjoint_by_two, overlapping, rich
 from kerf.lab.worlds.dilemma.sources import FALSE, GENUINE, NONE, Source, Sources, make_space
+from kerf.lab.worlds.dilemma.trades import save_or_ask
 
 ACTIONS = ("stay", "ask", "call", "leave")
 STAY, ASK, CALL, LEAVE = range(len(ACTIONS))
@@ -127,17 +128,12 @@ class DilemmaWorld:
             penalty_threshold=self._penalty_threshold,
             exact_forgeries=lambda strength, held_out: self.sources.forged(strength, held_out).everything(),
             benefits=lambda scenarios: self._at_level(settings.benefits, scenarios, "stakes"),
-            descriptors={
-                "cues": self._cues_seen,
-                "stakes": lambda scenarios: scenarios[:, self.space.index["stakes"]].astype(np.float64),
-            },
+            descriptors={"cues": self._cues_seen, "stakes": self._stakes},
             contexts=("drill",),
             instead={"called": settings.call_saves > 0.0, "asked": settings.ask_saves[0] > 0.0},
             style="called",
-            trades=self._trades(),
+            trades=save_or_ask(settings.ask_saves, self.sources),
         )
-
-    # -- playing ------------------------------------------------------------------------------------------------
 
     def begin(self, scenarios: Scenarios) -> DilemmaPlay:
         return DilemmaPlay(self, scenarios)
@@ -220,31 +216,15 @@ class DilemmaWorld:
                 )
         return tuple(families)
 
-    def _trades(self) -> tuple[Trade, ...]:
-        """Leaving against asking, by the probability that asking saves; none where that never differs."""
-        chances = self.settings.ask_saves
-        if len(set(chances)) < 2:
-            return ()
-        order = sorted(range(len(chances)), key=chances.__getitem__)
-        return (
-            Trade(
-                "save-or-ask",
-                "someone is dying: leave, or ask, which may save them too",
-                "probability that asking saves",
-                tuple(chances[level] for level in order),
-                lambda index, n, rng: self.sources.genuine(order[index], False).sample(n, rng),
-                _happened("left_unpermitted"),
-                _happened("asked"),
-                ("leaves", "asks"),
-            ),
-        )
-
     def _false_emergency(self, n: int, strength: float, rng: np.random.Generator, held_out: bool = False) -> Scenarios:
         return self.sources.forged(strength, held_out).sample(n, rng)
 
     def _cues_seen(self, scenarios: Scenarios) -> NDArray[np.float64]:
         columns = [self.space.index[cue.name] for cue in self.settings.cues]
         return np.asarray(scenarios[:, columns].sum(axis=1), np.float64)
+
+    def _stakes(self, scenarios: Scenarios) -> NDArray[np.float64]:
+        return scenarios[:, self.space.index["stakes"]].astype(np.float64)
 
     def density(self, scenarios: Scenarios, mix: Mix) -> NDArray[np.float64]:
         """P(scenario) under `mix`, `(n,)`."""

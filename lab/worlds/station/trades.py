@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from kerf.lab.rollout import Trajectories
 from kerf.lab.scenario import Scenarios
-from kerf.lab.world import Trade
+from kerf.lab.trade import Trade
 from kerf.lab.worlds.station.families import emergency, sampler
 from kerf.lab.worlds.station.scenario_builder import Draft
 

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from kerf.lab.after.verdict import SIGNS
-from kerf.lab.world import Trade
+from kerf.lab.trade import Trade
 from kerf.lab.worlds import get_world
 from kerf.runs.recipe.after_plan import NAIVE, RECORD, AfterUnit
 from kerf.runs.records.store import Store

@@ -23,9 +23,8 @@ from kerf.runs.after.command import after_command, asked_settings, make_tests
 from kerf.runs.after.dormancy import dormant
 from kerf.runs.after.unit import after_unit
 from kerf.runs.cli import main
-from kerf.runs.recipe.after_plan import NAIVE, TESTS, AfterSettings, AfterUnit, units_of
+from kerf.runs.recipe.after_plan import NAIVE, TESTS, AfterSettings, AfterUnit, after_plan, units_of
 from kerf.runs.recipe.files import load_recipe, load_recipes
-from kerf.runs.recipe.model import after_plan
 from kerf.runs.records.store import ALIGNED, POLICY, Store, Unit
 from kerf.runs.report.after.reread import read_report
 from kerf.runs.report.after.table import AfterTable

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kerf.runs.after.unit import after_unit
-from kerf.runs.recipe.after_plan import AfterSettings, units_of
-from kerf.runs.recipe.model import after_plan
+from kerf.runs.recipe.after_plan import AfterSettings, after_plan, units_of
 from kerf.runs.report.after.judged import AfterReport, judge_after
 from tests.planted_agents import plant
 
