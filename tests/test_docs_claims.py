@@ -257,3 +257,15 @@ def test_what_is_said_of_calls_is_what_decides_them() -> None:
     assert {sign.margin for sign in SIGNS.values()} == {0.1}
     assert len(SIGNS) * smallest_p(8) < ALPHA <= len(SIGNS) * smallest_p(7)
     assert round(clopper_pearson(0, 50, 0.05)[1], 2) == 0.06
+
+
+def test_what_is_said_of_revealed_objectives_is_in_their_table() -> None:
+    lines = (FIGURES / "revealed-turner.txt").read_text().splitlines()
+    aligned, *_, penalised = re.findall(r"\d+%", next(line for line in lines if line.startswith("choices explained")))
+    assert (aligned, penalised) == ("95%", "85%")
+    saving = next(line for line in lines if line.startswith("rescued "))
+    assert "2.41 [2.30, 2.53]" in saving
+    assert "1.24 [0.99, 1.55]*" in saving
+    under = [line for line in lines if re.match(r"  (aligned|penalised) .*%", line)]
+    assert any("9.70 [9.10, 10.28]" in line for line in under)
+    assert any("90%" in line and "5.30 [4.57, 6.28]*" in line for line in under)

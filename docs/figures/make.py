@@ -168,6 +168,19 @@ def full(folder: Path) -> None:
     run(FULL, folder)
     full_of(folder)
     after_of(folder)
+    keep("revealed-turner", "kerf revealed out/turner", printed_of("revealed", folder), folder)
+
+
+def printed_of(analysis: str, out: Path) -> str:
+    """Run `kerf ANALYSIS` on the study in `out`; what it wrote to its text file."""
+    printed(f"kerf {analysis} {out}")
+    return "".join(f"{line.rstrip()}\n" for line in (out / f"{analysis}.txt").read_text().splitlines())
+
+
+def revealed(folder: Path) -> None:
+    """Revealed objectives of a study by exact gradients."""
+    run("kerf run dilemma --preset quick --variant disjoint-by-two", folder)
+    keep("revealed", "kerf revealed out/dilemma-disjoint-by-two-quick", printed_of("revealed", folder), folder)
 
 
 def after_of(out: Path) -> None:
@@ -275,7 +288,7 @@ PARTS: Mapping[str, Callable[[Path], None]] = {
     part.__name__.replace("_", "-"): part
     for part in (
         *(five_sets, full, thresholds, controls, reward_alone),
-        *(exact, adversaries, sweep, simulations, commands),
+        *(exact, revealed, adversaries, sweep, simulations, commands),
     )
 }
 """Name -> a function that makes figures, in an empty folder."""
