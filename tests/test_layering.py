@@ -61,9 +61,10 @@ def test_imports_point_one_way(path: Path) -> None:
 
 
 CIRCLES = {
-    "a world is played by rollout, and what it scores are rollout's trajectories (annotations)": {
+    "a world is played by rollout, and what it and its trades score are rollout's trajectories (annotations)": {
         "lab.world",
         "lab.rollout",
+        "lab.trade",
     },
     "a generator asked on workers makes the generator of each part (imported when one is made)": {
         "generators.registry",

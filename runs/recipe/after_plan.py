@@ -6,20 +6,18 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import Annotated, Literal, Protocol, get_args
 
 from pydantic import Field, field_validator
 
 from kerf.agents.settings import Share
 from kerf.lab.errors import KerfError, unknown_name
+from kerf.lab.prediction import Prediction
 from kerf.lab.settings import Settings
 from kerf.lab.world import World
 from kerf.lab.worlds import get_world
 from kerf.runs.recipe.arms import ResolvedArm
 from kerf.runs.records.store import ALIGNED, Unit
-
-if TYPE_CHECKING:
-    from kerf.runs.recipe.model import Recipe
 
 Test = Literal["relearning", "rebound", "renewal", "concealment", "substitution", "reattack", "dormancy", "trade"]
 
@@ -181,7 +179,24 @@ def plan_tests(
     return AfterPlan(tests, tested, control, not_made)
 
 
-def after_plan(recipe: Recipe, settings: AfterSettings) -> AfterPlan:
+class Studied(Protocol):
+    """What a plan needs of a recipe."""
+
+    world: str
+
+    @property
+    def primaries(self) -> Sequence[Prediction]:
+        """The predictions."""
+
+    @property
+    def control_arm(self) -> str | None:
+        """Name of the control arm; None if there is none."""
+
+    def resolve(self) -> Mapping[str, ResolvedArm]:
+        """The resolved arms by name."""
+
+
+def after_plan(recipe: Studied, settings: AfterSettings) -> AfterPlan:
     """Return the after-tests of the recipe's study that can be made with `settings`.
 
     Raises:
