@@ -75,9 +75,8 @@ def weights_figure(weights: pd.DataFrame, fits: pd.DataFrame, settings: Mapping[
         "revealed-weights",
         "What do the agents want, by what they choose?",
         "Mean revealed weight over the seeds that fit, in units of ideal utility, where at least half of them show it; "
-        "a stroke is the ideal weight. The table has every seed,"
-        " with what training paid; a weight that choices do not show is left empty. An agent "
-        "that values saving less chooses as one that expects a forgery.",
+        "a stroke is the ideal weight. The table has every seed, with what training paid; a weight that choices do not "
+        "show is left empty. An agent that values saving less chooses as one that expects a forgery.",
         traces,
         {
             "xaxis": axis("weight"), "yaxis": {"autorange": "reversed", "automargin": True},
