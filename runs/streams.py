@@ -10,8 +10,8 @@ def finish(probe: bool = False) -> dict[str, OSError]:
     """Flush stdout and stderr; what cannot be written is discarded, so that Python does not report it at exit.
 
     Args:
-        probe: Whether to write a line break to each, too, to see whether it can be written: where streams are not
-            buffered, nothing is left of what could not.
+        probe: Whether to write a line break to each, too, until one cannot be written: where streams are not buffered,
+            nothing is left of what could not.
 
     Returns:
         The errors by stream, `stdout` or `stderr`.
@@ -22,7 +22,7 @@ def finish(probe: bool = False) -> dict[str, OSError]:
         if stream is None:  # closed before this process began
             continue
         try:
-            if probe:
+            if probe and not errors:
                 stream.write("\n")
             stream.flush()
         except OSError as error:
