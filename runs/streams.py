@@ -16,7 +16,7 @@ def finish(probe: bool = False) -> dict[str, OSError]:
     Returns:
         The errors by stream, `stdout` or `stderr`.
     """
-    errors = {}
+    errors: dict[str, OSError] = {}
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # closed before this process began
