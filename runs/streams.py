@@ -10,19 +10,19 @@ def finish(probe: bool = False) -> dict[str, OSError]:
     """Flush stdout and stderr; what cannot be written is discarded, so that Python does not report it at exit.
 
     Args:
-        probe: Whether to write a line break to each, too, to see whether it can be written: where streams are not
-            buffered, nothing is left of what could not.
+        probe: Whether to write a line break to each, too, until one cannot be written: where streams are not buffered,
+            nothing is left of what could not.
 
     Returns:
         The errors by stream, `stdout` or `stderr`.
     """
-    errors = {}
+    errors: dict[str, OSError] = {}
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # closed before this process began
             continue
         try:
-            if probe:
+            if probe and not errors:
                 stream.write("\n")
             stream.flush()
         except OSError as error:

@@ -89,3 +89,16 @@ def test_the_default_folder_names_the_preset_and_what_was_changed():
     assert default_out(load_recipe("turner"), None, changed=False) == Path("out/turner")
     assert default_out(plain, "quick", changed=False) == Path("out/turner-quick")
     assert default_out(changed, "quick", changed=True) == Path(f"out/turner-quick-{recipe_hash(changed)[:8]}")
+
+
+@pytest.mark.parametrize("end", ["pass", "sys.exit(0)"])
+def test_what_is_left_in_a_buffer_and_cannot_be_written_is_told_too(end):
+    """Not all that prints flushes; where a command ends by itself, click does not either."""
+    program = (
+        "import sys, click\nfrom kerf.runs.command_group import Commands\ngroup = Commands('kerf')\n"
+        f"@group.command()\ndef leave():\n    sys.stdout.write('a line')\n    {end}\ngroup(['leave'])\n"
+    )
+    words = [sys.executable, "-c", program]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, timeout=240)
+    assert (done.returncode, done.stderr) == (1, "kerf: stdout cannot be written: No space left on device\n")

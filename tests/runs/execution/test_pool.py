@@ -16,6 +16,8 @@ from tests.runs.execution.test_forked_workers import TOY
 
 SLOW_RAY = """
 import os
+import signal
+import sys
 import psutil
 import ray
 from ray._private import services
@@ -39,8 +41,10 @@ def init(**options):
     start(**options)
 
 ray.init, services.get_node = init, get_node
+signal.signal(signal.SIGTERM, ends := lambda number, frame: sys.exit(143))
 with local_ray(1):
     assert ray.is_initialized()
+    assert signal.getsignal(signal.SIGTERM) is ends, "and not Ray's, which aborts with a stack of C++"
     assert [len(ours(name)) for name in ("gcs_server", "raylet")] == [1, 1], "those that were late are gone"
 assert len(begun) == 2
 
