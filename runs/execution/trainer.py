@@ -71,8 +71,7 @@ class TrainingRun:
         self.log.skip_to(done)
         self.measured.repeat()
         return self.log.progress(
-            f"{self.unit.name}: stopped at iteration {stopped.iteration}, with {stopped.suppression:.0%} of what is "
-            "penalised suppressed"
+            f"stopped at iteration {stopped.iteration}, with {stopped.suppression:.0%} of what is penalised suppressed"
         )
 
 

@@ -225,7 +225,7 @@ def test_an_arm_that_was_interrupted_stops_where_it_would_have(done: tuple[str, 
     run.close()
     notes = [progress.note for progress in run_unit(study, unit, Store(folder))]
     assert notes[0] == "goes on after 1 iterations"
-    assert "early_stop/seed-0: stopped at iteration" in notes[-1]
+    assert notes[-1].startswith("stopped at iteration 2, with ")
     assert {path.name: path.read_bytes() for path in before.iterdir()} == kept
 
 
