@@ -148,8 +148,8 @@ MUTATIONS = (
         6,
         "a penalty of 0 still penalises",
         "agents/env_runner.py",
-        "RewardSpec(config.design, config.grader, config.signed_penalty, oversight=config.oversight)",
-        "RewardSpec(config.design, config.grader, config.signed_penalty or 0.1, oversight=config.oversight)",
+        "penalty = self._config.signed_penalty * penalised",
+        "penalty = (self._config.signed_penalty or 0.1) * penalised",
     ),
     Mutation(
         7,
@@ -198,7 +198,7 @@ MUTATIONS = (
         "yoked penalties depend on what was done",
         "agents/env_runner.py",
         "            penalised = self._dealt(trajectories, dealt)",
-        "            penalised = penalised & self._dealt(trajectories, dealt)",
+        "            penalised = penalised * self._dealt(trajectories, dealt)",
     ),
     Mutation(
         10,
