@@ -7,7 +7,7 @@ PIP_OPTIONS := -qq --disable-pip-version-check  # errors are still printed
 PYTEST_OPTIONS := -n 2 --dist loadfile --no-loadscope-reorder  # tests/conftest.py knows which files are long
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint types docs docs-figures links bench bench-check oracles clean
+.PHONY: help install demo test test-all lint types docs docs-figures docs-screenshots links bench bench-check oracles clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s  %s\n", $$1, $$2}' Makefile
@@ -36,6 +36,9 @@ docs: $(INSTALLED) links ## Build the documentation into build/site; a link that
 
 docs-figures: $(INSTALLED) ## Make the figures that the documentation quotes anew; takes hours.
 	@$(BIN)/python docs/figures/make.py
+
+docs-screenshots: $(INSTALLED) ## Take the documentation's screenshots of MLflow and of a page anew (STUDY=out/turner-quick).
+	@$(BIN)/python -m tests.mlflow_pages $(or $(STUDY),out/turner-quick)
 
 # The folders under the names that they are installed by, for tools that read sources without importing them.
 links:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from selenium import webdriver
+from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 
@@ -74,13 +75,23 @@ def errors(browser: Any) -> list[str]:
 
 def keep(browser: Any, name: str, whole: int | None = None) -> Path:
     """Keep a screenshot of what is shown; `whole`: of the whole page at that width."""
-    PICTURES.mkdir(parents=True, exist_ok=True)
     if whole is not None:
         height = browser.execute_script("return document.documentElement.scrollHeight")
         resize(browser, (whole, min(height, 12000)))
-    path = PICTURES / name
-    assert browser.save_screenshot(str(path))
-    return path
+    return photograph(browser.get_screenshot_as_png, name)
+
+
+def photograph(take: Callable[[], bytes], name: str, patience: float = 120.0) -> Path:
+    """Keep what `take` gives; chromedriver waits 10 s for a frame, which a machine that does much else may not draw."""
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    end = time.monotonic() + patience
+    while True:
+        try:
+            (PICTURES / name).write_bytes(take())
+            return PICTURES / name
+        except TimeoutException:
+            if time.monotonic() > end:
+                raise
 
 
 def violations(browser: Any) -> list[str]:

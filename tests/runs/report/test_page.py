@@ -9,6 +9,7 @@ import io
 import json
 import re
 import shutil
+import time
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ from tests.runs.sweep.asking import asked, recipe
 from tests.runs.sweep.test_figures import grid, outcome
 
 EVIL = "<script>alert(1)</script>"
-MOST_BYTES = 6_000_000
+MOST_BYTES, MOST_BYTES_OF_A_SWEEP = 6_000_000, 20_000_000
 
 
 class Read(HTMLParser):
@@ -266,7 +267,7 @@ def test_no_two_arms_look_alike_and_controls_are_grey() -> None:
     assert "@grey" not in {look[0] for look in made[5:]}
 
 
-def swept(tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch) -> Store:
+def swept(tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch, trials: int = 6) -> Store:
     """A finished sweep with planted effects, without matplotlib's figures."""
     monkeypatch.setattr("kerf.runs.sweep.write.figures", lambda report: {})
     (tmp_path / mode).mkdir()
@@ -276,7 +277,7 @@ def swept(tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch) -> Store:
         spec = asked(recipe(tmp_path), "dose", "strength=0:1:0.25", "penalty=0,4,16", limit="care=-0.3")
         outcomes = grid(spec, lambda strength, penalty: -0.8 * strength * penalty / 16)
     else:
-        spec = asked(recipe(tmp_path), "pareto", "strength=0:1", "penalty=0:16", floors=["care=-0.5"], trials=6)
+        spec = asked(recipe(tmp_path), "pareto", "strength=0:1", "penalty=0:16", floors=["care=-0.5"], trials=trials)
         outcomes = [
             outcome(
                 number,
@@ -284,7 +285,7 @@ def swept(tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch) -> Store:
                 (0.1 * number, -0.05 * number, -0.12 * number, 0, 0),
                 0.001,
             )
-            for number in range(6)
+            for number in range(trials)
         ]
         again = [outcome(number + 10, outcomes[number].trial.settings, (0.1, -0.1, -0.1, 0, 0)) for number in range(5)]
     manifest = {
@@ -351,6 +352,18 @@ def test_trials_that_the_seeds_do_not_tell_apart_are_undecided(tmp_path: Path) -
     figure = front_figure(SweepRecords({"sweep": spec, "front": [1, 3]}, trials, few, Words()))
     assert {row[1] for row in figure.table.rows} == {"undecided"}
     assert "3 seeds cannot tell" in figure.caption
+
+
+@pytest.mark.slow
+def test_the_page_of_a_sweep_of_many_cells_is_small_and_quickly_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = swept(tmp_path, "pareto", monkeypatch, trials=100)  # of 10 seeds: 1,000 cells and their controls
+    began = time.process_time()
+    page = make_page(store)
+    assert time.process_time() - began < 10.0
+    assert len(page) < MOST_BYTES < MOST_BYTES_OF_A_SWEEP
+    assert len(Read(page).data["rows-front"]["rows"]) == 100
 
 
 def test_a_sweep_that_is_not_finished_has_no_page(tmp_path: Path) -> None:

@@ -132,7 +132,7 @@
         row.then[index].forEach((number, column) => cell(line, column ? percent(number) : number.toFixed(2), column ? "" : "first"));
         const last = cell(line, "");
         if (free) return;
-        const happenedSo = taken[index] === row.action, button = make("button", "", happenedSo ? "as it was" : "▶ play");
+        const happenedSo = taken[index] === row.action, button = make("button", "", happenedSo ? "as drawn" : "▶ play");
         button.type = "button";
         button.setAttribute("aria-label", happenedSo ? `${agent}: what happened` : `Watch ${agent} do ${told.actions[row.action]} at step ${step + 1}`);
         button.addEventListener("click", () => watch(agent, happenedSo ? null : `${step}/${row.action}`, step));
@@ -147,7 +147,7 @@
     } else said.append(`From here, both agents come to much the same, though ${name} acts otherwise at this step.`);
     const sampled = agents.filter((agent, index) => !told_.exact[index]);
     scroll.append(made);
-    box.append(said, scroll, make("p", "muted", "◀ marks what was drawn in the episode above; “as it chooses” is over all its actions. " + (sampled.length ? `Numbers of ${sampled.join(" and ")} are shares of 256 runs, to within 6 points: there are too many states, or the world cannot be forked. Others are exact.` : "Numbers are exact: every continuation was followed, with its probability, not sampled.") + " “Watch” is one of these continuations, with the random numbers of the episode above."));
+    box.append(said, scroll, make("p", "muted", "◀ marks what was drawn in the episode above; “as it chooses” is over all its actions. " + (sampled.length ? `Numbers of ${sampled.join(" and ")} are shares of 256 runs, to within 6 points: there are too many states, or the world cannot be forked. Others are exact.` : "Numbers are exact: every continuation was followed, with its probability, not sampled.") + " “Play” shows one of these continuations, with the random numbers of the episode above."));
     return box;
   }
 
