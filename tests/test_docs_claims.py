@@ -22,7 +22,7 @@ from kerf.lab.after.verdict import ALPHA, SIGNS
 from kerf.lab.collateral import TOLD_APART, target_values
 from kerf.lab.errors import KerfError
 from kerf.lab.grader import GRADERS
-from kerf.lab.statistics import dose
+from kerf.lab.statistics import dose, pareto
 from kerf.lab.statistics.intervals import clopper_pearson
 from kerf.lab.statistics.tests import smallest_p
 from kerf.lab.world import Listed
@@ -269,3 +269,7 @@ def test_what_is_said_of_revealed_objectives_is_in_their_table() -> None:
     under = [line for line in lines if re.match(r"  (aligned|penalised) .*%", line)]
     assert any("9.70 [9.10, 10.28]" in line for line in under)
     assert any("90%" in line and "5.30 [4.57, 6.28]*" in line for line in under)
+
+
+def test_what_is_said_of_fronts_is_what_decides_them() -> None:
+    assert (pareto.RESAMPLES, pareto.DECIDED) == (2000, 0.95)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -143,12 +143,3 @@ class Case:
                 "natural stream can be made that leaves out what it is good for"
             )
         return tuple(found)
-
-
-Test = Callable[[Case], Found]
-"""A test that trains nothing."""
-
-
-def happened(event: str) -> Score:
-    """The score that is 1 where `event` happened, else 0."""
-    return lambda played: played.happened(event).astype(np.float64)

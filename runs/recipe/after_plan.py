@@ -104,9 +104,6 @@ class AfterUnit:
         return f"{RECORD}/{self.test}/{arm}seed-{self.target.seed}-{self.settings.digest}"
 
 
-TRAINS = frozenset({"relearning", "rebound"})
-"""Tests that train the agent further."""
-
 NEEDS_NAIVE = frozenset({"relearning", "rebound", "dormancy"})
 """Tests whose results are compared with those of a naive agent."""
 
@@ -122,7 +119,7 @@ def unfit(world: World, test: str) -> str | None:
         "trade": (not dilemma.trades, "situations in which two values bid for one step (`Dilemma.trades`)"),
     }
     lacking, what = lacks.get(test, (False, ""))
-    return f"{world.name} has not {what}" if lacking else None
+    return f"{world.name} lacks {what}" if lacking else None
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from statistics import fmean
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from kerf.lab.after.relearning import Needed, restricted_savings
+from kerf.lab.after.contexts import bound_share
+from kerf.lab.after.relearning import Needed, restricted_savings, savings, share_saved
 from kerf.lab.after.verdict import Called, call
 from kerf.lab.metrics import value_metric
 from kerf.lab.statistics.effect import Effect, judge, paired_effect
@@ -47,6 +49,18 @@ FURTHER: Mapping[str, tuple[str, str]] = {
 """Further effects against the control arm that decide nothing: name -> test and figure."""
 
 
+LAYOUTS = {"act": ("act_there", "act_elsewhere"), "value": ("value_there", "value_elsewhere")}
+"""Changes in the layouts of training and in held-out ones, by what changed: names in `FURTHER`."""
+
+
+class Retained(NamedTuple):
+    """Mean score of the value with a new head: on the arm's trunk, on the naive agents', and on random ones."""
+
+    arm: float
+    naive: float
+    random: float
+
+
 @dataclass(frozen=True)
 class Became:
     """What became of the value in one arm.
@@ -59,9 +73,12 @@ class Became:
         further: Other effects, by name.
         savings: `1 - n_again / n_original` of means over seeds, censored curves counting with the iterations trained;
             nan if relearning was not tested.
+        savings_by_seed: Seed -> bounds on the same of one pair of curves, apart where one is censored; None where
+            nothing had to be learnt.
         censored: How many curves of this arm and how many of the naive agents did not reach the level.
-        retained: Mean score of the value with a new head, on this arm's trunk, a naive agent's and a random one; None
-            if dormancy was not tested.
+        retained: Mean score of the value with a new head; None if dormancy was not tested.
+        bound: `act` and `value` -> the share of the change that is bound to the layouts of training; None for a change
+            that is too small.
     """
 
     arm: str
@@ -70,8 +87,10 @@ class Became:
     signs: Mapping[str, Effect]
     further: Mapping[str, Effect]
     savings: float
+    savings_by_seed: Mapping[int, tuple[float, float] | None]
     censored: tuple[int, int]
-    retained: tuple[float, float, float] | None
+    retained: Retained | None
+    bound: Mapping[str, float | None]
 
     def plain(self) -> dict[str, Any]:
         """As JSON values."""
@@ -84,7 +103,12 @@ class Became:
             "p_adjusted": dict(self.called.p_adjusted),
             "savings": _finite(self.savings),
             "censored": list(self.censored),
-            "retained": None if self.retained is None else list(self.retained),
+            "savings_by_seed": {
+                str(seed): None if bounds is None else [_finite(bounds[0]), bounds[1]]
+                for seed, bounds in self.savings_by_seed.items()
+            },
+            "retained": None if self.retained is None else self.retained._asdict(),
+            "bound": dict(self.bound),
             "effects": {
                 name: {
                     "mean": _finite(effect.interval.mean),
@@ -194,20 +218,39 @@ def _became(arm: str, control: str, metric: str, ends: Ends, read: _Figures, ite
             found |= against(name, read.of(test, figure, arm), read.of(test, figure, control), control)
     again, original = read.needed("relearning", arm), read.needed(NAIVE, NAIVE)
     # Seeds whose agents still have the value have nothing to learn again, which says nothing of savings.
-    left = {seed: -one.iterations / iterations for seed, one in again.items()}
-    first = {seed: -one.iterations / iterations for seed, one in original.items()}
-    signs |= against("saved", left, first, NAIVE)
+    both = sorted(set(again) & set(original))
+    saved = {seed: share_saved(again[seed], original[seed], iterations) for seed in both}
+    signs |= against("saved", saved, dict.fromkeys(both, 0.0), NAIVE)
     for name, (test, figure) in FROM_NAIVE.items():
         signs |= against(name, read.of(test, figure, arm), read.of(NAIVE, figure, NAIVE), NAIVE)
     refit = read.of("dormancy", "refit", arm)
-    both = sorted(set(again) & set(original))
-    savings = restricted_savings([again[s] for s in both], [original[s] for s in both]) if both else math.nan
+    overall = restricted_savings([again[s] for s in both], [original[s] for s in both]) if both else math.nan
     censored = sum(again[s].censored for s in both), sum(original[s].censored for s in both)
     retained = None
     if refit:
-        sides = (refit, read.of(NAIVE, "refit", NAIVE), read.of("dormancy", "random_refit", arm))
-        retained = tuple(sum(side.values()) / max(1, len(side)) for side in sides)
-    return Became(arm, value, call(value, verdict, signs), signs, further, savings, censored, retained)  # type: ignore[arg-type]
+        retained = Retained(
+            *(
+                fmean(side.values()) if side else math.nan
+                for side in (refit, read.of(NAIVE, "refit", NAIVE), read.of("dormancy", "random_refit", arm))
+            )
+        )
+    bound = {
+        kind: bound_share(further[there].interval.mean, further[elsewhere].interval.mean)
+        for kind, (there, elsewhere) in LAYOUTS.items()
+        if there in further and elsewhere in further
+    }
+    return Became(
+        arm,
+        value,
+        call(value, verdict, signs),
+        signs,
+        further,
+        overall,
+        {seed: savings(again[seed], original[seed]) for seed in both},
+        censored,
+        retained,
+        bound,
+    )
 
 
 def _finite(number: float) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Iterator
 
@@ -19,6 +20,14 @@ from kerf.runs.report.after.judged import AfterReport, Became
 
 WIDEST = 110
 """Characters of a sentence's line, even if the console is wider."""
+
+BESIDE = (
+    "savings: 1 - iterations to learn it again / iterations of agents that never had it; curves that do not get there "
+    "count with all their iterations. new head: mean score of the value with a refitted head, on three kinds of trunk. "
+    "bound to layouts: share of the change that is missing in layouts that training never showed; below 0, the change "
+    "is larger there."
+)
+"""How to read the figures beside the signs."""
 
 SIGN = {"kept": "=", "suppressed": "v", "erased": "x", "concealed": "?", "moved": ">", "undecided": "."}
 """A mark before each call, which needs no colour."""
@@ -44,6 +53,10 @@ class AfterTable:
         yield ""
         yield ByGroups(self._signs())
         yield from map(Text, textwrap.wrap(self._reading(), width))
+        if (beside := self._beside()) is not None:
+            yield ""
+            yield ByGroups(beside)
+            yield from map(Text, textwrap.wrap(BESIDE, width))
         seeds = max((len(one.value.seeds) for one in report.became), default=0)
         least = len(SIGNS) * smallest_p(seeds) if seeds else 1.0
         if least >= ALPHA:
@@ -71,12 +84,38 @@ class AfterTable:
             table.add_row(Text(one.arm), Text(_cell(one.value, False)), *map(Text, cells))
         return table
 
+    def _beside(self) -> Table | None:
+        """Figures that decide nothing; None if none of them was measured."""
+        rows = {one.arm: _figures(one) for one in self._report.became}
+        measured = list(dict.fromkeys(name for row in rows.values() for name in row))
+        if not measured:
+            return None
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        table.add_column("arm", no_wrap=True)
+        for name in measured:
+            table.add_column(name, justify="right", no_wrap=True)
+        for arm, row in rows.items():
+            table.add_row(Text(arm), *(Text(row.get(name, "-")) for name in measured))
+        return table
+
     def _reading(self) -> str:
         told = [f"{SIGNS[name].heading}: {SIGNS[name].words}" for name in SIGNS]
         return (
             "Effects with 95% intervals over seeds; * marks a sign that is shown (adjusted p < .05, interval without "
             f"0, mean of at least {SIGNS['saved'].margin:g}). " + "; ".join(told) + "."
         )
+
+
+def _figures(one: Became) -> dict[str, str]:
+    found = {}
+    if not math.isnan(one.savings):
+        censored = f" ({one.censored[0]} of {len(one.savings_by_seed)} censored)" if one.censored[0] else ""
+        found["savings"] = f"{one.savings:.0%}{censored}"
+    if one.retained is not None:
+        found["new head: arm / naive / random"] = " / ".join(f"{score:.2f}" for score in one.retained)
+    for kind, share in one.bound.items():
+        found[f"{kind} bound to layouts"] = "-" if share is None else f"{share:.0%}"
+    return found
 
 
 def _cell(effect: Effect | None, shown: bool) -> str:
