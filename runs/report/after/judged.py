@@ -217,28 +217,13 @@ def _became(arm: str, control: str, metric: str, ends: Ends, read: _Figures, ite
         for name, (test, figure) in pairs.items():
             found |= against(name, read.of(test, figure, arm), read.of(test, figure, control), control)
     again, original = read.needed("relearning", arm), read.needed(NAIVE, NAIVE)
-    # Seeds whose agents still have the value have nothing to learn again, which says nothing of savings.
     both = sorted(set(again) & set(original))
     saved = {seed: share_saved(again[seed], original[seed], iterations) for seed in both}
     signs |= against("saved", saved, dict.fromkeys(both, 0.0), NAIVE)
     for name, (test, figure) in FROM_NAIVE.items():
         signs |= against(name, read.of(test, figure, arm), read.of(NAIVE, figure, NAIVE), NAIVE)
-    refit = read.of("dormancy", "refit", arm)
     overall = restricted_savings([again[s] for s in both], [original[s] for s in both]) if both else math.nan
     censored = sum(again[s].censored for s in both), sum(original[s].censored for s in both)
-    retained = None
-    if refit:
-        retained = Retained(
-            *(
-                fmean(side.values()) if side else math.nan
-                for side in (refit, read.of(NAIVE, "refit", NAIVE), read.of("dormancy", "random_refit", arm))
-            )
-        )
-    bound = {
-        kind: bound_share(further[there].interval.mean, further[elsewhere].interval.mean)
-        for kind, (there, elsewhere) in LAYOUTS.items()
-        if there in further and elsewhere in further
-    }
     return Became(
         arm,
         value,
@@ -248,9 +233,19 @@ def _became(arm: str, control: str, metric: str, ends: Ends, read: _Figures, ite
         overall,
         {seed: savings(again[seed], original[seed]) for seed in both},
         censored,
-        retained,
-        bound,
+        _retained(arm, read),
+        {
+            kind: bound_share(further[there].interval.mean, further[elsewhere].interval.mean)
+            for kind, (there, elsewhere) in LAYOUTS.items()
+            if there in further and elsewhere in further
+        },
     )
+
+
+def _retained(arm: str, read: _Figures) -> Retained | None:
+    """Means over seeds of the value with new heads; None if they were not measured."""
+    sides = read.of("dormancy", "refit", arm), read.of(NAIVE, "refit", NAIVE), read.of("dormancy", "random_refit", arm)
+    return Retained(*(fmean(side.values()) for side in sides)) if all(sides) else None
 
 
 def _finite(number: float) -> float | None:
