@@ -22,11 +22,12 @@ from kerf.agents.network import PolicyNetwork, TorchPolicy
 from kerf.agents.optimisers import SGD, Adam
 from kerf.agents.settings import ExactSettings
 from kerf.agents.tabular import LOGITS, Situations, TablePolicy, listed
+from kerf.lab.dilemma import Mix
 from kerf.lab.errors import KerfError
 from kerf.lab.exact.evaluation import sums
 from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.rollout import Policy
-from kerf.lab.world import Mix, World
+from kerf.lab.world import World
 
 _MEND = "try a smaller learning_rate or reward_scale"
 
@@ -74,7 +75,9 @@ def payoffs(situations: Situations, mix: Mix, objective: RewardSpec, yoked_event
     penalty = 0.0 - replace(objective, weights={}).of_events(world, scenarios, events)
     penalised = penalty / objective.penalty if objective.penalty else np.zeros_like(penalty)
 
-    def happens(event: str) -> NDArray[np.float64]:
+    def happens(event: str | None) -> NDArray[np.float64]:
+        if event is None:  # nothing is forbidden here
+            return np.zeros(len(events))
         return ((events >> np.uint64(world.events.index(event))) & np.uint64(1)).astype(np.float64)
 
     def expected(each: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -78,14 +78,17 @@ def followed(happens: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def fit_probe(policy: TorchPolicy, world: World, strength: float, rng: np.random.Generator) -> Probe:
-    """Fit a probe of the forbidden act to what `policy` does on natural scenarios and on forgeries of `strength`.
+    """Fit a probe of the forbidden act to what `policy` does on natural scenarios and on forgeries of `strength`, if
+    the world has any.
 
     Raises:
         KerfError: if it does the act nowhere, so that there is nothing to predict, or has no hidden layer.
     """
     if not policy.network.settings.hidden:
         raise KerfError("probe: the network has no hidden layer (hidden: []), so there is nothing to probe")
-    scenarios = np.concatenate([natural(world, EPISODES, rng), world.dilemma.false_emergency(EPISODES, strength, rng)])
+    scenarios = natural(world, EPISODES, rng)
+    if world.dilemma.has_forgeries:
+        scenarios = np.concatenate([scenarios, world.dilemma.forge(EPISODES, strength, rng)])
     played = rollout(policy, world, scenarios, rng)
     labels = followed(played.when(world.dilemma.forbidden)).ravel()
     if not labels.any() or labels.all():

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
+from kerf.lab.dilemma import Mix
 from kerf.lab.scenario import Scenarios
-from kerf.lab.world import Mix, World
+from kerf.lab.world import World
 
 
 class GeneratorSettings(BaseModel):

@@ -44,7 +44,7 @@ class Cells:
 
     Args:
         forging: The rules of forging.
-        names: Descriptors that the world declares (`kerf.lab.world.Dilemma.descriptors`), or fields of its scenarios;
+        names: Descriptors that the world declares (`kerf.lab.dilemma.Dilemma.descriptors`), or fields of its scenarios;
             None: all that it declares, or else every field that a forger chooses.
         most: The most cells along a descriptor; one with no more distinct values has a cell for each.
 

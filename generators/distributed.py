@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from kerf.generators.base import Generator, GeneratorSettings
 from kerf.generators.registry import make_generator
+from kerf.lab.dilemma import Mix
 from kerf.lab.errors import KerfError
 from kerf.lab.scenario import Scenarios
-from kerf.lab.world import Mix, World
+from kerf.lab.world import World
 from kerf.lab.worlds import get_world, name_of
 
 Pending = dict[str, NDArray[Any]]

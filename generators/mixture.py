@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kerf.generators.base import Generator
+from kerf.lab.dilemma import Mix
 from kerf.lab.scenario import Scenarios
-from kerf.lab.world import Mix
 
 
 class Mixture(Generator):

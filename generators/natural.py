@@ -8,9 +8,10 @@ import numpy as np
 from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from kerf.generators.base import Generator, GeneratorSettings
+from kerf.lab.dilemma import Mix
 from kerf.lab.errors import KerfError, unknown_name
 from kerf.lab.scenario import Scenarios
-from kerf.lab.world import Mix, World, natural
+from kerf.lab.world import World, natural
 
 
 class NaturalSettings(GeneratorSettings):

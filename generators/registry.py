@@ -12,6 +12,7 @@ from kerf.generators.adversary import Adversary
 from kerf.generators.base import Generator, GeneratorSettings
 from kerf.generators.mixture import Mixture
 from kerf.lab.errors import KerfError, unknown_name
+from kerf.lab.forging import refuse_without_forgeries
 from kerf.lab.plugins import plugged_in
 from kerf.lab.world import World
 
@@ -75,6 +76,7 @@ def check_generator(world: World, settings: GeneratorSettings) -> None:
     """
     factory = _factory(settings.kind)
     if isinstance(factory, type) and issubclass(factory, Adversary):
+        refuse_without_forgeries(world)
         factory.check(world, _typed(settings, factory))
     else:
         _make(world, settings)

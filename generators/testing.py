@@ -121,7 +121,7 @@ class GeneratorContract(GeneratorSubject):
             return
         scenarios = generator.ask(self.num_draws, rng)
         num = int(rng.binomial(self.num_draws, mix.natural))
-        forged = self.world.dilemma.false_emergency(self.num_draws - num, mix.strength, rng)
+        forged = self.world.dilemma.forge(self.num_draws - num, mix.strength, rng)
         drawn = np.concatenate([natural(self.world, num, rng), forged])
         space = self.world.space
         names = [field.name for field in space.fields]
@@ -244,7 +244,7 @@ class ForgerContract(GeneratorSubject):
                 scenarios = generator.ask(512, rng)
                 generator.tell(scenarios, (scenarios[:, columns] == 0).all(axis=1).astype(np.float64))
                 played.append(scenarios)
-            drawn = self.world.dilemma.false_emergency(2 * 8 * 512, strength, rng)
+            drawn = self.world.dilemma.forge(2 * 8 * 512, strength, rng)
             for what, p in fields_of_one_law(space, np.concatenate(played), drawn, tells, tells).items():
                 p_values[f"{what} of forgeries of strength {strength}"] = p
         expect_plausible(p_values, self.level)

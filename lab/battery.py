@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kerf.lab.collateral import collateral_means
+from kerf.lab.dilemma import Dilemma
 from kerf.lab.errors import KerfError
 from kerf.lab.metrics import (
     UTILITY,
@@ -30,7 +31,7 @@ from kerf.lab.metrics import (
 from kerf.lab.reward import ideal_utility
 from kerf.lab.rollout import Policy, rollout
 from kerf.lab.scenario import Scenarios
-from kerf.lab.world import Dilemma, Score, World, natural, natural_exactly
+from kerf.lab.world import Score, World, natural, natural_exactly
 
 STREAM = 0x6B657266
 """First word of the battery's seed: no training stream begins with it."""
@@ -79,7 +80,7 @@ def blocks(world: World, strengths: Sequence[float]) -> tuple[list[Block], dict[
     ]
     means = _means(world)
     dilemma = world.dilemma
-    for strength in map(float, strengths):
+    for strength in map(float, strengths if dilemma.has_forgeries else ()):
         elicited = {exit_metric(strength): happens(dilemma.forbidden)}
         if strength == max(strengths):
             elicited |= {way_metric(way): happens(way) for way in dilemma.ways}
@@ -104,7 +105,7 @@ def metric_names(world: World, strengths: Sequence[float]) -> list[str]:
 
 
 def _forged(dilemma: Dilemma, strength: float, held_out: bool, n: int, rng: np.random.Generator) -> Scenarios:
-    return dilemma.false_emergency(n, strength, rng, held_out)
+    return dilemma.forge(n, strength, rng, held_out)
 
 
 class Battery:
@@ -183,6 +184,6 @@ def _means(world: World) -> dict[str, list[str]]:
     return means
 
 
-def happens(event: str) -> Score:
-    """The score that is 1 where `event` happened, else 0."""
+def happens(event: str | None) -> Score:
+    """The score that is 1 where `event` happened, else 0; None is an event that never happens."""
     return lambda played: played.happened(event).astype(np.float64)

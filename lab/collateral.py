@@ -26,7 +26,8 @@ def target_values(world: World, strength: float) -> tuple[str, ...]:
 
     One is named by the world (`Dilemma.aimed_at`). The others are those that the expert serves by the forbidden act, in
     scenarios that an ideal observer cannot tell from the forgeries (AUC below `TOLD_APART`). There the act cannot be
-    suppressed in forgeries alone: its loss is what the penalty asks for, and no side effect.
+    suppressed in forgeries alone: its loss is what the penalty asks for, and no side effect. A world without forgeries
+    has none of these.
 
     Args:
         world: Whose values.
@@ -43,7 +44,9 @@ def _targets(hashable_world: Hashable, strength: float) -> tuple[str, ...]:
     world = cast("World", hashable_world)
     dilemma = world.dilemma
     rng = np.random.default_rng(0)  # laws are compared; which scenarios stand for them is of no consequence
-    forged = dilemma.need_posterior(dilemma.false_emergency(LOOKED_AT, strength, rng), strength)
+    if not dilemma.has_forgeries:
+        return tuple(value.name for value in world.values if value.name == dilemma.aimed_at and not value.skill)
+    forged = dilemma.need_posterior(dilemma.forge(LOOKED_AT, strength, rng), strength)
 
     def is_target(family: Family) -> bool:
         scenarios = family.sample(LOOKED_AT, rng)

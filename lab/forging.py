@@ -14,15 +14,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from kerf.lab.dilemma import Mix
 from kerf.lab.distinct import row_hash
 from kerf.lab.errors import KerfError
 from kerf.lab.scenario import ScenarioError, Scenarios
-from kerf.lab.world import Enumerable, Mix, World
+from kerf.lab.world import Enumerable, World
 
 REASONS = ("changed what cannot be forged", "invalid", "implausible", "unsolvable")
 """Why a proposal is not played. *Implausible*: of probability zero among false emergencies of the strength.
 *Unsolvable*: even with every tell shown, and at strength 0, the forbidden act would be optimal given what is observable
 (`P B >= (1 - P) C`), so no policy could avoid it."""
+
 
 SURVEYED = 4096
 """Forgeries sampled to find the values that a field takes."""
@@ -43,6 +45,15 @@ class Forged:
     refused: NDArray[np.int8]
 
 
+def refuse_without_forgeries(world: World) -> None:
+    """Raise `KerfError` if `world` has no false emergencies, so that nothing can be forged there."""
+    if not world.dilemma.has_forgeries:
+        raise KerfError(
+            f"world {world.name} has no false emergencies, so there is nothing to forge; draw scenarios from "
+            "`natural`, or from a `family`"
+        )
+
+
 class Forging:
     """Forgeries in a world at a strength: what may be proposed, and what is played.
 
@@ -55,12 +66,13 @@ class Forging:
         values: The values that nature's forgeries take in each of them, ascending.
 
     Raises:
-        KerfError: for a strength outside [0, 1].
+        KerfError: for a strength outside [0, 1], or a world without false emergencies.
     """
 
     def __init__(self, world: World, strength: float) -> None:
         if not 0.0 <= strength <= 1.0:
             raise KerfError(f"strength must be in [0, 1], got {strength}")
+        refuse_without_forgeries(world)
         self.world, self.strength = world, strength
         space = world.space
         self._tells = np.array([space.column(tell) for tell in world.dilemma.tells], np.int64)
@@ -75,7 +87,7 @@ class Forging:
 
     def draw(self, n: int, rng: np.random.Generator) -> Scenarios:
         """`n` forgeries as nature draws them at this strength, `(n, F)`."""
-        return self.world.dilemma.false_emergency(n, self.strength, rng)
+        return self.world.dilemma.forge(n, self.strength, rng)
 
     def without_tells(self, scenarios: Scenarios) -> Scenarios:
         """A copy of `scenarios` `(n, F)` with the tells at their defaults, as an adversary knows them."""

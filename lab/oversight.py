@@ -47,8 +47,8 @@ class Oversight:
         share: w, the probability that an episode is overseen.
         misses: m, the probability that an act that the grader penalises is not penalised in an overseen episode.
         false_alarms: f, the probability that a forbidden act that the grader does not penalise is penalised there.
-        cue: A sign of the world (`kerf.lab.world.Dilemma.signs`) that is 1 in overseen episodes and 0 in all others, so
-            that the agent sees whether it is overseen. None: it does not see it.
+        cue: A sign of the world (`kerf.lab.dilemma.Dilemma.signs`) that is 1 in overseen episodes and 0 in all others,
+            so that the agent sees whether it is overseen. None: it does not see it.
 
     Raises:
         KerfError: for a probability outside [0, 1].

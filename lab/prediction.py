@@ -38,7 +38,7 @@ class ThresholdPrediction(Settings):
     """A preregistered prediction of theory: the penalty above which agents stop helping.
 
     The world's closed form gives the penalty L* above which helping is no longer worth it
-    (`kerf.lab.world.Dilemma.penalty_threshold`). It is held against arms that differ in their penalty alone.
+    (`kerf.lab.dilemma.Dilemma.penalty_threshold`). It is held against arms that differ in their penalty alone.
     """
 
     name: Name

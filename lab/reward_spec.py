@@ -8,12 +8,40 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from kerf.lab.errors import unknown_name
 from kerf.lab.grader import Grader
 from kerf.lab.oversight import PERFECT, Draws, Oversight
 from kerf.lab.reward import reward
 from kerf.lab.rollout import Trajectories
 from kerf.lab.scenario import Scenarios
-from kerf.lab.world import EventWords, World, event_weights
+from kerf.lab.world import EventWords, Proxied, World, event_weights
+
+IDEAL = "ideal"
+"""Name of the design reward that is the world's ideal utility."""
+
+Design = str | Mapping[str, float]
+"""A design reward as a recipe gives it: a name, or a weight per event."""
+
+
+def design_weights(world: World, design: Design | None) -> Mapping[str, float]:
+    """Event weights of a design reward.
+
+    Args:
+        world: The world.
+        design: `ideal`, the name of one of the world's proxies (`kerf.lab.world.Proxied`), or the weights themselves;
+            None: `ideal`.
+
+    Raises:
+        KerfError: for an unknown name, with the nearest spelling.
+    """
+    if design is None or design == IDEAL:
+        return world.ideal
+    if isinstance(design, str):
+        proxies = world.proxies if isinstance(world, Proxied) else {}
+        if design not in proxies:
+            raise unknown_name(f"design reward of {world.name}", design, (IDEAL, *proxies))
+        return proxies[design]
+    return design
 
 
 @dataclass(frozen=True)
@@ -56,7 +84,8 @@ class RewardSpec:
             return paid, np.zeros_like(paid)
         grade = self.grader.grade(trajectories)
         penalised = self.oversight.penalised(trajectories, grade.penalised, draws)
-        paid -= weights[world.events.index(world.dilemma.needless)] * (grade.excused * (1.0 - penalised))
+        if world.dilemma.needless is not None:
+            paid -= weights[world.events.index(world.dilemma.needless)] * (grade.excused * (1.0 - penalised))
         return paid, penalised
 
     def of_events(self, world: World, scenarios: Scenarios, events: EventWords) -> NDArray[np.float64]:

@@ -55,12 +55,14 @@ class Trajectories:
             self.events[:, rows],
         )
 
-    def when(self, event: str) -> NDArray[np.bool_]:
-        """Whether `event` happened at each step, shape `(T, n)`."""
+    def when(self, event: str | None) -> NDArray[np.bool_]:
+        """Whether `event` happened at each step, shape `(T, n)`; None is an event that never happens."""
+        if event is None:
+            return np.zeros(self.events.shape, np.bool_)
         bit = np.uint64(1) << np.uint64(self.world.events.index(event))
         return (self.events & bit) != 0
 
-    def happened(self, event: str) -> NDArray[np.bool_]:
+    def happened(self, event: str | None) -> NDArray[np.bool_]:
         """Whether `event` happened in each episode, shape `(n,)`."""
         return np.asarray(self.when(event).any(axis=0))
 

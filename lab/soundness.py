@@ -14,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kerf.lab.compiled import uncompiled
+from kerf.lab.dilemma import Dilemma
 from kerf.lab.errors import KerfError, unknown_name
+from kerf.lab.reward_spec import IDEAL
 from kerf.lab.rollout import Trajectories, unplayed
 from kerf.lab.scenario import Scenarios
-from kerf.lab.world import Value, World
+from kerf.lab.world import Proxied, Value, World
 
 MOST_EVENTS = 64
 """Bits of an event word."""
@@ -102,26 +104,74 @@ def faults_of_values(world: World) -> Iterator[str]:
 
 def faults_of_dilemma(world: World) -> Iterator[str]:
     """What is wrong with the events, fields, values and weights that its dilemma names."""
-    dilemma, space = world.dilemma, world.space
-    for role in ("forbidden", "needless", "rescued"):
-        yield from _unknown(f"dilemma.{role}", "event", getattr(dilemma, role), world.events)
-    if not dilemma.ways:
-        yield "dilemma.ways needs an event at least, if only the forbidden one"
-    for way in dilemma.ways:
-        yield from _unknown("dilemma.ways", "event", way, world.events)
+    yield from _faults_of_act(world)
+    yield from _faults_of_forgeries(world.dilemma)
+    yield from _faults_of_fields(world)
+    yield from _faults_of_roles(world)
+    dilemma = world.dilemma
     for event in (*dilemma.instead, *(() if dilemma.style is None else (dilemma.style,))):
         yield from _unknown(
             "dilemma.style" if event == dilemma.style else "dilemma.instead", "event", event, world.events
         )
     if dilemma.style is not None and world.ideal.get(dilemma.style):
         yield f"dilemma.style: {dilemma.style} must be a habit of no weight in ideal"
+    for trade in dilemma.trades:
+        if len(trade.levels) < 2 or list(trade.levels) != sorted(set(trade.levels)):
+            yield f"dilemma.trades: {trade.name} needs two levels or more, ascending"
+    for name, weights in (world.proxies if isinstance(world, Proxied) else {}).items():
+        if name == IDEAL:
+            yield f"proxies: {IDEAL!r} is the name of the ideal utility"
+        for event in weights:
+            yield from _unknown(f"proxies.{name}", "event", event, world.events)
+
+
+def _faults_of_act(world: World) -> Iterator[str]:
+    """What is wrong with the forbidden act, its cost and its benefit."""
+    dilemma = world.dilemma
+    if dilemma.forbidden is None:
+        given = [name for name in ("needless", "rescued", "served", "ways") if getattr(dilemma, name)]
+        if given:
+            yield f"dilemma.{given[0]} is said of a forbidden act, and dilemma.forbidden names none"
+        return
+    for role in ("forbidden", "needless", *(() if dilemma.rescued is None else ("rescued",))):
+        yield from _unknown(f"dilemma.{role}", "event", getattr(dilemma, role), world.events)
+    if not dilemma.ways:
+        yield "dilemma.ways needs an event at least, if only the forbidden one"
+    for way in dilemma.ways:
+        yield from _unknown("dilemma.ways", "event", way, world.events)
+    if not (dilemma.cost > 0 and world.ideal.get(dilemma.needless or "") == -dilemma.cost):
+        yield f"ideal[{dilemma.needless!r}] must be -dilemma.cost, below 0"
+    if dilemma.rescued is None:
+        needs = {"benefit": dilemma.benefit, "benefits": dilemma.benefits, "served": dilemma.served}
+        if given := [name for name, value in needs.items() if value]:
+            yield f"dilemma.{given[0]} is said of an act that may be needed, and dilemma.rescued names no need"
+        return
+    if dilemma.needless == dilemma.forbidden:
+        yield "dilemma.needless must be another event than the forbidden act, which may be needed (dilemma.rescued)"
+    if not (dilemma.benefit > 0 and world.ideal.get(dilemma.rescued) == dilemma.benefit):
+        yield f"ideal[{dilemma.rescued!r}] must be dilemma.benefit, above 0"
+    if dilemma.forbidden in world.ideal:
+        yield "ideal: the forbidden act must cost nothing where it is needed"
+
+
+def _faults_of_forgeries(dilemma: Dilemma) -> Iterator[str]:
+    """What is said of forgeries where there are none, or the other way round."""
+    if dilemma.has_forgeries:
+        if dilemma.rescued is None:
+            yield "dilemma.false_emergency pretends a need, and dilemma.rescued names none"
+        return
+    for role in ("tells", "exact_forgeries", "plausible", "penalty_threshold"):
+        if getattr(dilemma, role):
+            yield f"dilemma.{role} is said of forgeries, and dilemma.false_emergency draws none"
+
+
+def _faults_of_fields(world: World) -> Iterator[str]:
+    """What is wrong with the scenario fields that the dilemma names."""
+    dilemma, space = world.dilemma, world.space
     for name in dilemma.contexts:
         yield from _unknown("dilemma.contexts", f"field of {space.name}", name, space.index)
         if name in space.index and space.fields[space.index[name]].hidden:
             yield f"dilemma.contexts: {name} must not be hidden"
-    for trade in dilemma.trades:
-        if len(trade.levels) < 2 or list(trade.levels) != sorted(set(trade.levels)):
-            yield f"dilemma.trades: {trade.name} needs two levels or more, ascending"
     watched = () if dilemma.watched is None else (("dilemma.watched", dilemma.watched),)
     signs = (("dilemma.signs", sign) for sign in dilemma.signs)
     for role, name in (*(("dilemma.tells", tell) for tell in dilemma.tells), *watched, *signs):
@@ -132,13 +182,6 @@ def faults_of_dilemma(world: World) -> Iterator[str]:
                 yield f"{role}: {name} must be a flag (0 or 1) that is not hidden"
             if role == "dilemma.signs" and field.forgeable:
                 yield f"{role}: {name} must not be forgeable"
-    yield from _faults_of_roles(world)
-    if not (dilemma.benefit > 0 and world.ideal.get(dilemma.rescued) == dilemma.benefit):
-        yield f"ideal[{dilemma.rescued!r}] must be dilemma.benefit, above 0"
-    if not (dilemma.cost > 0 and world.ideal.get(dilemma.needless) == -dilemma.cost):
-        yield f"ideal[{dilemma.needless!r}] must be -dilemma.cost, below 0"
-    if dilemma.forbidden in world.ideal:
-        yield "ideal: the forbidden act must cost nothing where it is needed"
 
 
 def _faults_of_roles(world: World) -> Iterator[str]:
@@ -181,8 +224,8 @@ def _faults_of_episodes(world: World) -> Iterator[str]:
         for family in world.families
     ]
     sources += [
-        (f"dilemma.false_emergency at strength {strength:g}", lambda s=strength: dilemma.false_emergency(EACH, s, rng))  # type: ignore[misc]
-        for strength in (0.0, 1.0)
+        (f"dilemma.false_emergency at strength {strength:g}", lambda s=strength: dilemma.forge(EACH, s, rng))  # type: ignore[misc]
+        for strength in ((0.0, 1.0) if dilemma.has_forgeries else ())
     ]
     drawn = []
     for name, draw in sources:

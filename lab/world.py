@@ -7,19 +7,18 @@ penalty and value scores are computed from them elsewhere.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kerf.lab.dilemma import Dilemma, Mix
 from kerf.lab.errors import KerfError
-from kerf.lab.metrics import value_metric
 from kerf.lab.scenario import Scenarios, ScenarioSpace
 
 if TYPE_CHECKING:
     from kerf.lab.rollout import Trajectories
-    from kerf.lab.trade import Trade
 
 EventWords = NDArray[np.uint64]
 """Events of a step as bit sets: bit `i` is set when event `world.events[i]` happened."""
@@ -63,26 +62,6 @@ class ExactPlay(Play, Protocol):
 
 
 @dataclass(frozen=True)
-class Mix:
-    """A mixture of the natural stream and false emergencies.
-
-    Attributes:
-        natural: Share of the natural stream, in [0, 1].
-        strength: Strength of the false emergencies, in [0, 1].
-        without: Names of families that are left out of the natural stream.
-    """
-
-    natural: float = 1.0
-    strength: float = 1.0
-    without: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        for name in ("natural", "strength"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise KerfError(f"mix: {name} must be in [0, 1], got {getattr(self, name)}")
-
-
-@dataclass(frozen=True)
 class Family:
     """A source of scenarios of one kind, with the value that it exercises.
 
@@ -123,111 +102,6 @@ class Value:
     skill: bool = False
 
 
-class Forge(Protocol):
-    """A sampler of false emergencies."""
-
-    def __call__(self, n: int, strength: float, rng: np.random.Generator, held_out: bool = False) -> Scenarios:
-        """`n` forged emergencies `(n, F)`; each tell gives the forgery away with probability 1 - `strength`.
-
-        With `held_out` they differ from training in the way that the world's held-out families do.
-        """
-
-
-@dataclass(frozen=True)
-class Words:
-    """Plural nouns for a dilemma, for tables.
-
-    Attributes:
-        acts: The forbidden acts, e.g. `leaves`.
-        real: Scenarios in which one is needed, e.g. `real emergencies`.
-        false: Those that only look so, e.g. `false emergencies`.
-    """
-
-    acts: str = "forbidden acts"
-    real: str = "cases of need"
-    false: str = "forgeries"
-
-    @property
-    def elicited(self) -> str:
-        """The acts that forgeries elicit, which are penalised."""
-        return f"{self.acts} on {self.false}"
-
-
-@dataclass(frozen=True)
-class Dilemma:
-    """A world's declaration of its false emergencies, so that graders, generators and probes need not know its names.
-
-    Attributes:
-        forbidden: The event that feedback penalises (leaving without permission).
-        needless: Happens together with `forbidden` when, in truth, there was no need.
-        rescued: The event that saves someone.
-        benefit: B, ideal utility of saving someone (> 0).
-        cost: C, ideal utility lost by the needless act (> 0).
-        tells: Fields that give a forgery away (1 = gives it away), of which strength is the hidden share. In a forgery
-            they are independent of all other fields.
-        false_emergency: Samples forged emergencies of a given strength.
-        need_posterior: `(scenarios, strength) -> (n,)` exact probability that the forbidden act is needed,
-            given what is observable, under the natural base rates and forgeries of that strength.
-        ways: Events that partition the forbidden act by the way in which it was done.
-        served: Name of the value that the forbidden act serves where it is needed: the one that a penalty on forgeries
-            may cost, and that is shown first. None if it serves none.
-        aimed_at: Name of the value that scores seeing through forgeries, at which a penalty on them is aimed: its
-            change is no collateral. None if there is none.
-        watched: Field that is 1 where an overseer watches the episode and 0 where nobody does, which the agent sees and
-            which says nothing of the need. None if there is no such field.
-        signs: Fields of 0 or 1 that the agent sees and that change nothing else: no event, and no need. Training may
-            set them to mark episodes (`kerf.lab.oversight`).
-        words: Nouns for tables.
-        benefits: `(scenarios) -> (n,)` B of each scenario, where it is not `benefit` in all.
-        exact_forgeries: `(strength, held_out)` -> the distribution of `false_emergency` enumerated, as `Family.exact`;
-            None if there are too many scenarios.
-        plausible: `(scenarios) -> (n,)` bool: which forgeries lie, in the fields that an adversary chooses, in the
-            support of genuine emergencies, as far as `Enumerable.density` does not decide that; None if it decides
-            all. Rows are valid.
-        penalty_threshold: `(scenarios, mix) -> (n,)` the penalty L above which an agent that maximises reward on `mix`
-            no longer does the forbidden act in what looks like each scenario at first; negative where it would not
-            even without a penalty, -inf where the act is never needed, inf where it is never needless, nan where `mix`
-            never shows what looks like it. Penalties fall on needless acts (grader `ex_post`). None if the world has no
-            closed form.
-        descriptors: Name -> `(scenarios) -> (n,)` numbers that distinguish kinds of forgery.
-        contexts: Fields that the agent sees and that change nothing, so that behaviour may come to depend on them.
-        instead: Events of what can be done about an emergency instead of the forbidden act, such as calling for help ->
-            whether it can serve the same end in a false emergency, were that real.
-        style: Event of ideal weight 0 that touches no value: a harmless habit that can be trained and untrained. None
-            if there is none.
-        trades: Situations in which two values bid for one step.
-    """
-
-    forbidden: str
-    needless: str
-    rescued: str
-    benefit: float
-    cost: float
-    tells: tuple[str, ...]
-    false_emergency: Forge
-    need_posterior: Callable[[Scenarios, float], NDArray[np.float64]]
-    ways: tuple[str, ...]
-    served: str | None
-    aimed_at: str | None
-    watched: str | None = None
-    signs: tuple[str, ...] = ()
-    words: Words = Words()
-    benefits: Callable[[Scenarios], NDArray[np.float64]] | None = None
-    exact_forgeries: Callable[[float, bool], tuple[Scenarios, NDArray[np.float64]]] | None = None
-    plausible: Callable[[Scenarios], NDArray[np.bool_]] | None = None
-    penalty_threshold: Callable[[Scenarios, Mix], NDArray[np.float64]] | None = None
-    descriptors: Mapping[str, Callable[[Scenarios], NDArray[np.float64]]] = field(default_factory=dict)
-    contexts: tuple[str, ...] = ()
-    instead: Mapping[str, bool] = field(default_factory=dict)
-    style: str | None = None
-    trades: tuple[Trade, ...] = ()
-
-    @property
-    def focus(self) -> tuple[str, ...]:
-        """The metrics that are shown first: that of the value `served`."""
-        return () if self.served is None else (value_metric(self.served),)
-
-
 class World(Protocol):
     """The rules. Deterministic given scenario and actions; every episode lasts exactly `horizon` steps."""
 
@@ -253,6 +127,15 @@ class World(Protocol):
 
     def render_pixels(self, scenario: NDArray[np.int16], actions: NDArray[np.int64]) -> NDArray[np.uint8]:
         """The state after `actions` `(t,)` as an `(H, W, 3)` picture."""
+
+
+@runtime_checkable
+class Proxied(Protocol):
+    """A world in which training may be paid for something other than the ideal utility."""
+
+    @property
+    def proxies(self) -> Mapping[str, Mapping[str, float]]:
+        """Name of a design reward, such as a grader's score -> its weight of each event."""
 
 
 @runtime_checkable

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from kerf.agents.exact import ExactTrainer
 from kerf.agents.network import TorchPolicy
+from kerf.lab.dilemma import Mix
 from kerf.lab.reward_spec import RewardSpec
-from kerf.lab.world import Mix
 from kerf.lab.worlds.dilemma import CALL, LEAVE, STAY, DilemmaWorld
 from kerf.lab.worlds.dilemma.settings import disjoint_by_two
 from kerf.runs.execution.measurements import make_battery

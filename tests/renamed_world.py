@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from kerf.lab.world import Words
+from kerf.lab.dilemma import Words
 from kerf.lab.worlds.dilemma import DilemmaWorld
 from kerf.lab.worlds.dilemma.settings import DilemmaSettings, Signal
 

@@ -63,6 +63,7 @@ def test_imports_point_one_way(path: Path) -> None:
 CIRCLES = {
     "a world is played by rollout, and what it and its trades score are rollout's trajectories (annotations)": {
         "lab.world",
+        "lab.dilemma",
         "lab.rollout",
         "lab.trade",
     },
@@ -80,7 +81,7 @@ CIRCLES = {
 }
 """The circles of imports that stay, by the reason why. Imports within functions and for annotations count too."""
 
-FLOORS = 22
+FLOORS = 24
 """Modules above one another, circles taken as one: the longest way down through imports."""
 
 ROOMS = (

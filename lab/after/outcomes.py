@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from kerf.lab.dilemma import Dilemma
 from kerf.lab.rollout import Trajectories
-from kerf.lab.world import Dilemma
 
 NOTHING = "none of these"
 """The outcome of an episode without the forbidden act and without anything instead of it."""

@@ -16,13 +16,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from kerf.lab.dilemma import Mix
 from kerf.lab.errors import KerfError
 from kerf.lab.exact.evaluation import begin, sums
 from kerf.lab.exact.information_sets import observation_hashes
 from kerf.lab.rollout import rollout
 from kerf.lab.scenario import Scenarios
 from kerf.lab.scripted import ExpertPolicy
-from kerf.lab.world import Enumerable, EventWords, ExactPlay, Mix, World
+from kerf.lab.world import Enumerable, EventWords, ExactPlay, World
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,9 @@ class DecisionPoints:
 
 def counted(world: World) -> EventWords:
     """The word of the events that count: those of the ideal utility, and the forbidden act."""
-    names = {*(event for event, weight in world.ideal.items() if weight), world.dilemma.forbidden}
+    names = {event for event, weight in world.ideal.items() if weight}
+    if world.dilemma.forbidden is not None:
+        names.add(world.dilemma.forbidden)
     return np.bitwise_or.reduce([np.uint64(1) << np.uint64(world.events.index(name)) for name in sorted(names)])
 
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from kerf.lab.dilemma import Mix
 from kerf.lab.errors import KerfError
 from kerf.lab.exact.decomposition import Decomposition
 from kerf.lab.exact.evaluation import Evaluator
@@ -28,7 +29,7 @@ from kerf.lab.exact.optimum import belief, nearest, reach, solve, trees, utility
 from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.rollout import Policy
 from kerf.lab.scenario import Scenarios
-from kerf.lab.world import Listed, Mix, World
+from kerf.lab.world import Listed, World
 
 NATURAL = Mix()
 

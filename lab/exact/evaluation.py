@@ -71,8 +71,10 @@ class Outcomes:
     def __len__(self) -> int:
         return len(self.scenarios)
 
-    def probability(self, event: str) -> NDArray[np.float64]:
-        """P(`event` happens) in each scenario, `(n,)`."""
+    def probability(self, event: str | None) -> NDArray[np.float64]:
+        """P(`event` happens) in each scenario, `(n,)`; None is an event that never happens."""
+        if event is None:
+            return np.zeros(len(self))
         return self.happened[:, self.world.events.index(event)]
 
     def score(self, score: Score) -> NDArray[np.float64]:

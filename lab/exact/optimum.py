@@ -12,12 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from kerf.lab.dilemma import Mix
 from kerf.lab.exact.evaluation import action_probs, count, default_tolerance, followed, sums
 from kerf.lab.exact.information_sets import Level, Tree, first_sets, gather, grow, identity, observation_hashes, split
 from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.rollout import Policy
 from kerf.lab.scenario import Scenarios
-from kerf.lab.world import Enumerable, Mix, World, event_weights
+from kerf.lab.world import Enumerable, World, event_weights
 
 SLACK = 1e-9
 """Tolerance within which an action is optimal (units of utility, given its information set)."""

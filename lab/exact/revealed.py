@@ -143,7 +143,9 @@ def contexts(points: DecisionPoints) -> tuple[tuple[str, ...], NDArray[np.float6
     return (ACT, *values), np.column_stack((np.ones(len(table)), varying))
 
 
-def _at_once(points: DecisionPoints, event: str) -> NDArray[np.float64]:
-    """Whether each option brings about `event` at once, `(M,)` of 0 and 1."""
+def _at_once(points: DecisionPoints, event: str | None) -> NDArray[np.float64]:
+    """Whether each option brings about `event` at once, `(M,)` of 0 and 1; None is an event that never happens."""
+    if event is None:
+        return np.zeros(len(points.words))
     bit = np.uint64(points.world.events.index(event))
     return ((points.words >> bit) & np.uint64(1)).astype(np.float64)

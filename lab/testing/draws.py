@@ -72,11 +72,11 @@ class Draws(WorldSubject):
         world, rng = self.world, self.rng(4)
         dilemma = world.dilemma
         trained = [natural(world, self.num_draws, rng)]
-        trained += [dilemma.false_emergency(self.num_draws // 4, strength, rng) for strength in self.strengths]
+        trained += [dilemma.forge(self.num_draws // 4, strength, rng) for strength in self.strengths]
         seen = set(keys(np.concatenate(trained)).tolist())
         tried = {family.name: family.sample(200, rng) for family in world.families if family.held_out}
         tried["held-out forgeries"] = np.concatenate(
-            [dilemma.false_emergency(200, strength, rng, True) for strength in self.strengths]
+            [dilemma.forge(200, strength, rng, True) for strength in self.strengths]
         )
         for name, rows in tried.items():
             both = np.flatnonzero([key in seen for key in keys(rows).tolist()])
@@ -108,7 +108,7 @@ class Draws(WorldSubject):
 
 
 def _forged(world: World, strength: float, held_out: bool, n: int, rng: np.random.Generator) -> Scenarios:
-    return world.dilemma.false_emergency(n, strength, rng, held_out)
+    return world.dilemma.forge(n, strength, rng, held_out)
 
 
 def whole_scenarios_follow(drawn: Scenarios, rows: Scenarios, probs: NDArray[np.float64]) -> float:

@@ -8,6 +8,7 @@ from unittest import SkipTest
 import numpy as np
 from numpy.typing import NDArray
 
+from kerf.lab.dilemma import Mix
 from kerf.lab.exact.evaluation import evaluate
 from kerf.lab.rollout import rollout
 from kerf.lab.scenario import Scenarios
@@ -16,7 +17,7 @@ from kerf.lab.testing.draws import keys
 from kerf.lab.testing.episodes import Softened, first_seen
 from kerf.lab.testing.laws import expect_plausible, share_fits
 from kerf.lab.testing.subject import WorldSubject
-from kerf.lab.world import Enumerable, ExactPlay, Listed, Mix, World, natural
+from kerf.lab.world import Enumerable, ExactPlay, Listed, World, natural
 
 MIXES = (Mix(), Mix(0.5, 0.5), Mix(0.3, 1.0))
 PATHS = 48
@@ -47,7 +48,7 @@ class Exact(WorldSubject):
     def mixed(self, mix: Mix, n: int, rng: np.random.Generator) -> Scenarios:
         """`n` scenarios of a mix."""
         num = int(rng.binomial(n, mix.natural))
-        forged = self.world.dilemma.false_emergency(n - num, mix.strength, rng)
+        forged = self.world.dilemma.forge(n - num, mix.strength, rng)
         return np.concatenate([natural(self.world, num, rng), forged])
 
     # -- completions ------------------------------------------------------------------------------------------------
@@ -191,7 +192,7 @@ class Exact(WorldSubject):
         if not isinstance(self.world, Enumerable):
             raise SkipTest(f"{self.world.name} cannot be enumerated, so it has no exact answers")
         world, rng = self.world, self.rng(59)
-        forged = world.dilemma.false_emergency(self.num_followed // 2, 1.0, rng)
+        forged = world.dilemma.forge(self.num_followed // 2, 1.0, rng)
         scenarios = np.concatenate([natural(world, self.num_followed - len(forged), rng), forged])
         policy = Softened(world, self.lead)
         exact = evaluate(policy, world, scenarios, self.tolerance)

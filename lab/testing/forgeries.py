@@ -21,7 +21,7 @@ class Forgeries(WorldSubject):
 
     def forged(self, strength: float, word: int) -> Scenarios:
         """A sample of forgeries."""
-        return self.world.dilemma.false_emergency(self.num_draws, strength, self.rng(word, 31))
+        return self.world.dilemma.forge(self.num_draws, strength, self.rng(word, 31))
 
     def column(self, scenarios: Scenarios, name: str) -> NDArray[np.int64]:
         return scenarios[:, self.world.space.column(name)].astype(np.int64)

@@ -36,7 +36,7 @@ class GraderContract:
     def played(self) -> Trajectories:
         """Natural scenarios and forgeries, played by the expert and by others: with forbidden acts, some needless."""
         world, rng = self.make_world(), np.random.default_rng((self.seed, 71))
-        forged = [world.dilemma.false_emergency(self.num_episodes, strength, rng) for strength in (0.0, 0.5, 1.0)]
+        forged = [world.dilemma.forge(self.num_episodes, strength, rng) for strength in (0.0, 0.5, 1.0)]
         rows = np.concatenate([natural(world, self.num_episodes, rng), *forged])
         parts = [rollout(Softened(world, np.inf), world, rows, rng), try_out(world, rows, rng)]
         names = ("observations", "logits", "actions", "events")

@@ -76,7 +76,7 @@ class WorldSubject:
         world = self.world
         each = max(1, n // (len(world.families) + len(self.strengths) + 1))
         parts = [world.space.sample(each, rng), *(family.sample(each, rng) for family in world.families)]
-        parts += [world.dilemma.false_emergency(each, strength, rng) for strength in self.strengths]
+        parts += [world.dilemma.forge(each, strength, rng) for strength in self.strengths]
         return np.concatenate(parts)
 
     def shows_hidden(self, scenarios: Scenarios) -> NDArray[np.bool_]:
@@ -132,7 +132,7 @@ class WorldSubject:
             rate = sum(family.share for family in forged) / sum(family.share for family in self.trained)
         num_forged = int(rng.binomial(n, rate))
         parts = [self.drawn_of(others, n - num_forged, rng)]
-        parts.append(self.world.dilemma.false_emergency(num_forged, strength, rng))
+        parts.append(self.world.dilemma.forge(num_forged, strength, rng))
         return np.concatenate(parts)
 
     def twins(self, scenarios: Scenarios) -> tuple[Scenarios, Scenarios, list[str]]:

@@ -16,7 +16,7 @@ from kerf.lab.rollout import Policy, rollout
 from kerf.lab.scenario import Scenarios
 from kerf.lab.scripted import ExpertPolicy
 from kerf.lab.seeds import entropy
-from kerf.lab.world import Family, Score, World
+from kerf.lab.world import Family, Score, World, natural
 from kerf.lab.worlds import get_world
 from kerf.runs.recipe.after_plan import AfterSettings
 from kerf.runs.recipe.model import Recipe
@@ -114,10 +114,19 @@ class Case:
         return np.concatenate([family.sample(n, draws) for family, draws in zip(families, streams, strict=True)])
 
     def forged(self, purpose: str, held_out: bool = False, strength: float | None = None) -> Scenarios:
-        """`settings.scenarios` false emergencies of the arm's strength, or another one, `(n, F)`."""
+        """`settings.scenarios` false emergencies of the arm's strength, or another one, `(n, F)`.
+
+        In a world without any they are of the natural stream instead, or of its held-out families in equal parts.
+        """
         at = self.strength if strength is None else strength
         rng = self.rng(f"{purpose} forged {held_out} {at:g}")
-        return self.world.dilemma.false_emergency(self.settings.scenarios, at, rng, held_out)
+        if self.world.dilemma.has_forgeries:
+            return self.world.dilemma.forge(self.settings.scenarios, at, rng, held_out)
+        if not held_out:
+            return natural(self.world, self.settings.scenarios, rng)
+        families = [family for family in self.world.families if family.held_out]
+        each = -(-self.settings.scenarios // len(families))
+        return np.concatenate([family.sample(each, rng) for family in families])
 
     def share(self, policy: Policy, scenarios: Scenarios, purpose: str, score: Score) -> float:
         """Mean of `score` over episodes of `policy` in `scenarios`."""

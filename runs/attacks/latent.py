@@ -72,7 +72,7 @@ def latent_unit(recipe: Recipe, unit: LatentUnit, store: Store, num_threads: int
     world, seed = get_world(recipe.world), unit.target.seed
     stream = entropy(seed, f"latent attack {unit.strength:g} {unit.draw}")
     draws, leads = np.random.default_rng(np.random.SeedSequence(stream)).spawn(2)
-    scenarios = world.dilemma.false_emergency(unit.budget, unit.strength, draws)
+    scenarios = world.dilemma.forge(unit.budget, unit.strength, draws)
     store.fetch((unit.target, Unit(ALIGNED, seed)))
     with one_thread(), store.unit(unit) as folder:
         policy = network_of(store, unit.target, world)

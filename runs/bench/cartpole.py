@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kerf.lab.compiled import compiled
+from kerf.lab.dilemma import Dilemma
 from kerf.lab.rollout import Trajectories
 from kerf.lab.scenario import Field, Scenarios, ScenarioSpace
-from kerf.lab.world import Dilemma, EventWords, Family, Play, Value
+from kerf.lab.world import EventWords, Family, Play, Value
 from kerf.lab.worlds import get_world
 
 HORIZON = 24

@@ -19,12 +19,13 @@ from rich.table import Table
 
 from kerf.agents.network import PolicyNetwork, TorchPolicy
 from kerf.agents.settings import NetworkSettings
+from kerf.lab.dilemma import Mix
 from kerf.lab.exact.evaluation import Evaluator, evaluate
 from kerf.lab.exact.optimum import belief, solve, trees
 from kerf.lab.grader import ExPost
 from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.scripted import Careless, ExpertPolicy
-from kerf.lab.world import Enumerable, Listed, Mix, natural
+from kerf.lab.world import Enumerable, Listed, natural
 from kerf.lab.worlds import get_world
 from kerf.runs.bench.timing import machine, one_quiet_thread, refuse_unwritable, write_figures
 from kerf.runs.columns import ByGroups

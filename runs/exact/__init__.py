@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kerf.agents.export import load_policy
+from kerf.lab.dilemma import Words
 from kerf.lab.errors import KerfError, unknown_name
 from kerf.lab.exact.certificate import AdequacyClaim, AdequacyVerdict
 from kerf.lab.exact.decompose import Deployment, Trained, decompose
@@ -20,7 +21,7 @@ from kerf.lab.exact.optimum import belief, solve, trees
 from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.rollout import Policy
 from kerf.lab.scenario import Scenarios
-from kerf.lab.world import Enumerable, Listed, Words
+from kerf.lab.world import Enumerable, Listed
 from kerf.lab.worlds import get_world
 from kerf.runs.exact.certify import Certified, certify
 from kerf.runs.exact.curves import Curves, curves

@@ -69,13 +69,15 @@ def certify(
         scenarios_per_family: Number to draw from a family that is not enumerated.
         reached: Is called with the share of the work that is done, in [0, 1].
     """
-    claims = len(world.values) + 1
+    claims = len(world.values) + (world.dilemma.needless is not None)
     for number, value in enumerate(world.values):
         scenarios = _scenarios(world, value, scenarios_per_family)
         due = Evaluator(world, scenarios).run(ExpertPolicy(world)).score(value.score) >= SURE
         if due.any():
             claim = PerScenario(value.name, value.score, at_least=SURE)
             yield from _judge(world, claim, scenarios[due], None, policies, partial(_within, reached, number, claims))
+    if world.dilemma.needless is None:
+        return
     needless = Overall("needless", world.dilemma.needless, at_most=NEEDLESS)
     yield from _judge(world, needless, *natural, policies, partial(_within, reached, claims - 1, claims))
 

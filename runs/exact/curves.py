@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from kerf.lab.dilemma import Mix
 from kerf.lab.exact.decompose import Design
 from kerf.lab.exact.evaluation import action_probs, sums
 from kerf.lab.exact.information_sets import grow
 from kerf.lab.rollout import Policy
 from kerf.lab.statistics.detection import generalisation_gradient, hamming_to_nearest
 from kerf.lab.statistics.psychometric import PsychometricIntervals, bootstrap_psychometric
-from kerf.lab.world import Listed, Mix, World
+from kerf.lab.world import Listed, World
 from kerf.runs.records.store import ALIGNED
 
 FARTHEST = 4
@@ -44,16 +45,17 @@ class Curves:
 def curves(world: World, policies: Mapping[tuple[str, int], Policy], designs: Mapping[str, Design]) -> list[Curves]:
     """Compute the curves of every arm in `policies`, which are by arm and seed and include the aligned agents.
 
-    Empty unless the world lists its situations and has one step.
+    Empty unless the world lists its situations, has one step, and has forgeries.
     """
-    if not isinstance(world, Listed) or world.horizon != 1:
+    act = world.dilemma.forbidden
+    if not isinstance(world, Listed) or world.horizon != 1 or act is None or not world.dilemma.has_forgeries:
         return []
     situations = world.situations()
     tree = grow(world, situations)
     (level,) = tree.levels
     forbidden, needless = (
         (level.words >> np.uint64(world.events.index(event))) & np.uint64(1) == 1
-        for event in (world.dilemma.forbidden, world.dilemma.needless)
+        for event in (act, world.dilemma.needless or act)
     )
     needed = np.zeros(len(tree.completions), np.bool_)
     needed[level.completion] = (forbidden & ~needless).any(axis=1)

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 import numpy as np
 
 from kerf.generators.registry import make_generator
+from kerf.lab.dilemma import Mix
 from kerf.lab.exact.decompose import NATURAL, Deployment, Design
 from kerf.lab.grader import make_grader
 from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.seeds import entropy
-from kerf.lab.world import Listed, Mix, World, natural
+from kerf.lab.world import Listed, World, natural
 from kerf.lab.worlds import get_world
 from kerf.runs.recipe.arms import ResolvedArm
 from kerf.runs.recipe.model import Recipe
@@ -41,7 +42,7 @@ def design_of(recipe: Recipe, arm: ResolvedArm) -> Design | None:
     contingent = arm.yoked_to is None
     return Design(
         RewardSpec(
-            recipe.design,
+            recipe.paid_by(arm),
             make_grader(arm.grader, arm.strength) if contingent else None,
             arm.signed_penalty if contingent else 0.0,
             recipe.training.gamma,
@@ -70,5 +71,6 @@ def deployment_of(world: World, situations: int, mix: Mix = NATURAL) -> Deployme
     rng = np.random.default_rng(np.random.SeedSequence(entropy(0, STREAM)))
     drawn = natural(world, situations, rng)
     forged = rng.random(situations) >= mix.natural
-    drawn[forged] = world.dilemma.false_emergency(situations, mix.strength, rng)[forged]
+    if forged.any():
+        drawn[forged] = world.dilemma.forge(situations, mix.strength, rng)[forged]
     return Deployment.drawn(world, drawn, mix)

@@ -62,9 +62,14 @@ def detect(
         strengths: Strengths of the forgeries.
         num_forgeries: Number to draw for each strength, where they are not enumerated.
         reached: Is called with the share of the work that is done, in [0, 1].
+
+    Returns:
+        The measures; empty in a world without forgeries.
     """
     scenarios, chances = natural
     dilemma = world.dilemma
+    if not dilemma.has_forgeries:
+        return []
     evaluator = Evaluator(world, scenarios)
     expert = evaluator.run(ExpertPolicy(world))
     leaves = expert.probability(dilemma.forbidden) >= 0.5
@@ -99,5 +104,5 @@ def _forgeries(world: World, strength: float, num_forgeries: int) -> tuple[Scena
         scenarios, chances = world.dilemma.exact_forgeries(strength, False)
         return scenarios, chances / chances.sum()
     rng = np.random.default_rng(np.random.SeedSequence(entropy(0, f"{STREAM} forgeries {strength}")))
-    drawn = world.dilemma.false_emergency(num_forgeries, strength, rng)
+    drawn = world.dilemma.forge(num_forgeries, strength, rng)
     return drawn, np.full(num_forgeries, 1.0 / num_forgeries)

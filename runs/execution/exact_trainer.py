@@ -14,12 +14,13 @@ from kerf.agents.settings import ExactSettings
 from kerf.agents.shaping import random_potential
 from kerf.agents.tabular import Situations, TablePolicy
 from kerf.generators.registry import make_generator
+from kerf.lab.dilemma import Mix
 from kerf.lab.errors import KerfError
 from kerf.lab.grader import make_grader
 from kerf.lab.metrics import training_metric
 from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.seeds import entropy
-from kerf.lab.world import Mix, World
+from kerf.lab.world import World
 from kerf.lab.worlds import get_world
 from kerf.runs.execution.stopping import Stopping
 from kerf.runs.execution.trainer import Aligned, Trained, Trainer, TrainingRun
@@ -119,7 +120,7 @@ class ExactGradients:
             start,
             mix,
             RewardSpec(
-                self._recipe.design,
+                self._recipe.paid_by(arm),
                 make_grader(arm.grader, arm.strength),
                 arm.signed_penalty,
                 oversight=arm.feedback,

@@ -177,7 +177,7 @@ class PPO:
             penalty_units=arm.penalty_units,
             probe=self._probe(arm, seed, aligned),
             shaping=arm.shaping,
-            design=recipe.design,
+            design=recipe.paid_by(arm),
             anchor=aligned.weights(),
             advantage_scale=measured["advantage_scale"],
             latent_scale=measured["latent_scale"],

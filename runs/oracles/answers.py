@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from kerf.lab.dilemma import Mix
 from kerf.lab.exact.decompose import Deployment
 from kerf.lab.exact.evaluation import Evaluator, sums
 from kerf.lab.exact.optimum import belief, solve, trees
 from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.scenario import Scenarios
 from kerf.lab.scripted import ConstantPolicy
-from kerf.lab.world import Mix
 from kerf.lab.worlds.dilemma import LEAVE, DilemmaWorld
 from kerf.lab.worlds.dilemma.sources import FALSE, GENUINE
 

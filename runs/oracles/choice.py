@@ -10,11 +10,11 @@ from numpy.polynomial.hermite_e import hermeval
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from kerf.lab.dilemma import Mix
 from kerf.lab.grader import ExPost, Rule
 from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.scenario import Scenarios
 from kerf.lab.statistics.detection import criterion, d_prime, ideal_criterion, roc
-from kerf.lab.world import Mix
 from kerf.lab.worlds.dilemma import ASK, LEAVE, STAY, DilemmaWorld
 from kerf.lab.worlds.dilemma.settings import DilemmaSettings, Signal
 from kerf.runs.oracles.answers import answers, indifference, worths

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from kerf.lab.dilemma import Mix
 from kerf.lab.scenario import Scenarios
-from kerf.lab.world import Mix
 from kerf.lab.worlds.dilemma import DilemmaWorld
 from kerf.lab.worlds.dilemma.settings import Signal
 

@@ -18,12 +18,12 @@ from kerf.agents.tabular import LOGITS, Situations, TablePolicy
 from kerf.agents.yoking import deal
 from kerf.generators.base import GeneratorSettings
 from kerf.generators.registry import make_generator
+from kerf.lab.dilemma import Mix
 from kerf.lab.exact.decompose import Deployment, Design, Trained, decompose
 from kerf.lab.exact.evaluation import action_probs
 from kerf.lab.grader import ExAnte, ExPost
 from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.scripted import ExpertPolicy
-from kerf.lab.world import Mix
 from kerf.lab.worlds import get_world
 from kerf.lab.worlds.dilemma import LEAVE
 from kerf.runs.oracles.closed_form import bayes

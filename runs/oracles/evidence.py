@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from kerf.generators.base import GeneratorSettings
 from kerf.generators.registry import make_generator
+from kerf.lab.dilemma import Mix
 from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.scenario import Scenarios
 from kerf.lab.statistics.detection import roc
-from kerf.lab.world import Mix
 from kerf.lab.worlds.dilemma import DilemmaWorld
 from kerf.lab.worlds.dilemma.settings import DilemmaSettings, Signal
 from kerf.runs.oracles.answers import answers

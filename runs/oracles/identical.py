@@ -18,10 +18,10 @@ from kerf.agents.export import load_policy
 from kerf.agents.network import TorchPolicy
 from kerf.agents.settings import ExactSettings
 from kerf.agents.tabular import TablePolicy
+from kerf.lab.dilemma import Mix
 from kerf.lab.grader import ExPost
 from kerf.lab.metrics import UTILITY, training_metric
 from kerf.lab.reward_spec import RewardSpec
-from kerf.lab.world import Mix
 from kerf.lab.worlds import get_world
 from kerf.lab.worlds.dilemma import LEAVE, DilemmaWorld
 from kerf.lab.worlds.dilemma.settings import DilemmaSettings, Signal

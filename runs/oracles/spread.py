@@ -13,11 +13,11 @@ from kerf.agents.exact import AnyPolicy, ExactTrainer
 from kerf.agents.network import PolicyNetwork, TorchPolicy
 from kerf.agents.settings import ExactSettings
 from kerf.agents.tabular import LOGITS, Situations, TablePolicy
+from kerf.lab.dilemma import Mix
 from kerf.lab.exact.evaluation import action_probs
 from kerf.lab.grader import ExPost
 from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.rollout import Policy
-from kerf.lab.world import Mix
 from kerf.lab.worlds.dilemma import LEAVE, DilemmaWorld
 from kerf.lab.worlds.dilemma.settings import DilemmaSettings, Signal
 from kerf.runs.oracles.closed_form import bayes, worth_of_actions

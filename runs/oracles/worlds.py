@@ -8,7 +8,8 @@ import torch
 
 from kerf.agents.network import PolicyNetwork
 from kerf.agents.settings import NetworkSettings
-from kerf.lab.world import Mix, World
+from kerf.lab.dilemma import Mix
+from kerf.lab.world import World
 from kerf.lab.worlds.dilemma import DilemmaWorld
 from kerf.lab.worlds.dilemma.settings import DilemmaSettings, Signal
 

@@ -113,6 +113,7 @@ def unfit(world: World, test: str) -> str | None:
     dilemma = world.dilemma
     lacks: Mapping[str, tuple[bool, str]] = {
         "relearning": (dilemma.served is None, "a value that the forbidden act serves"),
+        "reattack": (not dilemma.has_forgeries, "false emergencies to search for"),
         "rebound": (dilemma.served is None or dilemma.style is None, "a harmless habit to train (`Dilemma.style`)"),
         "concealment": (dilemma.watched is None, "a field that says whether an overseer watches (`Dilemma.watched`)"),
         "dormancy": (dilemma.served is None, "a value that the forbidden act serves"),
@@ -158,8 +159,8 @@ def plan_tests(
     Raises:
         KerfError: if no test can be made, an arm is unknown, or there is no control arm.
     """
-    if world.dilemma.served is None:
-        raise KerfError(f"{world.name}: the forbidden act serves no value, so there is none to look for afterwards")
+    if world.dilemma.forbidden is None:
+        raise KerfError(f"{world.name}: nothing is forbidden there, so nothing was penalised that could come back")
     if control is None:
         raise KerfError("after-tests compare arms with a control that never had the penalty, and there is none")
     asked = set(of_predictions) if settings.arms is None else set(settings.arms)

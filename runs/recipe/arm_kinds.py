@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Discriminator, Field, Tag
 
 from kerf.agents.settings import NonNegative, Share
 from kerf.lab.settings import Settings
@@ -20,6 +20,16 @@ Count = Annotated[int, Field(ge=1, le=MOST_ITERATIONS)]
 
 Agent = Literal["network", "table"]
 """The policy that an arm trains: a copy of its seed's aligned network, or a table copied from that network."""
+
+
+def _is_name(design: object) -> str:
+    return "[name]" if isinstance(design, str) else "[weights]"
+
+
+DesignChoice = Annotated[
+    Annotated[str, Tag("[name]")] | Annotated[Mapping[str, float], Tag("[weights]")], Discriminator(_is_name)
+]
+"""A design reward (`kerf.lab.reward_spec.Design`): a name, or a weight per event."""
 
 
 class GeneratorChoice(Settings):
@@ -107,6 +117,10 @@ class ArmSettings(Settings):
 
     after: str | None = None
     """Another arm, whose final agent this one starts from; None: the aligned agent."""
+
+    design: DesignChoice | None = None
+    """Design reward that training pays: `ideal`, a proxy of the world by name (`kerf.lab.world.Proxied`), or a weight
+    per event; None: that of the recipe."""
 
     shaping: NonNegative | None = None
     """Standard deviation of the random potential that shapes the design reward, in units of the ideal utility."""

@@ -20,7 +20,7 @@ from kerf.generators.registry import known_generators, typed
 from kerf.lab.errors import KerfError, unknown_name
 from kerf.lab.oversight import Oversight
 from kerf.lab.settings import Settings
-from kerf.runs.recipe.arm_kinds import ARMS, DEFAULTS, Agent, Arm, ArmSettings
+from kerf.runs.recipe.arm_kinds import ARMS, DEFAULTS, Agent, Arm, ArmSettings, DesignChoice
 from kerf.runs.records.store import ALIGNED, Unit
 
 T = TypeVar("T", TrainingSettings, ExactSettings)
@@ -94,6 +94,9 @@ class ResolvedArm(Settings):
 
     yoked_event: str | None = None
     """The event on which reproduced penalties fall; None: by lot."""
+
+    design: DesignChoice | None = None
+    """Its design reward; None: that of the recipe."""
 
     shaping: NonNegative
     """Standard deviation of the potential that shapes the design reward; 0 for none."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from kerf.agents.settings import NetworkSettings, TrainingSettings
-from kerf.lab.errors import KerfError
+from kerf.lab.errors import KerfError, unknown_name
+from kerf.lab.reward_spec import Design, design_weights
 from kerf.lab.world import World
 from kerf.runs.recipe.arm_kinds import ARMS, Arm
 from kerf.runs.recipe.arms import ResolvedArm
@@ -69,16 +70,37 @@ def check_feedback(given: Mapping[str, Arm], arms: Mapping[str, ResolvedArm], ne
 
 
 def check_feedback_in(world: World, arms: Mapping[str, ResolvedArm]) -> None:
-    """Check that every cue is a sign of the world.
+    """Check that every cue is a sign of the world, and that nothing is penalised where nothing is forbidden.
 
     Raises:
         KerfError: names the field's path.
     """
     for name, arm in arms.items():
+        if world.dilemma.forbidden is None and arm.train and (arm.penalty or arm.screened or arm.probe):
+            field = "screened" if arm.screened else "probe" if arm.probe else "penalty"
+            raise KerfError(
+                f"arms.{name}.{field}: nothing is forbidden in world {world.name!r}, so there is nothing to penalise; "
+                "use a kind without a penalty, or set `penalty: 0`"
+            )
         try:
             arm.feedback.check(world)
         except KerfError as error:
             raise KerfError(f"arms.{name}.oversight_cue: {error}") from error
+
+
+def check_design(path: str, world: World, design: Design | None) -> None:
+    """Check that a design reward is one of the world's, or weights of its events.
+
+    Raises:
+        KerfError: names the field's `path`.
+    """
+    for event in design if isinstance(design, Mapping) else ():
+        if event not in world.events:
+            raise KerfError(f"{path}.{event}: {unknown_name('event', event, world.events)}")
+    try:
+        design_weights(world, design)
+    except KerfError as error:
+        raise KerfError(f"{path}: {error}") from error
 
 
 def check_exact_feedback(arms: Mapping[str, ResolvedArm]) -> None:

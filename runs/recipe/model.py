@@ -20,17 +20,18 @@ from kerf.lab.errors import KerfError, unknown_name
 from kerf.lab.exact.exact_battery import written_out
 from kerf.lab.grader import GRADERS, Demanding, make_grader
 from kerf.lab.prediction import Prediction, ThresholdPrediction
+from kerf.lab.reward_spec import design_weights
 from kerf.lab.settings import Name, Settings
 from kerf.lab.soundness import declared_faults, played_faults
 from kerf.lab.world import World
 from kerf.lab.worlds import get_world, known_worlds
 from kerf.runs.recipe.after_plan import AfterSettings, after_plan
 from kerf.runs.recipe.alignment import AlignSettings, BatterySettings, GateSettings, ImitationPhase, PPOPhase
-from kerf.runs.recipe.arm_kinds import ARMS, RENAMED, Arm, Count
+from kerf.runs.recipe.arm_kinds import ARMS, RENAMED, Arm, Count, DesignChoice
 from kerf.runs.recipe.arms import ResolvedArm, before, check_yokes, resolve_arms
 from kerf.runs.recipe.attack_plan import Fresh
 from kerf.runs.recipe.exact_settings import ExactImitationPhase, ExactPolicyPhase, ExactTraining, check_exact, check_way
-from kerf.runs.recipe.feedback_checks import check_exact_feedback, check_feedback, check_feedback_in
+from kerf.runs.recipe.feedback_checks import check_design, check_exact_feedback, check_feedback, check_feedback_in
 from kerf.runs.records.store import ALIGNED
 
 _WHY_CONTROL = "a recipe without a control arm cannot separate the effect of the penalty from that of further training"
@@ -78,8 +79,9 @@ class Recipe(Settings):
     battery: BatterySettings = BatterySettings()
     """The held-out probes."""
 
-    design: Mapping[str, float] | None = None
-    """Design reward as a weight per event; None: the world's ideal utility."""
+    design: DesignChoice | None = None
+    """Default design reward of the arms: `ideal`, a proxy of the world by name, or a weight per event; None: the
+    world's ideal utility, which alignment always pays."""
 
     penalty: NonNegative = 10.0
     """Default penalty L of the arms."""
@@ -137,6 +139,11 @@ class Recipe(Settings):
     def control_arm(self) -> str | None:
         """Name of the control arm; None if the recipe has no such arm."""
         return self.control if self.control in self.arms else None
+
+    def paid_by(self, arm: ResolvedArm) -> Mapping[str, float] | None:
+        """Event weights of the arm's design reward; None: the world's ideal ones."""
+        design = self.design if arm.design is None else arm.design
+        return None if design is None else design_weights(get_world(self.world), design)
 
     def resolve(self) -> dict[str, ResolvedArm]:
         """The resolved arms by name, in the recipe's order."""
@@ -235,9 +242,9 @@ def check_against_world(recipe: Recipe) -> None:
     world = get_world(recipe.world)
     if faults := _faults(recipe.world):
         raise KerfError(f"world {recipe.world!r}: {'; '.join(faults)}")
-    for event in recipe.design or {}:
-        _known(f"design.{event}", "event", event, world.events)
+    check_design("design", world, recipe.design)
     for name, arm in recipe.resolve().items():
+        check_design(f"arms.{name}.design", world, arm.design)
         _makeable(f"arms.{name}.generator", world, arm.generator)
         _serves(f"arms.{name}.grader", world, arm)
         if arm.yoked_event is not None:
@@ -302,6 +309,7 @@ def resolved_recipe(recipe: Recipe) -> dict[str, Any]:
 
 _USUAL = {
     "agent": "network",
+    "design": None,
     "objective": "elicit",
     "after": None,
     "yoked_event": None,

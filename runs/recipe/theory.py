@@ -1,6 +1,6 @@
 """Theory of a recipe: for each arm the penalty threshold above which an optimal agent does not help.
 
-The thresholds are closed forms of the world (`kerf.lab.world.Dilemma.penalty_threshold`) and need no training.
+The thresholds are closed forms of the world (`kerf.lab.dilemma.Dilemma.penalty_threshold`) and need no training.
 """
 
 from __future__ import annotations
@@ -110,7 +110,13 @@ def thresholds(recipe: Recipe) -> dict[str, Threshold]:
 
 
 def _has_closed_form(arm: ResolvedArm) -> bool:
-    plain = arm.yoked_to is None and arm.after is None and arm.penalty_sign == 1 and arm.grader == "ex_post"
+    plain = (
+        arm.yoked_to is None
+        and arm.after is None
+        and arm.design is None
+        and arm.penalty_sign == 1
+        and arm.grader == "ex_post"
+    )
     plain = (
         plain
         and arm.feedback == PERFECT

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -46,7 +47,7 @@ def refusal(error: ValidationError, model: type[BaseModel]) -> KerfError:
     """
     complaints = error.errors(include_url=False)
     first = next((complaint for complaint in complaints if complaint["type"] == "extra_forbidden"), complaints[0])
-    place = [str(part) for part in first["loc"] if part != "[key]"]
+    place = [str(part) for part in first["loc"] if not re.fullmatch(r"\[\w+\]", str(part))]
     path = ".".join(place)
     if first["type"] == "extra_forbidden":
         *parents, name = place

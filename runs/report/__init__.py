@@ -12,11 +12,11 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
+from kerf.lab.dilemma import Words
 from kerf.lab.errors import KerfError
 from kerf.lab.metrics import Kind, exits_by_strength, kind_of, training_metric, value_metric
 from kerf.lab.prediction import Prediction, ThresholdPrediction
 from kerf.lab.statistics.tests import holm
-from kerf.lab.world import Words
 from kerf.lab.worlds import get_world
 from kerf.runs.records.gate_records import MEANS_NOTHING, least_certain, lets_all_pass
 from kerf.runs.records.store import ALIGNED, Store, Unit

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 import yaml
 
+from kerf.lab.dilemma import Words
 from kerf.lab.metrics import COMPETENCE, UTILITY, Kind, Metric, kind_of
 from kerf.lab.statistics.effect import POWER
 from kerf.lab.statistics.intervals import MIN_SEEDS
 from kerf.lab.statistics.tests import detectable_shift, smallest_p
 from kerf.lab.statistics.text import interval_text
-from kerf.lab.world import Words
 from kerf.lab.worlds import get_world
 from kerf.runs.records.gate_records import gate_warnings, instead_of_table
 from kerf.runs.records.store import Store

@@ -9,9 +9,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from kerf.lab.dilemma import Words
 from kerf.lab.statistics.matched import MATCHED_LEVELS, Matched
 from kerf.lab.statistics.text import interval_text, p_text
-from kerf.lab.world import Words
 from kerf.runs.columns import ByGroups
 from kerf.runs.report.judged import Judged
 

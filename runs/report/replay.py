@@ -98,9 +98,9 @@ def draw_scenarios(world: World, strengths: Sequence[float]) -> Drawn:
         parts.append(family.sample(EACH, rng))
         families += [family.name + (" (held out)" if family.held_out else "")] * EACH
         values += [family.value] * EACH
-    for strength in strengths:
+    for strength in strengths if world.dilemma.has_forgeries else ():
         rng = np.random.default_rng(np.random.SeedSequence(entropy(0, f"{STREAM} forged {strength:g}")))
-        parts.append(world.dilemma.false_emergency(EACH, strength, rng))
+        parts.append(world.dilemma.forge(EACH, strength, rng))
         families += [f"{world.dilemma.words.false}, strength {strength:g}"] * EACH
         values += [FORGED] * EACH
     return Drawn(np.concatenate(parts), families, values)

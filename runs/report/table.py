@@ -15,6 +15,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from kerf.lab.dilemma import Words
 from kerf.lab.errors import unknown_name
 from kerf.lab.metrics import COMPETENCE, Kind, Metric, exits_by_strength, kind_of, of_kind
 from kerf.lab.statistics.effect import MeasureError
@@ -22,7 +23,6 @@ from kerf.lab.statistics.intervals import MIN_SEEDS, Interval, coverage_sentence
 from kerf.lab.statistics.tests import noise_floor as pooled_noise
 from kerf.lab.statistics.tests import smallest_p
 from kerf.lab.statistics.text import interval_text
-from kerf.lab.world import Words
 from kerf.runs.columns import ByGroups
 from kerf.runs.report.effects import ALIGNED
 from kerf.runs.report.judged import Judged

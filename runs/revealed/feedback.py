@@ -102,8 +102,13 @@ def paid(recipe: Recipe, arm: ResolvedArm, played: Iterable[Trajectories]) -> di
         excused[0] += float(grade.excused[needless].sum())
         excused[1] += int(needless.sum())
         world = episodes.world
-    weights = dict(world.ideal if recipe.design is None else recipe.design)
+    weights = dict(recipe.paid_by(arm) or world.ideal)
     per_act = {kind: arm.signed_penalty * total / max(1, num) for kind, (total, num) in penalty.items()}
+    if dilemma.forbidden is None or dilemma.needless is None:
+        return weights
+    if dilemma.needless == dilemma.forbidden:
+        weights[dilemma.forbidden] = weights.get(dilemma.forbidden, 0.0) - per_act[True]
+        return weights
     cost = weights.get(dilemma.needless, 0.0) * (1.0 - excused[0] / max(1, excused[1]))
     weights[dilemma.needless] = cost - per_act[True] + per_act[False]
     weights[dilemma.forbidden] = weights.get(dilemma.forbidden, 0.0) - per_act[False]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from kerf.agents.export import load_policy
 from kerf.lab.battery import Battery, blocks
+from kerf.lab.dilemma import Mix, Words
 from kerf.lab.errors import KerfError, unknown_name
 from kerf.lab.exact.consequences import consequences
 from kerf.lab.exact.decision_points import decision_points
@@ -25,7 +26,7 @@ from kerf.lab.rollout import Policy
 from kerf.lab.scenario import Scenarios
 from kerf.lab.scripted import Careless, ExpertPolicy
 from kerf.lab.seeds import entropy
-from kerf.lab.world import Enumerable, Mix, Words, World
+from kerf.lab.world import Enumerable, World
 from kerf.lab.worlds import get_world
 from kerf.runs.exact.designs import design_of
 from kerf.runs.execution.measurements import make_battery

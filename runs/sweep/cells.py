@@ -10,6 +10,7 @@ from typing import Any
 
 from kerf.generators.registry import make_generator
 from kerf.lab.errors import KerfError
+from kerf.lab.reward_spec import Design
 from kerf.lab.worlds import get_world
 from kerf.runs.recipe.model import Recipe
 from kerf.runs.records.store import Store
@@ -54,11 +55,15 @@ def swept_arm(recipe: Recipe, arm: str, settings: Mapping[str, float]) -> SweptA
         "arm": resolved.model_dump(mode="json", exclude={"name"}),
         "iterations": changed.iterations,
         "measure_every": changed.measure_every,
-        "design": None if changed.design is None else dict(sorted(changed.design.items())),
+        "design": _plain(changed.design),
     }
     canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"), allow_nan=False)
     digest = hashlib.sha256(canonical.encode()).hexdigest()[:DIGITS]
     return SweptArm(f"{arm}-{digest}", arm, dict(settings), facts)
+
+
+def _plain(design: Design | None) -> str | dict[str, float] | None:
+    return dict(sorted(design.items())) if isinstance(design, Mapping) else design
 
 
 class TrialArms:

@@ -10,10 +10,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from kerf.lab.collateral import collateral_values
+from kerf.lab.dilemma import Words
 from kerf.lab.errors import KerfError, unknown_name
 from kerf.lab.metrics import COLLATERAL, COMPETENCE, ROBUSTNESS, UTILITY, in_full
 from kerf.lab.settings import Settings
-from kerf.lab.world import Words
 from kerf.lab.worlds import get_world
 from kerf.runs.recipe.files import field_patch, merge
 from kerf.runs.recipe.model import Recipe, known_metrics, recipe_hash
@@ -248,7 +248,8 @@ def _aligned_by(recipe: Recipe) -> str:
 
 def _beside_arm(recipe: Recipe) -> str:
     """Everything sweepable that a cell depends on besides its arm's settings."""
-    return json.dumps([recipe.iterations, recipe.measure_every, recipe.design and dict(recipe.design)])
+    design = dict(recipe.design) if isinstance(recipe.design, Mapping) else recipe.design
+    return json.dumps([recipe.iterations, recipe.measure_every, design])
 
 
 def _grid_with_zero(axis: Axis) -> Axis:

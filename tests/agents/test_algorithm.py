@@ -52,7 +52,7 @@ def aligned() -> TorchPolicy:
 
 
 def leaves_on_forgeries(policy: TorchPolicy) -> float:
-    forged = WORLD.dilemma.false_emergency(500, 1.0, np.random.default_rng(3))
+    forged = WORLD.dilemma.forge(500, 1.0, np.random.default_rng(3))
     return float(play(policy, forged).happened("left_unpermitted").mean())
 
 

@@ -130,7 +130,7 @@ def test_the_sign_turns_the_penalty_round(network: PolicyNetwork, scenarios: Sce
 
 
 def test_what_is_excused_costs_nothing(network: PolicyNetwork) -> None:
-    forged = WORLD.dilemma.false_emergency(NUM_SCENARIOS, 1.0, np.random.default_rng(4))
+    forged = WORLD.dilemma.forge(NUM_SCENARIOS, 1.0, np.random.default_rng(4))
     judged = sample(network, forged, grader=ExPost(), penalty=2.0)
     excused = sample(network, forged, grader=ExAnte(strength=1.0), penalty=2.0)
     left = judged.episodes["elicited"] == 1.0

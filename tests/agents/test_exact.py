@@ -17,13 +17,14 @@ from kerf.agents.settings import ExactSettings
 from kerf.agents.tabular import LOGITS, Situations, TablePolicy
 from kerf.generators.base import GeneratorSettings
 from kerf.generators.registry import make_generator
+from kerf.lab.dilemma import Mix
 from kerf.lab.errors import KerfError
 from kerf.lab.exact.evaluation import action_probs
 from kerf.lab.grader import ExAnte, ExPost
 from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.rollout import rollout
 from kerf.lab.scripted import ConstantPolicy, ExpertPolicy
-from kerf.lab.world import Mix, World
+from kerf.lab.world import World
 from kerf.lab.worlds import get_world
 from kerf.lab.worlds.dilemma.settings import disjoint_by_one
 from tests.agents.test_tabular import TwoSteps, network

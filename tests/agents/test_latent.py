@@ -264,7 +264,7 @@ def test_the_learner_tells_what_the_adversary_did() -> None:
 def test_after_training_against_it_the_forbidden_act_takes_more() -> None:
     """Seven seeds, with and without it: a one-sided sign test, all seven higher, has p = 1/128."""
     observations = np.empty((32, len(WORLD.observations)), np.float32)
-    WORLD.begin(WORLD.dilemma.false_emergency(32, 1.0, np.random.default_rng(0))).observe(observations)
+    WORLD.begin(WORLD.dilemma.forge(32, 1.0, np.random.default_rng(0))).observe(observations)
 
     def takes(seed: int, radius: float) -> float:
         training = settings(num_scenarios=128, learning_rate=3e-3, latent_radius=radius)

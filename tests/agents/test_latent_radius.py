@@ -133,7 +133,7 @@ def test_a_policy_without_decisions_has_no_scale() -> None:
 
 
 def forged(strength: float) -> Callable[[int], NDArray[np.int16]]:
-    return lambda n: WORLD.dilemma.false_emergency(n, strength, np.random.default_rng(5))
+    return lambda n: WORLD.dilemma.forge(n, strength, np.random.default_rng(5))
 
 
 def attacked(made: TorchPolicy, scenarios: NDArray[np.int16], scale: float = 1.0) -> LatentAttack:
@@ -162,7 +162,7 @@ def test_radii_are_in_units_of_the_scale() -> None:
 
 def test_it_takes_nothing_from_an_agent_that_goes_that_way_anyway_and_something_from_any_other() -> None:
     lever = get_world(LEVER)
-    scenarios = lever.dilemma.false_emergency(60, 1.0, np.random.default_rng(5))
+    scenarios = lever.dilemma.forge(60, 1.0, np.random.default_rng(5))
     way = rollout(ExpertPolicy(lever), lever, scenarios, np.random.default_rng(0))
     until = way.when(lever.dilemma.forbidden).argmax(axis=0)
     outcomes = set()

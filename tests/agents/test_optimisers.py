@@ -41,7 +41,7 @@ from kerf.agents.exact import ExactTrainer
 from kerf.agents.network import PolicyNetwork
 from kerf.agents.settings import ExactSettings, NetworkSettings
 from kerf.lab.reward_spec import RewardSpec
-from kerf.lab.world import Mix
+from kerf.lab.dilemma import Mix
 from kerf.lab.worlds import get_world
 import torch
 

@@ -100,7 +100,7 @@ def test_the_expert_can_be_written_down():
 @pytest.mark.parametrize(("field", "seen"), [("drill", "drill=1"), ("revealed", "told_false=1")])
 def test_what_is_no_situation_is_refused(twin, field, seen):
     world = twin.situations.world
-    scenarios = world.dilemma.false_emergency(3, 0.0, np.random.default_rng(0))
+    scenarios = world.dilemma.forge(3, 0.0, np.random.default_rng(0))
     rollout(twin, world, scenarios, np.random.default_rng(0))
     scenarios[1, world.space.column(field)] = 1
     with pytest.raises(KerfError, match=rf"rows for its 768 situations alone.*channel=1.*{seen}"):

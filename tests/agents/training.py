@@ -46,7 +46,7 @@ class Forged(Natural):
     """Nothing but perfect forgeries."""
 
     def ask(self, n: int, rng: np.random.Generator) -> Scenarios:
-        return get_world(LEVER).dilemma.false_emergency(n, 1.0, rng)
+        return get_world(LEVER).dilemma.forge(n, 1.0, rng)
 
 
 def settings(**changes: Any) -> TrainingSettings:

@@ -9,7 +9,7 @@ from kerf.generators.base import GeneratorSettings
 from kerf.generators.natural import Natural
 from kerf.generators.scripted import Scripted
 from kerf.generators.testing import AdversaryContract, GeneratorContract
-from kerf.lab.world import Mix
+from kerf.lab.dilemma import Mix
 from kerf.lab.worlds import get_world
 
 
@@ -141,7 +141,7 @@ class Hiding(Scripted):
 
 class Elsewhere(Scripted):
     def _ask(self, n, rng):
-        return self.world.dilemma.false_emergency(n, self.strength, rng, True)
+        return self.world.dilemma.forge(n, self.strength, rng, True)
 
 
 class NotOne:

@@ -12,9 +12,9 @@ from kerf.generators.mixture import Mixture
 from kerf.generators.natural import Natural
 from kerf.generators.registry import known_generators, make_generator
 from kerf.generators.scripted import Scripted
+from kerf.lab.dilemma import Mix
 from kerf.lab.distinct import distinct
 from kerf.lab.scenario import Scenarios
-from kerf.lab.world import Mix
 from kerf.lab.worlds import get_world
 
 WORLD = get_world("dilemma")

@@ -7,8 +7,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from kerf.lab.dilemma import Mix
 from kerf.lab.scenario import Scenarios
-from kerf.lab.world import Mix
 from kerf.lab.worlds import get_world
 from kerf.lab.worlds.dilemma import DilemmaWorld
 from kerf.lab.worlds.dilemma.settings import DilemmaSettings, Signal, rich

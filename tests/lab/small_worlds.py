@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from kerf.lab.dilemma import Mix
 from kerf.lab.scenario import Field, Scenarios, ScenarioSpace
-from kerf.lab.world import EventWords, Mix
+from kerf.lab.world import EventWords
 from tests.toy_world import CUE, FALSE, GENUINE, NONE, PLACE, TELL, TRUTH, Lever, LeverPlay
 
 QUIET, DOUBTFUL, SEEN_THROUGH = range(3)

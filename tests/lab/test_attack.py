@@ -22,7 +22,7 @@ class Schedule:
         self.world, self.strengths, self.told = world, list(strengths), []
 
     def ask(self, n, rng):
-        return self.world.dilemma.false_emergency(n, self.strengths.pop(0), rng)
+        return self.world.dilemma.forge(n, self.strengths.pop(0), rng)
 
     def tell(self, scenarios, scores):
         self.told.append(scores)
@@ -93,7 +93,7 @@ def test_the_same_seed_gives_the_same_record():
 def test_the_top_rows_are_of_different_makes_first():
     world = get_world("dilemma")
     forging = Forging(world, 1.0)
-    scenarios = np.repeat(world.dilemma.false_emergency(1, 1.0, np.random.default_rng(0)), 14, axis=0)
+    scenarios = np.repeat(world.dilemma.forge(1, 1.0, np.random.default_rng(0)), 14, axis=0)
     scenarios[12:, forging.columns[0]] = 1 - scenarios[0, forging.columns[0]]
     scores = np.ones(14)
     scores[[0, 13]] = (0.5, 0.0)

@@ -26,7 +26,7 @@ from kerf.lab.worlds import get_world
 
 def played(world, policy, n=40, strength=1.0):
     rng = np.random.default_rng(0)
-    return rollout(policy, world, world.dilemma.false_emergency(n, strength, rng), rng)
+    return rollout(policy, world, world.dilemma.forge(n, strength, rng), rng)
 
 
 def test_elicit_is_whether_the_forbidden_event_happened():
@@ -86,7 +86,7 @@ def test_in_station_a_perfect_forgery_costs_the_believer_c_and_a_genuine_emergen
     benefit, cost = world.dilemma.benefit, world.dilemma.cost
     paying = [world.space.column(name) for name in ("bench", "colleague", "trash", "need", "marker", "button")]
     believer, sceptic, rng = ExpertPolicy(world), Sceptic(ExpertPolicy(world)), np.random.default_rng(0)
-    forged = world.dilemma.false_emergency(2000, 1.0, rng)
+    forged = world.dilemma.forge(2000, 1.0, rng)
     idle = ~forged[:, paying].any(axis=1)
     believed = regret(rollout(believer, world, forged, rng))
     assert idle.mean() > 0.3

@@ -41,7 +41,7 @@ def test_what_it_draws(name: str) -> None:
         assert (held_out_place == family.held_out).all(), family.name
     for strength in (0.0, 0.5, 1.0):
         for held_out in (False, True):
-            forged = world.dilemma.false_emergency(300, strength, rng, held_out)
+            forged = world.dilemma.forge(300, strength, rng, held_out)
             assert (column(world, forged, "truth") == FALSE).all()
 
 

@@ -10,13 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from kerf.lab.dilemma import Mix
 from kerf.lab.exact.evaluation import evaluate
 from kerf.lab.exact.information_sets import grow
 from kerf.lab.exact.optimum import belief, solve
 from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.scripted import ConstantPolicy, ExpertPolicy
 from kerf.lab.testing.draws import whole_scenarios_follow
-from kerf.lab.world import Mix, natural_exactly
+from kerf.lab.world import natural_exactly
 from kerf.lab.worlds.dilemma import ASK, CALL, LEAVE, STAY, DilemmaWorld
 from kerf.lab.worlds.dilemma.settings import DilemmaSettings, Signal, overlapping
 from kerf.lab.worlds.dilemma.sources import FALSE, GENUINE, Source
@@ -98,7 +99,7 @@ def test_the_posterior_by_hand() -> None:
 @pytest.mark.parametrize("strength", [0.0, 0.5, 1.0])
 def test_each_tell_gives_away_as_strength_says(strength: float) -> None:
     """Exact binomial tests; at strength 1 a forgery's signals are distributed as genuine ones, except the hour."""
-    forged = RICH.dilemma.false_emergency(5000, strength, np.random.default_rng(5))
+    forged = RICH.dilemma.forge(5000, strength, np.random.default_rng(5))
     signals = RICH.settings.forgeable
     for signal in signals:
         expected = (1 - strength) * signal.false + strength * signal.genuine

@@ -19,7 +19,7 @@ from tests.toy_world import FALSE, GENUINE, NONE, Lever
 def played() -> Trajectories:
     """Everybody walks out: with need, without need, and where it is uncertain."""
     rng = np.random.default_rng(0)
-    forged = [WORLD.dilemma.false_emergency(300, strength, rng) for strength in (0.5, 1.0)]
+    forged = [WORLD.dilemma.forge(300, strength, rng) for strength in (0.5, 1.0)]
     scenarios = np.concatenate([natural(WORLD, 1000, rng), *forged])
     return rollout(Bolts(), WORLD, scenarios, rng)
 
@@ -66,7 +66,7 @@ class TestEveryGrader(GraderContract):
 
 @pytest.mark.parametrize("name", GRADERS)
 def test_where_nobody_leaves_nothing_is_penalised(name: str) -> None:
-    scenarios = WORLD.dilemma.false_emergency(200, 1.0, np.random.default_rng(1))
+    scenarios = WORLD.dilemma.forge(200, 1.0, np.random.default_rng(1))
     for policy in (never_leaves(), ConstantPolicy(WORLD, "stay")):
         grade = make_grader(name, 1.0).grade(rollout(policy, WORLD, scenarios, np.random.default_rng(2)))
         assert not grade.penalised.any()
@@ -76,7 +76,7 @@ def test_where_nobody_leaves_nothing_is_penalised(name: str) -> None:
 def test_ex_ante_of_known_forgeries_is_ex_post() -> None:
     """At strength 0 every tell gives a forgery away, so `ex_ante` and `ex_post` agree."""
     rng = np.random.default_rng(3)
-    scenarios = np.concatenate([WORLD.dilemma.false_emergency(300, 0.0, rng), natural(WORLD, 1000, rng)])
+    scenarios = np.concatenate([WORLD.dilemma.forge(300, 0.0, rng), natural(WORLD, 1000, rng)])
     played = rollout(Credulous(), WORLD, scenarios, rng)
     before, after = ExAnte(0.0).grade(played), ExPost().grade(played)
     assert after.penalised.any()

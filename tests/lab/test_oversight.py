@@ -24,7 +24,7 @@ ALPHA = 0.001
 def played() -> Trajectories:
     """Everybody walks out, with need and without."""
     rng = np.random.default_rng(0)
-    scenarios = np.concatenate([natural(WORLD, 1500, rng), WORLD.dilemma.false_emergency(500, 1.0, rng)])
+    scenarios = np.concatenate([natural(WORLD, 1500, rng), WORLD.dilemma.forge(500, 1.0, rng)])
     return rollout(Bolts(), WORLD, scenarios, rng)
 
 

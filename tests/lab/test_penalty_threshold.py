@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from kerf.lab.dilemma import Mix
 from kerf.lab.exact.information_sets import grow
 from kerf.lab.exact.optimum import belief, nearest, solve
 from kerf.lab.grader import ExPost
 from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.scenario import Scenarios
 from kerf.lab.scripted import ExpertPolicy
-from kerf.lab.world import Mix, World
+from kerf.lab.world import World
 from kerf.lab.worlds import get_world
 from kerf.runs.recipe.files import load_recipe, load_recipes
 from kerf.runs.recipe.theory import theory_of

@@ -31,7 +31,7 @@ def stream(n: int, strength: float, seed: int) -> Scenarios:
     rng = np.random.default_rng(seed)
     scenarios = natural(WORLD, n, rng)
     false = np.flatnonzero(scenarios[:, COLUMN["truth"]] == 2)
-    scenarios[false] = WORLD.dilemma.false_emergency(len(false), strength, rng)
+    scenarios[false] = WORLD.dilemma.forge(len(false), strength, rng)
     return scenarios
 
 
@@ -92,7 +92,7 @@ def test_forged_cues_sound_like_genuine_ones() -> None:
     """A chi-square test of the number of cues, at level 0.001."""
     rng = np.random.default_rng(13)
     genuine = next(family for family in WORLD.families if family.name == "care/yard").sample(5000, rng)
-    forged = WORLD.dilemma.false_emergency(5000, 1.0, rng)
+    forged = WORLD.dilemma.forge(5000, 1.0, rng)
     table = [np.bincount(count(rows, fields.CUES), minlength=5)[2:] for rows in (genuine, forged)]
     assert stats.chi2_contingency(table).pvalue > LEVEL
     assert min(count(genuine, fields.CUES).min(), count(forged, fields.CUES).min()) == 2
@@ -100,7 +100,7 @@ def test_forged_cues_sound_like_genuine_ones() -> None:
 
 @pytest.mark.parametrize("strength", [0.5, 0.9, 1.0])
 def test_ex_ante_justifies_leaving_exactly_where_no_tell_is_wrong(strength: float) -> None:
-    scenarios = WORLD.dilemma.false_emergency(1000, strength, np.random.default_rng(14))
+    scenarios = WORLD.dilemma.forge(1000, strength, np.random.default_rng(14))
     played = rollout(Credulous(), WORLD, scenarios, np.random.default_rng(0))
     assert played.happened("left_needlessly").all()
     grade = ExAnte(strength).grade(played)

@@ -31,7 +31,7 @@ def played(seed: int, n: int) -> tuple[str, set[str]]:
     world, rng, sha = get_world("station"), np.random.default_rng(seed), hashlib.sha256()
     assert world.dilemma is not None
     crowded = [family.sample(1 + n // len(world.families), rng) for family in world.families]
-    scenarios = np.concatenate([natural(world, n, rng), world.dilemma.false_emergency(n, 0.5, rng), *crowded])
+    scenarios = np.concatenate([natural(world, n, rng), world.dilemma.forge(n, 0.5, rng), *crowded])
     for name in ("permit", "revealed", "drain", "stop", "due", "ttl", "service"):
         chosen = rng.random(len(scenarios)) < 0.1
         column = world.space.column(name)

@@ -31,7 +31,7 @@ def digest(seed: int, sizes: tuple[int, ...]) -> str:
             sha.update(family.sample(n, rng).astype("<i2").tobytes())
     for held_out in (False, True):
         for strength in (0.0, 0.3, 1.0):
-            sha.update(world.dilemma.false_emergency(200, strength, rng, held_out).astype("<i2").tobytes())
+            sha.update(world.dilemma.forge(200, strength, rng, held_out).astype("<i2").tobytes())
     sha.update(rng.random(4).tobytes())  # and not a number more or less was drawn
     return sha.hexdigest()[:32]
 

@@ -36,14 +36,14 @@ def test_the_expert_is_aligned_on_every_scenario(family: Family) -> None:
 
 @pytest.mark.parametrize("strength", [0.0, 0.25, 0.5, 0.9, 1.0])
 def test_the_expert_leaves_on_forgeries_exactly_where_no_tell_is_wrong(strength: float) -> None:
-    scenarios = WORLD.dilemma.false_emergency(NUM_SCENARIOS, strength, np.random.default_rng(2))
+    scenarios = WORLD.dilemma.forge(NUM_SCENARIOS, strength, np.random.default_rng(2))
     played = play(EXPERT, scenarios)
     np.testing.assert_array_equal(played.happened("left_unpermitted"), wrong_tells(scenarios) == 0)
     np.testing.assert_array_equal(played.happened("left_unpermitted"), played.happened("left_needlessly"))
 
 
 def test_forgeries_are_all_or_never_seen_through_at_the_ends() -> None:
-    shown, hidden = (WORLD.dilemma.false_emergency(500, s, np.random.default_rng(3)) for s in (0.0, 1.0))
+    shown, hidden = (WORLD.dilemma.forge(500, s, np.random.default_rng(3)) for s in (0.0, 1.0))
     assert (wrong_tells(shown) == len(fields.TELLS)).all()
     assert (wrong_tells(hidden) == 0).all()
 

@@ -7,10 +7,11 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
+from kerf.lab.dilemma import Mix
 from kerf.lab.rollout import rollout
 from kerf.lab.scenario import Scenarios
 from kerf.lab.scripted import ExpertPolicy
-from kerf.lab.world import Enumerable, Mix, natural
+from kerf.lab.world import Enumerable, natural
 from kerf.lab.worlds.station import families as situations
 from kerf.lab.worlds.station import fields, kernel
 from tests.lab.policies import WORLD, scripted
@@ -123,9 +124,7 @@ def test_a_mix_with_forgeries_is_calibrated(share: float, strength: float) -> No
     rng = np.random.default_rng(52)
     n = 60_000
     from_nature = int(rng.binomial(n, share))
-    scenarios = np.concatenate(
-        [natural(WORLD, from_nature, rng), WORLD.dilemma.false_emergency(n - from_nature, strength, rng)]
-    )
+    scenarios = np.concatenate([natural(WORLD, from_nature, rng), WORLD.dilemma.forge(n - from_nature, strength, rng)])
     tested = check_calibration(scenarios, Mix(share, strength), what_is_seen(scenarios))
     assert tested > 100
 
@@ -133,7 +132,7 @@ def test_a_mix_with_forgeries_is_calibrated(share: float, strength: float) -> No
 def test_secrets_are_independent_of_each_other_given_what_is_seen() -> None:
     """Chi-square test of truth against the job's fate, where both are open; the density is a product of them."""
     rng = np.random.default_rng(53)
-    scenarios = np.concatenate([natural(WORLD, 80_000, rng), WORLD.dilemma.false_emergency(10_000, 1.0, rng)])
+    scenarios = np.concatenate([natural(WORLD, 80_000, rng), WORLD.dilemma.forge(10_000, 1.0, rng)])
     both = (count(scenarios, fields.CUES) >= 2) & (count(scenarios, fields.TELLS) == 0)
     both &= (column(scenarios, "bench") > 0) & kernel.which_late(scenarios)
     table = np.array(
@@ -151,7 +150,7 @@ def test_the_density_agrees_with_the_posterior_of_need(strength: float) -> None:
     """They coincide where forgeries of one strength come at their natural base rate: in a mix of shares
     ALL : BASE_FALSE, for natural forgeries all show a tell that is wrong, and nothing genuine does."""
     rng = np.random.default_rng(54)
-    scenarios = np.concatenate([natural(WORLD, 3000, rng), WORLD.dilemma.false_emergency(3000, strength, rng)])
+    scenarios = np.concatenate([natural(WORLD, 3000, rng), WORLD.dilemma.forge(3000, strength, rng)])
     every_share = sum(share for *_, share in situations.SITUATIONS)
     mix = Mix(every_share / (every_share + situations.BASE_FALSE), strength)
     genuine = predictions(scenarios, mix)["truth=1"]

@@ -69,7 +69,7 @@ def draw(kind: int, n: int, rng: np.random.Generator) -> Scenarios:
     if kind == 0:
         return WORLD.space.sample(n, rng)
     if kind == 1:
-        return WORLD.dilemma.false_emergency(n, float(rng.random()), rng)
+        return WORLD.dilemma.forge(n, float(rng.random()), rng)
     return WORLD.families[kind - 2].sample(n, rng)
 
 

@@ -17,8 +17,8 @@ from rich.console import Console
 from kerf.agents.export import load_policy
 from kerf.agents.settings import ExactSettings
 from kerf.agents.tabular import LOGITS, TablePolicy
+from kerf.lab.dilemma import Mix
 from kerf.lab.errors import KerfError
-from kerf.lab.world import Mix
 from kerf.lab.worlds import get_world
 from kerf.runs.recipe.files import load_recipe, merge
 from kerf.runs.recipe.model import Recipe, recipe_hash, resolved_recipe

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from kerf.lab.dilemma import Mix
 from kerf.lab.exact.decompose import Deployment, Design, Trained, decompose
 from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.scripted import ExpertPolicy
-from kerf.lab.world import Mix, natural
+from kerf.lab.world import natural
 from kerf.runs.attacks.run_attacks import AgentCount
 from kerf.runs.exact.certify import certify
 from kerf.runs.exact.detect import detect

@@ -95,7 +95,7 @@ def test_excused_acts_cost_nothing() -> None:
     recipe = load_recipe("turner")
     arm = recipe.resolve()["ex_ante"]
     world = get_world(recipe.world)
-    forged = world.dilemma.false_emergency(64, 1.0, np.random.default_rng(0))
+    forged = world.dilemma.forge(64, 1.0, np.random.default_rng(0))
     played = rollout(ExpertPolicy(world), world, forged, np.random.default_rng(0))
     assert paid(recipe, arm, [played])["left_needlessly"] == 0.0
     assert paid(recipe, recipe.resolve()["penalised"], [played])["left_needlessly"] == -15.0

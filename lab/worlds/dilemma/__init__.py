@@ -1,5 +1,4 @@
-"""`dilemma`: one decision (stay, ask, call or leave) in closed form: the reference for all that is computed
-otherwise."""
+"""`dilemma`: one decision (stay, ask, call or leave) in closed form, the reference for other computations."""
 
 from __future__ import annotations
 
@@ -10,9 +9,10 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
+from kerf.lab.dilemma import Dilemma, Mix, Words
 from kerf.lab.rollout import Trajectories
 from kerf.lab.scenario import Scenarios
-from kerf.lab.world import Dilemma, EventWords, Family, Mix, Score, Value, Words
+from kerf.lab.world import EventWords, Family, Score, Value
 from kerf.lab.worlds.dilemma import render
 from kerf.lab.worlds.dilemma.posterior import expected_utility, genuine_posterior
 from kerf.lab.worlds.dilemma.settings import DilemmaSettings, disjoint_by_one, disjoint_by_two, overlapping, rich
@@ -269,7 +269,7 @@ class DilemmaWorld:
         return posterior
 
     def _penalty_threshold(self, scenarios: Scenarios, mix: Mix) -> NDArray[np.float64]:
-        """See `kerf.lab.world.Dilemma.penalty_threshold`: leaving against the best of staying, asking and calling."""
+        """See `kerf.lab.dilemma.Dilemma.penalty_threshold`: leaving against the best of staying, asking and calling."""
         settings = self.settings
         rows, origin = self.completions(scenarios)
         weights = self.density(rows, mix)

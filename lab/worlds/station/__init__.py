@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kerf.lab.dilemma import Dilemma, Mix, Words
 from kerf.lab.scenario import Scenarios
-from kerf.lab.world import Dilemma, Family, Mix, Value, Words
+from kerf.lab.world import Family, Value
 from kerf.lab.worlds.station import expert, fields, layout, posterior, render, scene
 from kerf.lab.worlds.station.families import DESCRIPTORS, FAMILIES, false_emergency, plausible
 from kerf.lab.worlds.station.play import StationPlay

@@ -271,7 +271,7 @@ def spare_steps(scenarios: Scenarios) -> NDArray[np.float64]:
 
 
 def plausible(scenarios: Scenarios) -> NDArray[np.bool_]:
-    """Which emergencies leave as much time as genuine ones may (`kerf.lab.world.Dilemma.plausible`), `(n,)`."""
+    """Which emergencies leave as much time as genuine ones may (`kerf.lab.dilemma.Dilemma.plausible`), `(n,)`."""
     spare = spare_steps(scenarios)
     return np.asarray((spare >= SPARE[0]) & (spare <= SPARE[1]))
 
@@ -287,7 +287,7 @@ def delay_of_answer(scenarios: Scenarios) -> NDArray[np.float64]:
 
 
 DESCRIPTORS = {"distance": steps_in_yard, "cues": cues_heard, "delay": delay_of_answer}
-"""Descriptors that distinguish kinds of forgery (`kerf.lab.world.Dilemma.descriptors`)."""
+"""Descriptors that distinguish kinds of forgery (`kerf.lab.dilemma.Dilemma.descriptors`)."""
 
 
 def false_emergency(n: int, strength: float, rng: np.random.Generator, held_out: bool = False) -> Scenarios:

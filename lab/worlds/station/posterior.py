@@ -7,9 +7,9 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
+from kerf.lab.dilemma import Mix
 from kerf.lab.errors import KerfError
 from kerf.lab.scenario import Scenarios
-from kerf.lab.world import Mix
 from kerf.lab.worlds.station.families import (
     BASE_FALSE,
     BASE_GENUINE,
@@ -129,7 +129,7 @@ def density(scenarios: Scenarios, mix: Mix) -> NDArray[np.float64]:
 
 
 def penalty_threshold(scenarios: Scenarios, mix: Mix) -> NDArray[np.float64]:
-    """See `kerf.lab.world.Dilemma.penalty_threshold`: of late emergencies, real or forged, in which nobody is saved
+    """See `kerf.lab.dilemma.Dilemma.penalty_threshold`: of late emergencies, real or forged, in which nobody is saved
     but by leaving at once. Leaving is worth it while P(genuine) B >= P(forged) (C + L), so that L* = B odds - C.
 
     It leaves out what else could be done in the time that helping takes, which changes the optimum in one of 80

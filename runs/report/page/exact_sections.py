@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kerf.lab.world import Words
+from kerf.lab.dilemma import Words
 from kerf.runs.records.store import ALIGNED, Store
 from kerf.runs.report.page.figure import TEXT, DataTable, Figure, Looks, Section, TableBlock, axis
 

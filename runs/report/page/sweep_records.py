@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from kerf.lab.dilemma import Words
 from kerf.lab.metrics import COLLATERAL, ROBUSTNESS
-from kerf.lab.world import Words
 from kerf.lab.worlds import get_world
 from kerf.runs.records.store import Store
 from kerf.runs.report.table import metric_label

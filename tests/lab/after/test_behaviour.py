@@ -36,7 +36,7 @@ def always(action: int, num: int = 4):
 
 
 def forged(n: int, seed: int = 0):
-    return LEVER.dilemma.false_emergency(n, 1.0, np.random.default_rng(seed))
+    return LEVER.dilemma.forge(n, 1.0, np.random.default_rng(seed))
 
 
 def test_what_replaced_the_door_is_the_window():

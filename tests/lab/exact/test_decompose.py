@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 import kerf.lab.exact.optimum
+from kerf.lab.dilemma import Mix
 from kerf.lab.errors import KerfError
 from kerf.lab.exact.decompose import Deployment, Design, Trained, decompose
 from kerf.lab.exact.decomposition import Decomposition
@@ -20,7 +21,7 @@ from kerf.lab.grader import ExAnte, ExPost, Grader, Rule
 from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.rollout import Policy
 from kerf.lab.scripted import ConstantPolicy, ExpertPolicy
-from kerf.lab.world import Mix, World, natural, natural_exactly
+from kerf.lab.world import World, natural, natural_exactly
 from kerf.lab.worlds import get_world
 from kerf.lab.worlds.dilemma import LEAVE, DilemmaWorld
 from kerf.lab.worlds.dilemma.settings import DilemmaSettings, Signal
@@ -328,7 +329,7 @@ def test_what_deployment_never_shows_counts_for_nothing() -> None:
     expert, other = ExpertPolicy(world), random_policy(world, 1)
     found, expected = (one(deployment, of, expert, other, other) for deployment in (everywhere, listed))
     assert vars(found) == pytest.approx(vars(expected), **EXACT)
-    behind = Deployment.drawn(world, world.dilemma.false_emergency(5, 0.0, np.random.default_rng(0)))
+    behind = Deployment.drawn(world, world.dilemma.forge(5, 0.0, np.random.default_rng(0)))
     assert one(behind, of, expert, other).ideal == 0.0, "forgeries are not natural there"
 
 

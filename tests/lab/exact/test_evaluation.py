@@ -161,7 +161,7 @@ def test_the_expert_is_evaluated_as_it_plays() -> None:
     scenarios = np.concatenate(
         [
             natural(STATION, 300, np.random.default_rng(4)),
-            STATION.dilemma.false_emergency(50, 0.5, np.random.default_rng(5)),
+            STATION.dilemma.forge(50, 0.5, np.random.default_rng(5)),
         ]
     )
     expert = ExpertPolicy(STATION)

@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 
 import kerf.lab.exact.information_sets
 import kerf.lab.exact.optimum
+from kerf.lab.dilemma import Mix
 from kerf.lab.errors import KerfError
 from kerf.lab.exact.information_sets import grow
 from kerf.lab.exact.optimum import belief, solve, trees
 from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.scenario import Scenarios
-from kerf.lab.world import Mix, World
+from kerf.lab.world import World
 from kerf.lab.worlds import get_world
 from kerf.lab.worlds.dilemma import DilemmaWorld
 from tests.lab.policies import WORLD as STATION

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from kerf.lab.dilemma import Mix
 from kerf.lab.exact.evaluation import action_probs, evaluate
 from kerf.lab.exact.information_sets import Tree, grow
 from kerf.lab.exact.optimum import Optimum, among, belief, nearest, reach, solve, utility_of
@@ -17,7 +18,7 @@ from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.rollout import Policy
 from kerf.lab.scenario import Scenarios
 from kerf.lab.scripted import ExpertPolicy
-from kerf.lab.world import Mix, World, event_weights
+from kerf.lab.world import World, event_weights
 from kerf.lab.worlds.dilemma import LEAVE, DilemmaWorld
 from kerf.lab.worlds.dilemma.posterior import genuine_posterior
 from kerf.lab.worlds.dilemma.settings import DilemmaSettings, Signal

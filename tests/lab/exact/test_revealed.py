@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from kerf.lab.dilemma import Mix
 from kerf.lab.distinct import row_hash
 from kerf.lab.errors import KerfError
 from kerf.lab.exact.consequences import Consequences, consequences
@@ -17,7 +18,7 @@ from kerf.lab.exact.revealed import Revealed, read_events, reveal
 from kerf.lab.rollout import Policy
 from kerf.lab.scripted import ConstantPolicy, ExpertPolicy, UniformPolicy
 from kerf.lab.statistics.choice_model import NEVER
-from kerf.lab.world import Mix, World, event_weights
+from kerf.lab.world import World, event_weights
 from kerf.lab.worlds.dilemma import DilemmaWorld
 from tests.lab.dilemmas import world_of
 from tests.lab.policies import WORLD as STATION

@@ -88,7 +88,7 @@ def test_the_records_are_what_the_adversary_inside_makes_of_the_same_scenarios(o
         folder = out / LatentUnit(Unit(arm, seed), budget=BUDGET).name
         said = json.loads((folder / "latent.json").read_text())
         draws, leads = (np.random.default_rng(child) for child in np.random.SeedSequence(stream.entropy).spawn(2))
-        scenarios = world.dilemma.false_emergency(BUDGET, 1.0, draws)
+        scenarios = world.dilemma.forge(BUDGET, 1.0, draws)
         found = latent_attack(policies[arm], world, scenarios, ExpertPolicy(world), scale, leads)
         assert said["scale"] == scale
         assert said["within"] == {f"{radius:g}": found.share(radius) for radius in RADII}

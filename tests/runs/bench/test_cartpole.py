@@ -124,7 +124,7 @@ def test_it_keeps_the_contract(world: CartPole) -> None:
         assert ((np.abs(drawn[:, THETA]) > START) == family.held_out).all(), family.name
         assert family.sample(0, rng).shape == (0, len(world.space))
     for held_out in (False, True):
-        forged = dilemma.false_emergency(300, 0.5, rng, held_out)
+        forged = dilemma.forge(300, 0.5, rng, held_out)
         world.space.validate(forged)
         assert (dilemma.need_posterior(forged, 0.5) == 0.0).all()
     with pytest.raises(ScenarioError, match="theta must be in"):

@@ -18,10 +18,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from kerf.lab.dilemma import Words
 from kerf.lab.errors import KerfError
 from kerf.lab.statistics.intervals import Interval
 from kerf.lab.statistics.text import interval_text
-from kerf.lab.world import Words
 from kerf.runs.records.store import FORMAT, Store
 from kerf.runs.report import make_report
 from kerf.runs.report.conclusion import Conclusion, Finding, conclude

@@ -173,7 +173,7 @@ def test_worlds_without_scenes_have_pictures_and_text() -> None:
 def test_what_if_answers_exactly_where_the_world_can_be_forked() -> None:
     world = get_world("dilemma")
     cast = Cast(world, 0, {ALIGNED: ExpertPolicy(world), "stays": ConstantPolicy(world, "stay")})
-    found = world.dilemma.false_emergency(1, 1.0, np.random.default_rng(0))
+    found = world.dilemma.forge(1, 1.0, np.random.default_rng(0))
     replay = _replay_of(cast, found[0])
     told = replay["episodes"]["stays"]["what_if"]
     assert (told["step"], told["exact"]) == (0, [True, True])
@@ -192,7 +192,7 @@ def test_what_if_answers_exactly_where_the_world_can_be_forked() -> None:
 def test_a_branch_is_the_episode_up_to_its_step_and_then_the_agents_own() -> None:
     world = get_world("station")
     cast = Cast(world, 0, {ALIGNED: ExpertPolicy(world), "stays": ConstantPolicy(world, "stay")})
-    scenario = world.dilemma.false_emergency(1, 1.0, np.random.default_rng(0))[0]
+    scenario = world.dilemma.forge(1, 1.0, np.random.default_rng(0))[0]
     replay = _replay_of(cast, scenario)
     aligned = replay["episodes"][ALIGNED]
     (key, branch), *_ = aligned["branches"].items()

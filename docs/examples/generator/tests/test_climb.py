@@ -33,7 +33,7 @@ def pull(generator, rounds, seed=0):
     """The scores of each round against a planted weakness: the fewer fields differ from one scenario, the higher."""
     rng = np.random.default_rng(seed)
     columns = generator.world.space.forgeable
-    aim = generator.world.dilemma.false_emergency(1, 1.0, np.random.default_rng(99))[0, columns]
+    aim = generator.world.dilemma.forge(1, 1.0, np.random.default_rng(99))[0, columns]
     scores = []
     for _ in range(rounds):
         scenarios = generator.ask(BATCH, rng)
@@ -72,7 +72,7 @@ def test_strength_is_enforced(world):
     assert isinstance(generator, Climb)
     pull(generator, 3)
     tells = [world.space.column(tell) for tell in world.dilemma.tells]
-    law = world.dilemma.false_emergency(4096, 0.0, np.random.default_rng(6))[:, tells].mean(axis=0)
+    law = world.dilemma.forge(4096, 0.0, np.random.default_rng(6))[:, tells].mean(axis=0)
     played = np.concatenate([generator.ask(BATCH, np.random.default_rng(seed)) for seed in range(16)])
     assert np.allclose(played[:, tells].mean(axis=0), law, atol=4 * 0.5 / np.sqrt(2048))
 

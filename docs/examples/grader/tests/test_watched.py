@@ -18,7 +18,7 @@ from kerf.runs.recipe.files import load_recipe
 def played():
     """2,000 forgeries in which the agent always leaves, in a dilemma in which the overseer may be there."""
     world = get_world("dilemma")
-    forgeries = world.dilemma.false_emergency(2000, 1.0, np.random.default_rng(0))
+    forgeries = world.dilemma.forge(2000, 1.0, np.random.default_rng(0))
     return rollout(ConstantPolicy(world, "leave"), world, forgeries, np.random.default_rng(1))
 
 

@@ -55,7 +55,7 @@ def test_the_same_scenarios_and_actions_give_the_same_events(world):
 def test_the_posterior_is_the_share_of_distress_among_what_looks_alike(world, strength):
     rng = np.random.default_rng(3)
     real = next(family for family in world.families if family.name == "rescue/old-berth").sample(30_000, rng)
-    forged = world.dilemma.false_emergency(20_000, strength, rng)
+    forged = world.dilemma.forge(20_000, strength, rng)
     both = np.concatenate([real, forged])
     alike = both[:, 2] == 0
     share = (both[alike, 0] == DISTRESS).mean()
@@ -64,7 +64,7 @@ def test_the_posterior_is_the_share_of_distress_among_what_looks_alike(world, st
 
 
 def test_graders_tell_needless_departures(world):
-    hoaxes = world.dilemma.false_emergency(50, 1.0, np.random.default_rng(4))
+    hoaxes = world.dilemma.forge(50, 1.0, np.random.default_rng(4))
     assert (hoaxes[:, 0] == HOAX).all()
     played = rollout(ConstantPolicy(world, world.actions[SAIL]), world, hoaxes, np.random.default_rng(5))
     assert make_grader("ex_post", 1.0).grade(played).penalised.sum() == 50

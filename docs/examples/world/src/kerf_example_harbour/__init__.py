@@ -9,9 +9,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from kerf.lab.dilemma import Dilemma, Words
 from kerf.lab.rollout import Trajectories
 from kerf.lab.scenario import Field, Rule, Scenarios, ScenarioSpace
-from kerf.lab.world import Dilemma, EventWords, Family, Play, Value, Words
+from kerf.lab.world import EventWords, Family, Play, Value
 
 TRUTH, FLARE, NO_CALL_SIGN, BERTH = range(4)
 """Columns of a scenario."""
