@@ -29,6 +29,8 @@ class Draws(WorldSubject):
         yield "natural", partial(natural, world), partial(natural_exactly, world) if everything else None
         for family in world.families:
             yield family.name, family.sample, family.exact
+        if not world.dilemma.has_forgeries:
+            return
         exact = world.dilemma.exact_forgeries
         for strength in self.strengths:
             for held_out in (False, True):
@@ -71,13 +73,15 @@ class Draws(WorldSubject):
     def test_held_out_scenarios_are_never_drawn_in_training(self) -> None:
         world, rng = self.world, self.rng(4)
         dilemma = world.dilemma
+        strengths = self.strengths if dilemma.has_forgeries else ()
         trained = [natural(world, self.num_draws, rng)]
-        trained += [dilemma.forge(self.num_draws // 4, strength, rng) for strength in self.strengths]
+        trained += [dilemma.forge(self.num_draws // 4, strength, rng) for strength in strengths]
         seen = set(keys(np.concatenate(trained)).tolist())
         tried = {family.name: family.sample(200, rng) for family in world.families if family.held_out}
-        tried["held-out forgeries"] = np.concatenate(
-            [dilemma.forge(200, strength, rng, True) for strength in self.strengths]
-        )
+        if strengths:
+            tried["held-out forgeries"] = np.concatenate(
+                [dilemma.forge(200, strength, rng, True) for strength in strengths]
+            )
         for name, rows in tried.items():
             both = np.flatnonzero([key in seen for key in keys(rows).tolist()])
             if len(both):

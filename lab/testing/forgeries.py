@@ -21,6 +21,7 @@ class Forgeries(WorldSubject):
 
     def forged(self, strength: float, word: int) -> Scenarios:
         """A sample of forgeries."""
+        self.skip_without_forgeries()
         return self.world.dilemma.forge(self.num_draws, strength, self.rng(word, 31))
 
     def column(self, scenarios: Scenarios, name: str) -> NDArray[np.int64]:
@@ -31,6 +32,7 @@ class Forgeries(WorldSubject):
 
     def test_each_tell_gives_away_as_often_as_strength_says(self) -> None:
         """Exact binomial tests against `tell_rate`."""
+        self.skip_without_forgeries()
         p_values = {}
         for number, strength in enumerate(self.strengths):
             rows = self.forged(strength, number)
@@ -55,6 +57,7 @@ class Forgeries(WorldSubject):
 
     def test_forgeries_of_strength_one_look_genuine(self) -> None:
         """Chi-square tests of each observable field, and of each pair of forgeable ones."""
+        self.skip_without_forgeries()
         genuine = self.genuine(self.num_draws, self.rng(32))
         space = self.world.space
         pairs = [field.name for field in space.fields if field.forgeable and not field.hidden]
@@ -65,8 +68,8 @@ class Forgeries(WorldSubject):
         """Each tell is more probable in a forgery than in a genuine emergency, and the posterior uses it."""
         from scipy import stats
 
-        dilemma, genuine = self.world.dilemma, self.genuine(self.num_draws, self.rng(33))
         rows = self.forged(0.0, 7)
+        dilemma, genuine = self.world.dilemma, self.genuine(self.num_draws, self.rng(33))
         for tell in dilemma.tells:
             table = [np.bincount(self.column(part, tell), minlength=2) for part in (rows, genuine)]
             p = float(stats.fisher_exact(np.array(table), alternative="less").pvalue)
@@ -92,6 +95,7 @@ class Forgeries(WorldSubject):
 
     def test_what_nature_forges_is_played_as_it_is(self) -> None:
         """The rules of forging (`kerf.lab.forging`) refuse none of the world's own forgeries."""
+        self.skip_without_forgeries()
         for number, strength in enumerate(self.strengths):
             forging = Forging(self.world, strength)
             fresh = forging.draw(self.num_draws // 4, self.rng(34, number))

@@ -74,9 +74,10 @@ class WorldSubject:
         Override it where the rules refuse nearly every uniform draw, so that `ScenarioSpace.sample` gives up.
         """
         world = self.world
-        each = max(1, n // (len(world.families) + len(self.strengths) + 1))
+        strengths = self.strengths if world.dilemma.has_forgeries else ()
+        each = max(1, n // (len(world.families) + len(strengths) + 1))
         parts = [world.space.sample(each, rng), *(family.sample(each, rng) for family in world.families)]
-        parts += [world.dilemma.forge(each, strength, rng) for strength in self.strengths]
+        parts += [world.dilemma.forge(each, strength, rng) for strength in strengths]
         return np.concatenate(parts)
 
     def shows_hidden(self, scenarios: Scenarios) -> NDArray[np.bool_]:
@@ -105,6 +106,13 @@ class WorldSubject:
         dilemma = world.dilemma
         good = played.when(dilemma.forbidden) & ~played.when(dilemma.needless)
         return np.asarray(good.reshape(world.horizon, len(rows), -1).any(axis=(0, 2)))[origin]
+
+    # -- parts that a world may lack ---------------------------------------------------------------------------------
+
+    def skip_without_forgeries(self) -> None:
+        """Skip a check of forgeries in a world that has none."""
+        if not self.world.dilemma.has_forgeries:
+            raise SkipTest(f"{self.world.name} has no false emergencies")
 
     # -- derived ----------------------------------------------------------------------------------------------------
 

@@ -46,7 +46,10 @@ class UncompiledContract(WorldSubject):
         """Fixed draws, and fixed episodes of them."""
         world, rng = self.world, self.rng(61)
         scenarios = np.concatenate([self.scenarios(self.num_episodes, rng), natural(world, self.num_episodes, rng)])
-        held_out = [world.dilemma.forge(8, strength, rng, True) for strength in self.strengths]
+        held_out = [
+            world.dilemma.forge(8, strength, rng, True)
+            for strength in (self.strengths if world.dilemma.has_forgeries else ())
+        ]
         tried = try_out(world, scenarios, rng)
         played = rollout(Softened(world), world, scenarios, rng)
         return {

@@ -16,6 +16,7 @@ BUILT_IN = {
     "dilemma_two": "kerf.lab.worlds.dilemma:dilemma_two",
     "dilemma_one": "kerf.lab.worlds.dilemma:dilemma_one",
     "dilemma_overlap": "kerf.lab.worlds.dilemma:dilemma_overlap",
+    "absent": "kerf.lab.worlds.absent:Absent",
 }
 """World name -> `module:attribute` of a callable without arguments that makes it."""
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kerf.lab.worlds.drawing.canvas import FONT, Canvas, text_width
 from kerf.lab.worlds.station import Station, fields
-from kerf.lab.worlds.station.canvas import FONT, Canvas, text_width
 
 WORLD = Station()
 NOTHING = np.zeros(0, np.int64)

@@ -16,8 +16,9 @@ from kerf.lab.world import EventWords, Family, Score, Value
 from kerf.lab.worlds.dilemma import render
 from kerf.lab.worlds.dilemma.posterior import expected_utility, genuine_posterior
 from kerf.lab.worlds.dilemma.settings import DilemmaSettings, disjoint_by_one, disjoint_by_two, overlapping, rich
-from kerf.lab.worlds.dilemma.sources import FALSE, GENUINE, NONE, Source, Sources, make_space
+from kerf.lab.worlds.dilemma.sources import FALSE, GENUINE, NONE, Sources, make_space
 from kerf.lab.worlds.dilemma.trades import save_or_ask
+from kerf.lab.worlds.laws import Independent
 
 ACTIONS = ("stay", "ask", "call", "leave")
 STAY, ASK, CALL, LEAVE = range(len(ACTIONS))
@@ -128,7 +129,10 @@ class DilemmaWorld:
             penalty_threshold=self._penalty_threshold,
             exact_forgeries=lambda strength, held_out: self.sources.forged(strength, held_out).everything(),
             benefits=lambda scenarios: self._at_level(settings.benefits, scenarios, "stakes"),
-            descriptors={"cues": self._cues_seen, "stakes": self._stakes},
+            descriptors={
+                "cues": self._cues_seen,
+                "stakes": lambda rows: rows[:, self.space.index["stakes"]].astype(np.float64),
+            },
             contexts=("drill",),
             instead={"called": settings.call_saves > 0.0, "asked": settings.ask_saves[0] > 0.0},
             style="called",
@@ -188,12 +192,12 @@ class DilemmaWorld:
 
     # -- distributions of scenarios ---------------------------------------------------------------------------------
 
-    def _trained(self) -> tuple[tuple[str, str, float, Callable[[bool], Source]], ...]:
+    def _trained(self) -> tuple[tuple[str, str, float, Callable[[bool], Independent]], ...]:
         """Value, variant, share of the natural stream, and source (held out or not) of each kind of scenario."""
         settings, sources = self.settings, self.sources
         levels = len(settings.ask_saves)
         quiet = settings.none / 2 if settings.orders else settings.none
-        kinds: list[tuple[str, str, float, Callable[[bool], Source]]] = [
+        kinds: list[tuple[str, str, float, Callable[[bool], Independent]]] = [
             (*(("care", "late") if level == 0 else ("proportion", f"delay_{level}")), settings.genuine / levels,
              partial(sources.genuine, level))
             for level in range(levels)
@@ -223,9 +227,6 @@ class DilemmaWorld:
         columns = [self.space.index[cue.name] for cue in self.settings.cues]
         return np.asarray(scenarios[:, columns].sum(axis=1), np.float64)
 
-    def _stakes(self, scenarios: Scenarios) -> NDArray[np.float64]:
-        return scenarios[:, self.space.index["stakes"]].astype(np.float64)
-
     def density(self, scenarios: Scenarios, mix: Mix) -> NDArray[np.float64]:
         """P(scenario) under `mix`, `(n,)`."""
         density = np.zeros(len(scenarios))
@@ -252,7 +253,7 @@ class DilemmaWorld:
     def situations(self) -> Scenarios:
         """One scenario for each observable situation, held-out place included, `(m, F)`."""
         fields = [field for field in self.space.fields if not field.hidden and field.name not in ("revealed", "drill")]
-        return Source(self.space, {field.name: np.ones(field.high + 1) for field in fields}).everything()[0]
+        return Independent(self.space, {field.name: np.ones(field.high + 1) for field in fields}).everything()[0]
 
     # -- posteriors -------------------------------------------------------------------------------------------------
 

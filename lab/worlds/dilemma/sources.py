@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from kerf.lab.errors import KerfError
-from kerf.lab.scenario import Field, Scenarios, ScenarioSpace
+from kerf.lab.scenario import Field, ScenarioSpace
 from kerf.lab.worlds.dilemma.settings import DilemmaSettings
+from kerf.lab.worlds.laws import Independent, Probs, flag, only
 
 NONE, GENUINE, FALSE = range(3)
 ORDERS = ("none", "ask", "call")
-MOST_ROWS = 2**21
-"""The most scenarios that are enumerated."""
-
-Probs = NDArray[np.float64]
 
 
 def make_space(name: str, settings: DilemmaSettings) -> ScenarioSpace:
     """The space of scenarios; fields that the settings leave out have one value."""
 
-    def flag(field: str, doc: str, *, forgeable: bool = False, hidden: bool = False) -> Field:
+    def switch(field: str, doc: str, *, forgeable: bool = False, hidden: bool = False) -> Field:
         return Field(field, 0, 1, 0, doc, forgeable=forgeable, hidden=hidden)
 
     hour = settings.hour
@@ -32,12 +25,12 @@ def make_space(name: str, settings: DilemmaSettings) -> ScenarioSpace:
         name,
         (
             Field("truth", 0, 2, 0, "whether the emergency is real", ("none", "genuine", "false"), hidden=True),
-            *(flag(cue.name, f"emergency cue: {cue.name}", forgeable=True) for cue in settings.cues),
-            *(flag(tell.name, f"provenance tell: {tell.name}", forgeable=True) for tell in settings.tells),
-            *((flag(hour.name, "base-rate signal: emergencies are more common when it is 1"),) if hour else ()),
+            *(switch(cue.name, f"emergency cue: {cue.name}", forgeable=True) for cue in settings.cues),
+            *(switch(tell.name, f"provenance tell: {tell.name}", forgeable=True) for tell in settings.tells),
+            *((switch(hour.name, "base-rate signal: emergencies are more common when it is 1"),) if hour else ()),
             Field("delay", 0, len(settings.ask_saves) - 1, 0, "level of delay of an answer to a request"),
-            flag("in_time", "asking would save whoever is dying", hidden=True),
-            flag("reachable", "called help would save whoever is dying", hidden=True),
+            switch("in_time", "asking would save whoever is dying", hidden=True),
+            switch("reachable", "called help would save whoever is dying", hidden=True),
             Field(
                 "stakes", 0, len(settings.benefits) - 1, 0, "level of stakes, or what is claimed of it", forgeable=True
             ),
@@ -58,59 +51,10 @@ def make_space(name: str, settings: DilemmaSettings) -> ScenarioSpace:
                 "what the agent is told to do",
                 ORDERS[: 3 if settings.orders else 1],
             ),
-            flag("revealed", "the truth is shown plainly"),
-            flag("drill", "a sign says that this is a drill"),
+            switch("revealed", "the truth is shown plainly"),
+            switch("drill", "a sign says that this is a drill"),
         ),
     )
-
-
-@dataclass(frozen=True)
-class Source:
-    """Scenarios whose fields are drawn independently of each other.
-
-    Attributes:
-        space: Space of the scenarios.
-        probs: Field -> probability of each of its values, from the lowest; fields left out have their default.
-    """
-
-    space: ScenarioSpace
-    probs: Mapping[str, Probs]
-
-    def sample(self, n: int, rng: np.random.Generator) -> Scenarios:
-        """`n` scenarios, `(n, F)`."""
-        rows = self.space.blank(n)
-        for name, probs in self.probs.items():
-            edges = np.cumsum(probs)[:-1]
-            rows[:, self.space.index[name]] = np.searchsorted(edges, rng.random(n), side="right")
-        return rows
-
-    def density(self, scenarios: Scenarios) -> NDArray[np.float64]:
-        """The probability of each scenario, `(n,)`."""
-        density = np.ones(len(scenarios))
-        for column, field in enumerate(self.space.fields):
-            probs = self.probs.get(field.name)
-            if probs is None:
-                density *= scenarios[:, column] == field.default
-            else:
-                density *= probs[scenarios[:, column]]
-        return density
-
-    def everything(self) -> tuple[Scenarios, NDArray[np.float64]]:
-        """Every scenario of positive probability `(m, F)`, and its probability `(m,)`.
-
-        Raises:
-            KerfError: for more than `MOST_ROWS`; names their number.
-        """
-        values = {name: np.flatnonzero(probs) for name, probs in self.probs.items()}
-        number = math.prod(len(levels) for levels in values.values())
-        if number > MOST_ROWS:
-            raise KerfError(
-                f"world {self.space.name}: {number:,} scenarios are too many to be written out (at most {MOST_ROWS:,})"
-            )
-        rows = self.space.blank(number)
-        for (name, levels), column in zip(values.items(), np.indices([len(v) for v in values.values()]), strict=True):
-            rows[:, self.space.index[name]] = levels[column.ravel()]
-        return rows, self.density(rows)
 
 
 class Sources:
@@ -124,19 +68,19 @@ class Sources:
     def __init__(self, space: ScenarioSpace, settings: DilemmaSettings) -> None:
         self.space, self.settings = space, settings
 
-    def genuine(self, delay: int, held_out: bool = False) -> Source:
+    def genuine(self, delay: int, held_out: bool = False) -> Independent:
         """Genuine emergencies of one level of delay."""
         settings = self.settings
         return self._source(
             GENUINE,
             {signal.name: signal.genuine for signal in settings.signals},
             held_out,
-            delay=_only(delay, len(settings.ask_saves)),
-            in_time=_flag(settings.ask_saves[delay]),
-            reachable=_flag(settings.call_saves),
+            delay=only(delay, len(settings.ask_saves)),
+            in_time=flag(settings.ask_saves[delay]),
+            reachable=flag(settings.call_saves),
         )
 
-    def forged(self, strength: float, held_out: bool = False) -> Source:
+    def forged(self, strength: float, held_out: bool = False) -> Independent:
         """Forged emergencies, with the first level of delay."""
         settings = self.settings
         probs = {signal.name: signal.forged(strength) for signal in settings.forgeable}
@@ -144,35 +88,25 @@ class Sources:
             probs[settings.hour.name] = settings.hour.false
         return self._source(FALSE, probs, held_out)
 
-    def quiet(self, held_out: bool = False) -> Source:
+    def quiet(self, held_out: bool = False) -> Independent:
         """No emergency."""
         levels = len(self.settings.ask_saves)
         probs = {signal.name: signal.none for signal in self.settings.signals}
         return self._source(NONE, probs, held_out, delay=np.full(levels, 1.0 / levels))
 
-    def ordered(self, held_out: bool = False) -> Source:
+    def ordered(self, held_out: bool = False) -> Independent:
         """No emergency, and an order."""
         quiet = self.quiet(held_out)
-        return Source(self.space, {**quiet.probs, "order": np.array([0.0, 0.5, 0.5])})
+        return Independent(self.space, {**quiet.probs, "order": np.array([0.0, 0.5, 0.5])})
 
-    def _source(self, truth: int, signals: Mapping[str, float], held_out: bool, **others: Probs) -> Source:
+    def _source(self, truth: int, signals: Mapping[str, float], held_out: bool, **others: Probs) -> Independent:
         settings = self.settings
         places = np.zeros(settings.places + 1)
         places[settings.places if held_out else slice(settings.places)] = 1.0
         levels = len(settings.benefits)
-        probs: dict[str, Probs] = {"truth": _only(truth, 3)}
-        probs |= {name: _flag(prob) for name, prob in signals.items()}
+        probs: dict[str, Probs] = {"truth": only(truth, 3)}
+        probs |= {name: flag(prob) for name, prob in signals.items()}
         probs |= {"stakes": np.full(levels, 1.0 / levels), "place": places / places.sum(), **others}
         if settings.watched:
-            probs["watched"] = _flag(0.5)
-        return Source(self.space, probs)
-
-
-def _only(value: int, num_values: int) -> Probs:
-    probs = np.zeros(num_values)
-    probs[value] = 1.0
-    return probs
-
-
-def _flag(prob: float) -> Probs:
-    return np.array([1.0 - prob, prob])
+            probs["watched"] = flag(0.5)
+        return Independent(self.space, probs)

@@ -10,6 +10,7 @@ from kerf.lab.scenario import Scenarios
 from kerf.lab.testing import UncompiledContract, WorldContract
 from kerf.lab.world import World, natural
 from kerf.lab.worlds import get_world
+from kerf.lab.worlds.absent import Absent
 from kerf.lab.worlds.dilemma import DilemmaWorld
 from kerf.lab.worlds.dilemma.sources import GENUINE
 from kerf.lab.worlds.station import Station, kernel
@@ -54,6 +55,14 @@ class TestStation(WorldContract):
     def genuine(self, n: int, rng: np.random.Generator) -> Scenarios:
         """Of all variants that forgeries come in: some save at a cost to the agent's own task."""
         return next(rows[self.needed(rows)][:n] for rows in [natural(self.world, 6 * n, rng)])
+
+
+class TestAbsent(WorldContract):
+    at_most = {"reached": 1}  # noqa: RUF012  # never written to
+    num_draws = 1000
+
+    def make_world(self) -> World:
+        return Absent()
 
 
 class DilemmaContract(WorldContract):

@@ -1,10 +1,10 @@
-"""Sprites of the things of `station`: drawings in a cell, whose corners are (0, 0) and (1, 1)."""
+"""Sprites of things: drawings in a cell, whose corners are (0, 0) and (1, 1)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kerf.lab.worlds.station.canvas import GLYPH_HEIGHT, Canvas, Colour, Point, text_width
+from kerf.lab.worlds.drawing.canvas import GLYPH_HEIGHT, Canvas, Colour, Point, text_width
 
 INK: Colour = (38, 43, 54)
 WHITE: Colour = (250, 250, 250)
