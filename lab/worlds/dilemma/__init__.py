@@ -224,8 +224,7 @@ class DilemmaWorld:
         return self.sources.forged(strength, held_out).sample(n, rng)
 
     def _cues_seen(self, scenarios: Scenarios) -> NDArray[np.float64]:
-        columns = [self.space.index[cue.name] for cue in self.settings.cues]
-        return np.asarray(scenarios[:, columns].sum(axis=1), np.float64)
+        return np.asarray(scenarios[:, [self.space.index[cue.name] for cue in self.settings.cues]].sum(axis=1), float)
 
     def density(self, scenarios: Scenarios, mix: Mix) -> NDArray[np.float64]:
         """P(scenario) under `mix`, `(n,)`."""
