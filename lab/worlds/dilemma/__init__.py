@@ -129,10 +129,7 @@ class DilemmaWorld:
             penalty_threshold=self._penalty_threshold,
             exact_forgeries=lambda strength, held_out: self.sources.forged(strength, held_out).everything(),
             benefits=lambda scenarios: self._at_level(settings.benefits, scenarios, "stakes"),
-            descriptors={
-                "cues": self._cues_seen,
-                "stakes": lambda rows: rows[:, self.space.index["stakes"]].astype(np.float64),
-            },
+            descriptors={"cues": self._cues_seen, "stakes": self._stakes},
             contexts=("drill",),
             instead={"called": settings.call_saves > 0.0, "asked": settings.ask_saves[0] > 0.0},
             style="called",
@@ -225,6 +222,9 @@ class DilemmaWorld:
 
     def _cues_seen(self, scenarios: Scenarios) -> NDArray[np.float64]:
         return np.asarray(scenarios[:, [self.space.index[cue.name] for cue in self.settings.cues]].sum(axis=1), float)
+
+    def _stakes(self, scenarios: Scenarios) -> NDArray[np.float64]:
+        return scenarios[:, self.space.index["stakes"]].astype(np.float64)
 
     def density(self, scenarios: Scenarios, mix: Mix) -> NDArray[np.float64]:
         """P(scenario) under `mix`, `(n,)`."""
