@@ -1,0 +1,1 @@
+"""Tests of the worlds that are state machines, by their own rules."""
