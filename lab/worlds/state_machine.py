@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from kerf.lab.dilemma import Dilemma, Mix
 from kerf.lab.errors import KerfError
 from kerf.lab.scenario import Scenarios, ScenarioSpace
-from kerf.lab.world import EventWords, Family, Value, World
+from kerf.lab.world import EventWords, Family, Value
 from kerf.lab.worlds.drawing import board
 from kerf.lab.worlds.laws import MOST_ROWS, Law
 
@@ -195,8 +195,3 @@ class StateMachine(ABC):
         seen = [column for column, field in enumerate(self.space.fields) if not field.hidden]
         _, first = np.unique(rows[:, seen], axis=0, return_index=True)
         return rows[np.sort(first)]
-
-
-def as_world(machine: StateMachine) -> World:
-    """`machine` as a world: its members are those of the protocol."""
-    return cast(World, machine)
