@@ -167,6 +167,11 @@ def family_metric(name: str) -> str:
     return str(Metric.parse(f"{Kind.FAMILY}/{name}"))
 
 
+def value_of_family(family: str) -> str:
+    """The value that a family called `value/variant` probes."""
+    return family.partition("/")[0]
+
+
 def held_out_metric(name: str) -> str:
     """The metric on held-out scenarios alone: of a value or skill by its name, or of an exit or way metric."""
     return str(Metric.parse(f"{Kind.HELD_OUT}/{name}"))

@@ -113,6 +113,8 @@ def test_a_kept_output_says_what_made_it_and_a_page_that_quotes_it_names_the_com
     assert set(made) >= {"command", "file", "made", "processor", "revision"}
     file = FIGURES / made["file"]
     printed = {row(line) for line in file.read_text().splitlines() if RESULT.search(line)}
+    others = [other["file"] for other in KEPT.values() if other != made]
+    printed -= {row(line) for other in others for line in (FIGURES / other).read_text().splitlines()}
     assert printed
     command = made["command"].split(" --set ")[0]
     quoting = [path for path in PAGES if printed & {row(line) for line in path.read_text().splitlines()}]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from kerf.lab.dilemma import Dilemma, Mix
 from kerf.lab.errors import KerfError
+from kerf.lab.metrics import value_of_family
 from kerf.lab.scenario import Scenarios, ScenarioSpace
 from kerf.lab.world import EventWords, Family, Value
 from kerf.lab.worlds.drawing import board
@@ -95,7 +96,7 @@ class StateMachine(ABC):
     def __init__(self, families: tuple[LawfulFamily, ...]) -> None:
         self.laws = families
         self.families = tuple(
-            Family(each.name, each.name.partition("/")[0], each.law.sample, each.share, each.law.everything)
+            Family(each.name, value_of_family(each.name), each.law.sample, each.share, each.law.everything)
             for each in families
         )
         self.bits = {event: np.uint64(bit) for bit, event in enumerate(self.events)}

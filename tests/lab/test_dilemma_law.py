@@ -20,7 +20,8 @@ from kerf.lab.testing.draws import whole_scenarios_follow
 from kerf.lab.world import natural_exactly
 from kerf.lab.worlds.dilemma import ASK, CALL, LEAVE, STAY, DilemmaWorld
 from kerf.lab.worlds.dilemma.settings import DilemmaSettings, Signal, overlapping
-from kerf.lab.worlds.dilemma.sources import FALSE, GENUINE, Source
+from kerf.lab.worlds.dilemma.sources import FALSE, GENUINE
+from kerf.lab.worlds.laws import Independent
 from tests.lab.dilemmas import HIDDEN, LEVEL, NAMES, RICH, any_settings, column, few, looks, mixes, world_of
 
 # -- where scenarios come from -----------------------------------------------------------------------------------------
@@ -181,7 +182,7 @@ def test_asking_is_better_than_staying_and_leaving_than_asking_where_the_formula
 
 
 def test_a_source_weighs_what_it_draws() -> None:
-    source = Source(RICH.space, {"truth": np.array([0.0, 0.25, 0.75]), "place": np.array([0.5, 0.0, 0.5])})
+    source = Independent(RICH.space, {"truth": np.array([0.0, 0.25, 0.75]), "place": np.array([0.5, 0.0, 0.5])})
     rows, chances = source.everything()
     np.testing.assert_array_equal(sorted(chances), [0.125, 0.125, 0.375, 0.375])
     assert source.density(RICH.space.blank(1))[0] == 0.0
