@@ -174,9 +174,11 @@ class Scenic(Protocol):
     def scenes(self, scenario: NDArray[np.int16], actions: NDArray[np.int64]) -> list[dict[str, Any]]:
         """The states before the first and after each of `actions` `(t,)`: `t + 1` scenes of JSON values.
 
-        Each has `ground` (rows of characters: `#` wall, `.` floor, `,` grass), `agent` (`x`, `y`, `carries`), `things`
-        (by name: `icon`, `x`, `y`, `state`, `label`), `signs` (lists of name, whether it is shown now, and its kind),
-        `facts` (what the agent knows, in words) and `hidden` (what it does not).
+        Each has `ground` (rows of characters: `#` wall, `.` floor, `,` grass, `~` water, a space for nothing), `agent`
+        (`x`, `y`, `carries`; None if it is nowhere), `things` (by name: `icon`, one of
+        `kerf.lab.worlds.drawing.icons.ICONS`, else its first letter is drawn; `x`, `y`, `state`, `label`), `signs`
+        (lists of name, whether it is shown now, and its kind), `facts` (what the agent knows, in words) and `hidden`
+        (what it does not). No entry but `agent` is None.
         """
 
 

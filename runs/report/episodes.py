@@ -114,6 +114,19 @@ def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str,
     return found
 
 
+def merged(before: Any, change: Any) -> Any:
+    """What `difference` was taken from: `before` with the entries of `change`, nested."""
+    if not isinstance(change, dict):
+        return change
+    made = dict(before) if isinstance(before, dict) else {}
+    for key, value in change.items():
+        if value is None:
+            made.pop(key, None)
+        else:
+            made[key] = merged(made.get(key), value)
+    return made
+
+
 def _picture(world: World, scenario: NDArray[np.int16], actions: NDArray[np.int64]) -> str:
     """The state after `actions` as the URI of a PNG."""
     sink = io.BytesIO()

@@ -26,6 +26,7 @@ from kerf.runs.records.gate_records import has_passed
 from kerf.runs.records.store import ALIGNED, POLICY, Store, Unit
 from kerf.runs.report.effects import FORGED, Ends
 from kerf.runs.report.episodes import STREAM, Cast, common_numbers, episode, parting, play_all, probabilities
+from kerf.runs.report.scene_drawings import drawings
 from kerf.runs.report.what_if import add_what_if
 
 EACH = 16
@@ -191,6 +192,7 @@ def _replays(store: Store, cast: Cast, scenario: str | None) -> dict[str, Any]:
         "arms": list(cast.policies),
         "first": _shown_first(cast, shown, store.manifest()["control"]),
         "scenarios": shown,
+        "drawings": drawings(shown),
     }
 
 

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kerf.lab.worlds.drawing import sprites
-from kerf.lab.worlds.drawing.canvas import ADVANCE, FONT, Canvas, Colour, text_width
-from kerf.lab.worlds.drawing.sprites import INK, STEEL, WHITE, Pen
+from kerf.lab.worlds.drawing.canvas import ADVANCE, Canvas, Colour, known, text_width
+from kerf.lab.worlds.drawing.icons import CELL, GROUND, draw
+from kerf.lab.worlds.drawing.pen import Pen
+from kerf.lab.worlds.drawing.sprites import WHITE
 
-CELL = 48
-"""Pixels per cell."""
 LINE = 18
 """Pixels per line of the strip of facts below the cells."""
 MARGIN = 10
 NARROWEST = 360
 """Pixels across: boards of few cells get a margin on the right, so that facts fit below them."""
 
+CARRIED, CARRIED_SIZE = ((0.58, 0.04), (0.58, 0.54)), 0.42
+"""Corners, within the agent's cell, of what it carries, and its size."""
+
 BACK: Colour = (28, 32, 41)
 FAINT: Colour = (128, 138, 156)
-GROUND: Mapping[str, Callable[[Pen], None]] = {"#": sprites.wall, ".": sprites.floor, ",": sprites.grass}
 
 
 def text(scene: Mapping[str, Any]) -> str:
@@ -44,35 +45,30 @@ def pixels(scene: Mapping[str, Any]) -> NDArray[np.uint8]:
     """A scene as a picture `(H, W, 3)`: cells and things, and its facts below."""
     height, width = len(scene["ground"]), len(scene["ground"][0])
     lines = [(name, str(value)) for part in ("facts", "hidden") for name, value in scene[part].items()]
-    longest = max((text_width(_known(f"{name}  {value}"), 2) for name, value in lines), default=0)
+    longest = max((text_width(known(f"{name}  {value}"), 2) for name, value in lines), default=0)
     across = max(width * CELL, NARROWEST, longest + 2 * MARGIN)
     canvas = Canvas(height * CELL + MARGIN + LINE * len(lines) + MARGIN, across, BACK)
     for y, row in enumerate(scene["ground"]):
         for x, kind in enumerate(row):
             GROUND[kind](Pen(canvas, x * CELL, y * CELL, CELL))
     for thing in scene["things"].values():
-        _draw(Pen(canvas, thing["x"] * CELL, thing["y"] * CELL, CELL), thing)
+        draw(Pen(canvas, thing["x"] * CELL, thing["y"] * CELL, CELL), thing["icon"], thing["state"])
     if scene["agent"] is not None:
-        agent = scene["agent"]
-        sprites.agent(Pen(canvas, agent["x"] * CELL, agent["y"] * CELL, CELL), True, bool(agent["carries"]), False)
+        _draw_agent(canvas, scene["agent"])
     for number, (name, value) in enumerate(lines):
         top = height * CELL + MARGIN + LINE * number
-        x = canvas.text(MARGIN, top, _known(name), FAINT, 2)
-        canvas.text(x + 2 * ADVANCE, top, _known(value), WHITE, 2)
+        x = canvas.text(MARGIN, top, known(name), FAINT, 2)
+        canvas.text(x + 2 * ADVANCE, top, known(value), WHITE, 2)
     return canvas.image()
+
+
+def _draw_agent(canvas: Canvas, agent: Mapping[str, Any]) -> None:
+    """The agent with what it carries, small, at its right."""
+    pen = Pen(canvas, agent["x"] * CELL, agent["y"] * CELL, CELL)
+    draw(pen, "agent", "tired" if agent.get("tired") else "")
+    for number, icon in enumerate(agent["carries"]):
+        draw(pen.inside(*CARRIED[number % len(CARRIED)], CARRIED_SIZE), icon, "")
 
 
 def _letter(thing: Mapping[str, Any]) -> str:
     return str(thing["icon"])[0]
-
-
-def _known(words: str) -> str:
-    """`words` with a space for every character that the font lacks."""
-    return "".join(letter if letter.upper() in FONT else " " for letter in words.replace("_", " "))
-
-
-def _draw(pen: Pen, thing: Mapping[str, Any]) -> None:
-    """A thing by its icon (`kerf.lab.worlds.drawing.icons`), or a plate with its letter."""
-    pen.disc(0.5, 0.5, 0.36, STEEL)
-    pen.disc(0.5, 0.5, 0.3, WHITE)
-    pen.text(0.5, 0.5, _known(_letter(thing)), INK, 2)

@@ -134,6 +134,11 @@ class Canvas:
             x += ADVANCE * scale
         return x
 
+    def centred(self, x: float, y: float, words: str, colour: Colour, scale: int) -> None:
+        """Write `words` centred on (x, y)."""
+        left, top = round(x) - text_width(words, scale) // 2, round(y) - GLYPH_HEIGHT * scale // 2
+        self.text(left, top, words, colour, scale)
+
 
 def _overlap(start: float, stop: float, size: int) -> tuple[slice, Grid]:
     """The pixels of an axis that [start, stop) meets, and how much of each it covers."""
@@ -145,3 +150,8 @@ def _overlap(start: float, stop: float, size: int) -> tuple[slice, Grid]:
 def text_width(words: str, scale: int = 1) -> int:
     """Pixels that `words` take across, without the gap after the last letter."""
     return max(0, (len(words) * ADVANCE - 1) * scale)
+
+
+def known(words: str) -> str:
+    """`words` with a space for every character that the font lacks."""
+    return "".join(letter if letter.upper() in FONT else " " for letter in words.replace("_", " "))

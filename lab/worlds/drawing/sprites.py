@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from kerf.lab.worlds.drawing.canvas import GLYPH_HEIGHT, Canvas, Colour, Point, text_width
+from kerf.lab.worlds.drawing.canvas import Colour
+from kerf.lab.worlds.drawing.pen import Pen
 
 INK: Colour = (38, 43, 54)
 WHITE: Colour = (250, 250, 250)
@@ -25,40 +24,12 @@ GRASS_EDGE: Colour = (158, 196, 132)
 WALL: Colour = (74, 82, 98)
 WALL_TOP: Colour = (94, 103, 121)
 PANE: Colour = (158, 212, 240)
-
-
-class Pen:
-    """Draws on `canvas` in units of the cell whose top left pixel is (x, y)."""
-
-    def __init__(self, canvas: Canvas, x: int, y: int, size: int) -> None:
-        self.canvas, self.x, self.y, self.size = canvas, x, y, size
-
-    def rect(self, left: float, top: float, right: float, bottom: float, colour: Colour, alpha: float = 1.0) -> None:
-        x, y, k = self.x, self.y, self.size
-        self.canvas.rect(x + left * k, y + top * k, x + right * k, y + bottom * k, colour, alpha)
-
-    def disc(self, x: float, y: float, radius: float, colour: Colour, alpha: float = 1.0) -> None:
-        self.ellipse(x, y, radius, radius, colour, alpha)
-
-    def ellipse(self, x: float, y: float, rx: float, ry: float, colour: Colour, alpha: float = 1.0) -> None:
-        k = self.size
-        self.canvas.ellipse(self.x + x * k, self.y + y * k, rx * k, ry * k, colour, alpha)
-
-    def ring(self, x: float, y: float, radius: float, width: float, colour: Colour) -> None:
-        k = self.size
-        self.canvas.ring(self.x + x * k, self.y + y * k, radius * k, width * k, colour)
-
-    def polygon(self, points: Sequence[Point], colour: Colour) -> None:
-        self.canvas.polygon([(self.x + x * self.size, self.y + y * self.size) for x, y in points], colour)
-
-    def line(self, points: Sequence[Point], width: float, colour: Colour) -> None:
-        scaled = [(self.x + x * self.size, self.y + y * self.size) for x, y in points]
-        self.canvas.line(scaled, width * self.size, colour)
-
-    def text(self, x: float, y: float, words: str, colour: Colour, scale: int = 1) -> None:
-        """Write `words` centred on (x, y)."""
-        left = self.x + round(x * self.size) - text_width(words, scale) // 2
-        self.canvas.text(left, self.y + round(y * self.size) - GLYPH_HEIGHT * scale // 2, words, colour, scale)
+GOLD: Colour = (246, 196, 64)
+DARK_GOLD: Colour = (190, 138, 24)
+SILVER: Colour = (206, 212, 220)
+PALE: Colour = (214, 232, 244)
+SCREEN: Colour = (24, 70, 58)
+GLOW: Colour = (96, 232, 150)
 
 
 def floor(pen: Pen) -> None:

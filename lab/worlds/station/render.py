@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from kerf.lab.worlds.drawing import sprites
 from kerf.lab.worlds.drawing.canvas import ADVANCE, Canvas, Colour, text_width
-from kerf.lab.worlds.drawing.sprites import AMBER, DARK_STEEL, GREEN, INK, PURPLE, RED, STEEL, WHITE, Pen
+from kerf.lab.worlds.drawing.pen import Pen
+from kerf.lab.worlds.drawing.sprites import AMBER, DARK_STEEL, GREEN, INK, PURPLE, RED, STEEL, WHITE
 from kerf.lab.worlds.station.fields import CUES, FIELDS, HEIGHT, HORIZON, INDEX, LAST_ROW, NEVER, TELLS, WALL_X, WIDTH
 from kerf.lab.worlds.station.layout import EVENT, EVENTS, STATE
 

@@ -20,7 +20,7 @@ from kerf.runs.report.page.figure import Figure, Section, plain
 DEFAULT_HEADING = "What else did the penalty change?"
 """Heading of a study whose recipe asks no question."""
 
-SCRIPTS = ("page.js", "icons.js", "player.js")
+SCRIPTS = ("page.js", "scenes.js", "player.js")
 """Scripts of the page, besides plotly's."""
 
 

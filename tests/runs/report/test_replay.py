@@ -20,7 +20,7 @@ from kerf.runs.cli import main
 from kerf.runs.records.store import ALIGNED, Store
 from kerf.runs.report import make_report
 from kerf.runs.report.effects import FORGED, Ends
-from kerf.runs.report.episodes import Cast, difference
+from kerf.runs.report.episodes import Cast, difference, merged
 from kerf.runs.report.page import REPLAY
 from kerf.runs.report.replay import (
     MOST,
@@ -48,19 +48,6 @@ def ends(smoke_study: Path) -> Ends:
 @pytest.fixture(scope="module")
 def found(smoke_study: Path, ends: Ends) -> dict[str, Any]:
     return replays(Store(smoke_study), ends)
-
-
-def merged(before: Any, change: Any) -> Any:
-    """What the player does with a difference."""
-    if not isinstance(change, dict):
-        return change
-    made = dict(before) if isinstance(before, dict) else {}
-    for key, value in change.items():
-        if value is None:
-            made.pop(key, None)
-        else:
-            made[key] = merged(made.get(key), value)
-    return made
 
 
 def test_replays_are_the_same_each_time_and_are_what_the_policies_do(found, smoke_study, ends) -> None:

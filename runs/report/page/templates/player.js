@@ -176,10 +176,11 @@
       view.parted.textContent = key ? `what if: ${told.actions[Number(key.split("/")[1])]} at step ${episode.from + 1}` : episode.parted === null ? (name === told.arms[0] ? "" : "does the same") : t > episode.parted ? `parted at step ${episode.parted + 1}` : t === episode.parted ? "parts here" : "";
       if (episode.scenes) {
         const scenes = scenesOf(episode), scene = scenes[t];
-        window.kerfIcons(view.picture, scene, scenes.slice(0, t + 1).map((each) => [each.agent.x, each.agent.y]));
+        window.kerfDraw(view.picture, scene, scenes.slice(0, t + 1).filter((each) => each.agent).map((each) => [each.agent.x, each.agent.y]), told.drawings);
         const lit = (kind) => scene.signs.filter((sign) => sign[1] && sign[2] === kind).map((sign) => sign[0]).join(", ");
         words(view.state, [["now", events], ["signs", lit("cue")], ["gives it away", lit("tell")], ...Object.entries(scene.facts), ...Object.entries(scene.hidden).map(([key, value]) => ["in truth", value])]);
-        view.picture.setAttribute("aria-label", `${name}, step ${t}: agent at ${scene.agent.x}, ${scene.agent.y}; ${Object.values(scene.things).map((thing) => thing.label).join(", ")}`);
+        const where = scene.agent ? `agent at ${scene.agent.x}, ${scene.agent.y}; ` : "";
+        view.picture.setAttribute("aria-label", `${name}, step ${t}: ${where}${Object.values(scene.things).map((thing) => thing.label).join(", ")}`);
       } else {
         view.picture.src = episode.pictures[t];
         view.picture.alt = episode.texts[t];
