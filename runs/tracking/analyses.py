@@ -1,13 +1,13 @@
 """Metrics and tags of the analyses of a finished study, read from their records: after-tests, revealed objectives.
 
-They belong to the study's run. Each analysis has metrics of its own, at most `kerf.runs.tracking.metrics.MOST`, and a tag
-for each arm:
+They belong to the study's run. Each analysis has metrics of its own, at most `kerf.runs.tracking.metrics.MOST`, and a
+tag for each arm:
 
 - `kerf after`: the mean of each sign, `after/<sign>/<arm>`; the tag `kerf.after.<arm>` holds the call.
-- `kerf revealed`: under the belief in the natural stream, for the aligned agents and each arm, `revealed/explained/<arm>`
-  (share of the choices that weights explain), `revealed/agrees_ideal/<arm>` and `revealed/agrees_paid/<arm>`
-  (correlations), and `revealed/weight/<event>/<arm>`, the mean weights that `kerf revealed` shows; the tag
-  `kerf.revealed.<arm>` is `read`, or `not read` where fewer than half of the seeds fit.
+- `kerf revealed`: under the belief in the natural stream, for the aligned agents and each arm,
+  `revealed/explained/<arm>` (share of the choices that weights explain), `revealed/agrees_ideal/<arm>` and
+  `revealed/agrees_paid/<arm>` (correlations), and `revealed/weight/<event>/<arm>`, the mean weights that
+  `kerf revealed` shows; the tag `kerf.revealed.<arm>` is `read`, or `not read` where fewer than half of the seeds fit.
 """
 
 from __future__ import annotations
