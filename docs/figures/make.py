@@ -173,7 +173,7 @@ def full(folder: Path) -> None:
 
 def printed_of(analysis: str, out: Path) -> str:
     """Run `kerf ANALYSIS` on the study in `out`; what it wrote to its text file."""
-    printed(f"kerf {analysis} {out}")
+    printed(f"kerf {analysis} {out} --no-mlflow")
     return "".join(f"{line.rstrip()}\n" for line in (out / f"{analysis}.txt").read_text().splitlines())
 
 

@@ -54,6 +54,11 @@ def after(
 
     Store(out).manifest()  # refuses a folder without a study before the slow imports
 
+    from kerf.runs.execution.forked_workers import get_ready, will_fork
+
+    if will_fork():
+        get_ready()  # takes seconds; this process imports and checks meanwhile
+
     from kerf.runs.after.command import after_command, asked_settings
     from kerf.runs.tracking.commands import default_uri
 

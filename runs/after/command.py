@@ -13,6 +13,7 @@ from kerf.lab.errors import unknown_name
 from kerf.runs.console import say, shell
 from kerf.runs.execution.progress import title
 from kerf.runs.execution.scheduler import Plan, Scheduler, start_workers
+from kerf.runs.execution.study_units import modules_of
 from kerf.runs.recipe.after_plan import NAIVE, RECORD, TESTS, AfterSettings, AfterUnit, after_plan, units_of
 from kerf.runs.recipe.model import Recipe
 from kerf.runs.records.gate_records import finished_seeds
@@ -25,10 +26,15 @@ if TYPE_CHECKING:
     from kerf.runs.execution.pool import Runner
 
 MODULES = ("kerf.runs.after.unit",)
-"""Modules that the tests import, loaded before workers are forked."""
+"""Modules that the tests import beside the trainer's, loaded before workers are forked."""
 
 TEXT_WIDTH = 140
 """Characters per line in `after.txt`."""
+
+
+def needed_by(recipe: Recipe) -> list[str]:
+    """Return the modules that the tests of a study of `recipe` import, to be imported before workers are forked."""
+    return [*MODULES, *modules_of(recipe)]
 
 
 def make_tests(
@@ -52,7 +58,7 @@ def make_tests(
         def tell(why: str) -> None:
             say(console, f"warning: {why}")
 
-        return start_workers(recipe, store, num_workers, after_unit, tell, MODULES, on_ray=False)
+        return start_workers(recipe, store, num_workers, after_unit, tell, needed_by(recipe), on_ray=False)
 
     def announce(plan: Plan[Any]) -> str:
         agents = len({unit.target for unit in units if unit.test != NAIVE})
@@ -152,20 +158,26 @@ def after_command(
     Raises:
         KerfError: if there is no finished study, or tests cannot be made.
     """
+    from kerf.runs.execution.forked_workers import get_ready, will_fork
     from kerf.runs.execution.scheduler import DONE, FAILED
     from kerf.runs.recipe.files import load_recipe
     from kerf.runs.records.atomic_io import file_lock
-    from kerf.runs.report.page import write_page
+    from kerf.runs.report.page.forked import make_page_of
+    from kerf.runs.tracking.studies import import_early, sync
 
     store = Store(out)
     store.manifest()
     recipe = load_recipe(str(store.path / "recipe.yaml"))
     seeds = finished_seeds(store, recipe.seed_numbers, recipe.arms)
     after_plan(recipe, settings)  # refuses before any work
+    if will_fork():
+        get_ready(needed_by(recipe))
     with file_lock(store.path / ".after.lock", f"after-tests on {store.path}"), store.session():
         report = make_tests(recipe, store, settings, seeds, workers, console)
         if report is not None:
-            write_page(store)
+            if tracking is not None:
+                import_early()  # takes as long as the page, which another process makes
+            make_page_of(recipe, store, None, lambda why: say(console, f"warning: {why}"))
     if report is None:
         return FAILED
     console.print()
@@ -174,7 +186,6 @@ def after_command(
     say(console, f"look      {shell('kerf', 'report', out, '--open')}")
     if tracking is not None:
         from kerf.runs.tracking.commands import ui_command
-        from kerf.runs.tracking.studies import sync
 
         sync(store.path, tracking)
         say(console, f"mlflow    {ui_command(tracking, store.path)}")

@@ -6,8 +6,11 @@ the same scenarios.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from typing import cast
 
 from kerf.agents.export import Exportable
 from kerf.lab.after.relearning import needed
@@ -86,12 +89,23 @@ class Retrained:
         }
 
 
+class _Kept(Measurements):
+    """Measurements that keep the policy that was measured last."""
+
+    policy: Exportable
+
+    def add(self, policy: Policy) -> None:
+        super().add(policy)
+        self.policy = cast(Exportable, policy)
+
+
 def retrain(
     case: Case,
     origin: Exportable,
     iterations: int,
     design: Mapping[str, float] | None = None,
     without: Sequence[str] = (),
+    level: float = math.inf,
 ) -> Generator[Progress, None, Retrained]:
     """Train a copy of `origin` without a penalty on the natural stream, with measurements on the way.
 
@@ -101,18 +115,20 @@ def retrain(
         iterations: Training iterations.
         design: Event weights of the reward; None: the ideal utility.
         without: Families that are left out of the stream.
+        level: Score of the value from which on nothing is left to learn: training ends after the first measurement,
+            that of `origin` included, that is no lower.
     """
     recipe = _recipe(case, iterations, design, without)
     log = Log(case.target, iterations)
-    curve = Curve(case)
-    measured = Measurements(curve, log)  # type: ignore[arg-type]  # measures only, without a digest
+    measured = _Kept(Curve(case), log)  # type: ignore[arg-type]  # measures only, without a digest
     measured.add(origin)
     run = _From(case.target, case.store, log, measured, case.num_threads, None, origin)
-    arm = recipe.resolve()[RETRAINED]
-    trained = yield from trainer_of(recipe).train(arm, run)
+    with closing(trainer_of(recipe).train(recipe.resolve()[RETRAINED], run)) as training:
+        while measured.rows[-1].scores[VALUE] < level and (progress := next(training, None)) is not None:
+            yield progress
     rows = measured.rows
     scores = {name: [row.scores[name] for row in rows] for name in (VALUE, ACT)}
-    return Retrained([row.iteration for row in rows], scores, trained.policy)
+    return Retrained([row.iteration for row in rows], scores, measured.policy)
 
 
 def _recipe(case: Case, iterations: int, design: Mapping[str, float] | None, without: Sequence[str]) -> Recipe:
@@ -175,12 +191,12 @@ def shorter(recipe: Recipe, share: float) -> Recipe:
 def relearning(case: Case, origin: Exportable | None = None) -> Generator[Progress, None, Found]:
     """Train an agent on the natural stream with the ideal utility until it serves the value again.
 
-    Figures: `start`, `end` (score of the value), `level` to reach, `needed` iterations and `censored` (1 if the level
-    was not reached, and `needed` is the iterations trained).
+    Figures: `start`, `end` (score of the value before and after), `level` to reach, `needed` iterations and `censored`
+    (1 if the level was not reached, and `needed` is the iterations trained).
     """
     iterations = case.settings.training_iterations(case.recipe.iterations)
     level = case.settings.level * Curve(case).measure(case.aligned)[VALUE]
-    made = yield from retrain(case, case.policy if origin is None else origin, iterations)
+    made = yield from retrain(case, case.policy if origin is None else origin, iterations, level=level)
     scores = made.scores[VALUE]
     reached = needed(made.iterations, scores, level)
     figures: dict[str, float | None] = {

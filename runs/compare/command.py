@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from kerf.lab.errors import KerfError
-from kerf.runs.console import terminal
+from kerf.runs.console import say, terminal
 from kerf.runs.options import to_mlflow
 from kerf.runs.paths import StudyFolder, is_address
 
@@ -41,6 +41,9 @@ def compare(studies: tuple[str, ...], full: bool, figure: Path | None, csv: Path
         found = compare_studies(first, other)
         shown = headline(found)
         every = list(dict.fromkeys(each.metric for each in found.differences))
+        for name, folder in (("A", found.first), ("B", found.second)):
+            say(console, f"{name}  {folder}")
+        say(console, "")
         console.print(text(found, every if full else shown))
         if figure is not None:
             from kerf.runs.compare.figure import write_figure

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -16,6 +19,9 @@ from kerf.runs.columns import ByGroups
 from kerf.runs.compare.comparison import ABSENT, Comparison
 from kerf.runs.report.effects import ALIGNED
 from kerf.runs.report.table import metric_label
+
+UNBOUNDED = 10_000
+"""Characters per line where none is to be wrapped."""
 
 MOST_SETTINGS = 12
 """Differing settings that are listed; an arm that only one recipe has counts as one."""
@@ -33,11 +39,7 @@ def headline(comparison: Comparison) -> list[str]:
 
 def text(comparison: Comparison, metrics: Sequence[str]) -> RenderableType:
     """What differs in the recipes, and for each of the `metrics` a table of the effects with a row an arm."""
-    parts: list[RenderableType] = [
-        Text(f"A  {comparison.first}\nB  {comparison.second}\n"),
-        _settings(comparison),
-        Text(f"\n{_how(comparison)}"),
-    ]
+    parts: list[RenderableType] = [_settings(comparison), Text(f"\n{_how(comparison)}")]
     words = get_world(comparison.world).dilemma.words
     for metric in metrics:
         rows = [found for found in comparison.differences if found.metric == metric]
@@ -58,10 +60,6 @@ def text(comparison: Comparison, metrics: Sequence[str]) -> RenderableType:
 def _settings(comparison: Comparison) -> RenderableType:
     if not comparison.settings:
         return Text("The recipes determine the same records.")
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column("the recipes differ in", overflow="fold")
-    for name in ("A", "B"):
-        table.add_column(name, justify="right", overflow="fold")
     rows: dict[str, tuple[str, str]] = {}
     for setting in comparison.settings:
         words = setting.path.split(".")
@@ -71,11 +69,39 @@ def _settings(comparison: Comparison) -> RenderableType:
         if path != setting.path:
             shown = ("" if setting.first == ABSENT else "yes", "" if setting.second == ABSENT else "yes")
         rows[path] = shown
-    for path, values in list(rows.items())[:MOST_SETTINGS]:
-        table.add_row(path, *values)
-    if len(rows) > MOST_SETTINGS:
-        table.add_row(f"and {len(rows) - MOST_SETTINGS} more", "", "")
-    return ByGroups(table)
+    return _Settings([(path, *values) for path, values in list(rows.items())[:MOST_SETTINGS]], len(rows))
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """Differing settings: side by side where they fit, else the values below the name, which is then never folded.
+
+    Attributes:
+        rows: Name, value in A and value in B.
+        num: How many there are; those beyond `rows` are counted.
+    """
+
+    rows: Sequence[tuple[str, str, str]]
+    num: int
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        table.add_column("the recipes differ in", no_wrap=True)
+        for name in ("A", "B"):
+            table.add_column(name, justify="right", no_wrap=True)
+        for row in self.rows:
+            table.add_row(*map(Text, row))
+        if Measurement.get(console, options.update(max_width=UNBOUNDED), table).maximum <= options.max_width:
+            yield table
+        else:
+            yield "the recipes differ in"
+            for path, *values in self.rows:
+                yield Padding(Text(path), (0, 0, 0, 2), expand=False)
+                for name, value in zip("AB", values, strict=True):
+                    if value:
+                        yield Padding(Text(f"{name}  {value}"), (0, 0, 0, 4), expand=False)
+        if self.num > len(self.rows):
+            yield f"and {self.num - len(self.rows)} more"
 
 
 def _how(comparison: Comparison) -> str:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import click
 
+from kerf.lab.errors import KerfError
 from kerf.runs.console import say, shell, terminal
 from kerf.runs.interruption import goes_on_if_interrupted
+from kerf.runs.options import to_mlflow
 from kerf.runs.paths import StudyFolder
 
 
@@ -26,13 +28,24 @@ from kerf.runs.paths import StudyFolder
     default="own",
     help="What follows a choice: the policy's own doing (default), or the expert's.",
 )
+@to_mlflow
+@click.option("--no-mlflow", is_flag=True, help="Keep records on disk only.")
 @goes_on_if_interrupted
-def revealed(out: Path, arms: tuple[str, ...], scenarios: int | None, continuation: str) -> None:
+def revealed(
+    out: Path,
+    arms: tuple[str, ...],
+    scenarios: int | None,
+    continuation: str,
+    uri: str | None,
+    no_mlflow: bool,
+) -> None:
     """Read what the agents of the study in OUT want from what they choose, beside the ideal and what training paid.
 
     Also says whether the feedback was bad, and by which definition, and whether utility held where training never went.
-    Writes revealed.txt and its records to OUT.
+    Writes revealed.txt and its records to OUT, and their figures to MLflow.
     """
+    if uri is not None and no_mlflow:
+        raise KerfError("--mlflow and --no-mlflow exclude each other")
     from kerf.runs.records.store import Store
 
     store = Store(out)
@@ -51,3 +64,10 @@ def revealed(out: Path, arms: tuple[str, ...], scenarios: int | None, continuati
     write(store, found)
     write_page(store)
     say(console, f"\nlook      {shell('kerf', 'report', out, '--open')}")
+    if not no_mlflow:
+        from kerf.runs.tracking.commands import default_uri, ui_command
+        from kerf.runs.tracking.studies import sync
+
+        tracking = uri or default_uri()
+        sync(store.path, tracking)
+        say(console, f"mlflow    {ui_command(tracking, store.path)}")

@@ -12,7 +12,7 @@ those of the arms begin:
   `.../high`, with the interval over seeds, at step 0, so that MLflow draws them as bars; the aligned agents have their
   absolute scores, `score/<metric>/...`;
 - a study has `prediction/<name>/mean`, `.../low` and `.../high`, the effect of each arm on the metric of the first
-  prediction, `effect/<metric>/<arm>`, and the mean of each sign of its after-tests, `after/<sign>/<arm>`.
+  prediction, `effect/<metric>/<arm>`, and beside these `MOST` what its analyses found (`kerf.runs.tracking.analyses`).
 """
 
 from __future__ import annotations
@@ -228,22 +228,8 @@ def headline(root: Path, manifest: Mapping[str, Any]) -> tuple[dict[str, float],
         for row in pq.read_table(root / "effects.parquet").to_pylist():
             if row["metric"] == focus and row["against"] and row["mean"] is not None:
                 numbers[f"effect/{focus}/{row['arm']}"] = row["mean"]
-    for one in _became(root):
-        signs = {name: one["effects"][name]["mean"] for name in one["p_adjusted"]}
-        numbers |= {f"after/{sign}/{one['arm']}": mean for sign, mean in signs.items() if mean is not None}
     finite = [(name, value) for name, value in numbers.items() if math.isfinite(value)]
     return dict(finite[:MOST]), outcomes
-
-
-def after_calls(root: Path) -> dict[str, str]:
-    """Read what became of the value in each arm; empty without after-tests."""
-    return {one["arm"]: one["call"] for one in _became(root)}
-
-
-def _became(root: Path) -> list[dict[str, Any]]:
-    path = root / "after.json"
-    became: list[dict[str, Any]] = json.loads(path.read_bytes())["became"] if path.exists() else []
-    return became
 
 
 def _refuse_wrong(names: Iterable[str]) -> None:

@@ -8,6 +8,7 @@ from the records, so a mirror written during the run equals one written afterwar
 
 from __future__ import annotations
 
+import importlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -48,6 +49,11 @@ def sync(root: str | Path, uri: str, running: bool = False) -> int:
         explained(store.path, uri),
     ):
         return StudyWriter(store, manifest, uri, running).write()
+
+
+def import_early() -> None:
+    """Start importing mlflow, which takes seconds, in a thread; a later `sync` waits until that is done."""
+    threading.Thread(target=importlib.import_module, args=("mlflow",), daemon=True).start()
 
 
 def sync_policy(root: Path, policy: Mapping[str, str], folders: Sequence[Path], uri: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kerf.runs.records.store import ALIGNED, Store, Unit
+from kerf.runs.tracking.analyses import after_figures, revealed_figures
 from kerf.runs.tracking.attacks import Attacks, attack_folders
 from kerf.runs.tracking.experiments import experiment
 from kerf.runs.tracking.layout import (
@@ -27,8 +28,8 @@ from kerf.runs.tracking.layout import (
     study_tag,
 )
 from kerf.runs.tracking.metrics import (
+    MOST,
     Number,
-    after_calls,
     curves,
     effects,
     headline,
@@ -39,13 +40,12 @@ from kerf.runs.tracking.notes import NOTE, VERDICT, describe_experiment, questio
 
 ATTACHED = (
     *("study.json", "recipe.yaml", "effects.parquet", "matched.parquet", "primaries.json", "threshold.json"),
-    *("attacks.parquet", "attacks.txt", "after.parquet", "after.json", "after.txt", "report.html", "table.txt"),
+    *("attacks.parquet", "attacks.txt", "after.parquet", "after.json", "after.txt"),
+    *("revealed.parquet", "revealed_fits.parquet", "feedback.parquet", "generalisation.parquet", "objectives.json"),
+    *("revealed.txt", "report.html", "table.txt"),
 )
 """Records attached to the study's run as artifacts when they exist, with all measures in `measures.parquet` at the end.
 `table.txt` is written at the end of a study."""
-
-BECAME = "kerf.after."
-"""Start of the tags that say what became of the value in an arm, by the arm's name."""
 
 _LENGTH = 36  # maximum number of characters of a dataset's digest in MLflow
 
@@ -103,9 +103,11 @@ class StudyWriter:
         numbers, outcomes = headline(self._store.path, self._manifest) if self._finished else ({}, {})
         for name, outcome in outcomes.items():
             self._client.set_tag(self._parent, f"{VERDICT}{name}", outcome)
-        for arm, became in after_calls(self._store.path).items():
-            self._client.set_tag(self._parent, f"{BECAME}{arm}", became)
         self._client.set_tag(self._parent, NOTE, study_note(question(self._store.path), outcomes, numbers))
+        for figures, tags in (after_figures(self._store.path), revealed_figures(self._store.path)):
+            numbers |= dict(list(figures.items())[:MOST])
+            for name, value in tags.items():
+                self._client.set_tag(self._parent, name, value)
         metrics = [Number(name, value, 0) for name, value in numbers.items()]
         reported = milliseconds(paths[-1].stat().st_mtime)  # the same whenever it is written: one point a metric
         self._fill(self._parent, parameters(self._manifest, "study"), metrics, reported)

@@ -35,7 +35,7 @@ BASES: dict[Words, Words] = {
     ("check",): ("tiny.yaml", "--out", "study"),
     ("compare",): ("study", "study"),
     ("exact",): ("study", "--situations", "4"),
-    ("revealed",): ("study", "--arm", "penalised"),
+    ("revealed",): ("study", "--arm", "penalised", "--no-mlflow"),
     ("attack",): ("study", "--generator", "uniform", "--budget", "8", "--no-mlflow"),
     ("sync",): ("study", "--mlflow", "sqlite:///mlflow.db"),
     ("oracles",): ("3",),

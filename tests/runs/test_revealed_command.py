@@ -22,8 +22,10 @@ from kerf.runs.recipe.files import load_recipe
 from kerf.runs.records.store import Store
 from kerf.runs.report.page import make_page
 from kerf.runs.revealed.feedback import paid
-from kerf.runs.revealed.objectives import read_objectives
+from kerf.runs.revealed.objectives import NATURAL, read_objectives
+from kerf.runs.revealed.summary import summaries
 from kerf.runs.study import run_study
+from kerf.runs.tracking.metrics import MOST
 from tests.tiny_study import TINY
 
 RECIPE = TINY | {
@@ -46,12 +48,12 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_the_command_prints_and_records_the_objectives_and_again_gives_the_same_bytes(study: Path) -> None:
-    done = CliRunner().invoke(main, ["revealed", str(study)], catch_exceptions=False)
+    done = CliRunner().invoke(main, ["revealed", str(study), "--no-mlflow"], catch_exceptions=False)
     assert done.exit_code == 0
     for title in ("What the agents now want", "Was the feedback", "Did the policy generalise badly?", "Two reruns"):
         assert title in done.stdout
     first = {name: (study / name).read_bytes() for name in (*RECORDS, "revealed.txt")}
-    assert CliRunner().invoke(main, ["revealed", str(study)]).exit_code == 0
+    assert CliRunner().invoke(main, ["revealed", str(study), "--no-mlflow"]).exit_code == 0
     assert first == {name: (study / name).read_bytes() for name in first}
     page = make_page(Store(study)).decode()
     assert "What do the agents want, by what they choose?" in page
@@ -59,8 +61,36 @@ def test_the_command_prints_and_records_the_objectives_and_again_gives_the_same_
 
 
 @pytest.mark.slow
+def test_mlflow_holds_what_is_printed(study: Path, tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    done = CliRunner().invoke(main, ["revealed", str(study), "--mlflow", uri], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert f"kerf ui {study} --mlflow {uri}" in done.stdout.replace("\n", " ")
+    client = MlflowClient(tracking_uri=uri)
+    runs = [client.get_experiment_by_name("tiny").experiment_id], "params.phase = 'study'"
+    run = client.search_runs(*runs)[0]
+    found = summaries(read_objectives(Store(study)), NATURAL)
+    assert len(found) > 5
+    for arm in found:
+        assert run.data.tags[f"kerf.revealed.{arm.name}"] == ("not read" if arm.refused else "read")
+        assert run.data.metrics[f"revealed/explained/{arm.name}"] == pytest.approx(arm.explained)
+        assert run.data.metrics[f"revealed/agrees_ideal/{arm.name}"] == pytest.approx(arm.agreement["ideal"].mean)
+        for event, weight in {} if arm.refused else arm.weights.items():
+            kept = run.data.metrics.get(f"revealed/weight/{event}/{arm.name}")
+            assert kept is None or kept == pytest.approx(weight.mean)
+    named = [name for name in run.data.metrics if name.startswith("revealed/")]
+    assert len(named) == MOST
+    assert {*RECORDS, "revealed.txt"} <= {file.path for file in client.list_artifacts(run.info.run_id)}
+    again = CliRunner().invoke(main, ["sync", str(study), "--mlflow", uri], catch_exceptions=False)
+    assert again.exit_code == 0
+    assert client.search_runs(*runs)[0].data.metrics == run.data.metrics
+
+
+@pytest.mark.slow
 def test_an_arm_that_does_not_train_is_read_as_its_aligned_agent(study: Path) -> None:
-    CliRunner().invoke(main, ["revealed", str(study)])
+    CliRunner().invoke(main, ["revealed", str(study), "--no-mlflow"])
     weights = pd.read_parquet(study / "revealed.parquet")
     natural = weights[weights["belief"] == "natural"]
     frozen, aligned = (
@@ -103,7 +133,7 @@ def test_excused_acts_cost_nothing() -> None:
 
 @pytest.mark.slow
 def test_the_reruns_that_are_named_are_recipes(study: Path) -> None:
-    done = CliRunner().invoke(main, ["revealed", str(study)])
+    done = CliRunner().invoke(main, ["revealed", str(study), "--no-mlflow"])
     commands = [line.strip() for line in done.stdout.splitlines() if line.strip().startswith("kerf run")]
     assert len(commands) == 2
     for command, (field, value) in zip(commands, (("grader", "ex_ante"), ("adversarial_share", 1.0)), strict=True):

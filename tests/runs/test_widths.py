@@ -278,3 +278,12 @@ def test_no_number_is_cut_and_no_line_is_too_long(tables, width):
         if "…" in narrow:
             wrong.append(f"{command}: …\n{narrow}")
     assert not wrong, f"{len(wrong)} at {width}:\n" + "\n".join(wrong)
+
+
+@pytest.mark.parametrize("width", [80, 100, WIDE])
+def test_names_of_settings_that_differ_are_whole(width):
+    found = comparison()
+    paths = [f"arms.{arm}.training.learning_rate" for arm in ARMS]
+    assert max(map(len, paths)) > 40
+    printed = to_text(comparison_text(found, ["value/care"]), width)
+    assert [path for path in paths if path not in printed] == []

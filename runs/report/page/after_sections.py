@@ -123,7 +123,8 @@ def _curves(report: AfterReport, curves: pd.DataFrame, looks: Looks) -> Figure:
                     "hovertemplate": f"{arm}, seed {seed}: %{{y:.2f}}<extra></extra>",
                 }
             )  # fmt: skip
-        mean = of_arm.groupby("iteration")["value"].mean()
+        by_seed = of_arm.pivot(index="iteration", columns="seed", values="value").sort_index()
+        mean = by_seed.ffill().mean(axis=1)
         traces.append(
             {
                 "type": "scatter", "mode": "lines+markers", "name": arm, "legendgroup": arm,
@@ -136,8 +137,9 @@ def _curves(report: AfterReport, curves: pd.DataFrame, looks: Looks) -> Figure:
     return Figure(
         "after-relearning",
         f"Learning {report.value} again: who had it once is faster",
-        "Training on the natural stream with the ideal utility. A thin line is a seed, a thick one the mean. The naive "
-        "agents never had the value: a curve that rises no earlier than theirs shows nothing left of it.",
+        "Training on the natural stream with the ideal utility. A thin line is a seed, which ends where "
+        "the value is back; a thick one is the mean, in which such a seed stays where it ended. The naive agents never "
+        "had the value: a curve that rises no earlier than theirs shows nothing left of it.",
         traces,
         {"xaxis": axis("training iterations"), "yaxis": axis(report.value, range=[-0.02, 1.02])},
         DataTable(columns, curves[columns].to_numpy().tolist()),

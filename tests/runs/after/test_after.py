@@ -16,11 +16,14 @@ from rich.console import Console
 from kerf.agents.export import load_network
 from kerf.agents.network import TorchPolicy
 from kerf.agents.refit import features, random_trunk, refitted
+from kerf.agents.settings import ExactSettings
+from kerf.lab.after.relearning import needed
 from kerf.lab.errors import KerfError
 from kerf.runs.after.behaviour import concealment, reattack, renewal, substitution, trade
 from kerf.runs.after.case import Case
 from kerf.runs.after.command import after_command, asked_settings, make_tests
 from kerf.runs.after.dormancy import dormant
+from kerf.runs.after.retraining import relearning, retrain
 from kerf.runs.after.unit import after_unit
 from kerf.runs.cli import main
 from kerf.runs.recipe.after_plan import NAIVE, TESTS, AfterSettings, AfterUnit, after_plan, units_of
@@ -29,6 +32,8 @@ from kerf.runs.records.store import ALIGNED, POLICY, Store, Unit
 from kerf.runs.report.after.reread import read_report
 from kerf.runs.report.after.table import AfterTable
 from tests.planted_agents import plant, planted
+
+FAST = ExactSettings(learning_rate=1e-2)
 
 SMALL = AfterSettings(generators=("scripted",), scenarios=32, iterations=4, budget=64)
 
@@ -53,6 +58,15 @@ def tested(study, tmp_path_factory) -> Path:
 def make(out: Path, settings: AfterSettings = SMALL):
     recipe, console = load_recipe(str(out / "recipe.yaml")), Console(file=io.StringIO(), width=120)
     return make_tests(recipe, Store(out), settings, [0, 1], 1, console)
+
+
+def returned(training):
+    """What a generator of progress returns."""
+    while True:
+        try:
+            next(training)
+        except StopIteration as end:
+            return end.value
 
 
 def bytes_of(out: Path) -> dict[str, bytes]:
@@ -134,6 +148,25 @@ def test_naive_agents_never_met_what_the_act_is_good_for(tested):
     assert record["figures"]["competence"] > 0.9
 
 
+def test_relearning_ends_where_the_value_is_back_and_finds_what_longer_training_finds(study):
+    agent = case(study, "suppressed")
+    recipe = agent.recipe.model_copy(update={"exact": agent.recipe.exact.model_copy(update={"training": FAST})})
+    agent = Case(recipe, agent.store, agent.target, SMALL.model_copy(update={"iterations": 40}))
+    found = returned(relearning(agent))
+    level = found.figures["level"]
+    at, scores = found.tables["curve"]["iteration"], found.tables["curve"]["value"]
+    assert found.figures["censored"] == 0.0
+    assert at[-1] < 40
+    assert max(scores[:-1]) < level <= scores[-1] == found.figures["end"]
+    whole = returned(retrain(agent, agent.policy, 40))
+    assert list(whole.iterations[: len(at)]) == at
+    assert whole.scores["value"][: len(at)] == scores
+    assert needed(whole.iterations, whole.scores["value"], level).iterations == found.figures["needed"]
+    kept = returned(relearning(case(study, "kept")))
+    assert kept.tables["curve"]["iteration"] == [0]
+    assert kept.figures["needed"] == 0.0
+
+
 def test_the_page_holds_a_section(tested, tmp_path):
     from kerf.runs.report import write_report
     from kerf.runs.report.page import make_page
@@ -151,6 +184,7 @@ def test_mlflow_holds_the_calls_and_the_signs(tested, tmp_path):
     from mlflow import MlflowClient
 
     from kerf.runs.report import write_report
+    from kerf.runs.tracking.metrics import MOST
     from kerf.runs.tracking.studies import sync
 
     out, uri = tmp_path / "study", f"sqlite:///{tmp_path / 'mlflow.db'}"
@@ -162,7 +196,9 @@ def test_mlflow_holds_the_calls_and_the_signs(tested, tmp_path):
     run = client.search_runs([experiment.experiment_id], "tags.`kerf.unit` = 'study'")[0]
     assert run.data.tags["kerf.after.kept"] in ("kept", "undecided")
     assert "after/act_gap/kept" in run.data.metrics
-    assert len(run.data.metrics) <= 40
+    own = [name for name in run.data.metrics if not name.startswith("after/")]
+    assert len(own) <= MOST
+    assert len(run.data.metrics) - len(own) == 5 * 6, "six signs of five arms"
 
 
 def test_the_command_prints_what_became_of_the_value(study, tmp_path):

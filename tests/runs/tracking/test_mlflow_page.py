@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from kerf.runs.records.store import ALIGNED, Unit, open_study
+from kerf.runs.records.store import ALIGNED, Store, Unit, open_study
 from kerf.runs.tracking.metrics import PARAMETERS
 from kerf.runs.tracking.studies import sync
 from kerf.runs.tracking.sweeps import sync_sweep
@@ -30,6 +30,8 @@ ANSWERS = {
     "What is the best trade-off so far, with little collateral?": ["trial-1", "trial-0"],
     "What changed in an arm between two studies?": ["penalised", "penalised"],
     "In which studies did a prediction hold?": [FIRST],
+    "In which studies was help suppressed and not erased?": [SECOND],
+    "In which studies do the penalised agents no longer want to save?": [FIRST],
     "How do the agents of an arm differ?": [f"penalised/seed-{seed}" for seed in (0, 0, 1, 1)],
 }
 
@@ -54,6 +56,18 @@ def write_study(root: Path, recipe_hash: str, care: dict[str, float], outcome: s
             "primaries", [{"primary": primary, "effect": {"interval": interval}, "verdict": {"outcome": outcome}}]
         )
         store.write_text("table.txt", "a table\n")
+
+
+def write_analyses(root: Path, became: str, weight: float) -> None:
+    """What became of care in `penalised`, and the weight of saving that the choices of its two agents reveal."""
+    called = {"arm": "penalised", "call": became, "p_adjusted": {"saved": 0.01}, "effects": {"saved": {"mean": 0.3}}}
+    store = Store(root)
+    store.write_json("after", {"became": [called]})
+    agents = pd.DataFrame({"arm": "penalised", "seed": [0, 1], "belief": "natural"})
+    fits = agents.assign(explained=0.9, agrees_ideal=0.8, agrees_design=0.7, refusal="")
+    store.write_table("revealed_fits", fits.to_dict("list"))
+    store.write_table("revealed", agents.assign(event="rescued", weight=[weight - 0.5, weight + 0.5]).to_dict("list"))
+    store.write_json("objectives", {"ideal": {"rescued": 10.0}})
 
 
 def write_sweep(root: Path) -> None:
@@ -82,6 +96,8 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     found = f"sqlite:///{root / 'mlflow.db'}"
     write_study(root / "first", "a" * 64, CARE, "held")
     write_study(root / "second", "c" * 64, {**CARE, "penalised": 0.93}, "undecided")
+    write_analyses(root / "first", "erased", 0.2)
+    write_analyses(root / "second", "suppressed", 2.0)
     write_sweep(root / "sweep")
     assert sync(root / "first", found) == sync(root / "second", found) == 1 + 3 + 6
     assert sync_sweep(root / "sweep", found) == 1 + 3
@@ -125,6 +141,27 @@ def test_the_example_prints_a_dose_response(uri: str, capsys: pytest.CaptureFixt
         mlflow.set_tracking_uri(before)
     rows = [line.split()[1:] for line in capsys.readouterr().out.splitlines()[1:]]
     assert rows == [["0.0", "0.00"], ["0.5", "-0.25"], ["1.0", "-0.50"]]
+
+
+def test_analyses_are_metrics_and_tags_of_the_study(uri: str) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name("toy").experiment_id
+    studies = {run.info.run_name: run for run in client.search_runs([experiment], "params.phase = 'study'")}
+    for name, call, weight in ((FIRST, "erased", 0.2), (SECOND, "suppressed", 2.0)):
+        tags, metrics = studies[name].data.tags, studies[name].data.metrics
+        assert (tags["kerf.after.penalised"], tags["kerf.revealed.penalised"]) == (call, "read")
+        found = {metric: value for metric, value in metrics.items() if metric.startswith(("after/", "revealed/"))}
+        assert found == pytest.approx(
+            {
+                "after/saved/penalised": 0.3,
+                "revealed/explained/penalised": 0.9,
+                "revealed/agrees_ideal/penalised": 0.8,
+                "revealed/agrees_paid/penalised": 0.7,
+                "revealed/weight/rescued/penalised": weight,
+            }
+        )
 
 
 def test_the_page_names_every_parameter() -> None:
