@@ -57,14 +57,15 @@ def revealed_figures(root: Path) -> tuple[dict[str, float], dict[str, str]]:
     weights = pd.read_parquet(root / "revealed.parquet")
     weights = weights[weights["belief"] == BELIEF]
     ideal: Mapping[str, float] = json.loads((root / "objectives.json").read_bytes())["ideal"]
+    by_arm = {str(arm): of for arm, of in fits.groupby("arm", sort=False)}
     numbers = {
         f"revealed/{name}/{arm}": float(of[column].mean())
         for name, column in FITS.items()
-        for arm, of in fits.groupby("arm", sort=False)
+        for arm, of in by_arm.items()
     }
-    fitting = {str(arm): set(of.loc[of["refusal"] == "", "seed"]) for arm, of in fits.groupby("arm", sort=False)}
-    read = {arm: 2 * len(fitting[arm]) >= len(of) for arm, of in fits.groupby("arm", sort=False)}
-    means = {arm: _mean_weights(weights, str(arm), fitting[arm]) for arm in read if read[arm]}
+    fitting = {arm: set(of.loc[of["refusal"] == "", "seed"]) for arm, of in by_arm.items()}
+    read = {arm: 2 * len(fitting[arm]) >= len(of) for arm, of in by_arm.items()}
+    means = {arm: _mean_weights(weights, arm, fitting[arm]) for arm in read if read[arm]}
     for event in sorted(weights["event"].unique(), key=lambda event: (-abs(ideal.get(event, 0.0)), event)):
         numbers |= {f"revealed/weight/{event}/{arm}": mean[event] for arm, mean in means.items() if event in mean}
     tags = {f"{REVEALED}{arm}": READ if shown else NOT_READ for arm, shown in read.items()}
