@@ -1,0 +1,19 @@
+"""Published results that nobody here wrote, and what the lab gives in their place: `kerf reproduce`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kerf.runs.reproduce.demonstrations import INTERRUPTIBILITY, SIDE_EFFECTS, TOMATOES, WHISKY
+from kerf.runs.reproduce.entry import Entry
+
+ENTRIES: Mapping[str, Entry] = {
+    entry.name: entry
+    for entry in (
+        SIDE_EFFECTS,
+        WHISKY,
+        INTERRUPTIBILITY,
+        TOMATOES,
+    )
+}
+"""All entries by name, in the order in which they are measured."""
