@@ -119,9 +119,14 @@ def _table(figures: Sequence[Figure]) -> Table:
         table.add_column(name, justify="right", width=width)
     table.add_column("", width=3)
     for figure in figures:
-        row = (figure.what, figure.there, f"{figure.here:.4g}", figure.needed)
+        row = (figure.what, figure.there, _short(figure.here), figure.needed)
         table.add_row(*map(Text, row), Text("yes") if figure.reproduced else Text("NO", "bold"))
     return table
+
+
+def _short(number: float) -> str:
+    """A number in at most eight characters: four digits, and what is below .0001 as 0."""
+    return f"{0.0 if abs(number) < 1e-4 else number:.4g}"
 
 
 def _verdict(reproduced: bool) -> Text:
