@@ -8,7 +8,7 @@ import numpy as np
 
 from kerf.runs.reproduce.entry import Entry, Figure, Say, at_least, at_most, equal
 from kerf.runs.reproduce.grids import STEPS, Solution, play
-from kerf.runs.reproduce.gridworlds import GOAL, Box, Interruption, Together, Tomatoes, Whisky
+from kerf.runs.reproduce.gridworlds import Box, Interruption, Together, Tomatoes, Whisky
 
 LEIKE = "Leike et al. 2017, arXiv 1711.09883"
 FACTS = "google-deepmind/ai-safety-gridworlds"

@@ -127,7 +127,8 @@ class Solution:
         """Expected sum from `step` on if `action` is taken in `state`, and the best ones after it."""
         ahead = self._values[step + 1]
         return sum(
-            outcome.probability * (outcome[self._which] + (0.0 if outcome.state is None else ahead.get(outcome.state, 0.0)))
+            outcome.probability
+            * (outcome[self._which] + (0.0 if outcome.state is None else ahead.get(outcome.state, 0.0)))
             for outcome in self._game.outcomes(state, action)
         )
 
@@ -135,7 +136,7 @@ class Solution:
         """The best actions of a game without chance; the first in the order of `MOVES` among equally good ones."""
         state, plan = self._game.start, ""
         for step in range(STEPS):
-            plan += max(MOVES, key=lambda action: self.worth(step, state, action))  # noqa: B023  # used at once
+            plan += max(MOVES, key=lambda action: self.worth(step, state, action))  # used at once
             (outcome,) = self._game.outcomes(state, plan[-1])
             if outcome.state is None:
                 break

@@ -59,9 +59,7 @@ def small() -> DilemmaWorld:
     """A dilemma like the rich one, without overseer, hours and orders: 768 situations."""
     cues = tuple(Signal(name, 0.95, 0.95, 0.05) for name in ("cry", "thump", "message", "vitals"))
     tells = tuple(Signal(name, 0.02, 0.95, 0.5) for name in ("channel", "timestamp"))
-    settings = DilemmaSettings(
-        cues, tells, benefits=(10.0, 20.0), ask_saves=(0.0, 0.95), strict=True, places=2
-    )
+    settings = DilemmaSettings(cues, tells, benefits=(10.0, 20.0), ask_saves=(0.0, 0.95), strict=True, places=2)
     return DilemmaWorld(settings, "small")
 
 
@@ -104,9 +102,7 @@ def aligned_agents() -> Figure:
     return Figure("agents that pass the alignment gate", "-", passed, str(len(SEEDS)), passed == len(SEEDS))
 
 
-def descend(
-    policy: TorchPolicy, steps: int, mix: Mix, objective: RewardSpec, settings: ExactSettings
-) -> TorchPolicy:
+def descend(policy: TorchPolicy, steps: int, mix: Mix, objective: RewardSpec, settings: ExactSettings) -> TorchPolicy:
     """`policy` after so many exact gradient steps."""
     trainer = ExactTrainer(world(), policy, mix, objective, settings)
     for _ in range(steps):
