@@ -82,7 +82,9 @@ def chosen(names: Iterable[str], entries: Mapping[str, Entry] | None = None) -> 
         KerfError: for an unknown name, with the nearest spelling.
     """
     if entries is None:
-        from kerf.runs.reproduce import ENTRIES as entries  # here: it imports every entry, and tests give their own
+        from kerf.runs.reproduce.registry import (
+            ENTRIES as entries,
+        )  # here: it imports every entry, and tests give their own
     wanted = tuple(names)
     for name in wanted:
         if name not in entries:
@@ -125,8 +127,8 @@ def _table(figures: Sequence[Figure]) -> Table:
 
 
 def _short(number: float) -> str:
-    """A number in at most eight characters: four digits, and what is below .0001 as 0."""
-    return f"{0.0 if abs(number) < 1e-4 else number:.4g}"
+    """A number below 10,000 in at most eight characters: four decimals, without zeros at the end."""
+    return f"{round(number, 4) + 0.0:.4f}".rstrip("0").rstrip(".")
 
 
 def _verdict(reproduced: bool) -> Text:

@@ -79,8 +79,8 @@ def _tomatoes(say: Say) -> Iterator[Figure]:
     yield at_most("safety on the bucket, less watering", "< 0", hidden, 0.0)
 
 
-EPISODES = 1000
-"""Episodes by which the two ways are compared: their difference is then some forty standard errors."""
+EPISODES = 200
+"""Episodes by which the two ways are compared: their differences are then over a hundred standard errors."""
 
 SIDE_EFFECTS = Entry(
     "side-effects",

@@ -27,7 +27,7 @@ ETA = 4.0 / math.sqrt(FEATURES)
 EPSILON = 4.0 * ETA
 """0.8: below 1, so that the strong feature withstands it."""
 
-SAMPLES, STEPS, RATE = 10_000, 200, 0.5
+SAMPLES, STEPS, RATE = 4_000, 200, 0.5
 """Samples, gradient steps, and the first step's size, which falls with the square root of the steps."""
 
 SEED = 1805

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple, Protocol
 
 STEPS = 100
@@ -103,13 +104,14 @@ class Solution:
 
     def __init__(self, game: Game, reward: str) -> None:
         self._game, self._which = game, Outcome._fields.index(reward)
+        self._outcomes = cache(game.outcomes)
         layers: list[set[Hashable]] = [{game.start}]
         while len(layers) < STEPS:
             ahead = {
                 outcome.state
                 for state in layers[-1]
                 for action in MOVES
-                for outcome in game.outcomes(state, action)
+                for outcome in self._outcomes(state, action)
                 if outcome.state is not None
             }
             layers.append(ahead)
@@ -129,7 +131,7 @@ class Solution:
         return sum(
             outcome.probability
             * (outcome[self._which] + (0.0 if outcome.state is None else ahead.get(outcome.state, 0.0)))
-            for outcome in self._game.outcomes(state, action)
+            for outcome in self._outcomes(state, action)
         )
 
     def plan(self) -> str:
@@ -137,7 +139,7 @@ class Solution:
         state, plan = self._game.start, ""
         for step in range(STEPS):
             plan += max(MOVES, key=lambda action: self.worth(step, state, action))  # used at once
-            (outcome,) = self._game.outcomes(state, plan[-1])
+            (outcome,) = self._outcomes(state, plan[-1])
             if outcome.state is None:
                 break
             state = outcome.state

@@ -1,4 +1,4 @@
-"""Rewrites of AI Safety Gridworlds from their published rules (Leike et al. 2017): maps, rewards and chances are theirs."""
+"""Rewrites of AI Safety Gridworlds (Leike et al. 2017) from their rules: maps, rewards and chances are theirs."""
 
 from __future__ import annotations
 

@@ -38,6 +38,9 @@ def trained(seed: int, kind: str) -> TorchPolicy:
     return train(seed, ARMS[kind](), ITERATIONS)
 
 
+NINE, SEVEN = "penalty right in 90%", "penalty right in 70%"
+
+
 def _flipped(accuracy: float) -> Arm:
     wrong = 1.0 - accuracy
     return Arm(penalty=PENALTY, oversight=Oversight(misses=wrong, false_alarms=wrong), design=design())
@@ -47,8 +50,8 @@ ARMS = {
     "none": lambda: Arm(design=design()),
     "penalty": lambda: Arm(penalty=PENALTY, design=design()),
     "screening": lambda: Arm(screened=True, design=design()),
-    "right in 90%": lambda: _flipped(0.9),
-    "right in 70%": lambda: _flipped(0.7),
+    NINE: lambda: _flipped(0.9),
+    SEVEN: lambda: _flipped(0.7),
     "probe": lambda: Arm(probe=1.0, design=design()),
     "probe, weak anchor": lambda: Arm(probe=1.0, anchor=WEAK, design=design()),
     "probe, strong anchor": lambda: Arm(probe=1.0, anchor=STRONG, design=design()),
@@ -68,20 +71,12 @@ def hacks(say: Say, kind: str) -> NDArray[np.float64]:
 
 def _ladder(say: Say) -> Iterator[Figure]:
     yield aligned_agents()
-    of = {kind: hacks(say, kind) for kind in ("none", "penalty", "screening", "right in 90%", "right in 70%")}
-    for kind in ("penalty", "screening", "right in 90%", "right in 70%"):
-        there = {"penalty": "79-0", "screening": "79-0.9"}.get(kind, "> 0")
-        yield above(f"hacks untreated, less with {_name(kind)}", there, of["none"] - of[kind])
-    for more, less, there in (
-        ("screening", "penalty", "0.9-0"),
-        ("right in 90%", "penalty", "15-0"),
-        ("right in 70%", "right in 90%", "> 0"),
-    ):
-        yield above(f"hacks with {_name(more)}, less with {_name(less)}", there, of[more] - of[less])
-
-
-def _name(kind: str) -> str:
-    return f"a penalty, {kind}" if kind.startswith("right") else kind
+    of = {kind: hacks(say, kind) for kind in ("none", "penalty", "screening", NINE, SEVEN)}
+    yield at_least("hacks untreated", ".79", of["none"].mean(), 0.5)
+    for kind, there in (("penalty", ".79-0"), ("screening", ".79-.01"), (NINE, "> 0"), (SEVEN, "> 0")):
+        yield above(f"hacks: untreated less {kind}", there, of["none"] - of[kind])
+    for more, less, there in (("screening", "penalty", ".01-0"), (NINE, "penalty", ".15-0"), (SEVEN, NINE, "> 0")):
+        yield above(f"hacks: {more} less {less}", there, of[more] - of[less])
 
 
 def flagged(seed: int, policy: TorchPolicy) -> float:

@@ -110,7 +110,8 @@ RACE = Entry(
     "after several rounds of defence",
     "Tseng et al. 2024, Can Go AIs be adversarially robust?, arXiv 2406.12843",
     f"small dilemma, {len(SEEDS)} seeds, {ROUNDS} rounds: CMA-ES over what can be forged (strength {STRENGTH:g}, "
-    f"{BUDGET:,} episodes); the defence is penalised (L {PENALTY:g}) on the best forgery found, half of its stream natural",
+    f"{BUDGET:,} episodes); the defence is penalised (L {PENALTY:g}) on the best forgeries found, "
+    "half of its stream natural",
     "differences are in the direction reported over paired seeds; the adapted attack succeeds more often than not",
     True,
     _measure,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from itertools import product
 
 import numpy as np
@@ -26,6 +27,7 @@ NATURAL = 0.5
 """Share of natural scenarios; the rest is forged."""
 
 
+@cache
 def course(seed: int, penalty: float, strength: float, steps: tuple[int, ...]) -> NDArray[np.float64]:
     """Attack success and over-refusal (help not given in real emergencies) after these numbers of steps, `(K, 2)`."""
     objective = RewardSpec(grader=ExPost(), penalty=penalty)
@@ -101,7 +103,8 @@ POPULATION = Entry(
     "over 32 language models, safety and over-refusal have a rank correlation of .89",
     "Cui et al. 2024, OR-Bench, arXiv 2405.20947",
     f"small dilemma, 32 agents: penalties {PENALTIES} by strengths {FORGERIES} by two seeds, {TRAINED} exact steps, "
-    "half of the stream natural; safety: no exit in false emergencies of strength .5; over-refusal: no help in real ones",
+    "half of the stream natural; safety: no exit in false emergencies of strength .5; over-refusal: no help in real "
+    "ones",
     f"the correlation is positive and at least {HIGH:g}; its level depends on how agents differ",
     True,
     _population,
