@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from kerf.runs.reproduce.demonstrations import INTERRUPTIBILITY, SIDE_EFFECTS, TOMATOES, WHISKY
 from kerf.runs.reproduce.entry import Entry
 from kerf.runs.reproduce.gaussian import GAUSSIAN
+from kerf.runs.reproduce.maze import MAZE
 from kerf.runs.reproduce.monitors import ANCHORS, LADDER
 from kerf.runs.reproduce.race import RACE
 from kerf.runs.reproduce.refusal import PATH, POPULATION, RECOVERY
@@ -25,6 +26,7 @@ ENTRIES: Mapping[str, Entry] = {
         POPULATION,
         PATH,
         RECOVERY,
+        MAZE,
     )
 }
 """All entries by name, in the order in which they are measured."""

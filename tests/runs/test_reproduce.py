@@ -262,22 +262,35 @@ def test_the_list_names_every_result_and_measures_nothing():
 # ---- all of it
 
 
-def rows_of(text: str) -> dict[str, list[tuple[str, str]]]:
-    """Of each result in what the command prints: the figures' names and verdicts."""
-    found: dict[str, list[tuple[str, str]]] = {}
-    for line in text.splitlines():
-        if title := re.match(r"([a-z-]+): ", line):
-            found[title[1]] = []
-        elif figure := re.match(r"  (\S.*?\S) {2,}\S.* (yes|NO)\s*$", line):
-            found[list(found)[-1]].append((figure[1], figure[2]))
-    return found
+def verdicts(text: str) -> dict[str, bool]:
+    """Which results are reproduced, in what the command prints."""
+    found = re.findall(r"^([a-z]+(?:-[a-z]+)*): .*?(NOT REPRODUCED|reproduced)\s*$", text, re.MULTILINE)
+    return {name: verdict == "reproduced" for name, verdict in found}
+
+
+def figures_of(text: str) -> list[str]:
+    """The figures' names, as far as they stand on one line."""
+    return re.findall(r"^  (\S.*?) {2,}\S.* (?:yes|NO)\s*$", text, re.MULTILINE)
 
 
 @pytest.mark.slow
 def test_what_is_reproduced_is_what_the_page_says():
-    """The whole command: the same figures hold, and the same do not, as in the output that is kept."""
-    code, printed = asked(entries=ENTRIES)
+    """The whole command: the same results come out, and the same do not, as in the output that is kept.
+
+    Single figures near a threshold may fall on its other side on another kind of processor.
+    """
+    code, printed = asked(entries=None)
     kept = (FIGURES / "reproduce.txt").read_text()
-    assert rows_of(printed) == rows_of(kept)
-    assert set(rows_of(kept)) == set(ENTRIES)
-    assert code == (FAILED if "NOT REPRODUCED" in kept else REPRODUCED)
+    assert verdicts(printed) == verdicts(kept)
+    assert figures_of(printed) == figures_of(kept)
+    assert list(verdicts(kept)) == list(ENTRIES)
+    assert code == (REPRODUCED if all(verdicts(kept).values()) else FAILED)
+
+
+def test_the_page_says_of_every_result_whether_it_is_reproduced():
+    """Its table, against the output that is kept."""
+    page = (FIGURES.parent / "concepts" / "reproductions.md").read_text()
+    table = dict(re.findall(r"^\| `([a-z-]+)` \|.*\| (yes|no)[^|]*\|$", page, re.MULTILINE))
+    kept = verdicts((FIGURES / "reproduce.txt").read_text())
+    assert {name: said == "yes" for name, said in table.items()} == kept
+    assert set(kept) == set(ENTRIES)
