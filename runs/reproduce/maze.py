@@ -187,7 +187,7 @@ def _measure(say: Say) -> Iterator[Figure]:
 
 MAZE = Entry(
     "maze-decisions",
-    "Distances decide whether an agent goes for the cheese or for the corner",
+    "Distances decide between the cheese and the corner",
     "a logistic regression on three distances calls 84.1% of 5,239 decision levels rightly (baseline 71.4%), with "
     "coefficients -2.522, -1.2 and -0.523",
     "Grietzer and Turner 2023, Behavioural statistics for a maze-solving agent, lesswrong.com/posts/eowhY5NaCaqY6Pkj9",

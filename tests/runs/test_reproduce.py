@@ -46,6 +46,7 @@ def test_every_entry_says_what_where_how_and_why(entry):
     for text in (entry.title, entry.claim, entry.source, entry.setting, entry.tolerance):
         assert len(text) > 20
         assert not text.endswith(".")
+    assert len(f"{entry.name}: {entry.title}  NOT REPRODUCED") <= WIDTH
     assert re.search(r"\b20\d\d\b", entry.source), "a year"
     assert re.search(r"arXiv \d{4}\.\d{5}|github\.com|lesswrong\.com", entry.source), "a place"
 
