@@ -18,6 +18,7 @@ from kerf.runs.interruption import goes_on_if_interrupted
 from kerf.runs.new.command import new
 from kerf.runs.options import asks_for_a_recipe, on_ray, to_mlflow
 from kerf.runs.paths import StudyFolder
+from kerf.runs.reproduce.cli import reproduce
 from kerf.runs.revealed.command import revealed
 from kerf.runs.submit.commands import COMMANDS
 from kerf.runs.sweep.command import sweep
@@ -337,5 +338,5 @@ def oracles(numbers: tuple[int, ...], json_file: Path | None) -> None:
     raise SystemExit(ask(numbers, json_file, terminal()))
 
 
-for command in (*COMMANDS, after, bench, cluster, compare, new, report, replay, revealed, ui):
+for command in (*COMMANDS, after, bench, cluster, compare, new, report, replay, reproduce, revealed, ui):
     main.add_command(command)

@@ -14,9 +14,10 @@ from tests.sharing import Shared
 HERE = Path(__file__).parent
 
 LONGEST = (
-    "runs/test_turner.py", "runs/bench/test_peers.py", "runs/test_oracles.py", "generators/test_weakness.py",
-    "runs/sweep/test_sweep.py", "agents/test_remote.py", "runs/records/test_no_shared_disk.py", "runs/test_study.py",
-    "runs/submit/test_jobs.py", "runs/execution/test_scaling.py", "runs/submit/test_ray_cluster.py",
+    "runs/test_turner.py", "runs/bench/test_peers.py", "runs/test_oracles.py", "runs/test_reproduce.py",
+    "generators/test_weakness.py", "runs/sweep/test_sweep.py", "agents/test_remote.py",
+    "runs/records/test_no_shared_disk.py", "runs/test_study.py", "runs/submit/test_jobs.py",
+    "runs/execution/test_scaling.py", "runs/submit/test_ray_cluster.py",
 )  # fmt: skip
 """Files whose slow tests take longest. They come first: two processes that share out files then end together."""
 

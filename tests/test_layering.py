@@ -99,7 +99,7 @@ ROOMS = (
     {"sweep"},
     {"cluster", "submit"},
     {"bench"},
-    {"oracles"},
+    {"oracles", "reproduce"},
     {"doctor", "new", "viewing"},
     {"cli"},
     {"__main__"},

@@ -39,6 +39,7 @@ BASES: dict[Words, Words] = {
     ("attack",): ("study", "--generator", "uniform", "--budget", "8", "--no-mlflow"),
     ("sync",): ("study", "--mlflow", "sqlite:///mlflow.db"),
     ("oracles",): ("3",),
+    ("reproduce",): ("side-effects",),
     ("submit",): ("tiny.yaml", "--to", "local", "--dry-run"),
     ("unit",): ("study", "aligned/seed-0"),
     ("sweep", "run"): ("sweep.yaml", "--out", "swept", "--no-mlflow"),
@@ -81,7 +82,7 @@ HEAVY = (
     *LIGHT, "torch", "numba", "pandas", "pyarrow.parquet", "scipy.stats", "mlflow", "optuna", "matplotlib.figure",
     "kerf.runs.study", "kerf.runs.report", "kerf.runs.exact", "kerf.runs.exact.table", "kerf.runs.attacks.command",
     "kerf.runs.attacks.table", "kerf.runs.sweep.driver", "kerf.runs.sweep.report", "kerf.runs.tracking.studies",
-    "kerf.runs.tracking.sweeps", "kerf.runs.oracles.command", "kerf.runs.doctor",
+    "kerf.runs.tracking.sweeps", "kerf.runs.oracles.command", "kerf.runs.reproduce.registry", "kerf.runs.doctor",
 )  # fmt: skip
 
 

@@ -45,6 +45,9 @@ from kerf.runs.report.effects import effects_frame, study_ends
 from kerf.runs.report.judged import judge_primaries
 from kerf.runs.report.table import Report, to_text
 from kerf.runs.report.thresholds import theory_against_measured
+from kerf.runs.reproduce import command as reproduce_command
+from kerf.runs.reproduce.entry import Checked as Reproduced
+from kerf.runs.reproduce.entry import Entry, above, equal
 from kerf.runs.sweep.findings import front
 from kerf.runs.sweep.report import SweepReport
 from tests.runs.attacks.test_attacks import attacks_frame, skills_frame
@@ -226,6 +229,14 @@ def checked() -> Checked:
     return Checked(oracle, rows, 1.2)
 
 
+def reproduced() -> Reproduced:
+    entry = Entry(
+        "a-name", "a title", "what was claimed, 79% and 0.9%", "a source, arXiv 1234.56789", "", "", True, list
+    )
+    figures = equal("some share of something that is wrapped", -100, -100.1), above("an order", ".79-.01", [0.123] * 8)
+    return Reproduced(entry, figures, 1.2)
+
+
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory: pytest.TempPathFactory) -> Sequence[tuple[str, RenderableType, Counter[str]]]:
     """What each command prints, and the numbers of it where there is width enough."""
@@ -246,6 +257,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Sequence[tuple[str, Rend
         "sweep pareto": [sweep_report(folder, "pareto", "strength=0:1", "penalty=1:16:log", floors=("care=-0.5",))],
         "compare": [comparison_text(comparison(), ["value/care", "false_exit/1", "competence", "utility/ideal"])],
         "oracles": [answer(checked())],
+        "reproduce": [reproduce_command.answer(reproduced())],
         "bench train": bench_train_tables(),
         **{name: [table] for name, table in bench_rows().items()},
     }

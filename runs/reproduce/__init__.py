@@ -1,0 +1,1 @@
+"""Published results that nobody here wrote, and what the lab gives in their place: `kerf reproduce`."""
