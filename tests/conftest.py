@@ -31,9 +31,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT))
-    rank = {HERE / name: number for number, name in enumerate(LONGEST)}
-    if any(item.get_closest_marker("slow") for item in items):
-        items.sort(key=lambda item: rank.get(item.path, len(rank)))  # stable: all others stay in their order
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    rank = dict.fromkeys(slow, len(LONGEST)) | {HERE / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path, len(LONGEST) + 1))  # stable: all others stay in their order
 
 
 @pytest.fixture(scope="session")
