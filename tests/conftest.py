@@ -60,6 +60,14 @@ def one_ray() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def mlflow_tables(shared: Shared) -> bytes:
+    """A database with MLflow's tables and no run: making one takes seconds, copying one does not."""
+    from kerf.runs.tracking.database import settle
+
+    return (shared.make("mlflow", lambda folder: settle(folder / "mlflow.db", pytest.fail)) / "mlflow.db").read_bytes()
+
+
+@pytest.fixture(scope="session")
 def smoke_study(shared: Shared) -> Path:
     """The built-in study `smoke` as it is, finished: two seeds, four arms. Read-only."""
     from kerf.runs.recipe.files import load_recipe

@@ -36,13 +36,14 @@ BASES: dict[Words, Words] = {
     ("compare",): ("study", "study"),
     ("exact",): ("study", "--situations", "4"),
     ("revealed",): ("study", "--arm", "penalised", "--no-mlflow"),
+    ("after",): ("study", "--test", "trade", "--arm", "penalised", "--no-mlflow"),
     ("attack",): ("study", "--generator", "uniform", "--budget", "8", "--no-mlflow"),
     ("sync",): ("study", "--mlflow", "sqlite:///mlflow.db"),
     ("oracles",): ("3",),
     ("submit",): ("tiny.yaml", "--to", "local", "--dry-run"),
     ("unit",): ("study", "aligned/seed-0"),
     ("sweep", "run"): ("sweep.yaml", "--out", "swept", "--no-mlflow"),
-    ("sweep", "dose"): ("tiny.yaml", "--over", "penalty=1,10", "--out", "swept", "--no-mlflow"),
+    ("sweep", "dose"): ("tiny.yaml", "--over", "penalty=1,a", "--no-mlflow"),
     ("sweep", "pareto"): ("tiny.yaml", "--over", "penalty=1:a", "--no-mlflow"),
     ("sweep", "threshold"): ("tiny.yaml", "--over", "penalty=1:a", "--no-mlflow"),
     **{("bench", name): ("--help",) for name in ("train", "exact", "generators", "scale", "sweep")},
@@ -172,7 +173,7 @@ def finished(shared: Shared) -> Path:
             os.chdir(folder)
             kerf(*base(("run",)))
             kerf(*base(("attack",)))
-            kerf(*base(("sweep", "dose")))
+            kerf(*base(("sweep", "run")))
             kerf(*base(("sync",)))
         finally:
             os.chdir(before)
