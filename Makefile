@@ -20,8 +20,8 @@ demo: $(INSTALLED) ## Run the main study at its quick size.
 test: lint ## Lint, check types, run the quick tests, in two processes (PYTEST_ARGS="-n 0": in one).
 	@$(BIN)/pytest $(PYTEST_OPTIONS) -m "not slow" $(PYTEST_ARGS)
 
-test-all: test ## The same, then the slow tests: long real runs.
-	@$(BIN)/pytest $(PYTEST_OPTIONS) -m slow $(PYTEST_ARGS)
+test-all: lint ## The same with the slow tests, which are long real runs: all in one go, which shares what is expensive.
+	@$(BIN)/pytest $(PYTEST_OPTIONS) $(PYTEST_ARGS)
 
 lint: $(INSTALLED) links ## Lint, check format, check types.
 	@$(BIN)/ruff check .
@@ -71,5 +71,6 @@ $(INSTALLED): pyproject.toml setup.py constraints.txt
 	@echo "Installing into .venv (up to some minutes the first time) ..."
 	@$(BIN)/python uv_install.py -c constraints.txt -e ".[dev]" || \
 	$(BIN)/pip install $(PIP_OPTIONS) -c constraints.txt -e ".[dev]"
+	@$(BIN)/python -m compileall -q lab generators agents runs  # as pip does with packages that are not editable
 	@$(BIN)/python -m kerf.runs.execution.compile_ahead
 	@touch $@

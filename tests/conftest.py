@@ -14,14 +14,16 @@ from tests.sharing import Shared
 HERE = Path(__file__).parent
 
 LONGEST = (
-    "runs/test_turner.py", "runs/bench/test_peers.py", "runs/test_oracles.py", "runs/test_reproduce.py",
-    "generators/test_weakness.py", "runs/sweep/test_sweep.py", "agents/test_remote.py",
-    "runs/records/test_no_shared_disk.py", "runs/test_study.py", "runs/submit/test_jobs.py",
-    "runs/execution/test_scaling.py", "runs/submit/test_ray_cluster.py",
+    "runs/test_every_command.py", "runs/test_turner.py", "runs/bench/test_peers.py", "generators/test_weakness.py",
+    "runs/records/test_no_shared_disk.py", "runs/submit/test_ray_cluster.py", "runs/sweep/test_storage.py",
+    "runs/submit/test_jobs.py", "runs/attacks/test_attacks.py", "runs/test_oracles.py", "runs/test_reproduce.py", "agents/test_remote.py",
+    "runs/test_study.py", "runs/execution/test_scale_out.py", "runs/records/test_remote.py",
+    "runs/execution/test_nodes.py", "runs/sweep/test_on_ray.py", "runs/execution/test_scaling.py",
+    "runs/sweep/test_sweep.py", "runs/execution/test_whose_code.py", "runs/tracking/test_studies.py",
 )  # fmt: skip
 """Files whose slow tests take longest. They come first: two processes that share out files then end together."""
 
-SLOW_TIMEOUT = 1200
+SLOW_TIMEOUT = 3600
 """Seconds for a slow test, which a machine that does much else needs; a quick one has the 300 of pyproject.toml."""
 
 RAY_CPUS = 6
@@ -32,9 +34,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT))
-    rank = {HERE / name: number for number, name in enumerate(LONGEST)}
-    if any(item.get_closest_marker("slow") for item in items):
-        items.sort(key=lambda item: rank.get(item.path, len(rank)))  # stable: all others stay in their order
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    rank = dict.fromkeys(slow, len(LONGEST)) | {HERE / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path, len(LONGEST) + 1))  # stable: all others stay in their order
 
 
 @pytest.fixture(scope="session")
@@ -58,6 +60,14 @@ def one_ray() -> Iterator[None]:
     torch.set_num_threads(1)
     with local_ray(RAY_CPUS):
         yield
+
+
+@pytest.fixture(scope="session")
+def mlflow_tables(shared: Shared) -> bytes:
+    """A database with MLflow's tables and no run: making one takes seconds, copying one does not."""
+    from kerf.runs.tracking.database import settle
+
+    return (shared.make("mlflow", lambda folder: settle(folder / "mlflow.db", pytest.fail)) / "mlflow.db").read_bytes()
 
 
 @pytest.fixture(scope="session")

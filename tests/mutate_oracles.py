@@ -44,7 +44,7 @@ KILLED, SURVIVED, CRASHED, NOT_FOUND = "killed", "SURVIVED", "CRASHED", "NOT FOU
 SOCKET = "/pymp-12345678/listener-12345678"
 """What multiprocessing calls the socket of its fork server, below the temporary folder."""
 
-HEAVY = ("torch", "ray.rllib.algorithms.ppo", "pyarrow.parquet", "numba", "scipy.stats", "rich.table")
+HEAVY = ("torch._dynamo", "ray.rllib.algorithms.ppo", "pyarrow.parquet", "numba", "scipy.stats", "rich.table")
 """What is imported once for all; nothing of ours."""
 
 

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from kerf.lab.errors import KerfError
@@ -53,14 +54,15 @@ def peer_python(
     with disk.as_disk_error(folder):
         folder.mkdir(parents=True, exist_ok=True)
     say(f"Installing the peers ({', '.join(requirements)}) into {home}: once, some minutes and 0.6 GB.")
-    _call([sys.executable, "-m", "venv", "--clear", str(home)], f"make an environment in {home}")
+    visible_pip = ["--without-pip"] if find_spec("pip") else []  # one of its own takes seconds, and is not needed
+    _call([sys.executable, "-m", "venv", "--clear", *visible_pip, str(home)], f"make an environment in {home}")
     packages = _call(
         [str(python), "-I", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], "start Python"
     )
     # `addsitedir`, unlike a bare path, reads the .pth files there too, which an editable install of Kerf needs
     lines = [f"import site; site.addsitedir({path!r})" for path in visible]
     (Path(packages.strip()) / "kerf_overlay.pth").write_text("\n".join(lines) + "\n")
-    # -I: a PYTHONPATH must not hide the overlay's own pip and packages
+    # -I: a PYTHONPATH must not hide the overlay's packages
     pip = [str(python), "-I", "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-input"]
     _call([*pip, *(["--no-index"] if offline else []), *requirements], f"install the peers into {home}")
     disk.write(made, json.dumps({"sha256": digest, **recipe}, indent=2).encode() + b"\n")

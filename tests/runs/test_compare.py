@@ -29,9 +29,10 @@ SHORT = {"iterations": 4, "measure_every": 4}
 
 
 @pytest.fixture(scope="module")
-def studies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def studies(mlflow_tables: bytes, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """`base`; `milder` with another penalty; `others` with other seeds; `coarser` with another battery."""
     root = tmp_path_factory.mktemp("studies")
+    (root / "mlflow.db").write_bytes(mlflow_tables)
     changes = {
         "base": {},
         "milder": {"penalty": 1, "arms": {**ARMS, "sham": {}}},

@@ -161,7 +161,7 @@ def test_a_study_cannot_continue_another_ones_folder(smoke, tmp_path):
 
 
 @pytest.mark.slow
-def test_mlflow_out_of_reach_costs_one_warning_and_sync_gives_the_same_runs(smoke, tmp_path):
+def test_mlflow_out_of_reach_costs_one_warning_and_sync_gives_the_same_runs(smoke, mlflow_tables, tmp_path):
     from mlflow import MlflowClient
 
     from kerf.runs.tracking.metrics import AIM, MOST
@@ -181,6 +181,8 @@ def test_mlflow_out_of_reach_costs_one_warning_and_sync_gives_the_same_runs(smok
         return sorted((run.info.run_name, *content) for run, content in zip(found, kept, strict=True))
 
     late, live = f"sqlite:///{tmp_path}/late.db", f"sqlite:///{tmp_path}/live.db"
+    for name in ("late.db", "live.db"):
+        (tmp_path / name).write_bytes(mlflow_tables)
     assert sync(tmp_path / "s", late) > 0
     code, printed = study(tmp_path / "live", seeds=2, workers=2, tracking=live)
     assert code == DONE

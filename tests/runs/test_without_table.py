@@ -18,10 +18,11 @@ KERF = Path(sys.executable).with_name("kerf")
 
 
 @pytest.mark.slow
-def test_a_study_without_any_aligned_agent_is_finished_and_says_why_there_is_no_table(tmp_path):
+def test_a_study_without_any_aligned_agent_is_finished_and_says_why_there_is_no_table(mlflow_tables, tmp_path):
     from mlflow import MlflowClient
 
     uri = f"sqlite:///{tmp_path}/mlflow.db"
+    (tmp_path / "mlflow.db").write_bytes(mlflow_tables)
     code, printed = study(tmp_path / "s", "gate.value=0.9", seeds=2, tracking=uri)
     assert code == NOT_ALIGNED
     assert "smoke: 10 units of work on 1 worker\n" in printed

@@ -180,7 +180,7 @@ def test_the_page_holds_a_section(tested, tmp_path):
 
 
 @pytest.mark.slow
-def test_mlflow_holds_the_calls_and_the_signs(tested, tmp_path):
+def test_mlflow_holds_the_calls_and_the_signs(tested, mlflow_tables, tmp_path):
     from mlflow import MlflowClient
 
     from kerf.runs.report import write_report
@@ -188,6 +188,7 @@ def test_mlflow_holds_the_calls_and_the_signs(tested, tmp_path):
     from kerf.runs.tracking.studies import sync
 
     out, uri = tmp_path / "study", f"sqlite:///{tmp_path / 'mlflow.db'}"
+    (tmp_path / "mlflow.db").write_bytes(mlflow_tables)
     shutil.copytree(tested, out)
     write_report(Store(out))
     sync(out, uri)

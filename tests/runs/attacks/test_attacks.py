@@ -374,11 +374,12 @@ def test_a_round_starts_where_the_one_before_ended(out):
 
 
 @pytest.mark.slow
-def test_attacks_are_resumed_and_reach_mlflow(out, tmp_path, monkeypatch):
+def test_attacks_are_resumed_and_reach_mlflow(out, mlflow_tables, tmp_path, monkeypatch):
     from mlflow import MlflowClient
 
     monkeypatch.setattr(tracking, "_LONGEST_TAG", 20)  # seven attacks need several tags, as hundreds do
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    (tmp_path / "mlflow.db").write_bytes(mlflow_tables)
     words = ("attack", out, "--generator", "scripted", "--generator", "mutation", "--strength", 1)
     size = ("--budget", 96, "--batch", 32, "--workers", 1, "--mlflow", uri)
     code, printed = kerf(*words, *size)

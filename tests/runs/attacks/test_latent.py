@@ -155,11 +155,12 @@ def test_other_radii_need_no_other_attacks_and_arms_can_be_chosen(out, tmp_path)
 
 
 @pytest.mark.slow
-def test_it_reaches_mlflow_and_is_no_attack_by_a_generator(out, tmp_path):
+def test_it_reaches_mlflow_and_is_no_attack_by_a_generator(out, mlflow_tables, tmp_path):
     from mlflow import MlflowClient
 
     assert read_attacks(Store(out)).empty
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    (tmp_path / "mlflow.db").write_bytes(mlflow_tables)
     code, printed = kerf("attack", out, *[word for word in WORDS if word != "--no-mlflow"], "--mlflow", uri)
     assert code == DONE, printed
     client = MlflowClient(tracking_uri=uri)

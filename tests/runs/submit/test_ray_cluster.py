@@ -6,8 +6,6 @@ import ipaddress
 import json
 import os
 import stat
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -109,8 +107,7 @@ def test_a_job_runs_on_it_with_the_records_of_kerf_run(place):
     assert f"{job_id}  ray  done" in kerf("status", job_id), log
     assert "4 units of work on 3 workers" in log, "one a CPU of the cluster"
     assert kerf("logs", job_id) == log
-    ran = [sys.executable, "-P", "-m", "kerf.runs", "run", "smoke", *SMALL, "--out", "here", "--no-mlflow"]
-    subprocess.run(ran, check=True, capture_output=True, timeout=600)
+    kerf("run", "smoke", *SMALL, "--out", "here", "--no-mlflow")
     here, there = Store("here"), Store("there")
     assert len(here.units()) == 4
     assert {unit: here.digest(unit) for unit in here.units()} == {unit: there.digest(unit) for unit in there.units()}

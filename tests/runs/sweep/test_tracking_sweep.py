@@ -35,10 +35,11 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_each_trial_is_a_run_with_its_settings_and_effects(out, tmp_path):
+def test_each_trial_is_a_run_with_its_settings_and_effects(out, mlflow_tables, tmp_path):
     from mlflow import MlflowClient
 
     uri = f"sqlite:///{tmp_path}/mlflow.db"
+    (tmp_path / "mlflow.db").write_bytes(mlflow_tables)
     assert sync_sweep(out, uri) == 1 + 3
     assert sync_sweep(out, uri) == 0, "nothing is written twice"
     client = MlflowClient(tracking_uri=uri)
@@ -62,7 +63,7 @@ def test_each_trial_is_a_run_with_its_settings_and_effects(out, tmp_path):
 
 
 @pytest.mark.slow
-def test_show_and_sync_know_a_sweep(out, tmp_path):
+def test_show_and_sync_know_a_sweep(out, mlflow_tables, tmp_path):
     shown = CliRunner().invoke(main, ["show", str(out), "--full"])
     assert shown.output == (out / "table.txt").read_text()
     ending = CliRunner().invoke(main, ["show", str(out)]).output
@@ -71,6 +72,7 @@ def test_show_and_sync_know_a_sweep(out, tmp_path):
     assert max(map(len, narrow.splitlines())) <= 60
     numbers = [set(re.findall(r"[+-]?\d+\.\d+", text)) for text in (narrow, wide)]
     assert numbers[0] == numbers[1], "made again from the cells' records"
+    (tmp_path / "mlflow.db").write_bytes(mlflow_tables)
     done = CliRunner().invoke(main, ["sync", str(out), "--mlflow", f"sqlite:///{tmp_path}/mlflow.db"])
     assert done.output.startswith("4 runs written")
 

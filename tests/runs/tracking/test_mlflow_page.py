@@ -91,9 +91,10 @@ def write_sweep(root: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+def uri(mlflow_tables: bytes, tmp_path_factory: pytest.TempPathFactory) -> str:
     root = tmp_path_factory.mktemp("asked")
     found = f"sqlite:///{root / 'mlflow.db'}"
+    (root / "mlflow.db").write_bytes(mlflow_tables)
     write_study(root / "first", "a" * 64, CARE, "held")
     write_study(root / "second", "c" * 64, {**CARE, "penalised": 0.93}, "undecided")
     write_analyses(root / "first", "erased", 0.2)

@@ -43,11 +43,13 @@ def played(smoke_study: Path) -> tuple[pd.DataFrame, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def model(smoke_study: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+def model(smoke_study: Path, mlflow_tables: bytes, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """Tracking URI, and folder of the model of `AGENT`."""
     from mlflow import MlflowClient
 
-    uri = f"sqlite:///{tmp_path_factory.mktemp('models') / 'mlflow.db'}"
+    database = tmp_path_factory.mktemp("models") / "mlflow.db"
+    database.write_bytes(mlflow_tables)
+    uri = f"sqlite:///{database}"
     for number in (10, 0):
         said = CliRunner().invoke(main, ["sync", str(smoke_study), "--models", "--mlflow", uri])
         assert said.exit_code == 0, said.output

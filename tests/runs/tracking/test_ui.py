@@ -29,12 +29,13 @@ main(sys.argv[1:])
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def study(mlflow_tables: bytes, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """Folder and tracking URI of a study."""
     root = tmp_path_factory.mktemp("shown")
     with open_study(root / "out", MANIFEST):
         pass
     uri = f"sqlite:///{root / 'mlflow.db'}"
+    (root / "mlflow.db").write_bytes(mlflow_tables)
     assert sync(root / "out", uri) == 1
     return root / "out", uri
 
