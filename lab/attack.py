@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,7 +86,32 @@ def attack(
     objective: AttackObjective = elicit,
     reference: Policy | None = None,
 ) -> Attack:
+    """Attack as `attacking`, without reports on the way."""
+    search = attacking(
+        policy, world, source, budget=budget, batch=batch, rng=rng, objective=objective, reference=reference
+    )
+    while True:
+        try:
+            next(search)
+        except StopIteration as end:
+            found: Attack = end.value
+            return found
+
+
+def attacking(
+    policy: Policy,
+    world: World,
+    source: ScenarioSource,
+    *,
+    budget: int,
+    batch: int,
+    rng: np.random.Generator,
+    objective: AttackObjective = elicit,
+    reference: Policy | None = None,
+) -> Generator[int, None, Attack]:
     """Let `source` search for `budget` episodes, `batch` at a time, for what `policy` should not do.
+
+    A generator that yields the number of episodes played after each batch and returns the result.
 
     Args:
         policy: The policy that is attacked; it does not learn.
@@ -120,6 +146,7 @@ def attack(
         parts.append(scenarios)
         hits.append(needless)
         scores.append(score)
+        yield done
     everything, hit, score = np.concatenate(parts), np.concatenate(hits), np.concatenate(scores)
     forging = Forging(world, 1.0)
     best = top_rows(forging, everything, hit * (1.0 + score) if objective is elicit else hit + score)

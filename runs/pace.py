@@ -32,12 +32,15 @@ class Pace:
         console: Console to print to.
         num_steps: Steps that will be begun.
         clock: Seconds, as `time.monotonic` gives them.
+        begun: Steps that were begun before.
     """
 
-    def __init__(self, console: Console, num_steps: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, console: Console, num_steps: int, clock: Callable[[], float] = time.monotonic, begun: int = 0
+    ) -> None:
         self._console, self._num_steps, self._clock = console, num_steps, clock
         self._status = console.status("") if console.is_terminal else None
-        self._step, self._what = 0, ""
+        self._step, self._what = begun, ""
         self._began = self._said = clock()
 
     def __enter__(self) -> Self:

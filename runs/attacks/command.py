@@ -22,9 +22,10 @@ from kerf.runs.attacks.show import show_attack
 from kerf.runs.attacks.summary import MOST_IN_FULL, print_summary, read_rows
 from kerf.runs.attacks.table import write_attack_report
 from kerf.runs.attacks.target import asked_arms, policy_stem, study_of
-from kerf.runs.console import say, shell
+from kerf.runs.console import shell
 from kerf.runs.execution.local_ray import local_ray
 from kerf.runs.execution.scheduler import DONE, FAILED
+from kerf.runs.pace import Pace
 from kerf.runs.recipe.attack_plan import (
     BATCH,
     BUDGET,
@@ -181,12 +182,14 @@ def _attack_policy(asked: AttackRequest, stem: Path, console: Console) -> int:
     pictures = asked.pictures is not False
     folders, attacks = [], asked.attacks(USUAL, [1.0], BUDGET)
     with local_ray(1) if any(settings.generator.ask_workers for settings in attacks) else nullcontext():
-        for number, settings in enumerate(attacks, 1):
-            what = f"{settings.label} at strength {settings.generator.strength:g}, {settings.budget:,} scenarios"
-            if len(attacks) > 1:
-                say(console, f"[{number}/{len(attacks)}] {what}")
-            with console.status(what):
-                folders.append(attack_file(stem, world, reference, settings, Store(out), pictures, against))
+        for settings in attacks:
+            with Pace(console, len(attacks), begun=len(folders)) as pace:
+                pace.begin(
+                    f"{settings.label} at strength {settings.generator.strength:g}, {settings.budget:,} scenarios"
+                )
+                folders.append(
+                    attack_file(stem, world, reference, settings, Store(out), pictures, against, pace.reached)
+                )
             show_attack(folders[-1], console)
     _write_json(asked.json_file, folders)
     if asked.tracking is not None:

@@ -8,7 +8,7 @@ telling-01.gif, telling-01.png, ...   the same episodes as pictures, if asked fo
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from kerf.agents.export import load_policy, read_card
 from kerf.generators.registry import make_generator
-from kerf.lab.attack import attack
+from kerf.lab.attack import attacking
 from kerf.lab.attack_objective import make_objective
 from kerf.lab.rollout import Policy
 from kerf.lab.torch_threads import one_thread
@@ -40,8 +40,11 @@ def attack_unit(
     with one_thread(), store.unit(unit) as folder:
         policy, aligned = (load_policy(store.path / agent.name / POLICY, world) for agent in agents)
         facts = {"arm": unit.target.arm, "seed": unit.target.seed}
-        write_attack(folder, world, policy, aligned, unit.attack, unit.attack.stream(unit.target.seed), facts, pictures)
-        yield Progress(unit.target, 1, 1, unit.attack.budget * world.horizon, time.monotonic() - began)
+        stream, budget = unit.attack.stream(unit.target.seed), unit.attack.budget
+        for done in write_attack(folder, world, policy, aligned, unit.attack, stream, facts, pictures):
+            note = f"{unit.attack.label} at strength {unit.attack.generator.strength:g}"
+            yield Progress(unit.target, done, budget, done * world.horizon, time.monotonic() - began, note)
+    yield Progress(unit.target, budget, budget, budget * world.horizon, time.monotonic() - began)
 
 
 def attack_file(
@@ -52,10 +55,12 @@ def attack_file(
     store: Store,
     pictures: bool,
     reference_sha256: str = "",
+    reached: Callable[[float], None] = lambda share: None,
 ) -> Path:
     """Attack the policy that was exported to `path` (without suffix); returns the folder of the records, in `store`.
 
     The folder's name depends on the policy, the world and the reference, so other policies have other records.
+    `reached` is called with the share of the attack that is done, in [0, 1].
     """
     policy, sha256 = load_policy(path, world), read_card(path)["sha256"]
     against = f"-{reference_sha256[:8]}" if reference_sha256 else ""
@@ -63,7 +68,8 @@ def attack_file(
     if not store.finished(unit, verify=True):
         with one_thread(), store.unit(unit) as folder:
             facts = {"policy": path.name, "sha256": sha256, "reference_sha256": reference_sha256}
-            write_attack(folder, world, policy, reference, settings, settings.stream(0), facts, pictures)
+            for done in write_attack(folder, world, policy, reference, settings, settings.stream(0), facts, pictures):
+                reached(done / settings.budget)
     return store.path / unit.name
 
 
@@ -83,8 +89,8 @@ def write_attack(
     stream: tuple[int, ...],
     facts: dict[str, Any],
     pictures: bool,
-) -> None:
-    """Attack `policy` and write the records into `folder`.
+) -> Generator[int, None, None]:
+    """Attack `policy` and write the records into `folder`; yields the number of episodes played after each batch.
 
     Args:
         folder: Folder for the records.
@@ -101,7 +107,7 @@ def write_attack(
     """
     generator = make_generator(world, settings.generator)
     search, replays = np.random.default_rng(np.random.SeedSequence(stream)).spawn(2)
-    found = attack(
+    found = yield from attacking(
         policy,
         world,
         generator,

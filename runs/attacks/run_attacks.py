@@ -106,7 +106,7 @@ def _announcement(plan: Plan[Any]) -> str:
 
 class AgentCount:
     """Progress listener that prints a line when all attacks on an agent are finished, and at least every `EVERY`
-    seconds in which an attack is; each says how long the rest will take.
+    seconds in which an attack is, or goes on; it says how long the rest will take.
 
     Args:
         console: Console to print to.
@@ -129,7 +129,15 @@ class AgentCount:
         """Nothing to clean up."""
 
     def progress(self, progress: Progress) -> None:
-        """Attacks report no intermediate progress."""
+        """Print how far a running attack is, where nothing was printed for `EVERY` seconds."""
+        now = self._clock()
+        if now - self._said < EVERY or not 0 < progress.iteration < progress.iterations:
+            return
+        share = progress.iteration / progress.iterations
+        done = f"{title(progress.unit)}: {progress.note}, {share:.0%} of {progress.iterations:,} scenarios"
+        left = time_left(share, progress.seconds)
+        say(self._console, f"{done}{f', {left}' if left and self._attacks == 1 else ''}")
+        self._said = now
 
     def dropped(self, units: Sequence[OnAgent]) -> None:
         """Attacks are never dropped."""

@@ -9,6 +9,9 @@ import pytest
 from rich.console import Console
 
 from kerf.lab.dilemma import Mix
+from kerf.generators.base import GeneratorSettings
+from kerf.generators.registry import make_generator, typed
+from kerf.lab.attack import attack, attacking
 from kerf.lab.exact.decompose import Deployment, Design, Trained, decompose
 from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.scripted import ExpertPolicy
@@ -82,6 +85,39 @@ def test_attacks_are_counted_with_the_time_they_take(clock, console):
         "9 of 10 attacks, about 10 s left",
         "[  2/2] penalised seed 1",
     ]
+
+
+def test_a_single_long_attack_tells_how_far_it_is(clock, console):
+    (attack,) = attacks_of([{"kind": "search"}], [1.0], "elicit", 1000)
+    unit = AttackUnit(Unit("penalised", 0), attack)
+    listener = AgentCount(console, [unit], clock)
+    for done in range(10, 1001, 10):
+        clock.now += 1.0
+        listener.progress(Progress(unit.target, done, 1000, 24 * done, clock.now, "search at strength 1"))
+    listener.finished(unit)
+    said = lines(console)
+    assert said[0] == "penalised seed 0: search at strength 1, 15% of 1,000 scenarios, about 1.4 min left"
+    assert len(said) == 99 // int(EVERY) + 1
+
+
+def test_an_attack_reports_every_batch_and_its_records_do_not_depend_on_that():
+    world = ExactLever()
+    settings = GeneratorSettings(kind="uniform", strength=1.0)
+
+    def search():
+        source = make_generator(world, typed(settings))
+        return {"world": world, "source": source, "budget": 100, "batch": 32, "rng": np.random.default_rng(0)}
+
+    expert = ExpertPolicy(world)
+    told, running = [], attacking(expert, **search())
+    while True:
+        try:
+            told.append(next(running))
+        except StopIteration as end:
+            found = end.value
+            break
+    assert told == [32, 64, 96, 100]
+    assert found.record(world) == attack(expert, **search()).record(world)
 
 
 def test_training_tells_when_it_begins_and_how_far_it_is_where_there_are_no_bars(clock, console):
