@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kerf.lab.errors import KerfError
-from kerf.lab.metrics import value_metric
 from kerf.lab.scenario import Scenarios
 
 if TYPE_CHECKING:
@@ -145,12 +144,6 @@ class Dilemma:
     style: str | None = None
     trades: tuple[Trade, ...] = ()
     words: Words = Words()
-
-    @property
-    def focus(self) -> tuple[str, ...]:
-        """The metrics that are shown first: that of the value `served`, else of the value `aimed_at`."""
-        shown = self.aimed_at if self.served is None else self.served
-        return () if shown is None else (value_metric(shown),)
 
     @property
     def has_forgeries(self) -> bool:

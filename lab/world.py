@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from kerf.lab.dilemma import Dilemma, Mix
 from kerf.lab.errors import KerfError
+from kerf.lab.metrics import value_metric
 from kerf.lab.scenario import Scenarios, ScenarioSpace
 
 if TYPE_CHECKING:
@@ -180,6 +181,14 @@ class Scenic(Protocol):
         (lists of name, whether it is shown now, and its kind), `facts` (what the agent knows, in words) and `hidden`
         (what it does not). No entry but `agent` is None.
         """
+
+
+def focus(world: World) -> tuple[str, ...]:
+    """The metrics that are shown first: that of the value that the forbidden act serves, else of the value that a
+    penalty on it is aimed at, else of the first value that is no skill."""
+    served, aimed_at = world.dilemma.served, world.dilemma.aimed_at
+    named = [name for name in (served, aimed_at) if name is not None]
+    return tuple(value_metric(name) for name in (*named, *(v.name for v in world.values if not v.skill))[:1])
 
 
 def natural(world: World, n: int, rng: np.random.Generator, without: Collection[str] = ()) -> Scenarios:

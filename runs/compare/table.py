@@ -14,6 +14,7 @@ from rich.text import Text
 
 from kerf.lab.metrics import COMPETENCE, UTILITY, exits_by_strength
 from kerf.lab.statistics.text import interval_text
+from kerf.lab.world import focus
 from kerf.lab.worlds import get_world
 from kerf.runs.columns import ByGroups
 from kerf.runs.compare.comparison import ABSENT, Comparison
@@ -30,11 +31,11 @@ MOST_SETTINGS = 12
 def headline(comparison: Comparison) -> list[str]:
     """The metrics that are shown unless all are asked for: what the world puts first, exits on the hardest forgeries,
     competence, utility."""
-    dilemma = get_world(comparison.world).dilemma
     measured = list(dict.fromkeys(found.metric for found in comparison.differences))
     exits = exits_by_strength(measured)
     hardest = [exits[max(exits)]] if exits else []
-    return [metric for metric in (*dilemma.focus, *hardest, COMPETENCE, UTILITY) if metric in measured]
+    first = focus(get_world(comparison.world))
+    return [metric for metric in (*first, *hardest, COMPETENCE, UTILITY) if metric in measured]
 
 
 def text(comparison: Comparison, metrics: Sequence[str]) -> RenderableType:

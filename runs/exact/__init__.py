@@ -95,7 +95,7 @@ class Examination:
         num_situations: Number of situations examined.
         cells: Every trained cell, arm by arm, in the recipe's order.
         certified: Every claim about every arm.
-        detections: Signal detection of every agent, for forgeries of every strength.
+        detections: Signal detection of every agent, for forgeries of every strength; empty if there are none.
         curves: Psychometric curves and generalisation gradients of every arm, if the world lists its situations.
         adequate: Whether each arm keeps its ideal utility, by arm.
         unsolved: Arms that train on an adversary's scenarios, for which no optimum is defined.
@@ -170,8 +170,9 @@ def examine(
     judged = {key: policy for key, policy in policies.items() if key[0] in (ALIGNED, *examined)}
     begin(f"certificates of {len(judged)} agents, for {len(world.values) + 1} claims")
     certified = tuple(certify(world, judged, _written_out(deployment), max(1, situations // 8), reached))
-    begin(f"signal detection by {len(judged)} agents, at {len(recipe.battery.strengths)} strengths")
-    detections = tuple(detect(world, judged, _written_out(deployment), recipe.battery.strengths, situations, reached))
+    strengths = recipe.battery.strengths if world.dilemma.has_forgeries else ()
+    begin(f"signal detection by {len(judged)} agents, at {len(strengths)} strengths")
+    detections = tuple(detect(world, judged, _written_out(deployment), strengths, situations, reached))
     begin("psychometric curves")
     return Examination(
         world.name,

@@ -45,7 +45,7 @@ class ExactReport:
         parts: tuple[RenderableType, ...] = (
             ByGroups(losses_table(found, self.by_seed)),
             bars(found),
-            detection_table(found),
+            *([detection_table(found)] if found.detections else []),
             *([curves_table(found)] if found.curves else []),
             certificates_table(found),
             _adequacy(found),
@@ -57,7 +57,8 @@ class ExactReport:
 def write(store: Store, examination: Examination) -> None:
     """Write the records `exact.parquet`, `detection.parquet`, `certificates.json` and `exact.txt`."""
     store.write_table("exact", _columns([cell.row() for cell in examination.cells]))
-    store.write_table("detection", _columns([asdict(found) for found in examination.detections]))
+    if examination.detections:
+        store.write_table("detection", _columns([asdict(found) for found in examination.detections]))
     if examination.curves:
         store.write_table("curves", _columns([row for curves in examination.curves for row in _rows(curves)]))
     store.write_json(

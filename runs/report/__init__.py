@@ -12,11 +12,12 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from kerf.lab.dilemma import Words
+from kerf.lab.dilemma import Dilemma
 from kerf.lab.errors import KerfError
 from kerf.lab.metrics import Kind, exits_by_strength, kind_of, training_metric, value_metric
 from kerf.lab.prediction import Prediction, ThresholdPrediction
 from kerf.lab.statistics.tests import holm
+from kerf.lab.world import focus
 from kerf.lab.worlds import get_world
 from kerf.runs.records.gate_records import MEANS_NOTHING, least_certain, lets_all_pass
 from kerf.runs.records.store import ALIGNED, Store, Unit
@@ -33,15 +34,12 @@ TEXT_WIDTH = 140
 """Characters per line in `table.txt`."""
 
 
-EQUAL_STEPS = (
-    "Arms are compared after equally many steps, where a larger penalty may look like more steps. Predictions are also "
-    "shown at equal suppression of false exits, if both arms trained."
-)
+EQUAL_STEPS = "Arms are compared after equally many steps, where a larger penalty may look like more steps."
 
-OTHER_STEPS = (
-    "Arms are compared where they end, which is not after equally many steps (see above). Predictions are also shown "
-    "at equal suppression of false exits, if both arms trained."
-)
+OTHER_STEPS = "Arms are compared where they end, which is not after equally many steps (see above)."
+
+MATCHED = " Predictions are also shown at equal suppression of false exits, if both arms trained."
+"""What is added where there are false exits."""
 
 PENALISED = training_metric("sample", "penalised")
 """Training metric: share of episodes that were penalised."""
@@ -60,7 +58,8 @@ def make_report(store: Store) -> Report:
         KerfError: if cells are missing, damaged or of different studies, or the world cannot be loaded.
     """
     manifest = store.manifest()
-    dilemma = get_world(manifest["recipe"]["world"]).dilemma
+    world = get_world(manifest["recipe"]["world"])
+    dilemma = world.dilemma
     units = set(store.units())
     aligned = [Unit(ALIGNED, seed) for seed in manifest["seeds"]]
     _refuse_missing(store, [unit for unit in aligned if unit not in units])
@@ -95,14 +94,15 @@ def make_report(store: Store) -> Report:
         match_primaries(courses, judged),
         noise[noise["metric"].map(kind_of).isin(NOISE_KINDS)],
         (
-            _gate_note(manifest["recipe"]["gate"], verdicts, dilemma.words),
+            _gate_note(manifest["recipe"]["gate"], verdicts, dilemma),
             _dose_note(training, manifest),
-            EQUAL_STEPS if effects.loc[effects["env_steps"] > 0, "env_steps"].nunique() <= 1 else OTHER_STEPS,
+            (EQUAL_STEPS if effects.loc[effects["env_steps"] > 0, "env_steps"].nunique() <= 1 else OTHER_STEPS)
+            + (MATCHED if courses.aims else ""),
             optimiser_note(training, manifest["arm_order"]),
             probe_error_note(ends, fresh, primaries),
         ),
         matched=matched_frame(courses, contrasts),
-        focus=(*_shown_exits(courses.aims), *dilemma.focus),
+        focus=(*_shown_exits(courses.aims), *focus(world)),
         words=dilemma.words,
         theory=theory_against_measured(ends, theory, value_metric(served), manifest["arm_order"])
         if served is not None and theory
@@ -164,7 +164,7 @@ def _shown_exits(aims: Mapping[str, str]) -> list[str]:
     return list(reversed(own.values()))
 
 
-def _gate_note(asked: Mapping[str, float], verdicts: Mapping[int, Mapping[str, Any]], words: Words) -> str:
+def _gate_note(asked: Mapping[str, float], verdicts: Mapping[int, Mapping[str, Any]], dilemma: Dilemma) -> str:
     """How many agents passed the alignment gate, the criterion, and the seeds that are therefore left out of the
     table."""
     left_out = [
@@ -172,10 +172,9 @@ def _gate_note(asked: Mapping[str, float], verdicts: Mapping[int, Mapping[str, A
         for seed, verdict in verdicts.items()
         if not verdict["passed"]
     ]
-    standard = (
-        f"held-out values >= {asked['value']:g}, skills >= {asked['competence']:g}, "
-        f"{words.acts} on >= {asked['fooled']:g} of the hardest {words.false}"
-    )
+    standard = f"held-out values >= {asked['value']:g}, skills >= {asked['competence']:g}"
+    if dilemma.has_forgeries:
+        standard += f", {dilemma.words.acts} on >= {asked['fooled']:g} of the hardest {dilemma.words.false}"
     num_passed = len(verdicts) - len(left_out)
     weakest = least_certain(verdicts.values())
     return (
@@ -190,8 +189,9 @@ def _dose_note(training: pd.DataFrame, manifest: Mapping[str, Any]) -> str:
     it."""
     dealt = training[training["metric"] == PENALISED].groupby("arm")["value"].mean()
     shares = [f"{arm} {dealt[arm]:.1%}" for arm in manifest["arm_order"] if arm in dealt.index and dealt[arm] > 0]
-    listed = ", ".join(shares) or "none in any arm"
-    return f"Training episodes penalised (or rewarded, where the sign is flipped): {listed}; others none."
+    if not shares:
+        return "No training episode was penalised in any arm."
+    return f"Training episodes penalised (or rewarded, where the sign is flipped): {', '.join(shares)}; others none."
 
 
 def _finite(value: Any) -> Any:

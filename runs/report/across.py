@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kerf.lab.metrics import UTILITY
+from kerf.lab.world import focus
 from kerf.lab.worlds import get_world
 from kerf.runs.columns import ByGroups
 from kerf.runs.records.gate_records import instead_of_table
@@ -29,8 +30,8 @@ def across_table(folders: Mapping[str, Path]) -> Table:
     """
     stores = {name: store for name, folder in folders.items() if instead_of_table(store := Store(folder)) is None}
     frames = {name: make_report(store).effects for name, store in stores.items()}
-    dilemmas = [get_world(Store(folder).manifest()["recipe"]["world"]).dilemma for folder in folders.values()]
-    labels = {metric: metric_label(metric, dilemma.words) for dilemma in dilemmas for metric in dilemma.focus}
+    worlds = [get_world(Store(folder).manifest()["recipe"]["world"]) for folder in folders.values()]
+    labels = {metric: metric_label(metric, world.dilemma.words) for world in worlds for metric in focus(world)}
     labels |= {UTILITY: metric_label(UTILITY)}
     arms = dict.fromkeys(arm for frame in frames.values() for arm in frame["arm"] if arm != ALIGNED)
     stack = Table.grid()

@@ -18,6 +18,7 @@ from kerf.lab.statistics.effect import POWER
 from kerf.lab.statistics.intervals import MIN_SEEDS
 from kerf.lab.statistics.tests import detectable_shift, smallest_p
 from kerf.lab.statistics.text import interval_text
+from kerf.lab.world import focus
 from kerf.lab.worlds import get_world
 from kerf.runs.records.gate_records import gate_warnings, instead_of_table
 from kerf.runs.records.store import Store
@@ -73,18 +74,19 @@ class Finding:
 
 @dataclass(frozen=True)
 class Kept:
-    """A row of the chart: how much of the focus value an arm kept, and how many false exits it suppressed.
+    """A row of the chart: how much of the focus value an arm kept, and what it gained or lost besides.
 
     Attributes:
         arm: The arm.
         kept: Mean score at its end as a share of that of the aligned agents; nan if there was nothing to lose.
-        suppressed: Share by which the targeted false exits became rarer, at most 1; nan if there were none.
+        beside: Share by which the targeted false exits became rarer, at most 1; in worlds without forgeries the share
+            of ideal utility that was kept. nan if there were none, or next to none.
         lost: Whether a seed lost its skill.
     """
 
     arm: str
     kept: float
-    suppressed: float
+    beside: float
     lost: bool
 
 
@@ -98,9 +100,9 @@ class Conclusion:
         about: The whole description of the recipe.
         warnings: What a reader must know first, a sentence each.
         findings: One for each prediction.
-        chart: Rows of the chart; empty if the world declares no value that the forbidden act serves.
-        focus: Name of that value.
-        elicited: What is suppressed, in words.
+        chart: Rows of the chart; empty if the world has no value but skills.
+        focus: Name of the value that the world shows first.
+        elicited: What is suppressed, in words; empty in worlds without forgeries.
         num_seeds: Number of seeds that passed the gate.
         num_arms: Number of arms.
         also: What else the records hold, a sentence each.
@@ -148,16 +150,17 @@ def conclude(store: Store, report: Report | None = None) -> Conclusion:
     report = report or make_report(store)
     assert report.courses is not None
     ends, aims = report.courses.ends, report.courses.aims
-    dilemma = get_world(manifest["recipe"]["world"]).dilemma
+    world = get_world(manifest["recipe"]["world"])
+    words = world.dilemma.words
     num_seeds = int(ends.final.index.get_level_values("seed").nunique())
-    focus = dilemma.focus[0] if dilemma.focus else None
+    first = next(iter(focus(world)), None)
     return Conclusion(
         *opening,
-        warnings=[*gate_warnings(store), *_warnings(ends, manifest["arm_order"], focus, num_seeds)],
+        warnings=[*gate_warnings(store), *_warnings(ends, manifest["arm_order"], first, num_seeds)],
         findings=_findings(report),
-        chart=() if focus is None else chart_rows(ends, aims, focus, manifest["arm_order"]),
-        focus="" if focus is None else metric_label(focus, dilemma.words),
-        elicited=dilemma.words.elicited,
+        chart=() if first is None else chart_rows(ends, aims, first, manifest["arm_order"]),
+        focus="" if first is None else metric_label(first, words),
+        elicited=words.elicited if aims else "",
         num_seeds=num_seeds,
         num_arms=len(manifest["arm_order"]),
         also=_also(store),
@@ -273,13 +276,14 @@ def _settling(item: Judged, num_tests: int) -> str:
 
 
 def chart_rows(ends: Ends, aims: Mapping[str, str], focus: str, arms: Sequence[str]) -> list[Kept]:
-    """How much of `focus` each arm kept, and by how much the false exits that its penalty targets became rarer."""
+    """How much of `focus` each arm kept, and by how much the false exits that its penalty targets became rarer.
+
+    Where there are no false exits (`aims` is empty), how much ideal utility it kept.
+    """
     rows = []
     for arm in arms:
-        kept = _share(ends, arm, focus)
-        aim = aims.get(arm)
-        suppressed = math.nan if aim is None else 1.0 - _share(ends, arm, aim)
-        rows.append(Kept(arm, kept, suppressed, bool(ends.lost(arm, focus))))
+        beside = 1.0 - _share(ends, arm, aims[arm]) if aims else _share(ends, arm, UTILITY)
+        rows.append(Kept(arm, _share(ends, arm, focus), beside, bool(ends.lost(arm, focus))))
     return rows
 
 

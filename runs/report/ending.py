@@ -116,14 +116,18 @@ def _chart(conclusion: Conclusion, width: int, room: int) -> list[str]:
     rows = _chosen(conclusion.chart, room - 1)
     name = max(len(row.arm) for row in rows) + 2
     bar = max(4, min(24, (width - name - 18) // 2))
-    left = f"{conclusion.focus} kept"
-    right = f"{conclusion.elicited} suppressed"
+    left, right, short = f"{conclusion.focus} kept", "", ""
+    if conclusion.elicited:
+        right, short = f"{conclusion.elicited} suppressed", "suppressed"
+    elif not all(math.isnan(row.beside) for row in rows):
+        right, short = "ideal utility kept", "utility kept"
     if name + len(left) + 2 + len(right) > width:
-        left, right = "kept", "suppressed"
+        left, right = "kept", short
     start = min(name + bar + 9, width - len(right))  # a long heading begins left of its column
-    lines = [(" " * name + left).ljust(start) + right]
+    lines = [((" " * name + left).ljust(start) + right).rstrip()]
     for row in rows:
-        text = row.arm.ljust(name) + _bar(row.kept, bar).ljust(bar + 9) + _bar(row.suppressed, bar)
+        beside = _bar(row.beside, bar) if right else ""
+        text = row.arm.ljust(name) + _bar(row.kept, bar).ljust(bar + 9) + beside
         lines.append((text + ("  skill lost" if row.lost else "")).rstrip())
     return lines
 

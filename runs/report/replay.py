@@ -20,7 +20,7 @@ from kerf.lab.rollout import Trajectories, rollout
 from kerf.lab.scenario import Scenarios
 from kerf.lab.seeds import entropy
 from kerf.lab.torch_threads import one_thread
-from kerf.lab.world import World
+from kerf.lab.world import World, focus
 from kerf.lab.worlds import get_world
 from kerf.runs.records.gate_records import has_passed
 from kerf.runs.records.store import ALIGNED, POLICY, Store, Unit
@@ -75,8 +75,7 @@ def make_cast(store: Store, ends: Ends, asked: Sequence[str] = ()) -> Cast:
             raise unknown_name(f"arm of {store.path}", arm, manifest["arm_order"])
     trained = [arm for arm in manifest["arm_order"] if manifest["arms"][arm]["train"]]
     seeds = [seed for seed in manifest["seeds"] if has_passed(store, seed)]
-    focus = world.dilemma.focus[0] if world.dilemma.focus else None
-    seed = typical_seed(ends, seeds, focus)
+    seed = typical_seed(ends, seeds, next(iter(focus(world)), None))
     names = [ALIGNED, *(asked or trained)]
     policies = {name: load_policy(store.path / Unit(name, seed).name / POLICY, world) for name in names}
     return Cast(world, seed, policies)
@@ -193,6 +192,7 @@ def _replays(store: Store, cast: Cast, scenario: str | None) -> dict[str, Any]:
         "first": _shown_first(cast, shown, store.manifest()["control"]),
         "scenarios": shown,
         "drawings": drawings(shown),
+        "forgeries": any(each["value"] == FORGED for each in shown),
     }
 
 

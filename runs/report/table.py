@@ -32,6 +32,8 @@ from kerf.runs.report.thresholds import Crossing
 
 FALSE_DISCOVERY_RATE = 0.05
 
+BETTER = "More is better in all columns."
+
 NOTHING_TO_LOSE = 0.05
 """A value that the aligned agents score below this cannot fall any further."""
 
@@ -263,7 +265,8 @@ def _legend(effects: pd.DataFrame, words: Words) -> Iterator[str]:
     how, seeds, *warnings = reading(effects)
     yield how
     yield seeds
-    yield f"Fewer {words.elicited} (of strength s) are better; of all else, more is better."
+    counted = exits_by_strength(effects["metric"])
+    yield f"Fewer {words.elicited} (of strength s) are better; of all else, more is better." if counted else BETTER
     yield from _nothing_to_lose(effects)
     if int(changed.iloc[0]["num_seeds"] + changed.iloc[0]["lost"]) > 1:
         yield coverage_sentence()

@@ -46,6 +46,7 @@ def tables_again(store: Store, width: int) -> str:
 
 def _report(store: Store) -> SweepReport:
     """The report of a finished sweep, its effects from the records of the cells."""
+    from kerf.lab.world import focus
     from kerf.lab.worlds import get_world
     from kerf.runs.records.gate_records import has_passed
     from kerf.runs.report.page.sweep_records import SweepRecords
@@ -55,8 +56,8 @@ def _report(store: Store) -> SweepReport:
     from kerf.runs.sweep.trials import Trial
 
     records, manifest = SweepRecords.read(store), store.manifest()
-    dilemma = get_world(manifest["recipe"]["world"]).dilemma
-    spec = SweepSpec.model_validate({**records.spec, "focus": dilemma.focus, "words": dilemma.words})
+    world = get_world(manifest["recipe"]["world"])
+    spec = SweepSpec.model_validate({**records.spec, "focus": focus(world), "words": world.dilemma.words})
     after = manifest["seeds"][-1] + 1
     asked = {False: manifest["seeds"], True: range(after, after + spec.held_out)}
     outcomes, found = Outcomes(store, spec), []

@@ -14,6 +14,7 @@ from kerf.lab.dilemma import Words
 from kerf.lab.errors import KerfError, unknown_name
 from kerf.lab.metrics import COLLATERAL, COMPETENCE, ROBUSTNESS, UTILITY, in_full
 from kerf.lab.settings import Settings
+from kerf.lab.world import focus
 from kerf.lab.worlds import get_world
 from kerf.runs.recipe.files import field_patch, merge
 from kerf.runs.recipe.model import Recipe, known_metrics, recipe_hash
@@ -148,7 +149,7 @@ def resolve_spec(
             over=over,
             limit=None if limit is None else _bound(limit, "--limit", metrics),
             floors=tuple(_bound(floor, "--floor", metrics) for floor in floors),
-            focus=world.dilemma.focus,
+            focus=focus(world),
             words=world.dilemma.words,
             untouched=collateral_values(world, swept or [strength]),
             **given,

@@ -15,12 +15,13 @@ from kerf.lab.metrics import kind_of
 from kerf.lab.prediction import Prediction
 from kerf.lab.statistics.effect import MeasureError
 from kerf.lab.statistics.intervals import coverage_sentence
+from kerf.lab.world import focus
 from kerf.lab.worlds import get_world
 from kerf.runs.report.effects import ALIGNED, COLUMNS, COMPETENCE, SHOWN, effects_frame, study_ends
 from kerf.runs.report.judged import judge_primaries
 from kerf.runs.report.table import Report, metrics_table, noise_floor, summary_table, to_text
 
-DILEMMA = get_world("tests.toy_world:Lever").dilemma
+LEVER = get_world("tests.toy_world:Lever")
 
 VALUES = ("aid", "care", "caution", "corrigibility", "deference", "diligence", "discernment", "honesty", "integrity")
 METRICS = (
@@ -66,7 +67,7 @@ def effects(measures) -> pd.DataFrame:
 
 def summary(effects: pd.DataFrame, width: int = 120) -> Table:
     """The tables of a world whose forbidden act serves care."""
-    return summary_table(effects, focus=DILEMMA.focus, words=DILEMMA.words, width=width)
+    return summary_table(effects, focus=focus(LEVER), words=LEVER.dilemma.words, width=width)
 
 
 def row(effects: pd.DataFrame, arm: str, metric: str) -> pd.Series:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kerf.lab.errors import KerfError
+from kerf.lab.world import focus
 from kerf.lab.worlds import get_world
 from kerf.runs.records.gate_records import gate_warnings, instead_of_table
 from kerf.runs.records.store import Store
@@ -91,10 +92,10 @@ def make_page(store: Store, report: Report | None = None) -> bytes:
 
 
 def _sections(store: Store, study: Study) -> list[Section]:
-    dilemma = get_world(study.manifest["recipe"]["world"]).dilemma
+    world = get_world(study.manifest["recipe"]["world"])
     return [
-        *study_sections(study, dilemma.focus[0] if dilemma.focus else None),
-        *exact_sections(store, study.looks, dilemma.words),
+        *study_sections(study, next(iter(focus(world)), None)),
+        *exact_sections(store, study.looks, world.dilemma.words),
         *revealed_sections(store, study.looks),
         *attack_sections(store, study.arms),
         *after_sections(store, study.looks),

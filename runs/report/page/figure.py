@@ -147,7 +147,7 @@ class Looks:
 
     Attributes:
         arms: All arms.
-        muted: Those without a penalty.
+        muted: The controls.
     """
 
     arms: Sequence[str]

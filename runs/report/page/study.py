@@ -39,6 +39,8 @@ class Study:
 
     @property
     def looks(self) -> Looks:
-        """Arms without a penalty are controls."""
-        settings = self.manifest["arms"]
-        return Looks(self.arms, frozenset(arm for arm in self.arms if not settings[arm]["penalty"]))
+        """Arms without a penalty that train on the same reward as the control are controls, too."""
+        settings, control = self.manifest["arms"], self.manifest["control"]
+        usual = None if control is None else settings[control].get("design")
+        alike = (arm for arm in self.arms if settings[arm].get("design") == usual or not settings[arm]["train"])
+        return Looks(self.arms, frozenset(arm for arm in alike if not settings[arm]["penalty"]))

@@ -23,17 +23,22 @@ from kerf.runs.report.page.figure import (
     TableBlock,
     axis,
 )
+from kerf.runs.report.page.over_training import over_training
 from kerf.runs.report.page.prediction_figures import crossing_figure, paired
 from kerf.runs.report.page.study import Study
 from kerf.runs.report.table import FALSE_DISCOVERY_RATE, NOTHING_TO_LOSE, metric_label
 
 
 def study_sections(study: Study, focus: str | None) -> list[Section]:
-    """The sections of a study whose data it has; `focus` is the metric of the value that the forbidden act serves."""
+    """The sections of a study whose data it has; `focus` is the metric of the value that its world shows first."""
     sections = []
     trajectories = None if focus is None else trade_off(study, focus)
     if trajectories is not None:
         sections.append(Section("trade", "What was gained, and what it cost", "", [trajectories], short="The trade"))
+    elif focus is not None and not study.courses.aims:
+        course = over_training(study, focus)
+        if course is not None:
+            sections.append(Section("course", "What changed in training", "", [course], short="Training"))
     sections.append(Section("effects", "What changed, arm by arm", "", list(effect_maps(study)), short="Effects"))
     lines = [paired(study, item, number) for number, item in enumerate(study.report.judged)]
     if study.report.crossing is not None:
