@@ -14,7 +14,10 @@ from rich.console import Console
 
 from kerf.agents.export import load_policy, read_card
 from kerf.generators.registry import check_generator
+from kerf.lab.attack_objective import make_objective
 from kerf.lab.errors import KerfError
+from kerf.lab.rollout import Policy, unplayed
+from kerf.lab.world import World
 from kerf.lab.worlds import get_world
 from kerf.runs.attacks.run_attack import attack_file
 from kerf.runs.attacks.run_attacks import attack_all
@@ -171,6 +174,14 @@ def _attack_study(asked: AttackRequest, store: Store, units: Sequence[Unit], con
     return DONE
 
 
+def _refuse(stem: Path, world: World, reference: Policy | None, attacks: Sequence[AttackSettings]) -> None:
+    """Raise `KerfError` if the policy is none of `world`, or an objective compares with a reference and there is none:
+    each is tried on no episodes."""
+    load_policy(stem, world)
+    for settings in attacks if reference is None else ():
+        make_objective(settings.objective)(unplayed(world, world.space.blank(0)), None)
+
+
 def _attack_policy(asked: AttackRequest, stem: Path, console: Console) -> int:
     card = read_card(stem)
     world = get_world(asked.world or card["world"])
@@ -180,7 +191,8 @@ def _attack_policy(asked: AttackRequest, stem: Path, console: Console) -> int:
         reference, against = load_policy(beside, world), read_card(beside)["sha256"]
     out = asked.out or Path("out") / f"attack-{stem.name}-{card['sha256'][:8]}"
     pictures = asked.pictures is not False
-    folders, attacks = [], asked.attacks(USUAL, [1.0], BUDGET)
+    folders, attacks = list[Path](), asked.attacks(USUAL, [1.0], BUDGET)
+    _refuse(stem, world, reference, attacks)
     with local_ray(1) if any(settings.generator.ask_workers for settings in attacks) else nullcontext():
         for settings in attacks:
             with Pace(console, len(attacks), begun=len(folders)) as pace:

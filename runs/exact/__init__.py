@@ -16,7 +16,7 @@ from kerf.lab.errors import KerfError, unknown_name
 from kerf.lab.exact.certificate import AdequacyClaim, AdequacyVerdict
 from kerf.lab.exact.decompose import Deployment, Trained, decompose
 from kerf.lab.exact.decomposition import Decomposition
-from kerf.lab.exact.evaluation import Evaluator
+from kerf.lab.exact.evaluation import Evaluator, refuse_not_enumerable
 from kerf.lab.exact.optimum import belief, solve, trees
 from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.rollout import Policy
@@ -135,10 +135,7 @@ def examine(
     store.manifest()
     recipe = load_recipe(str(store.path / "recipe.yaml"))
     world = get_world(recipe.world)
-    if not isinstance(world, Enumerable):
-        raise KerfError(
-            f"world {world.name} cannot be enumerated (kerf.lab.world.Enumerable), so it has no exact answers"
-        )
+    refuse_not_enumerable(world)
     arms = recipe.resolve()
     for name in only:
         if name not in arms:

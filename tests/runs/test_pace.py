@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from kerf.lab.dilemma import Mix
 from kerf.generators.base import GeneratorSettings
 from kerf.generators.registry import make_generator, typed
 from kerf.lab.attack import attack, attacking
+from kerf.lab.dilemma import Mix
 from kerf.lab.exact.decompose import Deployment, Design, Trained, decompose
 from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.scripted import ExpertPolicy

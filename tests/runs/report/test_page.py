@@ -131,7 +131,7 @@ def test_names_that_are_scripts_do_nothing() -> None:
     trace = {"type": "scatter", "name": EVIL, "x": [EVIL], "y": [1]}
     blocks = [Figure("a", EVIL, EVIL, [trace], {"title": EVIL}, table), TableBlock("b", EVIL, EVIL, table)]
     sections = [Section("c", EVIL, EVIL, blocks, [EVIL], code=EVIL, short=EVIL)]
-    replay = {"seed": 0, "arms": ["aligned", EVIL], "scenarios": [{"family": EVIL, "text": EVIL}]}
+    replay = {"seed": 0, "forgeries": True, "arms": ["aligned", EVIL], "scenarios": [{"family": EVIL, "text": EVIL}]}
     read = Read(render(conclusion, sections, replay))
     plain = Read(render(Conclusion("n", "q?", "", []), []))
     assert read.scripts == plain.scripts, "the very same scripts as without them"
