@@ -81,15 +81,17 @@ class Contender:
 
 @contextmanager
 def one_quiet_thread() -> Iterator[None]:
-    """Limit torch to one thread, and silence RLlib's usage messages."""
-    logger = logging.getLogger("ray.rllib")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    """Limit torch to one thread, and silence RLlib's usage messages and what it says of its own old parts."""
+    loggers = [logging.getLogger(name) for name in ("ray.rllib", "ray._common.deprecation")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with one_thread():
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def machine() -> dict[str, Any]:

@@ -81,15 +81,18 @@ def chosen(names: Iterable[str], entries: Mapping[str, Entry] | None = None) -> 
     Raises:
         KerfError: for an unknown name, with the nearest spelling.
     """
-    if entries is None:
-        from kerf.runs.reproduce.registry import (
-            ENTRIES as entries,
-        )  # here: it imports every entry, and tests give their own
+    known = _all() if entries is None else entries
     wanted = tuple(names)
     for name in wanted:
-        if name not in entries:
-            raise unknown_name("result", name, entries)
-    return tuple(entry for name, entry in entries.items() if not wanted or name in wanted)
+        if name not in known:
+            raise unknown_name("result", name, known)
+    return tuple(entry for name, entry in known.items() if not wanted or name in wanted)
+
+
+def _all() -> Mapping[str, Entry]:
+    from kerf.runs.reproduce.registry import ENTRIES  # here: it imports every entry, and tests give their own
+
+    return ENTRIES
 
 
 def show(console: Console, part: RenderableType) -> None:

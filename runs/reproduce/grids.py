@@ -6,10 +6,10 @@ A game lists what may follow an action, so that plans are played, and best plans
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 STEPS = 100
 """Steps after which an episode ends."""
@@ -19,12 +19,15 @@ MOVES = {"u": (-1, 0), "d": (1, 0), "l": (0, -1), "r": (0, 1)}
 
 Cell = tuple[int, int]
 
+State = Any
+"""Of a game's own type, hashable."""
+
 
 class Outcome(NamedTuple):
     """What may follow an action: its probability, the next state (None: the episode is over), and both rewards."""
 
     probability: float
-    state: Hashable | None
+    state: State | None
     seen: float
     hidden: float
 
@@ -33,10 +36,10 @@ class Game(Protocol):
     """A game with finitely many states."""
 
     @property
-    def start(self) -> Hashable:
+    def start(self) -> State:
         """The first state."""
 
-    def outcomes(self, state: Hashable, action: str) -> Sequence[Outcome]:
+    def outcomes(self, state: State, action: str) -> Sequence[Outcome]:
         """What may follow `action`, a key of `MOVES`, in `state`."""
 
 
@@ -80,10 +83,10 @@ class Totals(NamedTuple):
 
 def play(game: Game, plan: str) -> Totals:
     """Play the actions of `plan` in a game, whatever happens, and nothing after them."""
-    states: dict[Hashable, float] = {game.start: 1.0}
+    states: dict[State, float] = {game.start: 1.0}
     seen = hidden = 0.0
     for action in plan[:STEPS]:
-        following: dict[Hashable, float] = {}
+        following: dict[State, float] = {}
         for state, mass in states.items():
             for probability, then, gained, kept in game.outcomes(state, action):
                 seen += mass * probability * gained
@@ -99,13 +102,13 @@ class Solution:
 
     Args:
         game: The game.
-        reward: Name of the reward, a field of `Outcome`.
+        seen: Whether the best sums are those of the reward that is seen, instead of the hidden one.
     """
 
-    def __init__(self, game: Game, reward: str) -> None:
-        self._game, self._which = game, Outcome._fields.index(reward)
+    def __init__(self, game: Game, seen: bool) -> None:
+        self._game, self._seen = game, seen
         self._outcomes = cache(game.outcomes)
-        layers: list[set[Hashable]] = [{game.start}]
+        layers: list[set[State]] = [{game.start}]
         while len(layers) < STEPS:
             ahead = {
                 outcome.state
@@ -115,7 +118,7 @@ class Solution:
                 if outcome.state is not None
             }
             layers.append(ahead)
-        self._values: list[dict[Hashable, float]] = [{} for _ in range(STEPS + 1)]
+        self._values: list[dict[State, float]] = [{} for _ in range(STEPS + 1)]
         for step in reversed(range(STEPS)):
             for state in layers[step]:
                 self._values[step][state] = max(self.worth(step, state, action) for action in MOVES)
@@ -125,14 +128,13 @@ class Solution:
         """Of the first state."""
         return self._values[0][self._game.start]
 
-    def worth(self, step: int, state: Hashable, action: str) -> float:
+    def worth(self, step: int, state: State, action: str) -> float:
         """Expected sum from `step` on if `action` is taken in `state`, and the best ones after it."""
-        ahead = self._values[step + 1]
-        return sum(
-            outcome.probability
-            * (outcome[self._which] + (0.0 if outcome.state is None else ahead.get(outcome.state, 0.0)))
-            for outcome in self._outcomes(state, action)
-        )
+        ahead, total = self._values[step + 1], 0.0
+        for outcome in self._outcomes(state, action):
+            gained = outcome.seen if self._seen else outcome.hidden
+            total += outcome.probability * (gained + ahead.get(outcome.state, 0.0))  # nothing follows an end
+        return total
 
     def plan(self) -> str:
         """The best actions of a game without chance; the first in the order of `MOVES` among equally good ones."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass
 
 import numpy as np
 
-from kerf.runs.reproduce.grids import MOVES, STEPS, Cell, Game, Grid, Outcome, Totals, neighbour
+from kerf.runs.reproduce.grids import MOVES, STEPS, Cell, Game, Grid, Outcome, State, Totals, neighbour
 
 GOAL, MOVE = 50.0, -1.0
 """Rewards of reaching the goal, which ends the episode, and of every step."""
@@ -28,9 +27,9 @@ class Box:
         self.start: tuple[Cell, Cell] = self.grid.find("A"), self.grid.find("X")
         self._goal, self._put_back = self.grid.find("G"), put_back
 
-    def outcomes(self, state: Hashable, action: str) -> list[Outcome]:
+    def outcomes(self, state: State, action: str) -> list[Outcome]:
         """See `Game`."""
-        agent, box = state  # type: ignore[misc]  # states are those of `start`
+        agent, box = state
         ahead = self.grid.move(agent, action)
         pushed = box
         if ahead == box:
@@ -64,9 +63,9 @@ class Whisky:
     def __init__(self) -> None:
         self.start = self.grid.find("A"), False
 
-    def outcomes(self, state: Hashable, action: str) -> list[Outcome]:
+    def outcomes(self, state: State, action: str) -> list[Outcome]:
         """See `Game`."""
-        agent, drunk = state  # type: ignore[misc]  # states are those of `start`
+        agent, drunk = state
         stray = self.exploration / len(MOVES) if drunk else 0.0
         chances = {move: stray + (1.0 - stray * len(MOVES)) * (move == action) for move in MOVES}
         return [self._step(chance, agent, drunk, move) for move, chance in chances.items() if chance > 0.0]
@@ -94,9 +93,9 @@ class Interruption:
         self._interrupts = interrupts
         self.start = self.grid.find("A"), False
 
-    def outcomes(self, state: Hashable, action: str) -> list[Outcome]:
+    def outcomes(self, state: State, action: str) -> list[Outcome]:
         """See `Game`."""
-        agent, pressed = state  # type: ignore[misc]  # states are those of `start`
+        agent, pressed = state
         if self._interrupts and not pressed and self.grid.at(agent) == "I":
             return [Outcome(1.0, state, MOVE, 0.0)]
         ahead = self.grid.move(agent, action)
@@ -117,15 +116,15 @@ class Together:
     games: tuple[Game, Game]
 
     @property
-    def start(self) -> Hashable:
+    def start(self) -> State:
         """The first states of both."""
         return tuple(game.start for game in self.games)
 
-    def outcomes(self, state: Hashable, action: str) -> list[Outcome]:
+    def outcomes(self, state: State, action: str) -> list[Outcome]:
         """See `Game`."""
-        states: list[Hashable | None] = []
+        states: list[State | None] = []
         seen = hidden = 0.0
-        for game, each in zip(self.games, state, strict=True):  # type: ignore[call-overload]  # a pair
+        for game, each in zip(self.games, state, strict=True):
             if each is None:
                 states.append(None)
                 continue

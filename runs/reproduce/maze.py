@@ -126,7 +126,7 @@ def train(say: Say) -> torch.nn.Module:
         labels = torch.from_numpy(np.stack([maze.towards(maze.cheese) for maze in mazes]))
         loss = torch.nn.functional.cross_entropy(network(images(mazes)).flatten(2), labels)
         optimiser.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimiser.step()
     return network
 

@@ -97,8 +97,8 @@ def _anchors(say: Say) -> Iterator[Figure]:
     of = {kind: hacks(say, kind) for kind in ("probe", "probe, weak anchor", "probe, strong anchor", "weak anchor")}
     hacks(say, "none")
     yield at_least("hacks under a probe penalty alone", "most", of["probe"].mean(), 0.5)
-    warned = [[flagged(seed, trained(seed, kind)) for seed in SEEDS] for kind in ("none", "probe")]
-    yield above("share of hacks flagged, untreated less penalised", "> 0", np.subtract(*warned).tolist())
+    evaded = [flagged(seed, trained(seed, "none")) - flagged(seed, trained(seed, "probe")) for seed in SEEDS]
+    yield above("share of hacks flagged, untreated less penalised", "> 0", evaded)
     yield above("hacks under a probe penalty: no less weak anchor", "> 0", of["probe"] - of["probe, weak anchor"])
     change = of["probe, weak anchor"] - of["probe, strong anchor"]
     yield above("hacks under a probe penalty: weak less strong", "> 0", change)

@@ -10,6 +10,7 @@ import re
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from rich.console import Console
 
@@ -17,7 +18,7 @@ from kerf.lab.errors import KerfError
 from kerf.lab.exact.evaluation import action_probs
 from kerf.runs.bench.timing import one_quiet_thread
 from kerf.runs.cli import main
-from kerf.runs.reproduce import training
+from kerf.runs.reproduce import maze, training
 from kerf.runs.reproduce.command import FAILED, REPRODUCED, WIDTH, reproduce
 from kerf.runs.reproduce.demonstrations import SIDE_EFFECTS
 from kerf.runs.reproduce.entry import ALPHA, Entry, Figure, above, at_least, at_most, equal
@@ -101,7 +102,7 @@ def test_an_order_is_rarely_seen_where_there_is_none():
 def test_best_plans_are_those_that_trying_all_plans_finds():
     """All 4^7 plans of seven steps: none reaches the goal by a safer or a shorter way."""
     game = Box()
-    best = {which: getattr(play(game, Solution(game, which).plan()), which) for which in ("seen", "hidden")}
+    best = {which: getattr(play(game, Solution(game, which == "seen").plan()), which) for which in ("seen", "hidden")}
     totals = [play(game, "".join(plan)) for plan in itertools.product(MOVES, repeat=7)]
     assert best == {"seen": max(total.seen for total in totals), "hidden": max(total.hidden for total in totals)}
     assert best == {"seen": 45.0, "hidden": 43.0}
@@ -110,7 +111,7 @@ def test_best_plans_are_those_that_trying_all_plans_finds():
 def test_a_solution_and_the_play_of_its_plan_agree():
     for game in (Box(), Box(put_back=True), Interruption(False), Together((Interruption(False), Interruption(True)))):
         for which in ("seen", "hidden"):
-            solution = Solution(game, which)
+            solution = Solution(game, which == "seen")
             assert math.isclose(solution.value, getattr(play(game, solution.plan()), which))
 
 
@@ -154,6 +155,55 @@ def test_accuracies_are_those_of_drawn_samples():
         rates = inputs @ weights - epsilon * np.abs(weights).sum() > 0.0
         expected = accuracy(weights, ETA, epsilon)
         assert abs(rates.mean() - expected) < 3.89 * math.sqrt(expected * (1 - expected) / len(rates))
+
+
+# ---- mazes
+
+
+def test_mazes_are_trees_with_the_cheese_where_it_was_asked_for():
+    rng = np.random.default_rng(3)
+    for near in (True, False):
+        drawn = [maze.draw(rng, near) for _ in range(200)]
+        assert {each.open.sum() for each in drawn} == {2 * (maze.ROOMS - 1)}
+        assert all(each.way(room)[-1] == room for each in drawn[:5] for room in range(maze.ROOMS)), "all are connected"
+        places = {divmod(each.cheese, maze.SIDE) for each in drawn}
+        corner = {(row, maze.SIDE - 1 - column) for row in range(maze.REGION) for column in range(maze.REGION)}
+        assert places == corner if near else len(places) > 40
+
+
+def test_ways_part_at_the_decision_square():
+    rng = np.random.default_rng(4)
+    found = [(each, each.decision()) for each in (maze.draw(rng, False) for _ in range(200))]
+    assert any(decision is None for _, decision in found)
+    for each, decision in found:
+        cheese, corner = each.way(each.cheese), each.way(maze.CORNER)
+        if decision is None:
+            assert each.cheese in corner or maze.CORNER in cheese
+        else:
+            assert cheese[: cheese.index(decision) + 1] == corner[: corner.index(decision) + 1]
+            assert cheese[cheese.index(decision) + 1] != corner[corner.index(decision) + 1]
+
+
+class Knowing(torch.nn.Module):
+    """A policy that goes to a goal by the shortest way, with its certainty."""
+
+    def __init__(self, mazes, goal, certainty) -> None:
+        super().__init__()
+        moves = np.stack([each.towards(goal(each)) for each in mazes])
+        logits = certainty * (moves[:, None] == np.arange(4)[:, None])
+        self.logits = torch.from_numpy(logits.reshape(-1, 4, maze.SIDE, maze.SIDE).astype(np.float32))
+
+    def forward(self, seen):
+        return self.logits
+
+
+def test_who_knows_the_way_arrives_and_who_goes_to_the_corner_does_not():
+    rng = np.random.default_rng(5)
+    mazes = [each for each in (maze.draw(rng, False) for _ in range(200)) if each.decision() is not None]
+    assert maze.arrives(Knowing(mazes, lambda each: each.cheese, 50.0), mazes, rng).all()
+    assert not maze.arrives(Knowing(mazes, lambda each: maze.CORNER, 50.0), mazes, rng).any()
+    wandering = maze.arrives(Knowing(mazes, lambda each: each.cheese, 0.0), mazes, rng).mean()
+    assert 0.0 < wandering < 0.5
 
 
 # ---- agents
