@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Collection, Hashable, Iterable
 from functools import cache
 from typing import cast
 
 import numpy as np
 
-from kerf.lab.metrics import collateral_metric, value_metric
+from kerf.lab.metrics import COLLATERAL, COMPETENCE, ROBUSTNESS, UTILITY, collateral_metric, value_metric
 from kerf.lab.rollout import rollout
 from kerf.lab.scripted import ExpertPolicy
-from kerf.lab.world import Family, World
+from kerf.lab.world import Family, World, focus
 
 LOOKED_AT = 64
 """Scenarios that are drawn of each family, and of the forgeries."""
@@ -73,3 +73,14 @@ def collateral_means(world: World, strengths: Iterable[float]) -> dict[str, list
     are targets there is none."""
     found = {strength: collateral_values(world, (strength,)) for strength in strengths}
     return {collateral_metric(at): [value_metric(name) for name in names] for at, names in found.items() if names}
+
+
+def traded(world: World, untouched: Collection[str]) -> tuple[str, str]:
+    """The two metrics that settings are held against each other by, of both of which more is better.
+
+    They are robustness and collateral. A world without forgeries has no robustness, and ideal utility takes its place;
+    if it has no value `untouched` either, the value that it shows first takes that of collateral.
+    """
+    if world.dilemma.has_forgeries:
+        return ROBUSTNESS, COLLATERAL
+    return UTILITY, COLLATERAL if untouched else next(iter(focus(world)), COMPETENCE)

@@ -26,11 +26,12 @@ def recipe(name: str) -> None:
 
 @new.command()
 @click.argument("name")
-def world(name: str) -> None:
-    """Write a package into ./NAME: a small world in numpy, with its tests."""
+@click.option("--forgeries", is_flag=True, help="A world with forged emergencies and a penalty, without a base class.")
+def world(name: str, forgeries: bool) -> None:
+    """Write a package into ./NAME: a small world that tempts by a proxy reward, its tests, and a recipe."""
     from kerf.lab.worlds import known_worlds
 
-    _package("world", name, known_worlds())
+    _package("world with forgeries" if forgeries else "world", name, known_worlds())
 
 
 @new.command()
@@ -45,14 +46,16 @@ def generator(name: str) -> None:
 def _package(kind: str, name: str, known: Collection[str]) -> None:
     from kerf.runs.new.scaffold import package_names, write_package
 
-    names = package_names(kind, name, known)
-    field = "world" if kind == "world" else "arms.penalised.generator.kind"
+    names = package_names(kind.split()[0], name, known)
+    field = "arms.penalised.generator.kind" if kind == "generator" else "world"
+    recipe = f"{name}/{names.module}.yaml --preset quick"
+    tried = recipe if kind == "world" else f"smoke --set {field}={names.module}"
     _report(
         write_package(kind, names, Path.cwd()),
         (
             f"pip install -e {name}",
             f"pytest {name}",
-            f"kerf run smoke --set {field}={names.module} --no-mlflow",
+            f"kerf run {tried} --no-mlflow",
         ),
     )
 

@@ -38,6 +38,12 @@ PACKAGES: Mapping[str, Mapping[str, str]] = {
     | {
         "src/{module}/world.py": "world/world.py.j2",
         "tests/test_{module}.py": "world/test_world.py.j2",
+        "{module}.yaml": "world/recipe.yaml.j2",
+    },
+    "world with forgeries": _PACKAGE
+    | {
+        "src/{module}/world.py": "world/forgeries.py.j2",
+        "tests/test_{module}.py": "world/test_forgeries.py.j2",
     },
     "generator": _PACKAGE
     | {
@@ -119,8 +125,16 @@ def write_recipe(name: str, here: Path) -> list[Path]:
 
 
 def write_package(kind: str, names: Names, here: Path) -> list[Path]:
-    """Write a package of `kind` into a new folder of its name in `here`; returns and raises as `write_recipe`."""
-    values = {"kind": kind, "name": names.name, "module": names.module, "cls": names.cls, "kerf": version("kerf-lab")}
+    """Write a package of `kind`, one of `PACKAGES`, into a new folder of its name in `here`; returns and raises as
+    `write_recipe`."""
+    values = {
+        "kind": kind.split()[0],
+        "own_recipe": kind == "world",
+        "name": names.name,
+        "module": names.module,
+        "cls": names.cls,
+        "kerf": version("kerf-lab"),
+    }
     top = here / names.name
     if top.exists():
         raise KerfError(f"{names.name} is there already, and nothing is overwritten: give another name")

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kerf.agents.settings import ExactSettings
+from kerf.lab.reward_spec import IDEAL
 from kerf.runs.columns import ByGroups
 from kerf.runs.recipe.arms import ResolvedArm
 from kerf.runs.recipe.files import built_in_recipes, read_recipe
@@ -26,10 +27,14 @@ _ARM_COLUMNS = ("arm", "scenarios", "strength", "grader", "penalty", "shaping", 
 
 def recipe_text(recipe: Recipe, out: Path) -> RenderableType:
     """Format a recipe: resolved arms, predictions, hash and output folder."""
-    arms = Table(*_ARM_COLUMNS, box=box.SIMPLE_HEAD, title="Arms", title_justify="left", padding=(0, 1, 0, 0))
+    resolved = recipe.resolve().values()
+    rewards = [_reward(recipe, arm) for arm in resolved]
+    paid = ("reward",) if set(rewards) - {IDEAL, "-"} else ()  # a column where a reward is not the ideal utility
+    headings = (*_ARM_COLUMNS, *paid)
+    arms = Table(*headings, box=box.SIMPLE_HEAD, title="Arms", title_justify="left", padding=(0, 1, 0, 0))
     arms.columns[0].no_wrap = True
-    for arm in recipe.resolve().values():
-        arms.add_row(*_arm_row(arm))
+    for arm, reward in zip(resolved, rewards, strict=True):
+        arms.add_row(*_arm_row(arm), *(reward for _ in paid))
     predictions = Table("prediction", "claim", "falsified if", box=box.SIMPLE_HEAD, title_justify="left")
     predictions.title = "Preregistered predictions"
     predictions.columns[0].no_wrap = True
@@ -105,6 +110,16 @@ def _arm_row(arm: ResolvedArm) -> tuple[str, ...]:
         f"{arm.training.anchor_coeff:g}",
         f"{arm.iterations}{'' if arm.stop_at is None else f', or {arm.stop_at:.0%} suppressed'}",
     )
+
+
+def _reward(recipe: Recipe, arm: ResolvedArm) -> str:
+    """The reward that an arm trains on: its name, or its weights."""
+    if not arm.train:
+        return "-"
+    design = arm.design if arm.design is not None else recipe.design
+    if design is None or isinstance(design, str):
+        return design or IDEAL
+    return ", ".join(f"{event} {weight:g}" for event, weight in design.items())
 
 
 def _grading(arm: ResolvedArm) -> str:

@@ -22,6 +22,7 @@ from kerf.runs.records.atomic_io import DiskError
 from kerf.runs.records.gate_records import all_aligned
 from kerf.runs.records.store import ALIGNED, Store, Unit, open_study, refuse_other_study
 from kerf.runs.report.page import write_page
+from kerf.runs.report.table import metric_label
 from kerf.runs.study import manifest, write_once
 from kerf.runs.sweep.findings import front, next_dose
 from kerf.runs.sweep.outcome import Outcome, Outcomes, trial_values
@@ -289,8 +290,8 @@ class _Sweep:
 
 
 def _trial_line(outcome: Outcome, spec: SweepSpec) -> str:
-    robustness, collateral = map(signed, outcome.objectives)
-    result = f"robustness {robustness}, collateral {collateral}"
+    named = zip(outcome.traded, outcome.objectives, strict=True)
+    result = ", ".join(f"{metric_label(metric, spec.words)} {signed(mean)}" for metric, mean in named)
     if not all(map(math.isfinite, outcome.objectives)):
         result = "skill lost"
     return f"trial {outcome.trial.number}: {settings_text(spec, outcome.trial.settings)}: {result}"

@@ -105,7 +105,7 @@ def _unknown(records: SweepRecords) -> Iterator[str]:
 def _asked(records: SweepRecords) -> str:
     """The metric of the verdicts."""
     limit = records.spec["limit"]
-    return COLLATERAL if limit is None else str(limit["metric"])
+    return records.traded[1] if limit is None else str(limit["metric"])
 
 
 def _chart(records: SweepRecords, width: int, room: int) -> list[str]:

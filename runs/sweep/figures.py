@@ -55,7 +55,7 @@ def _dose_response(report: SweepReport) -> Figure:
     metrics = shown_metrics(spec, outcomes)
     if spec.mode == "threshold":
         assert spec.limit is not None
-        metrics = list(dict.fromkeys((spec.limit.metric, ROBUSTNESS)))
+        metrics = list(dict.fromkeys((spec.limit.metric, spec.traded[0])))
     columns = min(2, len(metrics))
     rows = -(-len(metrics) // columns)
     figure = Figure(figsize=(4.1 * columns, 2.9 * rows + 0.5), layout="constrained")
@@ -131,7 +131,7 @@ def _phase(report: SweepReport) -> Figure:
     """A cell per trial; the contour is where the mean reaches the limit, interpolated between neighbours."""
     spec, outcomes = report.spec, report.outcomes
     across, up = spec.over
-    metric = COLLATERAL if spec.limit is None else spec.limit.metric
+    metric = spec.traded[1] if spec.limit is None else spec.limit.metric
     x, y = (sorted({outcome.trial.settings[axis.path] for outcome in outcomes}) for axis in (across, up))
     shade = np.full((len(y), len(x)), np.nan)
     for outcome in outcomes:

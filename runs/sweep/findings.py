@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from kerf.lab.metrics import COLLATERAL, COMPETENCE, ROBUSTNESS
+from kerf.lab.metrics import COMPETENCE
 from kerf.lab.statistics.dose import Curve, Threshold, dose_response, threshold
 from kerf.lab.statistics.tests import holm
 from kerf.runs.report.effects import effect_bounds, stream
@@ -119,5 +119,6 @@ def _beats(other: tuple[float, float], one: tuple[float, float]) -> bool:
 def shown_metrics(spec: SweepSpec, outcomes: Sequence[Outcome]) -> list[str]:
     """Metrics of table and figures: those asked about, the focus, and competence. The records have all metrics."""
     known = set(outcomes[0].effects)
-    asked = [ROBUSTNESS, *(m for m in spec.metrics if m not in (ROBUSTNESS, COLLATERAL)), *spec.focus, COLLATERAL]
+    first, last = spec.traded
+    asked = [first, *(m for m in spec.metrics if m not in spec.traded), *(m for m in spec.focus if m != last), last]
     return [metric for metric in dict.fromkeys((*asked, COMPETENCE)) if metric in known]

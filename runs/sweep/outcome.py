@@ -30,18 +30,20 @@ class Outcome:
         trial: Its number and settings.
         arm: Name of its arm's cells.
         control: Name of its control's cells.
-        effects: By metric: the values, skills, competence, ideal utility, robustness and collateral.
+        effects: By metric: the values, skills, competence, ideal utility, robustness and collateral, if there are any.
+        traded: The two metrics that are held against each other.
     """
 
     trial: Trial
     arm: str
     control: str
     effects: Mapping[str, Effect]
+    traded: tuple[str, str] = (ROBUSTNESS, COLLATERAL)
 
     @property
     def objectives(self) -> tuple[float, float]:
-        """Mean robustness and mean collateral; nan where the skill was lost in every seed."""
-        return self.effects[ROBUSTNESS].interval.mean, self.effects[COLLATERAL].interval.mean
+        """Mean effects on the `traded` metrics; nan where the skill was lost in every seed."""
+        return self.number(self.traded[0]), self.number(self.traded[1])
 
     def number(self, metric: str) -> float:
         """Mean effect on a metric; nan if it cannot be measured."""
@@ -71,7 +73,8 @@ class Outcomes:
         asked = of_kind(ends.metrics, *RECORDED)
         asked += [metric for metric in self._spec.metrics if metric not in asked]
         asked += [COMPETENCE] * (COMPETENCE not in asked)
-        return Outcome(trial, arm, control, {metric: ends.effect(arm, control, metric, 0) for metric in asked})
+        effects = {metric: ends.effect(arm, control, metric, 0) for metric in asked}
+        return Outcome(trial, arm, control, effects, self._spec.traded)
 
     def _ends_of(self, unit: Unit) -> pd.DataFrame:
         """The measures of a cell before and after training."""
@@ -89,17 +92,18 @@ def with_sums(ends: Ends, spec: SweepSpec) -> Ends:
     """`ends` with robustness and collateral added as metrics.
 
     Robustness is minus the false exits at strength `spec.yardstick`, interpolated if it lies between two probed
-    strengths; collateral is the mean of the untouched values.
+    strengths; collateral is the mean of the untouched values. Only what the sweep trades is added.
     """
     exits = exits_by_strength(ends.metrics)
     untouched = [value_metric(name) for name in spec.untouched]
 
     def add(frame: pd.DataFrame) -> pd.DataFrame:
-        curves = frame[list(exits.values())].to_numpy()
-        left = [float(np.interp(spec.yardstick, list(exits), curve)) for curve in curves]
         added = frame.copy()
-        added[ROBUSTNESS] = -np.array(left)
-        added[COLLATERAL] = frame[untouched].mean(axis=1)
+        if ROBUSTNESS in spec.traded:
+            curves = frame[list(exits.values())].to_numpy()
+            added[ROBUSTNESS] = [-float(np.interp(spec.yardstick, list(exits), curve)) for curve in curves]
+        if COLLATERAL in spec.traded:
+            added[COLLATERAL] = frame[untouched].mean(axis=1)
         return added
 
     return replace(ends, aligned=add(ends.aligned), final=add(ends.final))
@@ -114,7 +118,7 @@ def trial_values(outcome: Outcome, spec: SweepSpec) -> tuple[tuple[float, float]
         objectives = None
     constraints = [floor.change - numbers[floor.metric] for floor in spec.floors] if objectives is not None else []
     attributes: dict[str, Any] = {name: number for name, number in numbers.items() if math.isfinite(number)}
-    lost = outcome.effects[ROBUSTNESS].lost
+    lost = outcome.effects[spec.traded[1]].lost
     if lost:
         attributes["skill lost in seeds"] = ", ".join(map(str, lost))
     return objectives, constraints, {"cells": outcome.arm, "control": outcome.control, **attributes}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich import box
@@ -98,14 +98,12 @@ class SweepReport:
 
     def _legend(self) -> list[str]:
         spec, outcome = self.spec, self.outcomes[0]
-        effect = outcome.effects[ROBUSTNESS]
+        effect = outcome.effects[spec.traded[0]]
         num = len(effect.seeds) + len(effect.lost)
         sentences = [
             f"Effects of {spec.arm} against {spec.control}: mean over {num} seed{'s' * (num != 1)} [95% interval, "
             f"paired by seed]. {marks_sentence(num)}",
-            f"robustness: how far {spec.words.elicited} of strength {spec.yardstick:g} have fallen. collateral: "
-            f"mean over the {len(spec.untouched)} values that the penalty is not aimed at. More is better "
-            "in all columns.",
+            f"{''.join(_sums(spec))}More is better in all columns.",
         ]
         if spec.mode == "pareto":
             kept = sum(feasible(spec, o) for o in self.outcomes)
@@ -153,11 +151,19 @@ def make_report(spec: SweepSpec, outcomes: Sequence[Outcome], again: Sequence[Ou
     return SweepReport(spec, outcomes, again, verdicts(spec, outcomes, again))
 
 
+def _sums(spec: SweepSpec) -> Iterator[str]:
+    """What the summary metrics are, a sentence each."""
+    if ROBUSTNESS in spec.traded:
+        yield f"robustness: how far {spec.words.elicited} of strength {spec.yardstick:g} have fallen. "
+    if COLLATERAL in spec.traded:
+        yield f"collateral: mean over the {len(spec.untouched)} values that the penalty is not aimed at. "
+
+
 def verdicts(spec: SweepSpec, outcomes: Sequence[Outcome], again: Sequence[Outcome]) -> list[str]:
     """The conclusions, one sentence each."""
     if spec.mode == "pareto":
         return [_front_sentence(spec, outcomes, again)]
-    metric = COLLATERAL if spec.limit is None else spec.limit.metric
+    metric = spec.traded[1] if spec.limit is None else spec.limit.metric
     found = lines(spec, outcomes, metric)
     if spec.mode == "threshold":
         return [_threshold_sentence(spec, line) for line in found]

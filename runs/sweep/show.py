@@ -57,7 +57,8 @@ def _report(store: Store) -> SweepReport:
 
     records, manifest = SweepRecords.read(store), store.manifest()
     world = get_world(manifest["recipe"]["world"])
-    spec = SweepSpec.model_validate({**records.spec, "focus": focus(world), "words": world.dilemma.words})
+    of_world = {"focus": focus(world), "words": world.dilemma.words, "traded": records.traded}
+    spec = SweepSpec.model_validate({**records.spec, **of_world})
     after = manifest["seeds"][-1] + 1
     asked = {False: manifest["seeds"], True: range(after, after + spec.held_out)}
     outcomes, found = Outcomes(store, spec), []

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from kerf.lab.collateral import collateral_values
+from kerf.lab.collateral import collateral_values, traded
 from kerf.lab.dilemma import Words
 from kerf.lab.errors import KerfError, unknown_name
 from kerf.lab.metrics import COLLATERAL, COMPETENCE, ROBUSTNESS, UTILITY, in_full
@@ -73,6 +73,9 @@ class SweepSpec(Settings):
     words: Annotated[Words, Field(exclude=True)] = Words()
     """The world's words, likewise."""
 
+    traded: Annotated[tuple[str, str], Field(exclude=True)] = (ROBUSTNESS, COLLATERAL)
+    """The two metrics that are held against each other (`kerf.lab.collateral.traded`), likewise."""
+
     points: Count = 6
     """Doses that a range begins with (`threshold`)."""
 
@@ -97,7 +100,7 @@ class SweepSpec(Settings):
     @property
     def metrics(self) -> list[str]:
         """Metrics that this sweep asks about by name."""
-        asked = [ROBUSTNESS, COLLATERAL, *([self.limit.metric] if self.limit else []), *(f.metric for f in self.floors)]
+        asked = [*self.traded, *([self.limit.metric] if self.limit else []), *(f.metric for f in self.floors)]
         return list(dict.fromkeys(asked))
 
     def digest(self, recipe: Recipe) -> str:
@@ -135,10 +138,16 @@ def resolve_spec(
     world = get_world(recipe.world)
     if mode == "threshold" and limit is None:
         raise KerfError(f"a threshold sweep needs a limit, e.g. --limit {world.dilemma.served or COLLATERAL}=-0.1")
-    metrics = [*known_metrics(world, recipe.battery), COMPETENCE, ROBUSTNESS, COLLATERAL]
+    if mode == "pareto" and not world.dilemma.has_forgeries:
+        raise KerfError(
+            f"a pareto sweep needs robustness: world {world.name} has no false emergencies to measure it by"
+        )
     swept = [axis.ends[1] for axis in over if axis.path == STRENGTH]
     strength = recipe.resolve()[arm].generator.strength
     given.setdefault("yardstick", swept[0] if swept else strength)
+    untouched = collateral_values(world, swept or [strength])
+    pair = traded(world, untouched)
+    metrics = [*known_metrics(world, recipe.battery), *dict.fromkeys((COMPETENCE, *pair))]
     if mode == "pareto":
         given.setdefault("held_out", recipe.seeds)
     try:
@@ -151,7 +160,8 @@ def resolve_spec(
             floors=tuple(_bound(floor, "--floor", metrics) for floor in floors),
             focus=focus(world),
             words=world.dilemma.words,
-            untouched=collateral_values(world, swept or [strength]),
+            untouched=untouched,
+            traded=pair,
             **given,
         )
     except ValidationError as error:
@@ -266,7 +276,8 @@ def _grid_with_zero(axis: Axis) -> Axis:
 def _bound(asked: Change, option: str, metrics: Sequence[str]) -> Bound:
     name, change = asked
     try:
-        return Bound(metric=in_full(name, metrics, (ROBUSTNESS, COLLATERAL, UTILITY)), change=change)
+        others = [metric for metric in (ROBUSTNESS, COLLATERAL, UTILITY) if metric in metrics]
+        return Bound(metric=in_full(name, metrics, others), change=change)
     except KerfError as error:
         raise KerfError(f"{option}: {error}") from error
 

@@ -178,7 +178,7 @@ class Trials:
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            self._study.set_metric_names([ROBUSTNESS, COLLATERAL])
+            self._study.set_metric_names(list(self._spec.traded))
         for name, text in (*_description(self._spec).items(), ("kerf.sweep", digest)):
             self._study.set_user_attr(name, text)
 
@@ -212,13 +212,16 @@ class Trials:
 
 def _description(spec: SweepSpec) -> dict[str, str]:
     """Description of the study in words, for readers of the database."""
+    sums = {
+        ROBUSTNESS: f"how far {spec.words.elicited} of strength {spec.yardstick:g} have fallen",
+        COLLATERAL: f"mean change of {', '.join(spec.untouched)}",
+    }
     bounds = {f"floor {floor.metric}": f">= {floor.change:g}, or infeasible" for floor in spec.floors}
     if spec.limit is not None:
         bounds[f"limit {spec.limit.metric}"] = f"{spec.limit.change:g}"
     return {
         "effects of": f"{spec.arm} against {spec.control}, mean over seeds; more is better",
-        ROBUSTNESS: f"how far {spec.words.elicited} of strength {spec.yardstick:g} have fallen",
-        COLLATERAL: f"mean change of {', '.join(spec.untouched)}",
+        **{metric: said for metric, said in sums.items() if metric in spec.traded},
         **bounds,
         "sampler": spec.sampler if spec.mode == "pareto" else "grid",
     }

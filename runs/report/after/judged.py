@@ -13,8 +13,9 @@ import pandas as pd
 from kerf.lab.after.contexts import bound_share
 from kerf.lab.after.relearning import Needed, restricted_savings, savings, share_saved
 from kerf.lab.after.verdict import Called, call
-from kerf.lab.metrics import value_metric
+from kerf.lab.errors import KerfError
 from kerf.lab.statistics.effect import Effect, judge, paired_effect
+from kerf.lab.world import focus
 from kerf.lab.worlds import get_world
 from kerf.runs.recipe.after_plan import NAIVE, AfterPlan, AfterSettings, AfterUnit
 from kerf.runs.recipe.model import Recipe
@@ -22,6 +23,7 @@ from kerf.runs.records.store import Store
 from kerf.runs.records.tables import read_measures
 from kerf.runs.report.after.records import COLUMNS, read_after
 from kerf.runs.report.effects import Ends, stream, study_ends
+from kerf.runs.report.table import metric_label
 
 SEED = 0
 """Of the intervals and tests, as in a study's report."""
@@ -129,7 +131,7 @@ class AfterReport:
     """After-tests of a study.
 
     Attributes:
-        value: Name of the value that the forbidden act serves.
+        value: Name of the value that the world shows first: that which the forbidden act serves, if it serves one.
         control: The control arm.
         became: What became of it, an entry per arm other than the control.
         figures: From `kerf.runs.report.after.records.read_after`.
@@ -141,6 +143,11 @@ class AfterReport:
     became: Sequence[Became]
     figures: pd.DataFrame
     not_made: Mapping[str, str]
+
+    @property
+    def has_naive(self) -> bool:
+        """Whether a sign was held against naive agents."""
+        return any({"saved", *FROM_NAIVE} & set(one.signs) for one in self.became)
 
 
 def judge_after(
@@ -156,8 +163,9 @@ def judge_after(
         KerfError: if records are missing or damaged.
     """
     figures = read_after(store, units)
-    served = get_world(recipe.world).dilemma.served
-    assert served is not None, "checked"
+    metric = next(iter(focus(get_world(recipe.world))), None)
+    if metric is None:
+        raise KerfError(f"world {recipe.world} has no value but skills, so there is none to ask what became of it")
     seeds = sorted({unit.target.seed for unit in units})
     measures = read_measures(store.path)
     measures = measures[measures["seed"].isin(seeds)]
@@ -165,11 +173,9 @@ def judge_after(
     read = _Figures(figures)
     iterations = settings.training_iterations(recipe.iterations)
     became = [
-        _became(arm, plan.control, value_metric(served), ends, read, float(iterations))
-        for arm in plan.arms
-        if arm != plan.control
+        _became(arm, plan.control, metric, ends, read, float(iterations)) for arm in plan.arms if arm != plan.control
     ]
-    return AfterReport(served, plan.control, became, figures, plan.not_made)
+    return AfterReport(metric_label(metric), plan.control, became, figures, plan.not_made)
 
 
 class _Figures:

@@ -45,7 +45,8 @@ class AfterTable:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         report, width = self._report, min(WIDEST, options.max_width)
-        yield Text(f"What became of `{report.value}`, against {report.control} and agents that never had it", "bold")
+        naive = " and agents that never had it" if report.has_naive else ""
+        yield Text(f"What became of `{report.value}`, against {report.control}{naive}", "bold")
         yield ""
         arm_width = max([len(one.arm) for one in report.became], default=0)
         for one in report.became:
@@ -72,10 +73,13 @@ class AfterTable:
         for line in lines[1:]:
             yield Text(" " * len(start) + line)
 
+    def _measured(self) -> list[str]:
+        return [name for name in SIGNS if any(name in one.signs for one in self._report.became)]
+
     def _signs(self) -> Table:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
         table.add_column("arm", no_wrap=True)
-        measured = [name for name in SIGNS if any(name in one.signs for one in self._report.became)]
+        measured = self._measured()
         table.add_column(Text(self._report.value), justify="right", no_wrap=True)
         for name in measured:
             table.add_column(SIGNS[name].heading, justify="right", no_wrap=True)
@@ -99,7 +103,7 @@ class AfterTable:
         return table
 
     def _reading(self) -> str:
-        told = [f"{SIGNS[name].heading}: {SIGNS[name].words}" for name in SIGNS]
+        told = [f"{SIGNS[name].heading}: {SIGNS[name].words}" for name in self._measured()]
         return (
             "Effects with 95% intervals over seeds; * marks a sign that is shown (adjusted p < .05, interval without "
             f"0, mean of at least {SIGNS['saved'].margin:g}). " + "; ".join(told) + "."

@@ -33,8 +33,12 @@ def after_sections(store: Store, looks: Looks) -> list[Section]:
     blocks += _choices(trades, store, units, looks)
     intro = (
         f"What became of {report.value} behind the behaviour that changed, by rules fixed beforehand. Arms are "
-        f"compared with {report.control}, which never had a penalty, and with naive agents: of the same seeds, aligned "
-        "without ever meeting what the forbidden act is good for."
+        f"compared with {report.control}, which never had a penalty"
+    )
+    intro += (
+        ", and with naive agents: of the same seeds, aligned without ever meeting what the forbidden act is good for."
+        if report.has_naive
+        else "."
     )
     return [Section("after", f"What became of {report.value}", intro, blocks, short="After-tests")]
 

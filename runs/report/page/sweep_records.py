@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from kerf.lab.collateral import traded
 from kerf.lab.dilemma import Words
 from kerf.lab.metrics import COLLATERAL, ROBUSTNESS
 from kerf.lab.worlds import get_world
@@ -25,22 +26,26 @@ class SweepRecords:
         trials: `trials.parquet`: a row per trial and metric.
         changes: `changes.parquet`: a row per trial, metric and seed.
         words: Wording of the world.
+        traded: The two metrics that are held against each other (`kerf.lab.collateral.traded`).
     """
 
     findings: Mapping[str, Any]
     trials: pd.DataFrame
     changes: pd.DataFrame
     words: Words
+    traded: tuple[str, str]
 
     @staticmethod
     def read(store: Store) -> SweepRecords:
         """Read the records of the finished sweep in `store`."""
         world = get_world(store.manifest()["recipe"]["world"])
+        findings = json.loads(store.read_bytes("findings.json"))
         return SweepRecords(
-            json.loads(store.read_bytes("findings.json")),
+            findings,
             pd.read_parquet(store.path / "trials.parquet"),
             pd.read_parquet(store.path / "changes.parquet"),
             world.dilemma.words,
+            traded(world, findings["sweep"]["untouched"]),
         )
 
     @property

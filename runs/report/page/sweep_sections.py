@@ -113,7 +113,7 @@ def phase_figure(records: SweepRecords) -> list[Figure]:
     if len(records.axes) != 2:
         return []
     limit = records.spec["limit"]
-    metric = COLLATERAL if limit is None else limit["metric"]
+    metric = records.traded[1] if limit is None else limit["metric"]
     across, up = records.axes
     means = records.means(metric)
     x, y = (sorted(set(means[name])) for name in (across, up))
