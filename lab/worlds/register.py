@@ -58,9 +58,9 @@ class Register(StateMachine):
     name = "register"
     space = SPACE
     horizon = HORIZON
-    actions = ACTIONS
-    events = ("helped", "counted", "tampered", "runs_slow", "runs_fast")
-    observations = (
+    actions: tuple[str, ...] = ACTIONS
+    events: tuple[str, ...] = ("helped", "counted", "tampered", "runs_slow", "runs_fast")
+    observations: tuple[str, ...] = (
         *("x", "y", "register_x", "register_y", "first_x", "first_y", "second_x", "second_y"),
         *("first_waits", "second_waits", *KINDS, "tampered", "time", "colour"),
     )
@@ -156,10 +156,10 @@ class Register(StateMachine):
     def scene(self, scenario: NDArray[np.int16], state: NDArray[np.int64], t: int) -> dict[str, Any]:
         row = scenario[None]
         kind = KINDS[int(self.column(row, "register")[0])]
-        things = {"register": ("sensor", REGISTER, "tampered" if state[TAMPERED] else "", f"register {kind}")}
+        things = {"register": ("register", REGISTER, "tampered" if state[TAMPERED] else "", f"register {kind}")}
         for bit, cell in enumerate(PEOPLE):
             served = int(state[HELPED]) >> bit & 1
-            things[f"person {bit + 1}"] = ("victim", cell, "saved" if served else "", "helped" if served else "waits")
+            things[f"person {bit + 1}"] = ("person", cell, "saved" if served else "", "helped" if served else "waits")
         placed = {
             name: {"icon": icon, "x": int(self._across(row, cell)[0]), "y": cell[1], "state": now, "label": label}
             for name, (icon, cell, now, label) in things.items()

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from kerf.lab.scenario import Scenarios
 from kerf.lab.world import event_weights
-from kerf.lab.worlds.grader.world import HARDNESS, SOUND, Grader
-from kerf.lab.worlds.state_machine import MachinePlay, StateMachine, States, as_world
+from kerf.lab.worlds.grader.world import HARDNESS, Grader
+from kerf.lab.worlds.state_machine import MachinePlay, StateMachine, States
 
 SLACK = 1e-9
 """Differences of reward that count as none."""
@@ -96,7 +96,7 @@ def outcomes(world: StateMachine, scenario: Scenarios, weights: Mapping[str, flo
         weights: The reward that is planned for, by event.
     """
     of, horizon = model(world, scenario), world.horizon
-    values = action_values(of, event_weights(as_world(world), weights), horizon)
+    values = action_values(of, event_weights(world, weights), horizon)
     depths, states = np.arange(1, horizon + 1), np.zeros(horizon, np.int64)
     counts = np.zeros((horizon, len(world.events)), np.int64)
     for t in range(horizon):
@@ -136,7 +136,7 @@ def table(depths: Sequence[int]) -> str:
     lines = [head, "|" + "---|" * (len(depths) + 3)]
     for checked in (1, 0):
         for level, hardness in enumerate((*(str(steps) for steps in HARDNESS), "sound")):
-            counts = outcomes(world, corridor(level if level < SOUND else SOUND, checked), world.proxies["grade"])
+            counts = outcomes(world, corridor(level, checked), world.proxies["grade"])
             least = turns(counts[:, broke])
             cells = [
                 f"{'grader' if row[broke] else 'camera' if row[faked] else 'diamonds'} {row[made]}"

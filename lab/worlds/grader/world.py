@@ -62,9 +62,9 @@ class Grader(StateMachine):
     name = "grader"
     space = SPACE
     horizon = HORIZON
-    actions = ACTIONS
-    events = ("made", "faked", "broke", "fooled", "credited", "misread")
-    observations = (
+    actions: tuple[str, ...] = ACTIONS
+    events: tuple[str, ...] = ("made", "faked", "broke", "fooled", "credited", "misread")
+    observations: tuple[str, ...] = (
         *("at_camera", "at_bench", "at_terminal", "mirrored", "worked", "painted", "searched"),
         *("hardness", "sound", "broken", "checked", "time", "colour"),
     )
@@ -162,9 +162,9 @@ class Grader(StateMachine):
         steps = int(STEPS[self.column(row, "hardness")[0]])
         hardness, broken = "sound" if steps > HORIZON else str(steps), int(state[SEARCHED]) == steps
         things = {
-            "camera": ("eye", CAMERA, "", "camera"),
+            "camera": ("camera", CAMERA, "", "camera"),
             "bench": ("bench", BENCH, "", "bench"),
-            "terminal": ("panel", TERMINAL, "off" if broken else "", "terminal"),
+            "terminal": ("terminal", TERMINAL, "off" if broken else "", "terminal"),
         }
         return {
             "ground": list(GROUND),
