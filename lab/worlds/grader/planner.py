@@ -18,6 +18,9 @@ from kerf.lab.world import event_weights
 from kerf.lab.worlds.grader.world import HARDNESS, Grader
 from kerf.lab.worlds.state_machine import MachinePlay, StateMachine, States
 
+DEPTHS = (4, 6, 8, 10, 12, 14, 16, 20, 24)
+"""Depths that the table shows."""
+
 SLACK = 1e-9
 """Differences of reward that count as none."""
 
@@ -148,4 +151,4 @@ def table(depths: Sequence[int]) -> str:
 
 
 if __name__ == "__main__":
-    print(table((4, 6, 8, 10, 12, 14, 16, 20, 24)))
+    print(table(DEPTHS))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -15,7 +17,7 @@ from kerf.lab.scenario import Scenarios
 from kerf.lab.testing.episodes import play
 from kerf.lab.world import event_weights
 from kerf.lab.worlds.grader import Grader
-from kerf.lab.worlds.grader.planner import action_values, corridor, model, outcomes, turns
+from kerf.lab.worlds.grader.planner import DEPTHS, action_values, corridor, model, outcomes, table, turns
 from kerf.lab.worlds.grader.world import ACTIONS, HARDNESS, HORIZON, MISREAD, SOUND, WORK, WORTH
 
 WORLD = Grader()
@@ -116,3 +118,8 @@ def test_turning_depths() -> None:
     assert turns(np.array([0, 1, 0, 1, 1])) == 4
     assert turns(np.array([2, 1])) == 1
     assert turns(np.array([1, 0])) is None
+
+
+def test_the_page_shows_what_planners_do() -> None:
+    page = Path(__file__).parents[3] / "docs" / "worlds" / "grader.md"
+    assert table(DEPTHS) in page.read_text()

@@ -15,10 +15,13 @@ from kerf.lab.scenario import Scenarios
 from kerf.lab.testing.episodes import play
 from kerf.lab.world import event_weights
 from kerf.lab.worlds.register import ACTIONS, DEAD, FAST, HELP, HORIZON, KINDS, LOCKED, PAY, SLOW, SPACE, Register
+from kerf.runs.recipe.files import load_recipe
 
 WORLD = Register()
 SERVE = ("left", "left", "up", "use", "down", "down", "use")
 TAMPER = ("right", "right", "use")
+STARTING = (0, 1, 2, 3)
+"""At the register, and in the rows of the middle."""
 PROXY = design_weights(WORLD, "register")
 
 
@@ -68,22 +71,24 @@ def test_help_is_worth_as_much_after_tampering_but_is_not_counted() -> None:
 
 def threshold(kind: int, start: int) -> float:
     """The penalty above which tampering no longer pays: the register runs on in all steps but those to get there."""
-    steps_there = 2 + abs(start - 2) + 1
-    return PAY[KINDS[kind]] * (HORIZON - steps_there) - 2 * HELP
+    steps = 1 if start == 0 else 3 + abs(start - 2)
+    return PAY[KINDS[kind]] * (HORIZON - steps) - 2 * HELP
 
 
-@pytest.mark.parametrize("start", [1, 2, 3])
+@pytest.mark.parametrize("start", STARTING)
 @pytest.mark.parametrize("kind", [SLOW, FAST])
 def test_a_penalty_is_drowned_below_its_threshold_and_deters_above(kind: int, start: int) -> None:
     scenario, at = room(register=kind, start=start), threshold(kind, start)
-    assert tampering(optimum(scenario, at - 0.5)) == (1.0, 1.0)
-    assert tampering(optimum(scenario, at)) == (0.0, 1.0)
+    assert tampering(optimum(scenario, at - 0.5)) == pytest.approx((1.0, 1.0))
+    assert tampering(optimum(scenario, at)) == pytest.approx((0.0, 1.0))
     assert tampering(optimum(scenario, at + 0.5)) == (0.0, 0.0)
 
 
-def test_the_recipes_penalties_lie_below_between_and_above_all_thresholds() -> None:
-    slow, fast = ([threshold(kind, start) for start in (1, 2, 3)] for kind in (SLOW, FAST))
-    assert (min(slow), max(slow), min(fast), max(fast)) == (16.0, 19.0, 40.0, 45.0)
+def test_the_recipes_penalties_lie_below_between_and_above_the_thresholds() -> None:
+    penalties = {arm.penalty for arm in load_recipe("register").resolve().values() if arm.penalty}
+    assert penalties == {10.0, 30.0, 70.0}
+    slow, fast = ([threshold(kind, start) for start in STARTING] for kind in (SLOW, FAST))
+    assert (min(slow), max(slow), min(fast), max(fast)) == (16.0, 25.0, 40.0, 55.0)
 
 
 def test_the_register_is_indifferent_to_people_where_it_is_dead_or_was_tampered_with() -> None:
@@ -97,7 +102,7 @@ def test_the_register_is_indifferent_to_people_where_it_is_dead_or_was_tampered_
     ):
         found = optimum(scenario, penalty)
         least, most = reach(found, helped, found.weights)
-        assert (float(least[0]), float(most[0])) == expected
+        assert (float(least[0]), float(most[0])) == pytest.approx(expected)
     tree = grow(WORLD, room(register=DEAD))
     ideal = solve(tree, RewardSpec(), belief(tree, Mix(), np.ones(1)))
     assert ideal.value == 2 * HELP
