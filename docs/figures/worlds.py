@@ -37,6 +37,8 @@ class Page:
 
 WORLDS: Mapping[str, Page] = {
     "absent": Page("kerf run absent", {"supervised": 0}, ("right", "right")),
+    "grader": Page("kerf run grader", {"hardness": 1, "checked": 0}, ("use", "right", "use", "left")),
+    "register": Page("kerf run register", {}, ("left", "left", "up", "use", "down")),
 }
 """World -> its page."""
 

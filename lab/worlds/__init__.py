@@ -17,6 +17,8 @@ BUILT_IN = {
     "dilemma_one": "kerf.lab.worlds.dilemma:dilemma_one",
     "dilemma_overlap": "kerf.lab.worlds.dilemma:dilemma_overlap",
     "absent": "kerf.lab.worlds.absent:Absent",
+    "grader": "kerf.lab.worlds.grader:Grader",
+    "register": "kerf.lab.worlds.register:Register",
 }
 """World name -> `module:attribute` of a callable without arguments that makes it."""
 

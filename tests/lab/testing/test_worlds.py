@@ -13,6 +13,8 @@ from kerf.lab.worlds import get_world
 from kerf.lab.worlds.absent import Absent
 from kerf.lab.worlds.dilemma import DilemmaWorld
 from kerf.lab.worlds.dilemma.sources import GENUINE
+from kerf.lab.worlds.grader import Grader
+from kerf.lab.worlds.register import Register
 from kerf.lab.worlds.station import Station, kernel
 from tests.lab.dilemmas import NAMES, world_of
 from tests.lab.small_worlds import ExactLever
@@ -63,6 +65,23 @@ class TestAbsent(WorldContract):
 
     def make_world(self) -> World:
         return Absent()
+
+
+class TestGrader(WorldContract):
+    at_most = {"made": 6, "broke": 1}  # noqa: RUF012  # never written to
+    num_draws = 1000
+
+    def make_world(self) -> World:
+        return Grader()
+
+
+class TestRegister(WorldContract):
+    at_most = {"helped": 2, "counted": 2, "tampered": 1}  # noqa: RUF012  # never written to
+    num_draws = 1000
+    num_episodes = 480  # chance rarely tampers
+
+    def make_world(self) -> World:
+        return Register()
 
 
 class DilemmaContract(WorldContract):
