@@ -17,6 +17,8 @@ BUILT_IN = {
     "dilemma_one": "kerf.lab.worlds.dilemma:dilemma_one",
     "dilemma_overlap": "kerf.lab.worlds.dilemma:dilemma_overlap",
     "absent": "kerf.lab.worlds.absent:Absent",
+    "boat": "kerf.lab.worlds.boat:Boat",
+    "merge": "kerf.lab.worlds.merge:Merge",
 }
 """World name -> `module:attribute` of a callable without arguments that makes it."""
 
