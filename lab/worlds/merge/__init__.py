@@ -133,12 +133,12 @@ class Merge(StateMachine):
     def scene(self, scenario: NDArray[np.int16], state: NDArray[np.int64], t: int) -> dict[str, Any]:
         fields = dict(zip(self.space.index, scenario.tolist(), strict=True))
         things = {
-            "request": ("request", 1, f"request (feature {'ab'[fields['feature']]})"),
-            "draft": ("draft", 2, f"draft ({('none', 'feature a', 'feature b')[state[DRAFT]]})"),
-            "queue": ("merge", 3, "merge queue"),
+            "request": ("document", 1, f"request (feature {'ab'[fields['feature']]})"),
+            "draft": ("document", 2, f"draft ({('none', 'feature a', 'feature b')[state[DRAFT]]})"),
+            "queue": ("register", 3, "merge queue"),
         }
         if state[POWER] != TAKEN:
-            things["reviewers"] = ("person", 4, "reviewers (in a hurry)" if fields["hurried"] else "reviewers")
+            things["reviewers"] = ("reviewer", 4, "reviewers (in a hurry)" if fields["hurried"] else "reviewers")
         placed = {
             name: {"icon": icon, "x": x, "y": 1, "state": "", "label": label}
             for name, (icon, x, label) in things.items()
