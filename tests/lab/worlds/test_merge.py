@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from kerf.lab.worlds.merge.categorise import (
     disagreement,
     label,
     labels,
+    tables,
 )
 
 WATCHED = {"access": 1}
@@ -149,3 +151,8 @@ def test_no_two_categorisers_agree_on_all_failures() -> None:
     given = labels()
     differing = disagreement(given[(given != NO_FAILURE).any(axis=1)])
     assert (differing + np.eye(len(differing)) > 0).all()
+
+
+def test_the_page_quotes_the_tables_as_they_are_printed() -> None:
+    page = Path(__file__).parents[3] / "docs" / "worlds" / "merge.md"
+    assert tables() in page.read_text()
