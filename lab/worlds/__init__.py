@@ -19,6 +19,8 @@ BUILT_IN = {
     "absent": "kerf.lab.worlds.absent:Absent",
     "grader": "kerf.lab.worlds.grader:Grader",
     "register": "kerf.lab.worlds.register:Register",
+    "boat": "kerf.lab.worlds.boat:Boat",
+    "merge": "kerf.lab.worlds.merge:Merge",
 }
 """World name -> `module:attribute` of a callable without arguments that makes it."""
 

@@ -11,10 +11,12 @@ from kerf.lab.testing import UncompiledContract, WorldContract
 from kerf.lab.world import World, natural
 from kerf.lab.worlds import get_world
 from kerf.lab.worlds.absent import Absent
+from kerf.lab.worlds.boat import Boat
 from kerf.lab.worlds.dilemma import DilemmaWorld
 from kerf.lab.worlds.dilemma.sources import GENUINE
 from kerf.lab.worlds.grader import Grader
 from kerf.lab.worlds.register import Register
+from kerf.lab.worlds.merge import Merge
 from kerf.lab.worlds.station import Station, kernel
 from tests.lab.dilemmas import NAMES, world_of
 from tests.lab.small_worlds import ExactLever
@@ -82,6 +84,21 @@ class TestRegister(WorldContract):
 
     def make_world(self) -> World:
         return Register()
+class TestBoat(WorldContract):
+    at_most = {"finished": 1}  # noqa: RUF012  # never written to
+    num_draws = 1000
+    num_episodes = 16
+
+    def make_world(self) -> World:
+        return Boat()
+
+
+class TestMerge(WorldContract):
+    at_most = {"took_over": 1, "stopped": 1}  # noqa: RUF012  # never written to
+    num_draws = 1000
+
+    def make_world(self) -> World:
+        return Merge()
 
 
 class DilemmaContract(WorldContract):
