@@ -11,6 +11,7 @@ from kerf.lab.testing import UncompiledContract, WorldContract
 from kerf.lab.world import World, natural
 from kerf.lab.worlds import get_world
 from kerf.lab.worlds.absent import Absent
+from kerf.lab.worlds.coins import Coins
 from kerf.lab.worlds.dilemma import DilemmaWorld
 from kerf.lab.worlds.dilemma.sources import GENUINE
 from kerf.lab.worlds.station import Station, kernel
@@ -63,6 +64,14 @@ class TestAbsent(WorldContract):
 
     def make_world(self) -> World:
         return Absent()
+
+
+class TestCoins(WorldContract):
+    at_most = dict.fromkeys(("gold", "silver", "junk", "arrived", "faked_display", "shown_gold"), 1)
+    num_draws = 1000
+
+    def make_world(self) -> World:
+        return Coins()
 
 
 class DilemmaContract(WorldContract):
