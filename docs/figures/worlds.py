@@ -39,6 +39,7 @@ WORLDS: Mapping[str, Page] = {
     "absent": Page("kerf run absent", {"supervised": 0}, ("right", "right")),
     "grader": Page("kerf run grader", {"hardness": 1, "checked": 0}, ("use", "right", "use", "left")),
     "register": Page("kerf run register", {}, ("left", "left", "up", "use", "down")),
+    "coins": Page("kerf run coins", {"layout": 2, "gold": 3, "silver": 2, "junk": 1, "panel": 1}, ("fake", "right")),
 }
 """World -> its page."""
 

@@ -21,6 +21,7 @@ BUILT_IN = {
     "register": "kerf.lab.worlds.register:Register",
     "boat": "kerf.lab.worlds.boat:Boat",
     "merge": "kerf.lab.worlds.merge:Merge",
+    "coins": "kerf.lab.worlds.coins:Coins",
 }
 """World name -> `module:attribute` of a callable without arguments that makes it."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from kerf.runs.reproduce.coins import CURE, LOTTERY
 from kerf.runs.reproduce.demonstrations import INTERRUPTIBILITY, SIDE_EFFECTS, TOMATOES, WHISKY
 from kerf.runs.reproduce.entry import Entry
 from kerf.runs.reproduce.gaussian import GAUSSIAN
@@ -27,6 +28,8 @@ ENTRIES: Mapping[str, Entry] = {
         PATH,
         RECOVERY,
         MAZE,
+        CURE,
+        LOTTERY,
     )
 }
 """All entries by name, in the order in which they are measured."""

@@ -47,6 +47,7 @@ ICONS: Mapping[str, Sprite] = {
     "grenade": goods.grenade,
     "junk": goods.junk,
     "pellet": goods.pellet,
+    "silver": lambda pen, state: goods.coin(pen, "silver"),
     "strawberry": goods.strawberry,
     "treat": goods.treat,
     # machines

@@ -12,6 +12,7 @@ from kerf.lab.world import World, natural
 from kerf.lab.worlds import get_world
 from kerf.lab.worlds.absent import Absent
 from kerf.lab.worlds.boat import Boat
+from kerf.lab.worlds.coins import Coins
 from kerf.lab.worlds.dilemma import DilemmaWorld
 from kerf.lab.worlds.dilemma.sources import GENUINE
 from kerf.lab.worlds.grader import Grader
@@ -99,6 +100,12 @@ class TestMerge(WorldContract):
 
     def make_world(self) -> World:
         return Merge()
+class TestCoins(WorldContract):
+    at_most = dict.fromkeys(("gold", "silver", "junk", "arrived", "faked_display", "shown_gold"), 1)
+    num_draws = 1000
+
+    def make_world(self) -> World:
+        return Coins()
 
 
 class DilemmaContract(WorldContract):
