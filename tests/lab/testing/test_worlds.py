@@ -13,6 +13,7 @@ from kerf.lab.worlds import get_world
 from kerf.lab.worlds.absent import Absent
 from kerf.lab.worlds.dilemma import DilemmaWorld
 from kerf.lab.worlds.dilemma.sources import GENUINE
+from kerf.lab.worlds.shards import Shards
 from kerf.lab.worlds.station import Station, kernel
 from tests.lab.dilemmas import NAMES, world_of
 from tests.lab.small_worlds import ExactLever
@@ -63,6 +64,14 @@ class TestAbsent(WorldContract):
 
     def make_world(self) -> World:
         return Absent()
+
+
+class TestShards(WorldContract):
+    at_most = {"reached": 1, "binned": 1, "bananas": 1, "apples": 1, "covered": 1}  # noqa: RUF012  # never written to
+    num_draws = 1000
+
+    def make_world(self) -> World:
+        return Shards()
 
 
 class DilemmaContract(WorldContract):
