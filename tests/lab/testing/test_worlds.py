@@ -18,6 +18,7 @@ from kerf.lab.worlds.dilemma.sources import GENUINE
 from kerf.lab.worlds.grader import Grader
 from kerf.lab.worlds.register import Register
 from kerf.lab.worlds.merge import Merge
+from kerf.lab.worlds.shards import Shards
 from kerf.lab.worlds.station import Station, kernel
 from tests.lab.dilemmas import NAMES, world_of
 from tests.lab.small_worlds import ExactLever
@@ -106,6 +107,12 @@ class TestCoins(WorldContract):
 
     def make_world(self) -> World:
         return Coins()
+class TestShards(WorldContract):
+    at_most = {"reached": 1, "binned": 1, "bananas": 1, "apples": 1, "covered": 1}  # noqa: RUF012  # never written to
+    num_draws = 1000
+
+    def make_world(self) -> World:
+        return Shards()
 
 
 class DilemmaContract(WorldContract):
