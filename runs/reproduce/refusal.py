@@ -12,10 +12,10 @@ from scipy.stats import spearmanr
 
 from kerf.agents.exact import ExactTrainer
 from kerf.agents.settings import ExactSettings
+from kerf.lab.dilemma import Mix
 from kerf.lab.grader import ExPost
 from kerf.lab.metrics import exit_metric
 from kerf.lab.reward_spec import RewardSpec
-from kerf.lab.world import Mix
 from kerf.runs.reproduce.entry import Entry, Figure, Say, above, at_least, at_most
 from kerf.runs.reproduce.training import CARE, SEEDS, aligned, aligned_agents, measure, world
 

@@ -18,6 +18,7 @@ from kerf.agents.probe import Probe, ProbePenalty, fit_probe
 from kerf.agents.settings import ExactSettings, NetworkSettings, TrainingSettings
 from kerf.generators.natural import NaturalSettings
 from kerf.generators.registry import make_generator
+from kerf.lab.dilemma import Mix
 from kerf.lab.exact.exact_battery import ExactBattery
 from kerf.lab.exact.gate import gate
 from kerf.lab.grader import ExPost
@@ -27,7 +28,6 @@ from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.rollout import Policy
 from kerf.lab.seeds import entropy
 from kerf.lab.source import ScenarioSource
-from kerf.lab.world import Mix
 from kerf.lab.worlds import get_world
 from kerf.lab.worlds.dilemma import DilemmaWorld
 from kerf.lab.worlds.dilemma.settings import DilemmaSettings, Signal

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from kerf.lab.reward import reward
 from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.rollout import Policy, rollout
 from kerf.lab.scenario import Scenarios
-from kerf.lab.world import event_weights
+from kerf.lab.world import World, event_weights
 from kerf.lab.worlds.merge import SPACE, Merge
 from kerf.lab.worlds.merge.assistants import (
     Ruled,
@@ -31,9 +32,8 @@ from kerf.lab.worlds.merge.assistants import (
     padder,
     schemer,
 )
-from kerf.lab.worlds.state_machine import as_world
 
-WORLD = as_world(Merge())
+WORLD = cast("World", Merge())
 CLICKS = RewardSpec(Merge.proxies["merged"])
 COUNTERFACTUALS: Mapping[str, RewardSpec] = {"clicks": CLICKS, "careful": RewardSpec(Merge.proxies["reviewed"])}
 """What would have been paid in situations that training did not show: what would be clicked there, or what a careful

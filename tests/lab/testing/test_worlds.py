@@ -16,8 +16,8 @@ from kerf.lab.worlds.coins import Coins
 from kerf.lab.worlds.dilemma import DilemmaWorld
 from kerf.lab.worlds.dilemma.sources import GENUINE
 from kerf.lab.worlds.grader import Grader
-from kerf.lab.worlds.register import Register
 from kerf.lab.worlds.merge import Merge
+from kerf.lab.worlds.register import Register
 from kerf.lab.worlds.shards import Shards
 from kerf.lab.worlds.station import Station, kernel
 from tests.lab.dilemmas import NAMES, world_of
@@ -86,6 +86,8 @@ class TestRegister(WorldContract):
 
     def make_world(self) -> World:
         return Register()
+
+
 class TestBoat(WorldContract):
     at_most = {"finished": 1}  # noqa: RUF012  # never written to
     num_draws = 1000
@@ -101,12 +103,16 @@ class TestMerge(WorldContract):
 
     def make_world(self) -> World:
         return Merge()
+
+
 class TestCoins(WorldContract):
     at_most = dict.fromkeys(("gold", "silver", "junk", "arrived", "faked_display", "shown_gold"), 1)
     num_draws = 1000
 
     def make_world(self) -> World:
         return Coins()
+
+
 class TestShards(WorldContract):
     at_most = {"reached": 1, "binned": 1, "bananas": 1, "apples": 1, "covered": 1}  # noqa: RUF012  # never written to
     num_draws = 1000
