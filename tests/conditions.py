@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-LIMIT = 60.0
+LIMIT = 900.0
 """Seconds after which a case is ended, and counts as one that is still at work."""
 
 AT_ONCE = 3

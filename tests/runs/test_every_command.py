@@ -97,7 +97,8 @@ def commands(command: click.Command = main, name: Words = ()) -> Iterator[tuple[
 
 ALL = dict(commands())
 
-READ = (("exact",), ("attack",), ("sync",), ("unit",), ("compare",), ("show",), ("report",), ("replay",), ("status",))
+SHORT = (("sync",), ("unit",), ("compare",), ("show",), ("report",), ("replay",), ("status",))
+READ = (("exact",), ("attack",), *SHORT)
 """Commands that need a study that is there; the others begin one anew where a signal is to interrupt them."""
 
 QUICK = [
@@ -254,12 +255,13 @@ def folder_cases(names: Sequence[Words], here: Callable[[], Path]) -> Iterator[C
 SIGNALS = (
     (signal.SIGINT, 0.1), (signal.SIGTERM, 0.5), (signal.SIGHUP, 1.0), (signal.SIGINT, 2.0), (signal.SIGTERM, 4.0),
 )  # fmt: skip
-"""Signals, and seconds after which they come: while a command reads, starts its workers, trains, writes."""
+"""Signals, and seconds after which they come: while a command reads, starts its workers, trains, writes. Those that are
+short have ended before the last two."""
 
 
 def signal_cases(names: Sequence[Words], here: Callable[[], Path]) -> Iterator[Case]:
     for name in names:
-        for number, after in () if name in QUICK or name[0] in LONG else SIGNALS:
+        for number, after in () if name in QUICK or name[0] in LONG else SIGNALS[: 3 if name in SHORT else None]:
             words = tuple(w if w not in ("study", "swept") or name in READ else "begun" for w in base(name))
             yield Case(words, f"{number.name} after {after} s", str(here()), signal=number, signal_after=after)
 
@@ -307,10 +309,10 @@ def test_commands_that_load_little(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
-def test_all_other_commands(kind, finished, tmp_path):
-    names = [name for name in ALL if name not in QUICK]
-    check(list(kind(names, Places(finished, tmp_path))), HEAVY, tmp_path)
+def test_all_other_commands(finished, tmp_path):
+    """All kinds of cases in one go, for it takes long to import what they need."""
+    names, here = [name for name in ALL if name not in QUICK], Places(finished, tmp_path)
+    check([case for kind in KINDS for case in kind(names, here)], HEAVY, tmp_path)
 
 
 WRITE = (("exact",), ("attack",), ("report",), ("sync",), ("new", "recipe"))

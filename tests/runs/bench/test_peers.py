@@ -82,7 +82,7 @@ def test_a_peer_trains_when_it_is_told_to_and_says_how_long_it_took(dig: Dig) ->
     assert peer.versions == {"numpy": version("numpy")}
     assert math.isnan(peer.score)
     for shift in (2, 3):  # the first was to warm up
-        assert 0.1 <= peer.run() < 5.0
+        assert peer.run() >= 0.1
         assert peer.score == shift
 
 
@@ -91,7 +91,7 @@ def test_as_a_contender_it_is_measured_by_its_own_watch(dig: Dig) -> None:
     contender = dig(nap=0.1).contender()
     rate, shares = contender.measure()
     assert contender.label == "the miner"
-    assert 7 / 5.0 < rate <= 7 / 0.1
+    assert 0.0 < rate <= 7 / 0.1
     assert shares == {}
 
 
@@ -268,7 +268,7 @@ def test_the_real_peers_train(python: Path) -> None:
     ):
         with start() as peer:
             assert peer.num_steps == num_steps
-            assert 0.0 < peer.run() < 60.0
+            assert peer.run() > 0.0
             before = untrained[rounds] = peer.score
             for _ in range(rounds):
                 peer.run()

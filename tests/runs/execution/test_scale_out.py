@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from kerf.runs.execution.study_units import cpus_needed
 from kerf.runs.recipe.files import load_recipe
 from kerf.runs.records.store import ALIGNED, Store, Unit
 from kerf.runs.records.tables import read_measures
-from kerf.runs.study import DONE
+from kerf.runs.study import DONE, run_study
 from tests.runs.execution.test_forked_workers import TOY
 from tests.runs.test_study import records
 
@@ -48,7 +49,7 @@ def run(file: str, out: Path, *sets: str) -> None:
 @pytest.mark.slow
 def test_with_remote_env_runners_and_learners_the_records_are_the_same(write, tmp_path):
     file = write(TOY | SMALL)
-    run(file, tmp_path / "local")
+    assert run_study(load_recipe(file, seeds=1), tmp_path / "local", None, 1, Console(quiet=True)) == DONE
     run(file, tmp_path / "remote", *REMOTE)
     assert Store(tmp_path / "remote").units(verify=True) == UNITS
     assert np.isfinite(read_measures(tmp_path / "remote", aligned=True)["score"]).all()
