@@ -155,7 +155,7 @@ def _faults_of_act(world: World) -> Iterator[str]:
 
 
 def _faults_of_forgeries(dilemma: Dilemma) -> Iterator[str]:
-    """What is said of forgeries where there are none, or the other way round."""
+    """Find declarations about forgeries where there are none, and forgeries without declarations."""
     if dilemma.has_forgeries:
         if dilemma.rescued is None:
             yield "dilemma.false_emergency pretends a need, and dilemma.rescued names none"

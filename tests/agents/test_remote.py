@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,14 @@ def runner_pids(algorithm: KerfAlgorithm) -> list[int]:
     return algorithm.env_runner_group.foreach_env_runner(lambda runner: os.getpid(), local_env_runner=False)
 
 
+@pytest.fixture(scope="module")
+def remote(one_ray: None) -> Iterator[KerfAlgorithm]:
+    """An algorithm with two env runners, which tests share: the processes take seconds to start."""
+    algorithm = config(grader=ExPost(), penalty=1.0, training=settings(num_env_runners=2)).build_algo()
+    yield algorithm
+    algorithm.stop()
+
+
 class Killing(Natural):
     """The natural stream; in the iterations of `when`, has env runners killed while their slice is with them."""
 
@@ -45,10 +54,8 @@ class Killing(Natural):
         return super().ask(n, rng)
 
 
-def test_two_env_runners_give_the_same_data_as_none() -> None:
-    task = {"grader": ExPost(), "penalty": 1.0}
-    local = config(**task).build_algo()
-    remote = config(**task, training=settings(num_env_runners=2)).build_algo()
+def test_two_env_runners_give_the_same_data_as_none(remote: KerfAlgorithm) -> None:
+    local = config(grader=ExPost(), penalty=1.0).build_algo()
     assert len(set(runner_pids(remote)) - {os.getpid()}) == 2
     scenarios = natural(WORLD, 64, np.random.default_rng(0))
     uniforms = np.random.default_rng(1).random((WORLD.horizon, 64), np.float32)
@@ -57,7 +64,6 @@ def test_two_env_runners_give_the_same_data_as_none() -> None:
     for name in left:
         np.testing.assert_allclose(left[name], right[name], atol=1e-4)
     assert_same_sample(remote.play(scenarios, uniforms), remote.play(scenarios, uniforms))
-    remote.stop()
 
 
 def test_killed_env_runners_are_replaced_and_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,15 +101,13 @@ def test_killed_env_runners_are_replaced_and_nothing_is_lost(monkeypatch: pytest
     algorithm.stop()
 
 
-def test_an_error_of_the_world_reaches_the_caller_as_it_is() -> None:
-    algorithm = config(training=settings(num_env_runners=2)).build_algo()
-    pids = runner_pids(algorithm)
+def test_an_error_of_the_world_reaches_the_caller_as_it_is(remote: KerfAlgorithm) -> None:
+    pids = runner_pids(remote)
     scenarios = natural(WORLD, 64, np.random.default_rng(0))
     with pytest.raises(ValueError, match=r"uniforms must have shape \(3, 32\), got \(2, 32\)") as caught:
-        algorithm.play(scenarios, np.zeros((2, 64), np.float32))
+        remote.play(scenarios, np.zeros((2, 64), np.float32))
     assert "rollout.py" in caught.value.__notes__[0]
-    assert runner_pids(algorithm) == pids
-    algorithm.stop()
+    assert runner_pids(remote) == pids
 
 
 @pytest.mark.parametrize("num_learners", [1, 2])

@@ -158,7 +158,7 @@ def test_all_stay_where_the_slope_ends(kind, blind):
     """Were they there no oftener than blind draws, then in one seed of ten at most ten times as often (Markov's
     inequality), in the last 20 of 80 batches as in any others. Twenty times, because the rate of blind draws is known
     only to a factor of less than two."""
-    shares = [float(np.mean([*islice(climb(kind, seed), 60, 80)])) for seed in range(NUM_SEEDS // 4)]
+    shares = [float(np.mean([*islice(climb(kind, seed), 60, 80)])) for seed in range(NUM_SEEDS // 2)]
     often = sum(share > 20 * blind[0] / blind[1] for share in shares)
     print(f"{kind}: {np.mean(shares):.3f} at the top, blind draws {blind[0] / blind[1]:.5f}, often in {often} seeds")
     assert binomtest(often, len(shares), 0.1, alternative="greater").pvalue < ALPHA
