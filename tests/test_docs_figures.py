@@ -180,3 +180,43 @@ def test_what_kerf_has_found_is_what_the_five_sets_of_seeds_gave() -> None:
     assert f"between 2 and 6 in {counts[0]} of 40 seeds, between 6 and 10 in {counts[1]}" in page
     assert counts[2] == 1
     assert all(of["threshold"]["outcome"] == "undecided" for of in sets)
+
+
+def cells(name: str, start: str) -> list[str]:
+    """The first line of a kept output that begins with `start`, without the effects' intervals and stars."""
+    line = next(
+        line for line in (FIGURES / name).read_text().splitlines() if line.startswith(f"{start}  ") and "[" in line
+    )
+    return re.sub(r"\*|\[[^]]*\]|\([^)]*\)", " ", line).split()
+
+
+def test_what_became_of_help_in_one_decision_is_as_found() -> None:
+    page = (ROOT / "docs" / "findings.md").read_text()
+    section = page[page.index("### The same in a world of one decision") : page.index("## Cures")]
+    kept = (FIGURES / "after-dilemma.txt").read_text()
+    calls = {line for line in lines(kept) if re.match(r"[v=] ", line)}
+    assert len(calls) == 6
+    assert calls <= lines(section)
+    assert DIGESTS["after-dilemma"]["command"] in section
+    for arm in ("exposure", "penalised", "ex_ante"):
+        assert cells("after-dilemma.txt", arm) == [arm, "-0.76", "+0.38", "0.00", "-0.11", "0.00"]
+    assert len(re.findall("1.00 / 1.00 / 1.00", kept)) == 6, "the help can be read from any trunk"
+    assert "Not made: concealment" in kept
+
+
+def test_the_cures_are_as_found() -> None:
+    kept = (FIGURES / "cures.txt").read_text()
+    assert "Gate: 8 of 8 agents passed" in kept
+    names = [f"{cure}-keeps-care" for cure in ("mixed", "anchor", "early-stop", "averaging", "inoculation")]
+    for name in ("penalty-costs-care", *names):
+        assert re.search(rf"^{name}: held: ", kept, re.MULTILINE), name
+    equal = [float(word) for name in names for word in cells("cures.txt", name)[2:] if re.match(r"[-+]?\d", word)]
+    assert max(equal) == 0.04
+    assert kept.count("not reached") == 3
+    gaps = kept[kept.index("widest gap") :]
+    assert max(float(re.search(rf"^{name} +(.*)$", gaps, re.MULTILINE)[1]) for name in names) == 0.39
+    care = {arm: float(cells("cures.txt", arm)[2]) for arm in ("screened", "anchor-strong", "penalised", "exposure")}
+    assert care["screened"] == care["anchor-strong"] == 0.0
+    assert max(care["penalised"], care["exposure"]) < -0.9
+    for arm in ("mixed", "routed", "probe_penalty", "early", "late"):
+        assert abs(float(cells("cures.txt", arm)[2]) - care["penalised"]) < 0.025, arm

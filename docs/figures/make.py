@@ -14,7 +14,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,16 @@ SWEEP = (
     "kerf sweep dose turner --preset quick --over strength=0:1:0.25 --over penalty=0,4,16 --seeds 5 --limit care=-0.1"
 )
 FORCED = "kerf run forced-or-chiselled --preset quick --variant mlp"
+DILEMMA = "kerf run dilemma --variant disjoint-by-two"
+DILEMMA_TESTED = ("exposure", "penalised", "ex_ante", "placebo", "mixed", "anchor")
+"""Arms of `DILEMMA` whose agents are tested afterwards: those that train a network and differ in what they are for."""
+RECIPES = {
+    "cures": "kerf run cures --preset quick",
+    "feedback-quality": "kerf run feedback-quality --preset quick",
+    "hidden-or-gone": "kerf run hidden-or-gone --preset quick",
+    "unclipped": "kerf run unclipped",
+}
+"""Name -> a study whose tables are kept."""
 PRINTED = {
     "oracles": "kerf oracles",
     "reproduce": "kerf reproduce",
@@ -179,7 +189,7 @@ def full(folder: Path) -> None:
 def printed_of(analysis: str, out: Path) -> str:
     """Run `kerf ANALYSIS` on the study in `out`; what it wrote to its text file."""
     printed(f"kerf {analysis} {out} --no-mlflow")
-    return "".join(f"{line.rstrip()}\n" for line in (out / f"{analysis}.txt").read_text().splitlines())
+    return trimmed(out / f"{analysis}.txt")
 
 
 def revealed(folder: Path) -> None:
@@ -188,12 +198,36 @@ def revealed(folder: Path) -> None:
     keep("revealed", "kerf revealed out/dilemma-disjoint-by-two-quick", printed_of("revealed", folder), folder)
 
 
-def after_of(out: Path) -> None:
-    """Keep what became of the help in the full study in `out`."""
-    printed(f"kerf after {out} --no-mlflow", *(word for arm in TESTED for word in ("--arm", arm)))
-    arms = " ".join(f"--arm {arm}" for arm in TESTED)
-    text = "".join(f"{line.rstrip()}\n" for line in (out / "after.txt").read_text().splitlines())
-    keep("after", f"kerf after out/turner {arms}", text, out)
+def after_of(out: Path, name: str = "after", study: str = "out/turner", tested: Sequence[str] = TESTED) -> None:
+    """Keep what became of the help in the arms `tested` of the finished study in `out`."""
+    arms = " ".join(f"--arm {arm}" for arm in tested)
+    printed(f"kerf after {out} --no-mlflow {arms}")
+    keep(name, f"kerf after {study} {arms}", trimmed(out / "after.txt"), out)
+
+
+def trimmed(file: Path) -> str:
+    """The text of a file, without blanks at the ends of lines."""
+    return "".join(f"{line.rstrip()}\n" for line in file.read_text().splitlines())
+
+
+def dilemma(folder: Path) -> None:
+    """What became of the help where training is exact."""
+    run(DILEMMA, folder)
+    after_of(folder, "after-dilemma", "out/dilemma-disjoint-by-two", DILEMMA_TESTED)
+
+
+def recipes(folder: Path) -> None:
+    """The tables of `RECIPES`, and what became of the help where a recipe asks for it."""
+    for name, command in RECIPES.items():
+        run(command, folder / name)
+        tables_of(name, folder / name)
+
+
+def tables_of(name: str, out: Path) -> None:
+    """Keep the tables of the study of `RECIPES` called `name`, which is in `out`."""
+    keep(name, RECIPES[name], trimmed(out / "table.txt"), out)
+    if (out / "after.txt").exists():
+        keep(f"after-{name}", RECIPES[name], trimmed(out / "after.txt"), out)
 
 
 def full_of(out: Path) -> None:
@@ -292,7 +326,7 @@ def commands(folder: Path) -> None:
 PARTS: Mapping[str, Callable[[Path], None]] = {
     part.__name__.replace("_", "-"): part
     for part in (
-        *(five_sets, full, thresholds, controls, reward_alone),
+        *(five_sets, full, thresholds, controls, reward_alone, dilemma, recipes),
         *(exact, revealed, adversaries, sweep, simulations, commands),
     )
 }
