@@ -16,6 +16,8 @@ from rich.console import Console
 
 from kerf.lab.errors import KerfError
 from kerf.lab.exact.evaluation import action_probs
+from kerf.lab.reward_spec import RewardSpec
+from kerf.lab.world import Mix
 from kerf.runs.bench.timing import one_quiet_thread
 from kerf.runs.cli import main
 from kerf.runs.reproduce import maze, training
@@ -25,7 +27,8 @@ from kerf.runs.reproduce.entry import ALPHA, Entry, Figure, above, at_least, at_
 from kerf.runs.reproduce.gaussian import EPSILON, ETA, FEATURES, P, accuracy
 from kerf.runs.reproduce.grids import MOVES, Solution, play
 from kerf.runs.reproduce.gridworlds import Box, Interruption, Together, Tomatoes, Whisky
-from kerf.runs.reproduce.monitors import design
+from kerf.runs.reproduce.monitors import ARMS, GAIN, NINE, SEVEN, design
+from kerf.runs.reproduce.refusal import NATURAL, PENALTY, STRENGTH
 from kerf.runs.reproduce.registry import ENTRIES
 from kerf.runs.reproduce.training import Arm
 from tests.test_docs_claims import FIGURES
@@ -224,11 +227,29 @@ def test_screening_learns_the_same_whatever_a_hack_pays():
     assert (learnt != action_probs(training.aligned(0), seen)).any()
 
 
-def test_a_seed_is_aligned_alike_each_time():
-    first = training.aligned(1).weights()
-    training.aligned.cache_clear()
-    again = training.aligned(1).weights()
+def test_where_refusal_does_not_recede_the_objective_asks_for_it():
+    """In every late emergency, staying is optimal under this penalty and share of forgeries."""
+    here = training.world()
+    scenarios, masses = here.sources.genuine(0).everything()
+    thresholds = here.dilemma.penalty_threshold(scenarios, Mix(NATURAL, STRENGTH))
+    assert (thresholds[masses > 0.0] < PENALTY).all()
+
+
+def test_monitors_that_err_leave_hacks_unprofitable():
+    """So that agents in the small dilemma have no reason to hack under them, however slowly they learn."""
+    for kind in (NINE, SEVEN):
+        arm = ARMS[kind]()
+        assert GAIN - (1.0 - arm.oversight.misses) * arm.penalty < 0.0
+
+
+def test_alignment_gives_the_same_weights_each_time():
+    steps, settings = 20, training.IMITATION[1]
+    with one_quiet_thread():
+        first, again = (
+            training.descend(training.aligned(0), steps, Mix(), RewardSpec(), settings).weights() for _ in range(2)
+        )
     assert all(first[name].tobytes() == again[name].tobytes() for name in first)
+    assert any(first[name].tobytes() != weight.tobytes() for name, weight in training.aligned(0).weights().items())
 
 
 # ---- the command
