@@ -20,7 +20,7 @@ from kerf.lab.reward import reward
 from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.rollout import Policy, rollout
 from kerf.lab.scenario import Scenarios
-from kerf.lab.world import event_weights
+from kerf.lab.world import World, event_weights
 from kerf.lab.worlds.merge import SPACE, Merge
 from kerf.lab.worlds.merge.assistants import (
     Ruled,
@@ -31,9 +31,8 @@ from kerf.lab.worlds.merge.assistants import (
     padder,
     schemer,
 )
-from kerf.lab.worlds.state_machine import as_world
 
-WORLD = as_world(Merge())
+WORLD: World = Merge()
 CLICKS = RewardSpec(Merge.proxies["merged"])
 COUNTERFACTUALS: Mapping[str, RewardSpec] = {"clicks": CLICKS, "careful": RewardSpec(Merge.proxies["reviewed"])}
 """What would have been paid in situations that training did not show: what would be clicked there, or what a careful
