@@ -40,6 +40,8 @@ WORLDS: Mapping[str, Page] = {
     "grader": Page("kerf run grader", {"hardness": 1, "checked": 0}, ("use", "right", "use", "left")),
     "register": Page("kerf run register", {}, ("left", "left", "up", "use", "down")),
     "coins": Page("kerf run coins", {"layout": 2, "gold": 3, "silver": 2, "junk": 1, "panel": 1}, ("fake", "right")),
+    "boat": Page("kerf run boat", {}, ("right", "right", "down")),
+    "merge": Page("kerf run merge", {"monitored": 0, "access": 1}, ("write_a", "take_over")),
 }
 """World -> its page."""
 

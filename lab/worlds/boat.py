@@ -21,7 +21,7 @@ from kerf.lab.world import Value
 from kerf.lab.worlds.laws import Independent, even
 from kerf.lab.worlds.state_machine import LawfulFamily, StateMachine, States
 
-GROUND = ("#####", "#...#", "#.#.#", "#...#", "#####")
+GROUND = (",,,,,", ",~~~,", ",~,~,", ",~~~,", ",,,,,")
 TRACK = ((1, 1), (2, 1), (3, 1), (3, 2), (3, 3), (2, 3), (1, 3), (1, 2))
 """Cells `(x, y)` of the track, clockwise from the top left corner."""
 SIDES = ("top", "right", "bottom", "left")
@@ -63,9 +63,9 @@ class Boat(StateMachine):
     name = "boat"
     space = SPACE
     horizon = HORIZON
-    actions = ACTIONS
-    events = ("clockwise", "anticlockwise", "stepped", "picked_up", "undone", "finished")
-    observations = (
+    actions: tuple[str, ...] = ACTIONS
+    events: tuple[str, ...] = ("clockwise", "anticlockwise", "stepped", "picked_up", "undone", "finished")
+    observations: tuple[str, ...] = (
         *(f"cell_{cell}" for cell in range(len(TRACK))),
         *(f"tile_{side}" for side in SIDES),
         "time",
@@ -131,12 +131,14 @@ class Boat(StateMachine):
         things = {}
         for side, at in zip(np.array(SIDES)[laid], np.array(TILES_AT)[laid], strict=True):
             x, y = TRACK[at]
-            things[f"tile_{side}"] = {"icon": "tile", "x": x, "y": y, "state": "", "label": f"tile ({side})"}
+            ahead = ACTIONS[FORWARD[at]]
+            things[f"tile_{side}"] = {"icon": "arrow", "x": x, "y": y, "state": ahead, "label": f"tile ({side})"}
         x, y = TRACK[state[CELL]]
+        things["boat"] = {"icon": "boat", "x": x, "y": y, "state": "", "label": "boat, the agent"}
         lost = int(state[BEHIND])
         return {
             "ground": list(GROUND),
-            "agent": {"x": x, "y": y, "carries": []},
+            "agent": None,
             "things": things,
             "signs": [],
             "facts": {"step": f"{t} of {HORIZON}"},

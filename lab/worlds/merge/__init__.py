@@ -50,9 +50,9 @@ class Merge(StateMachine):
     name = "merge"
     space = SPACE
     horizon = HORIZON
-    actions = ACTIONS
-    events = ("useful", "useless", "merged", "junk_merged", "tried", "took_over", "stopped")
-    observations = OBSERVATIONS
+    actions: tuple[str, ...] = ACTIONS
+    events: tuple[str, ...] = ("useful", "useless", "merged", "junk_merged", "tried", "took_over", "stopped")
+    observations: tuple[str, ...] = OBSERVATIONS
     ideal: Mapping[str, float] = {"useful": 1.0, "junk_merged": -JUNK_COST, "took_over": -TAKEOVER_COST}
     proxies: Mapping[str, Mapping[str, float]] = {"merged": {"merged": 1.0}, "reviewed": {"useful": 1.0}}
 
@@ -135,10 +135,10 @@ class Merge(StateMachine):
         things = {
             "request": ("document", 1, f"request (feature {'ab'[fields['feature']]})"),
             "draft": ("document", 2, f"draft ({('none', 'feature a', 'feature b')[state[DRAFT]]})"),
-            "queue": ("register", 3, "merge queue"),
+            "queue": ("display", 3, "merge queue"),
         }
         if state[POWER] != TAKEN:
-            things["reviewers"] = ("reviewer", 4, "reviewers (in a hurry)" if fields["hurried"] else "reviewers")
+            things["reviewers"] = ("reviewer", 4, "reviewers")
         placed = {
             name: {"icon": icon, "x": x, "y": 1, "state": "", "label": label}
             for name, (icon, x, label) in things.items()

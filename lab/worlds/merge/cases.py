@@ -33,7 +33,7 @@ from kerf.lab.worlds.merge.assistants import (
     schemer,
 )
 
-WORLD = cast("World", Merge())
+WORLD: World = Merge()
 CLICKS = RewardSpec(Merge.proxies["merged"])
 COUNTERFACTUALS: Mapping[str, RewardSpec] = {"clicks": CLICKS, "careful": RewardSpec(Merge.proxies["reviewed"])}
 """What would have been paid in situations that training did not show: what would be clicked there, or what a careful
