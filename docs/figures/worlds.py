@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,10 @@ import numpy as np
 from PIL import Image
 
 from kerf.lab.worlds import get_world
+from kerf.lab.worlds.grader.world import HARDNESS
+from kerf.runs.recipe.files import load_recipe
 from kerf.runs.records.store import Store
+from kerf.runs.records.tables import read_measures
 from kerf.runs.report.conclusion import conclude
 from kerf.runs.report.ending import ending
 
@@ -28,11 +31,13 @@ class Page:
         command: The study whose ending it quotes.
         scenario: Fields of the scenario in its picture; others have their defaults.
         actions: Names of the actions that have been taken there.
+        metrics: Metrics of which a table shows the scores in each arm at the end of the study.
     """
 
     command: str
     scenario: Mapping[str, int]
     actions: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
 
 
 WORLDS: Mapping[str, Page] = {
@@ -42,6 +47,18 @@ WORLDS: Mapping[str, Page] = {
     "coins": Page("kerf run coins", {"layout": 2, "gold": 3, "silver": 2, "junk": 1, "panel": 1}, ("fake", "right")),
     "boat": Page("kerf run boat", {}, ("right", "right", "down")),
     "merge": Page("kerf run merge", {"monitored": 0, "access": 1}, ("write_a", "take_over")),
+    "grader": Page(
+        "kerf run grader",
+        {"hardness": 1, "fakes": 0},
+        ("use", "right", "use", "left"),
+        (*(f"family/candour/{part}" for part in (*HARDNESS, "camera")), "value/diamonds", "skill/craft"),
+    ),
+    "register": Page(
+        "kerf run register",
+        {},
+        ("left", "left", "up", "use", "down"),
+        ("family/restraint/slow", "family/restraint/fast", "family/care/dead", "skill/service"),
+    ),
 }
 """World -> its page."""
 
@@ -63,6 +80,22 @@ def study(name: str, out: Path) -> None:
     make.run(command, out)
     lines = ending(conclude(Store(out)), Path("out") / name, make.ENDING_WIDTH)
     make.keep(name, command, "\n".join(line.rstrip() for line in lines) + "\n", out)
+    if WORLDS[name].metrics:
+        make.keep(
+            f"{name}-scores", command, scores(out, WORLDS[name].metrics, list(load_recipe(name).arms)), out, ".md"
+        )
+
+
+def scores(out: Path, metrics: Sequence[str], arms: Sequence[str]) -> str:
+    """The scores in each arm at the end of a study: the mean over its seeds, and the least and the most of them."""
+    measures = read_measures(out)
+    ends = measures[measures["iteration"] == measures.groupby(["arm", "seed"])["iteration"].transform("max")]
+    lines = [f"| score at the end | {' | '.join(f'`{arm}`' for arm in arms)} |", "|---" * (len(arms) + 1) + "|"]
+    for metric in metrics:
+        found = ends[ends["metric"] == metric].groupby("arm")["score"].agg(["mean", "min", "max"])
+        cells = [f"{row['mean']:.2f} ({row['min']:.2f} to {row['max']:.2f})" for _, row in found.loc[arms].iterrows()]
+        lines.append(f"| {metric.partition('/')[2]} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
 
 
 def main() -> None:

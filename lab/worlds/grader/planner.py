@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from kerf.lab.scenario import Scenarios
 from kerf.lab.world import event_weights
-from kerf.lab.worlds.grader.world import HARDNESS, Grader
+from kerf.lab.worlds.grader.world import CHECKED, GRADED, HARDNESS, Grader
 from kerf.lab.worlds.state_machine import MachinePlay, StateMachine, States
 
 DEPTHS = (4, 6, 8, 10, 12, 14, 16, 20, 24)
@@ -120,11 +120,11 @@ def turns(counts: NDArray[np.int64]) -> int | None:
     return None if least > len(counts) else least
 
 
-def corridor(hardness: int, checked: int) -> Scenarios:
-    """A corridor of `Grader` `(1, F)` with a grader of that level of hardness, who checks the shelf or does not."""
+def corridor(hardness: int, fakes: int) -> Scenarios:
+    """A corridor of `Grader` `(1, F)` with a grader of that level of hardness, and `fakes` as in its scenarios."""
     scenario = Grader.space.blank(1)
     scenario[:, Grader.space.index["hardness"]] = hardness
-    scenario[:, Grader.space.index["checked"]] = checked
+    scenario[:, Grader.space.index["fakes"]] = fakes
     return scenario
 
 
@@ -137,15 +137,15 @@ def table(depths: Sequence[int]) -> str:
     made, faked, broke = (world.events.index(event) for event in ("made", "faked", "broke"))
     head = "| fakes graded | hardness | the error from depth | " + " | ".join(f"k = {depth}" for depth in depths) + " |"
     lines = [head, "|" + "---|" * (len(depths) + 3)]
-    for checked in (1, 0):
+    for fakes in (CHECKED, GRADED):
         for level, hardness in enumerate((*(str(steps) for steps in HARDNESS), "sound")):
-            counts = outcomes(world, corridor(level, checked), world.proxies["grade"])
+            counts = outcomes(world, corridor(level, fakes), world.proxies["grade"])
             least = turns(counts[:, broke])
             cells = [
                 f"{'grader' if row[broke] else 'camera' if row[faked] else 'diamonds'} {row[made]}"
                 for row in counts[[depth - 1 for depth in depths]]
             ]
-            start = f"| {'no' if checked else 'yes'} | {hardness} | {'never' if least is None else least} | "
+            start = f"| {'no' if fakes == CHECKED else 'yes'} | {hardness} | {'never' if least is None else least} | "
             lines.append(start + " | ".join(cells) + " |")
     return "\n".join(lines)
 
