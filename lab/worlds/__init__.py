@@ -17,6 +17,7 @@ BUILT_IN = {
     "dilemma_one": "kerf.lab.worlds.dilemma:dilemma_one",
     "dilemma_overlap": "kerf.lab.worlds.dilemma:dilemma_overlap",
     "absent": "kerf.lab.worlds.absent:Absent",
+    "drug": "kerf.lab.worlds.drug:Drug",
     "shards": "kerf.lab.worlds.shards:Shards",
 }
 """World name -> `module:attribute` of a callable without arguments that makes it."""
