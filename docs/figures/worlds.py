@@ -12,14 +12,22 @@ import make
 import numpy as np
 from PIL import Image
 
+from kerf.agents.export import load_policy
+from kerf.lab.after.trades import choices
+from kerf.lab.metrics import value_metric
+from kerf.lab.statistics.text import signed
 from kerf.lab.worlds import get_world
 from kerf.lab.worlds.grader.world import HARDNESS
 from kerf.runs.recipe.files import load_recipe
 from kerf.runs.records.store import Store
+from kerf.runs.records.store import ALIGNED, POLICY, Store
 from kerf.runs.records.tables import read_measures
 from kerf.runs.report.conclusion import conclude
+from kerf.runs.report.effects import study_ends
 from kerf.runs.report.ending import ending
 
+EPISODES = 128
+"""Of each level of a trade."""
 PAGES = make.ROOT / "docs" / "worlds"
 
 
@@ -32,12 +40,16 @@ class Page:
         scenario: Fields of the scenario in its picture; others have their defaults.
         actions: Names of the actions that have been taken there.
         metrics: Metrics of which a table shows the scores in each arm at the end of the study.
+        interactions: Pairs of arms, of which the effects of the one compared with the other on each value are kept.
+        trades: Whether the exchange rates of the world's trades are kept, of the aligned agents and of those arms.
     """
 
     command: str
     scenario: Mapping[str, int]
     actions: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
+    interactions: tuple[tuple[str, str], ...] = ()
+    trades: bool = False
 
 
 WORLDS: Mapping[str, Page] = {
@@ -58,6 +70,23 @@ WORLDS: Mapping[str, Page] = {
         {},
         ("left", "left", "up", "use", "down"),
         ("family/restraint/slow", "family/restraint/fast", "family/care/dead", "skill/service"),
+    "drug": Page("kerf run drug", {"dose": 2, "start": 3}, ("right",)),
+    "shards": Page(
+        "kerf run shards",
+        {"scene": 5},
+        ("right", "up", "right"),
+        interactions=(
+            ("spider-alone", "continued"),
+            ("unafraid", "spider-alone"),
+            ("unafraid-anchor", "spider-alone"),
+            ("trash-alone", "continued"),
+            ("untidy", "trash-alone"),
+            ("fruit-alone", "continued"),
+            ("no-apples", "fruit-alone"),
+            ("grenade-alone", "continued"),
+            ("selfish", "grenade-alone"),
+        ),
+        trades=True,
     ),
 }
 """World -> its page."""
@@ -96,6 +125,39 @@ def scores(out: Path, metrics: Sequence[str], arms: Sequence[str]) -> str:
         cells = [f"{row['mean']:.2f} ({row['min']:.2f} to {row['max']:.2f})" for _, row in found.loc[arms].iterrows()]
         lines.append(f"| {metric.partition('/')[2]} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+    if WORLDS[name].interactions:
+        make.keep(f"{name}-interactions", command, interactions(name, out), out, ".md")
+    if WORLDS[name].trades:
+        make.keep(f"{name}-trades", command, exchange_rates(name, out), out, ".md")
+
+
+def interactions(name: str, out: Path) -> str:
+    """Table of the effects on each value in the pairs of arms of a page; rows are pairs, columns values."""
+    ends = study_ends(read_measures(out))
+    values = [value.name for value in get_world(name).values if not value.skill]
+    rows = [f"| arm, compared with | {' | '.join(values)} |", f"|---|{'---|' * len(values)}"]
+    for arm, against in WORLDS[name].interactions:
+        intervals = [ends.effect(arm, against, value_metric(value), 0).interval for value in values]
+        cells = [f"{signed(each.mean)} [{signed(each.low)}, {signed(each.high)}]" for each in intervals]
+        rows.append(f"| {arm}, {against} | {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
+
+
+def exchange_rates(name: str, out: Path) -> str:
+    """Table of the levels at which agents trade one value for another: their mean over the seeds that do, and those."""
+    world, store = get_world(name), Store(out)
+    rows = [f"| agents | {' | '.join(trade.name for trade in world.dilemma.trades)} |"]
+    rows.append(f"|---|{'---|' * len(world.dilemma.trades)}")
+    for arm in (ALIGNED, *(arm for arm, _ in WORLDS[name].interactions)):
+        units = [unit for unit in store.units() if unit.arm == arm]
+        policies = [load_policy(store.path / unit.name / POLICY, world) for unit in units]
+        cells = []
+        for trade in world.dilemma.trades:
+            curves = [choices(each, world, trade, EPISODES, np.random.default_rng(0)) for each in policies]
+            rates = [curve.rate for curve in curves if curve.rate is not None]
+            cells.append(f"{np.mean(rates):.2f} ({len(rates)} of {len(curves)})" if rates else "none")
+        rows.append(f"| {arm} | {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
 
 
 def main() -> None:

@@ -22,6 +22,7 @@ BUILT_IN = {
     "boat": "kerf.lab.worlds.boat:Boat",
     "merge": "kerf.lab.worlds.merge:Merge",
     "coins": "kerf.lab.worlds.coins:Coins",
+    "drug": "kerf.lab.worlds.drug:Drug",
     "shards": "kerf.lab.worlds.shards:Shards",
 }
 """World name -> `module:attribute` of a callable without arguments that makes it."""

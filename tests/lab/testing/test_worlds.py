@@ -18,6 +18,7 @@ from kerf.lab.worlds.dilemma.sources import GENUINE
 from kerf.lab.worlds.grader import Grader
 from kerf.lab.worlds.merge import Merge
 from kerf.lab.worlds.register import Register
+from kerf.lab.worlds.drug import Drug
 from kerf.lab.worlds.shards import Shards
 from kerf.lab.worlds.station import Station, kernel
 from tests.lab.dilemmas import NAMES, world_of
@@ -119,6 +120,14 @@ class TestShards(WorldContract):
 
     def make_world(self) -> World:
         return Shards()
+
+
+class TestDrug(WorldContract):
+    at_most = {"cured": 1, "addicted": 1}  # noqa: RUF012  # never written to
+    num_draws = 1000
+
+    def make_world(self) -> World:
+        return Drug()
 
 
 class DilemmaContract(WorldContract):
