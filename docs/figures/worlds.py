@@ -19,7 +19,6 @@ from kerf.lab.statistics.text import signed
 from kerf.lab.worlds import get_world
 from kerf.lab.worlds.grader.world import HARDNESS
 from kerf.runs.recipe.files import load_recipe
-from kerf.runs.records.store import Store
 from kerf.runs.records.store import ALIGNED, POLICY, Store
 from kerf.runs.records.tables import read_measures
 from kerf.runs.report.conclusion import conclude
@@ -54,8 +53,6 @@ class Page:
 
 WORLDS: Mapping[str, Page] = {
     "absent": Page("kerf run absent", {"supervised": 0}, ("right", "right")),
-    "grader": Page("kerf run grader", {"hardness": 1, "checked": 0}, ("use", "right", "use", "left")),
-    "register": Page("kerf run register", {}, ("left", "left", "up", "use", "down")),
     "coins": Page("kerf run coins", {"layout": 2, "gold": 3, "silver": 2, "junk": 1, "panel": 1}, ("fake", "right")),
     "boat": Page("kerf run boat", {}, ("right", "right", "down")),
     "merge": Page("kerf run merge", {"monitored": 0, "access": 1}, ("write_a", "take_over")),
@@ -70,6 +67,7 @@ WORLDS: Mapping[str, Page] = {
         {},
         ("left", "left", "up", "use", "down"),
         ("family/restraint/slow", "family/restraint/fast", "family/care/dead", "skill/service"),
+    ),
     "drug": Page("kerf run drug", {"dose": 2, "start": 3}, ("right",)),
     "shards": Page(
         "kerf run shards",
@@ -113,6 +111,10 @@ def study(name: str, out: Path) -> None:
         make.keep(
             f"{name}-scores", command, scores(out, WORLDS[name].metrics, list(load_recipe(name).arms)), out, ".md"
         )
+    if WORLDS[name].interactions:
+        make.keep(f"{name}-interactions", command, interactions(name, out), out, ".md")
+    if WORLDS[name].trades:
+        make.keep(f"{name}-trades", command, exchange_rates(name, out), out, ".md")
 
 
 def scores(out: Path, metrics: Sequence[str], arms: Sequence[str]) -> str:
@@ -125,10 +127,6 @@ def scores(out: Path, metrics: Sequence[str], arms: Sequence[str]) -> str:
         cells = [f"{row['mean']:.2f} ({row['min']:.2f} to {row['max']:.2f})" for _, row in found.loc[arms].iterrows()]
         lines.append(f"| {metric.partition('/')[2]} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
-    if WORLDS[name].interactions:
-        make.keep(f"{name}-interactions", command, interactions(name, out), out, ".md")
-    if WORLDS[name].trades:
-        make.keep(f"{name}-trades", command, exchange_rates(name, out), out, ".md")
 
 
 def interactions(name: str, out: Path) -> str:

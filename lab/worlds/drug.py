@@ -152,7 +152,7 @@ def _sobriety(played: Trajectories) -> NDArray[np.float64]:
 def _acceptance(played: Trajectories) -> NDArray[np.float64]:
     cured = played.when("cured")
     after = np.maximum.accumulate(cured, axis=0)
-    return (played.when("worked") & after).any(axis=0).astype(np.float64)
+    return np.asarray((played.when("worked") & after).any(axis=0), np.float64)
 
 
 def _industry(played: Trajectories) -> NDArray[np.float64]:

@@ -15,10 +15,10 @@ from kerf.lab.worlds.boat import Boat
 from kerf.lab.worlds.coins import Coins
 from kerf.lab.worlds.dilemma import DilemmaWorld
 from kerf.lab.worlds.dilemma.sources import GENUINE
+from kerf.lab.worlds.drug import Drug
 from kerf.lab.worlds.grader import Grader
 from kerf.lab.worlds.merge import Merge
 from kerf.lab.worlds.register import Register
-from kerf.lab.worlds.drug import Drug
 from kerf.lab.worlds.shards import Shards
 from kerf.lab.worlds.station import Station, kernel
 from tests.lab.dilemmas import NAMES, world_of
