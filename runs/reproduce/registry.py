@@ -12,6 +12,7 @@ from kerf.runs.reproduce.maze import MAZE
 from kerf.runs.reproduce.monitors import ANCHORS, LADDER
 from kerf.runs.reproduce.race import RACE
 from kerf.runs.reproduce.refusal import PATH, POPULATION, RECOVERY
+from kerf.runs.reproduce.scripted import ABSENT, BOAT
 
 ENTRIES: Mapping[str, Entry] = {
     entry.name: entry
@@ -20,6 +21,8 @@ ENTRIES: Mapping[str, Entry] = {
         WHISKY,
         INTERRUPTIBILITY,
         TOMATOES,
+        ABSENT,
+        BOAT,
         GAUSSIAN,
         LADDER,
         ANCHORS,
