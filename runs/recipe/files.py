@@ -185,6 +185,8 @@ def field_patch(plain: Plain, path: str, value: Any) -> Plain:
     keys: list[str] = []
     here: Any = plain
     while parts:
+        if isinstance(here, str):
+            raise KerfError(f"{path}: {'.'.join(keys)} is {here!r}, which has no fields; set it as a whole")
         known = here if isinstance(here, dict) else {}
         heads = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
         key = next((head for head in heads if head in known), parts[0])

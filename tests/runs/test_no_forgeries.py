@@ -142,13 +142,18 @@ def test_studies_are_compared_by_value_and_utility(study: Path) -> None:
 def test_sweeps_hold_utility_against_the_value(tmp_path: Path) -> None:
     recipe = Recipe.model_validate(STUDY)
     axis = parse_over("arms.caught.design.caught=-4,0", "caught")
+    with pytest.raises(KerfError, match=r"arms\.caught\.design is 'caught', which has no fields"):
+        resolve_spec(recipe, "dose", [axis], "caught")
+    written_out = {"kind": "continued", "design": {"worked": 1, "took": 2, "caught": -4}}
+    swept = STUDY | {"arms": {"continued": {}, "caught": written_out}}
+    recipe = Recipe.model_validate(swept)
     spec = resolve_spec(recipe, "dose", [axis], "caught")
     assert spec.traded == (UTILITY, "value/honesty")
     assert not {ROBUSTNESS, COLLATERAL} & set(spec.metrics)
     with pytest.raises(KerfError, match="a pareto sweep needs robustness"):
         resolve_spec(recipe, "pareto", [axis], "caught")
     path = tmp_path / "jar.yaml"
-    path.write_text(yaml.safe_dump(STUDY))
+    path.write_text(yaml.safe_dump(swept))
     assert load_recipe(str(path)) == recipe
     told = kerf(
         "sweep", "dose", path, "--arm", "caught", "--over", "arms.caught.design.caught=-4,0", "--no-mlflow",
