@@ -31,8 +31,8 @@ from kerf.runs.records.store import ALIGNED
 RETRAINED = "after-test"
 """Name of the arm that a retrained agent is trained by; it is in no recipe."""
 
-MEASUREMENTS = 10
-"""Measurements of a learning curve, besides the one at its start."""
+MEASUREMENTS, OF_HABIT = 10, 2
+"""Measurements of a learning curve besides the one at its start, and of a phase of `rebound`, whose ends count."""
 
 VALUE, ACT = "value", "act"
 """What a learning curve holds: the served value's score, and the share of false emergencies with the forbidden act."""
@@ -106,6 +106,7 @@ def retrain(
     design: Mapping[str, float] | None = None,
     without: Sequence[str] = (),
     level: float = math.inf,
+    measurements: int = MEASUREMENTS,
 ) -> Generator[Progress, None, Retrained]:
     """Train a copy of `origin` without a penalty on the natural stream, with measurements on the way.
 
@@ -117,8 +118,9 @@ def retrain(
         without: Families that are left out of the stream.
         level: Score of the value from which on nothing is left to learn: training ends after the first measurement,
             that of `origin` included, that is no lower.
+        measurements: How often it is measured, besides at the start.
     """
-    recipe = _recipe(case, iterations, design, without)
+    recipe = _recipe(case, iterations, design, without, measurements)
     log = Log(case.target, iterations)
     measured = _Kept(Curve(case), log)  # type: ignore[arg-type]  # measures only, without a digest
     measured.add(origin)
@@ -131,7 +133,9 @@ def retrain(
     return Retrained([row.iteration for row in rows], scores, measured.policy)
 
 
-def _recipe(case: Case, iterations: int, design: Mapping[str, float] | None, without: Sequence[str]) -> Recipe:
+def _recipe(
+    case: Case, iterations: int, design: Mapping[str, float] | None, without: Sequence[str], measurements: int
+) -> Recipe:
     """The study's recipe with one more arm, by which the agent is trained."""
     recipe = case.recipe
     trained = next((arm for arm in recipe.resolve().values() if arm.train), None)
@@ -144,7 +148,7 @@ def _recipe(case: Case, iterations: int, design: Mapping[str, float] | None, wit
     changes = {
         "arms": {**recipe.arms, RETRAINED: arm},
         "iterations": iterations,
-        "measure_every": max(1, round(iterations / MEASUREMENTS)),
+        "measure_every": max(1, round(iterations / measurements)),
         "design": None if design is None else dict(design),
     }
     return recipe.model_copy(update=changes)
@@ -222,7 +226,7 @@ def rebound(case: Case, origin: Exportable | None = None) -> Generator[Progress,
     policy, scores = case.policy if origin is None else origin, list[Mapping[str, Sequence[float]]]()
     for phase, sign in (("habit", 1.0), ("without it", -1.0)):
         design = {**case.world.ideal, dilemma.style: sign * dilemma.cost}
-        made = yield from retrain(case, policy, iterations, design, case.tempting)
+        made = yield from retrain(case, policy, iterations, design, case.tempting, measurements=OF_HABIT)
         policy = made.policy
         scores.append(made.scores)
         for name, entries in made.columns(phase).items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -235,6 +236,36 @@ def test_numbers_open_below_a_figure_and_are_those_of_its_csv(browser: Any, page
     )
     shown, saved = browser.execute_script(script)
     assert shown == saved - 1 > 50
+
+
+def test_tables_are_saved_as_latex_with_a_line_for_each_row(browser: Any, page: str) -> None:
+    show(browser, page)
+    script = (
+        "return [...document.querySelectorAll('[data-tex]')].map((each) => each.dataset.tex).map((id) => "
+        "[id, window.kerfPage.csv(id).trim().split('\\n').length, window.kerfPage.tex(id)])"
+    )
+    found = browser.execute_script(script)
+    assert len(found) >= 2
+    for name, lines, tex in found:
+        begin, *rows, end = tex.strip().splitlines()
+        assert (begin[:15], end) == ("\\begin{tabular}", "\\end{tabular}"), name
+        assert len(rows) == lines, name
+        columns = {len(re.findall(r"(?<!\\)&", row)) for row in rows}
+        assert len(columns) == 1, f"{name}: rows of different lengths"
+        assert not re.search(r"(?<!\\)[%#_$]", tex), f"{name}: characters that LaTeX reads as commands"
+
+
+def test_the_first_paint_takes_less_than_a_second_and_waits_for_no_script(browser: Any, page: str) -> None:
+    """On a machine that does much else, where all takes longer, it comes before the scripts have run at least."""
+    show(browser, page)
+    script = (
+        "const seen = performance.getEntriesByName('first-contentful-paint')[0];"
+        "const [page] = performance.getEntriesByType('navigation');"
+        "return seen && [seen.startTime, page.domInteractive]"
+    )
+    wait(lambda: browser.execute_script(script))
+    painted, parsed = browser.execute_script(script)
+    assert painted < max(1000.0, parsed)
 
 
 def test_a_name_that_is_a_script_is_shown_and_not_run(browser: Any, tmp_path: Path) -> None:

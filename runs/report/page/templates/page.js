@@ -169,7 +169,8 @@
   }
   function tex(id) {
     const { columns, rows } = read("rows-" + id);
-    const safe = (cell) => text(cell).replace(/[\\&%$#_{}]/g, "\\$&");
+    const escaped = (sign) => "\\^~".includes(sign) ? `\\char${sign.charCodeAt(0)}{}` : "\\" + sign;
+    const safe = (cell) => text(cell).replace(/[\\&%$#_{}^~]/g, escaped);
     const body = rows.map((row) => row.map(safe).join(" & ") + " \\\\").join("\n");
     return `\\begin{tabular}{l${"r".repeat(columns.length - 1)}}\n${columns.map(safe).join(" & ")} \\\\ \\hline\n${body}\n\\end{tabular}\n`;
   }
@@ -201,5 +202,5 @@
   document.querySelectorAll("details.folded").forEach((details) => details.addEventListener("toggle", () => {
     details.querySelectorAll(".plot").forEach((place) => { if (details.open) draw(place); });
   }));
-  window.kerfPage = { draw, drawn, csv };
+  window.kerfPage = { draw, drawn, csv, tex };
 })();
