@@ -67,7 +67,7 @@ CURE = Entry(
 
 LOTTERY = Entry(
     "decided-by-the-seed",
-    "Whether an agent goes by colour or by something else is decided by the seed",
+    "The seed decides whether an agent goes by colour",
     "over 1,000 agents trained alike where two features of the goal coincide, which of them an agent goes by where "
     "they part is arbitrary, and changes with the random seed of training alone",
     "Ramanauskas and Simsek 2023, Colour versus shape goal misgeneralization, arXiv 2312.03762",

@@ -48,7 +48,7 @@ ADVICE = {
     ("runs/doctor.py", "pip install --force-reinstall"): RUN,
     ("runs/doctor.py", "pip install -e ."): NAMED,
     ("runs/new/command.py", "kerf check {name}.yaml"): RUN,
-    ("runs/new/command.py", "kerf run smoke --set {field}={names.module} --no-mlflow"): NAMED,
+    ("runs/new/command.py", "kerf run {tried} --no-mlflow"): NAMED,
     ("runs/new/command.py", "kerf run {name}.yaml"): RUN,
     ("runs/new/command.py", "pip install -e {name}"): NAMED,
     ("runs/new/command.py", "pytest {name}"): NAMED,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -135,7 +136,8 @@ def test_nothing_is_overwritten(here, kind):
 def test_the_class_is_named_after_the_package_and_is_no_other(here, name, cls):
     assert kerf("new", "world", name).exit_code == 0
     module = name.replace("-", "_")
-    assert f"\nclass {cls}:\n" in (here / name / "src" / module / "world.py").read_text()
+    source = (here / name / "src" / module / "world.py").read_text()
+    assert re.search(rf"^class {cls}\(StateMachine\):$", source, re.MULTILINE)
 
 
 def test_a_folder_that_cannot_be_written_is_refused(here):
