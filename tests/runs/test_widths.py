@@ -19,6 +19,7 @@ from kerf.lab.exact.decomposition import Decomposition
 from kerf.lab.metrics import attack_metric
 from kerf.lab.statistics.psychometric import Psychometric, PsychometricIntervals
 from kerf.lab.statistics.tests import Interval
+from kerf.lab.worlds import get_world
 from kerf.runs.attacks.latent_report import Inside, LatentReport
 from kerf.runs.attacks.summary import summary_table
 from kerf.runs.attacks.table import AttackReport, Grid, kinds_table
@@ -53,7 +54,7 @@ from kerf.runs.sweep.report import SweepReport
 from tests.runs.attacks.test_attacks import attacks_frame, skills_frame
 from tests.runs.sweep.asking import asked, recipe
 from tests.runs.sweep.test_figures import grid
-from tests.runs.test_table import DILEMMA, PLANTED, PRIMARIES, study
+from tests.runs.test_table import PLANTED, PRIMARIES, study
 
 NARROW = (60, 80, 100, 140)
 WIDE = 400
@@ -120,7 +121,15 @@ def examination() -> Examination:
     claim = AdequacyClaim("ideal utility", 10.0, 0.5, 0.8)
     adequate = {arm: claim.judge([1.0, 9.9]) for arm in ARMS}
     return Examination(
-        "dilemma", DILEMMA.words, True, 4096, tuple(cells), tuple(certified), tuple(detections), tuple(shapes), adequate
+        "dilemma",
+        get_world("dilemma").dilemma.words,
+        True,
+        4096,
+        tuple(cells),
+        tuple(certified),
+        tuple(detections),
+        tuple(shapes),
+        adequate,
     )
 
 
