@@ -50,7 +50,6 @@ def test_every_entry_says_what_where_how_and_why(entry):
     for text in (entry.title, entry.claim, entry.source, entry.setting, entry.tolerance):
         assert len(text) > 20
         assert not text.endswith(".")
-    assert len(f"{entry.name}: {entry.title}  NOT REPRODUCED") <= WIDTH
     assert re.search(r"\b20\d\d\b", entry.source), "a year"
     assert re.search(r"arXiv \d{4}\.\d{5}|github\.com|lesswrong\.com", entry.source), "a place"
 
@@ -336,7 +335,8 @@ def test_the_list_names_every_result_and_measures_nothing():
 
 def verdicts(text: str) -> dict[str, bool]:
     """Which results are reproduced, in what the command prints."""
-    found = re.findall(r"^([a-z]+(?:-[a-z]+)*): .*?(NOT REPRODUCED|reproduced)\s*$", text, re.MULTILINE)
+    pattern = r"^([a-z]+(?:-[a-z]+)*): .*?(NOT REPRODUCED|reproduced) *$"  # a long title goes on in the next line
+    found = re.findall(pattern, text, re.MULTILINE | re.DOTALL)
     return {name: verdict == "reproduced" for name, verdict in found}
 
 
