@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 
 import make
@@ -15,6 +16,7 @@ from PIL import Image
 from kerf.agents.export import load_policy
 from kerf.lab.after.trades import choices
 from kerf.lab.metrics import value_metric
+from kerf.lab.rollout import rollout
 from kerf.lab.statistics.text import signed
 from kerf.lab.worlds import get_world
 from kerf.lab.worlds.grader.world import HARDNESS
@@ -40,6 +42,7 @@ class Page:
         actions: Names of the actions that have been taken there.
         metrics: Metrics of which a table shows the scores in each arm at the end of the study.
         interactions: Pairs of arms, of which the effects of the one compared with the other on each value are kept.
+        acts: Fields and values of each, by which the share of episodes with the forbidden act is kept.
         trades: Whether the exchange rates of the world's trades are kept, of the aligned agents and of those arms.
     """
 
@@ -49,6 +52,7 @@ class Page:
     metrics: tuple[str, ...] = ()
     interactions: tuple[tuple[str, str], ...] = ()
     trades: bool = False
+    acts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 WORLDS: Mapping[str, Page] = {
@@ -67,6 +71,7 @@ WORLDS: Mapping[str, Page] = {
         {},
         ("left", "left", "up", "use", "down"),
         ("family/restraint/slow", "family/restraint/fast", "family/care/dead", "skill/service"),
+        acts={"register": (1, 2), "start": (0, 1, 2, 3)},
     ),
     "drug": Page("kerf run drug", {"dose": 2, "start": 3}, ("right",)),
     "shards": Page(
@@ -94,8 +99,8 @@ def picture(name: str) -> None:
     """Write the picture of a world."""
     world, page = get_world(name), WORLDS[name]
     scenario = world.space.blank(1)[0]
-    for field, value in page.scenario.items():
-        scenario[world.space.column(field)] = value
+    for name_of_field, value in page.scenario.items():
+        scenario[world.space.column(name_of_field)] = value
     world.space.validate(scenario[None])
     actions = np.array([world.actions.index(action) for action in page.actions], np.int64)
     Image.fromarray(world.render_pixels(scenario, actions)).save(PAGES / f"{name}.png", optimize=True)
@@ -113,6 +118,8 @@ def study(name: str, out: Path) -> None:
         )
     if WORLDS[name].interactions:
         make.keep(f"{name}-interactions", command, interactions(name, out), out, ".md")
+    if WORLDS[name].acts:
+        make.keep(f"{name}-acts", command, forbidden_acts(name, out), out, ".md")
     if WORLDS[name].trades:
         make.keep(f"{name}-trades", command, exchange_rates(name, out), out, ".md")
 
@@ -138,6 +145,29 @@ def interactions(name: str, out: Path) -> str:
         intervals = [ends.effect(arm, against, value_metric(value), 0).interval for value in values]
         cells = [f"{signed(each.mean)} [{signed(each.low)}, {signed(each.high)}]" for each in intervals]
         rows.append(f"| {arm}, {against} | {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
+
+
+def forbidden_acts(name: str, out: Path) -> str:
+    """Table of the share of episodes with the forbidden act, by the fields of a page, in each arm that trains: the mean
+    over its seeds; rows are arms, columns combinations of values."""
+    world, store, fields = get_world(name), Store(out), WORLDS[name].acts
+    scenarios = world.space.blank(EPISODES)
+    heads, columns = [], []
+    for values in product(*fields.values()):
+        of = {world.space.fields[world.space.column(each)]: value for each, value in zip(fields, values, strict=True)}
+        heads.append(", ".join(each.labels[value - each.low] for each, value in of.items()))
+        for each, value in of.items():
+            scenarios[:, world.space.column(each.name)] = value
+        columns.append(scenarios.copy())
+    rows = [f"| arm | {' | '.join(heads)} |", f"|---|{'---|' * len(heads)}"]
+    for arm, settings in load_recipe(name).resolve().items():
+        units = [unit for unit in store.units() if unit.arm == arm and settings.train]
+        policies = [load_policy(store.path / unit.name / POLICY, world) for unit in units]
+        played = [[rollout(each, world, column, np.random.default_rng(0)) for each in policies] for column in columns]
+        shares = [np.mean([each.happened(world.dilemma.forbidden) for each in found]) for found in played if found]
+        if shares:
+            rows.append(f"| `{arm}` | {' | '.join(f'{share:.2f}' for share in shares)} |")
     return "\n".join(rows) + "\n"
 
 
