@@ -75,9 +75,10 @@ def test_what_is_written_works(here):
 
 @pytest.mark.slow
 def test_packages_that_are_installed_are_found_by_their_names(here, monkeypatch):
-    """Each is tested and installed as its users would, and both are used in a study."""
-    for kind, name in (("world", "wind-tunnel"), ("generator", "hill-climber")):
-        assert kerf("new", kind, name).exit_code == 0
+    """Each is tested and installed as its users would, and all are used in a study."""
+    asked = (("world", "wind-tunnel", "--forgeries"), ("generator", "hill-climber"), ("world", "sweet-shop"))
+    for kind, name, *options in asked:
+        assert kerf("new", kind, name, *options).exit_code == 0
         tested = subprocess.run(PYTEST, cwd=name, capture_output=True, text=True, timeout=240)
         assert tested.returncode == 0, tested.stdout
         pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--no-index"]
@@ -93,6 +94,11 @@ def test_packages_that_are_installed_are_found_by_their_names(here, monkeypatch)
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert (here / "out" / "table.txt").is_file()
+    own = ["sweet-shop/sweet_shop.yaml", "--preset", "quick", "--no-mlflow", "--out", "own"]
+    done = subprocess.run([sys.executable, "-m", "kerf.runs", "run", *own], capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "ideal utility kept" in done.stdout, "its agents pass the gate, and the conclusion is drawn"
+    assert "skill lost" not in done.stdout
 
 
 @pytest.mark.parametrize(
