@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 LONGEST = (
     "runs/test_every_command.py", "runs/test_turner.py", "runs/bench/test_peers.py", "generators/test_weakness.py",
     "runs/records/test_no_shared_disk.py", "runs/submit/test_ray_cluster.py", "runs/sweep/test_storage.py",
-    "runs/submit/test_jobs.py", "runs/attacks/test_attacks.py", "runs/test_oracles.py", "runs/test_reproduce.py",
+    "runs/submit/test_jobs.py", "runs/attacks/test_attacks.py", "runs/test_oracles.py",
     "agents/test_remote.py",
     "runs/test_study.py", "runs/execution/test_scale_out.py", "runs/records/test_remote.py",
     "runs/execution/test_nodes.py", "runs/sweep/test_on_ray.py", "runs/execution/test_scaling.py",
