@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import make
@@ -41,6 +41,8 @@ class Page:
         metrics: Metrics of which a table shows the scores in each arm at the end of the study.
         interactions: Pairs of arms, of which the effects of the one compared with the other on each value are kept.
         trades: Whether the exchange rates of the world's trades are kept, of the aligned agents and of those arms.
+        reruns: Name of a further run -> the overrides (`--set`) with which the study is run again; its ending is kept.
+        exact: Whether the losses by exact solution are kept (`kerf exact`).
     """
 
     command: str
@@ -49,13 +51,26 @@ class Page:
     metrics: tuple[str, ...] = ()
     interactions: tuple[tuple[str, str], ...] = ()
     trades: bool = False
+    reruns: Mapping[str, str] = field(default_factory=dict)
+    exact: bool = False
 
 
 WORLDS: Mapping[str, Page] = {
     "absent": Page("kerf run absent", {"supervised": 0}, ("right", "right")),
     "coins": Page("kerf run coins", {"layout": 2, "gold": 3, "silver": 2, "junk": 1, "panel": 1}, ("fake", "right")),
-    "boat": Page("kerf run boat", {}, ("right", "right", "down")),
-    "merge": Page("kerf run merge", {"monitored": 0, "access": 1}, ("write_a", "take_over")),
+    "boat": Page(
+        "kerf run boat",
+        {},
+        ("right", "right", "down"),
+        reruns={"no-bonus": "training.entropy_coeff=0"},
+    ),
+    "merge": Page(
+        "kerf run merge",
+        {"monitored": 0, "access": 1},
+        ("write_a", "take_over"),
+        reruns={"no-bonus": "training.entropy_coeff=0", "small-bonus": "training.entropy_coeff=0.01"},
+        exact=True,
+    ),
     "grader": Page(
         "kerf run grader",
         {"hardness": 1, "fakes": 0},
@@ -94,8 +109,8 @@ def picture(name: str) -> None:
     """Write the picture of a world."""
     world, page = get_world(name), WORLDS[name]
     scenario = world.space.blank(1)[0]
-    for field, value in page.scenario.items():
-        scenario[world.space.column(field)] = value
+    for name_of_field, value in page.scenario.items():
+        scenario[world.space.column(name_of_field)] = value
     world.space.validate(scenario[None])
     actions = np.array([world.actions.index(action) for action in page.actions], np.int64)
     Image.fromarray(world.render_pixels(scenario, actions)).save(PAGES / f"{name}.png", optimize=True)
@@ -104,9 +119,11 @@ def picture(name: str) -> None:
 def study(name: str, out: Path) -> None:
     """Keep what the study of a world ends with; it is run in `out`, unless that holds it already."""
     command = WORLDS[name].command
-    make.run(command, out)
-    lines = ending(conclude(Store(out)), Path("out") / name, make.ENDING_WIDTH)
-    make.keep(name, command, "\n".join(line.rstrip() for line in lines) + "\n", out)
+    _keep_ending(name, name, command, out)
+    for rerun, override in WORLDS[name].reruns.items():
+        _keep_ending(f"{name}-{rerun}", name, f"{command} --set {override}", out.with_name(f"{name}-{rerun}"))
+    if WORLDS[name].exact:
+        make.keep(f"{name}-exact", f"kerf exact out/{name}", make.printed_of("exact", out), out)
     if WORLDS[name].metrics:
         make.keep(
             f"{name}-scores", command, scores(out, WORLDS[name].metrics, list(load_recipe(name).arms)), out, ".md"
@@ -115,6 +132,12 @@ def study(name: str, out: Path) -> None:
         make.keep(f"{name}-interactions", command, interactions(name, out), out, ".md")
     if WORLDS[name].trades:
         make.keep(f"{name}-trades", command, exchange_rates(name, out), out, ".md")
+
+
+def _keep_ending(kept: str, name: str, command: str, out: Path) -> None:
+    make.run(command, out)
+    lines = ending(conclude(Store(out)), Path("out") / name, make.ENDING_WIDTH)
+    make.keep(kept, command, "\n".join(line.rstrip() for line in lines) + "\n", out)
 
 
 def scores(out: Path, metrics: Sequence[str], arms: Sequence[str]) -> str:
