@@ -44,6 +44,8 @@ class Page:
         interactions: Pairs of arms, of which the effects of the one compared with the other on each value are kept.
         acts: Fields and values of each, by which the share of episodes with the forbidden act is kept.
         trades: Whether the exchange rates of the world's trades are kept, of the aligned agents and of those arms.
+        reruns: Name of a further run -> the overrides (`--set`) with which the study is run again; its ending is kept.
+        exact: Whether the losses by exact solution are kept (`kerf exact`).
     """
 
     command: str
@@ -53,13 +55,26 @@ class Page:
     interactions: tuple[tuple[str, str], ...] = ()
     trades: bool = False
     acts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    reruns: Mapping[str, str] = field(default_factory=dict)
+    exact: bool = False
 
 
 WORLDS: Mapping[str, Page] = {
     "absent": Page("kerf run absent", {"supervised": 0}, ("right", "right")),
     "coins": Page("kerf run coins", {"layout": 2, "gold": 3, "silver": 2, "junk": 1, "panel": 1}, ("fake", "right")),
-    "boat": Page("kerf run boat", {}, ("right", "right", "down")),
-    "merge": Page("kerf run merge", {"monitored": 0, "access": 1}, ("write_a", "take_over")),
+    "boat": Page(
+        "kerf run boat",
+        {},
+        ("right", "right", "down"),
+        reruns={"no-bonus": "training.entropy_coeff=0"},
+    ),
+    "merge": Page(
+        "kerf run merge",
+        {"monitored": 0, "access": 1},
+        ("write_a", "take_over"),
+        reruns={"no-bonus": "training.entropy_coeff=0", "small-bonus": "training.entropy_coeff=0.01"},
+        exact=True,
+    ),
     "grader": Page(
         "kerf run grader",
         {"hardness": 1, "fakes": 0},
@@ -109,9 +124,11 @@ def picture(name: str) -> None:
 def study(name: str, out: Path) -> None:
     """Keep what the study of a world ends with; it is run in `out`, unless that holds it already."""
     command = WORLDS[name].command
-    make.run(command, out)
-    lines = ending(conclude(Store(out)), Path("out") / name, make.ENDING_WIDTH)
-    make.keep(name, command, "\n".join(line.rstrip() for line in lines) + "\n", out)
+    _keep_ending(name, name, command, out)
+    for rerun, override in WORLDS[name].reruns.items():
+        _keep_ending(f"{name}-{rerun}", name, f"{command} --set {override}", out.with_name(f"{name}-{rerun}"))
+    if WORLDS[name].exact:
+        make.keep(f"{name}-exact", f"kerf exact out/{name}", make.printed_of("exact", out), out)
     if WORLDS[name].metrics:
         make.keep(
             f"{name}-scores", command, scores(out, WORLDS[name].metrics, list(load_recipe(name).arms)), out, ".md"
@@ -122,6 +139,12 @@ def study(name: str, out: Path) -> None:
         make.keep(f"{name}-acts", command, forbidden_acts(name, out), out, ".md")
     if WORLDS[name].trades:
         make.keep(f"{name}-trades", command, exchange_rates(name, out), out, ".md")
+
+
+def _keep_ending(kept: str, name: str, command: str, out: Path) -> None:
+    make.run(command, out)
+    lines = ending(conclude(Store(out)), Path("out") / name, make.ENDING_WIDTH)
+    make.keep(kept, command, "\n".join(line.rstrip() for line in lines) + "\n", out)
 
 
 def scores(out: Path, metrics: Sequence[str], arms: Sequence[str]) -> str:
