@@ -11,17 +11,17 @@ from kerf.lab.errors import KerfError
 from kerf.runs.after.cli import after
 from kerf.runs.bench.command import bench
 from kerf.runs.cluster.commands import cluster
-from kerf.runs.command_group import Commands
 from kerf.runs.compare.command import compare
-from kerf.runs.console import say, shell, terminal
-from kerf.runs.interruption import goes_on_if_interrupted
 from kerf.runs.new.command import new
 from kerf.runs.options import asks_for_a_recipe, on_ray, to_mlflow
-from kerf.runs.paths import StudyFolder
+from kerf.runs.records.paths import StudyFolder
 from kerf.runs.reproduce.cli import reproduce
 from kerf.runs.revealed.command import revealed
 from kerf.runs.submit.commands import COMMANDS
 from kerf.runs.sweep.command import sweep
+from kerf.runs.terminal.command_group import Commands
+from kerf.runs.terminal.console import say, shell, terminal
+from kerf.runs.terminal.interruption import goes_on_if_interrupted
 from kerf.runs.viewing import replay, report, ui
 
 
@@ -208,8 +208,8 @@ def exact(out: Path, situations: int | None, arms: tuple[str, ...], by_seed: boo
 
     from kerf.runs.exact import SITUATIONS, STEPS, examine
     from kerf.runs.exact.table import ExactReport, write
-    from kerf.runs.pace import Pace
     from kerf.runs.report.page import write_page
+    from kerf.runs.terminal.pace import Pace
 
     console = terminal()
     with Pace(console, STEPS) as pace:

@@ -22,13 +22,13 @@ from packaging.specifiers import SpecifierSet
 
 from kerf.lab.compiled import NO_CACHE, cache_home
 from kerf.lab.errors import KerfError
-from kerf.runs.console import shell
 from kerf.runs.execution.compile_ahead import is_compiled
 from kerf.runs.execution.forked_workers import will_fork
 from kerf.runs.execution.limits import affinity, allowance, core_limit, memory_limit
 from kerf.runs.execution.preflight import ROOM, check_room, nearest
 from kerf.runs.records.provenance import digest, processor, revision
 from kerf.runs.records.redaction import without_password
+from kerf.runs.terminal.console import shell
 from kerf.runs.tracking.reach import reach
 
 DISTRIBUTION = "kerf-lab"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import click
 
-from kerf.runs.paths import StudyFolder
+from kerf.runs.records.paths import StudyFolder
 
 
 def asks_for_a_recipe(command: Callable[..., None]) -> Callable[..., None]:

@@ -15,7 +15,6 @@ from rich.console import Console
 from kerf.lab.errors import KerfError
 from kerf.lab.exact.exact_battery import AnyBattery
 from kerf.lab.scenario import ScenarioSpace
-from kerf.runs.console import say, shell
 from kerf.runs.execution.preflight import check_gpus
 from kerf.runs.execution.scheduler import DONE, FAILED, NOT_ALIGNED, Plan, Scheduler, start_workers
 from kerf.runs.recipe.model import Recipe, recipe_hash, resolved_recipe
@@ -24,6 +23,7 @@ from kerf.runs.records.atomic_io import DiskError
 from kerf.runs.records.gate_records import all_aligned, has_passed, instead_of_table, ruled_out
 from kerf.runs.records.provenance import provenance
 from kerf.runs.records.store import ALIGNED, FORMAT, Store, Unit, open_study
+from kerf.runs.terminal.console import say, shell
 
 if TYPE_CHECKING:
     from kerf.runs.execution.pool import Runner

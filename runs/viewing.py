@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from kerf.runs.console import say, terminal
 from kerf.runs.options import to_mlflow
-from kerf.runs.paths import StudyFolder
+from kerf.runs.records.paths import StudyFolder
+from kerf.runs.terminal.console import say, terminal
 
 
 @click.command()

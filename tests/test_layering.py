@@ -85,10 +85,8 @@ FLOORS = 24
 """Modules above one another, circles taken as one: the longest way down through imports."""
 
 ROOMS = (
-    {"streams"},
-    {"columns", "console", "home", "interruption"},
+    {"terminal"},
     {"records"},
-    {"paths", "command_group", "pace"},
     {"options"},
     {"recipe"},
     {"execution"},

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from kerf.lab.errors import unknown_name
-from kerf.runs.console import say, shell
 from kerf.runs.execution.progress import title
 from kerf.runs.execution.scheduler import Plan, Scheduler, start_workers
 from kerf.runs.execution.study_units import modules_of
@@ -21,6 +20,7 @@ from kerf.runs.records.store import Store
 from kerf.runs.report.after.judged import AfterReport, judge_after
 from kerf.runs.report.after.table import AfterTable
 from kerf.runs.report.table import to_text
+from kerf.runs.terminal.console import say, shell
 
 if TYPE_CHECKING:
     from kerf.runs.execution.pool import Runner

@@ -25,10 +25,8 @@ from kerf.runs.attacks.show import show_attack
 from kerf.runs.attacks.summary import MOST_IN_FULL, print_summary, read_rows
 from kerf.runs.attacks.table import write_attack_report
 from kerf.runs.attacks.target import asked_arms, policy_stem, study_of
-from kerf.runs.console import shell
 from kerf.runs.execution.local_ray import local_ray
 from kerf.runs.execution.scheduler import DONE, FAILED
-from kerf.runs.pace import Pace
 from kerf.runs.recipe.attack_plan import (
     BATCH,
     BUDGET,
@@ -45,6 +43,8 @@ from kerf.runs.records.atomic_io import file_lock, write
 from kerf.runs.records.gate_records import finished_seeds
 from kerf.runs.records.store import Store, Unit
 from kerf.runs.report.page import write_page
+from kerf.runs.terminal.console import shell
+from kerf.runs.terminal.pace import Pace
 
 
 @dataclass(frozen=True)

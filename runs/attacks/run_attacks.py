@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from rich.console import Console
 
-from kerf.runs.console import say
 from kerf.runs.execution.progress import title
 from kerf.runs.execution.scheduler import Plan, Scheduler, start_workers
-from kerf.runs.pace import EVERY, time_left
 from kerf.runs.recipe.attack_plan import AttackSettings, AttackUnit
 from kerf.runs.recipe.model import Recipe
 from kerf.runs.records.store import Named, Store, Unit
+from kerf.runs.terminal.console import say
+from kerf.runs.terminal.pace import EVERY, time_left
 
 if TYPE_CHECKING:
     from kerf.runs.execution.pool import Runner

@@ -10,8 +10,8 @@ from rich.padding import Padding
 from rich.text import Text
 
 from kerf.runs.attacks.table import kinds_table
-from kerf.runs.console import say
 from kerf.runs.recipe.attack_plan import RECORD
+from kerf.runs.terminal.console import say
 
 
 def show_attack(folder: Path, console: Console) -> None:

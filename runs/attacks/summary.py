@@ -14,9 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from kerf.runs.attacks.records import AttackRecord
-from kerf.runs.columns import ByGroups
 from kerf.runs.recipe.attack_plan import RECORD
 from kerf.runs.records.store import ALIGNED
+from kerf.runs.terminal.columns import ByGroups
 
 MOST_IN_FULL = 4
 """Attacks that a command prints in full; more of them are summarised."""

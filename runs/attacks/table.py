@@ -19,7 +19,6 @@ from kerf.lab.statistics.text import interval_text, p_text, signed
 from kerf.runs.attacks.records import SIZE, attack_effects, read_attacks
 from kerf.runs.attacks.summary import unforged, unforged_sentence
 from kerf.runs.attacks.transfer import LEAST_SUCCESS, TransferGap, transfer_gaps
-from kerf.runs.columns import ByGroups
 from kerf.runs.recipe.attack_plan import AttackSettings
 from kerf.runs.recipe.files import load_recipe
 from kerf.runs.recipe.model import Recipe
@@ -27,6 +26,7 @@ from kerf.runs.records.gate_records import finished_seeds
 from kerf.runs.records.store import ALIGNED, Store
 from kerf.runs.records.tables import read_measures
 from kerf.runs.report.table import metrics_table, reading, to_text
+from kerf.runs.terminal.columns import ByGroups
 
 TEXT_WIDTH = 140
 """Characters per line in `attacks.txt`."""

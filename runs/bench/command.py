@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from kerf.runs.console import terminal
+from kerf.runs.terminal.console import terminal
 
 
 @click.group()

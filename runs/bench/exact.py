@@ -28,7 +28,7 @@ from kerf.lab.scripted import Careless, ExpertPolicy
 from kerf.lab.world import Enumerable, Listed, natural
 from kerf.lab.worlds import get_world
 from kerf.runs.bench.timing import machine, one_quiet_thread, refuse_unwritable, write_figures
-from kerf.runs.columns import ByGroups
+from kerf.runs.terminal.columns import ByGroups
 
 LIMITS = {"dilemma": 0.05, "station": 60.0, "optimum": 120.0}
 """Upper bound on the time of each, in seconds."""

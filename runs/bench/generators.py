@@ -37,9 +37,9 @@ from kerf.runs.bench.timing import (
     spread_text,
     write_figures,
 )
-from kerf.runs.columns import ByGroups
 from kerf.runs.execution.local_ray import local_ray
 from kerf.runs.recipe.files import load_recipe
+from kerf.runs.terminal.columns import ByGroups
 
 NATURAL, LATENT = "natural", "latent, in the policy"
 BOUND = 0.2

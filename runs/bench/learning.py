@@ -22,13 +22,13 @@ from kerf.lab.exact.gate import gate
 from kerf.lab.metrics import UTILITY, exit_metric, held_out_metric
 from kerf.lab.statistics.intervals import paired_interval
 from kerf.lab.worlds import get_world
-from kerf.runs.columns import ByGroups
 from kerf.runs.execution.measurements import make_battery
 from kerf.runs.execution.ppo_trainer import PPO
 from kerf.runs.execution.training_log import Log
 from kerf.runs.recipe.files import load_recipe
 from kerf.runs.recipe.model import Recipe
 from kerf.runs.records.store import ALIGNED, Unit
+from kerf.runs.terminal.columns import ByGroups
 
 Way = Literal["written_out", "autograd"]
 WAYS: tuple[Way, Way] = ("written_out", "autograd")

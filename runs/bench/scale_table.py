@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kerf.runs.bench.growth import FALSE_ALARMS, LEVEL, MISFIT
-from kerf.runs.columns import ByGroups
+from kerf.runs.terminal.columns import ByGroups
 
 ATTEMPTS = 3
 """Number of independent measurements in which a row must grow too fast to be reported: other load on the machine comes

@@ -19,7 +19,6 @@ from rich.table import Table
 
 from kerf.lab.metrics import Kind, kind_of
 from kerf.lab.seeds import entropy
-from kerf.runs.columns import ByGroups
 from kerf.runs.execution.scheduler import DONE
 from kerf.runs.recipe.files import load_recipe
 from kerf.runs.recipe.model import Recipe, known_metrics
@@ -28,6 +27,7 @@ from kerf.runs.records.store import ALIGNED, Store, Unit
 from kerf.runs.sweep.driver import run_sweep
 from kerf.runs.sweep.over import parse_over
 from kerf.runs.sweep.spec import Sampler, parse_change, resolve_spec
+from kerf.runs.terminal.columns import ByGroups
 
 OVERS = ("strength=0:1", "penalty=0.1:30:log", "adversarial_share=0.5:1")
 """Swept settings of the main study."""

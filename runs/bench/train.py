@@ -36,8 +36,8 @@ from kerf.runs.bench.timing import (
     spread_text,
     write_figures,
 )
-from kerf.runs.columns import ByGroups
 from kerf.runs.execution.local_ray import local_ray
+from kerf.runs.terminal.columns import ByGroups
 
 PARTS = (SAMPLING, LEARNING, REST)
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from kerf.lab.errors import KerfError
-from kerf.runs.console import say, terminal
 from kerf.runs.options import to_mlflow
-from kerf.runs.paths import StudyFolder, is_address
+from kerf.runs.records.paths import StudyFolder, is_address
+from kerf.runs.terminal.console import say, terminal
 
 FORMATS = (".png", ".svg")
 

@@ -16,10 +16,10 @@ from kerf.lab.metrics import COMPETENCE, UTILITY, exits_by_strength
 from kerf.lab.statistics.text import interval_text
 from kerf.lab.world import focus
 from kerf.lab.worlds import get_world
-from kerf.runs.columns import ByGroups
 from kerf.runs.compare.comparison import ABSENT, Comparison
 from kerf.runs.report.effects import ALIGNED
 from kerf.runs.report.table import metric_label
+from kerf.runs.terminal.columns import ByGroups
 
 UNBOUNDED = 10_000
 """Characters per line where none is to be wrapped."""

@@ -17,12 +17,12 @@ from rich.text import Text
 
 from kerf.lab.statistics.tests import Interval, paired_interval
 from kerf.lab.statistics.text import interval_text
-from kerf.runs.columns import ByGroups
 from kerf.runs.exact import CLOSE, SHARE, Examination, Examined
 from kerf.runs.exact.certify import NEEDLESS, SURE, Certified
 from kerf.runs.exact.curves import FARTHEST, Curves
 from kerf.runs.records.store import ALIGNED, Store
 from kerf.runs.report.table import to_text
+from kerf.runs.terminal.columns import ByGroups
 
 BAR = 36
 """Length of the longest bar, in characters."""

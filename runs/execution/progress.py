@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from kerf.runs.console import say
-from kerf.runs.pace import EVERY
 from kerf.runs.records.store import Unit
+from kerf.runs.terminal.console import say
+from kerf.runs.terminal.pace import EVERY
 
 if TYPE_CHECKING:
     from kerf.runs.execution.training_log import Progress as UnitProgress

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar
 
 from rich.console import Console
 
-from kerf.runs.console import say
 from kerf.runs.execution.compile_ahead import compile_ahead
 from kerf.runs.execution.forked_workers import will_fork
 from kerf.runs.execution.limits import Allowance, allowance
 from kerf.runs.recipe.model import Recipe
 from kerf.runs.records.atomic_io import DiskError
 from kerf.runs.records.store import Named, Store
+from kerf.runs.terminal.console import say
 
 if TYPE_CHECKING:
     from kerf.runs.execution.pool import Runner

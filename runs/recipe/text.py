@@ -13,11 +13,11 @@ from rich.text import Text
 
 from kerf.agents.settings import ExactSettings
 from kerf.lab.reward_spec import IDEAL
-from kerf.runs.columns import ByGroups
 from kerf.runs.recipe.arms import ResolvedArm
 from kerf.runs.recipe.files import built_in_recipes, read_recipe
 from kerf.runs.recipe.model import Recipe, recipe_hash
 from kerf.runs.recipe.theory import Threshold
+from kerf.runs.terminal.columns import ByGroups
 
 LEAST_ABOUT = 32
 """Characters of a line of a description."""

@@ -7,8 +7,8 @@ from typing import Any
 
 from kerf.lab.errors import KerfError
 from kerf.lab.exact.gate import Requirement
-from kerf.runs.console import shell
 from kerf.runs.records.store import ALIGNED, Store, Unit
+from kerf.runs.terminal.console import shell
 
 
 def has_passed(store: Store, seed: int) -> bool:

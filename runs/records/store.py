@@ -37,10 +37,10 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from kerf.lab.errors import KerfError
-from kerf.runs.console import shell
 from kerf.runs.records import atomic_io as disk
 from kerf.runs.records.folder import NAME, Folder, damage, publish_whole
 from kerf.runs.records.remote import NoRemote, Remote, address_of, mark
+from kerf.runs.terminal.console import shell
 
 ALIGNED = "aligned"
 """The value used as arm name in the records of the aligned agents; no arm can have this name."""

@@ -13,12 +13,12 @@ from rich.text import Text
 from kerf.lab.metrics import UTILITY
 from kerf.lab.world import focus
 from kerf.lab.worlds import get_world
-from kerf.runs.columns import ByGroups
 from kerf.runs.records.gate_records import instead_of_table
 from kerf.runs.records.store import Store
 from kerf.runs.report import make_report
 from kerf.runs.report.effects import ALIGNED
 from kerf.runs.report.table import effect_cell, metric_label
+from kerf.runs.terminal.columns import ByGroups
 
 
 def across_table(folders: Mapping[str, Path]) -> Table:

@@ -7,8 +7,8 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from kerf.runs.console import shell
 from kerf.runs.report.conclusion import Conclusion, Finding, Kept
+from kerf.runs.terminal.console import shell
 
 MOST_LINES = 30
 """Lines of an ending."""

@@ -12,8 +12,8 @@ from rich.text import Text
 from kerf.lab.dilemma import Words
 from kerf.lab.statistics.matched import MATCHED_LEVELS, Matched
 from kerf.lab.statistics.text import interval_text, p_text
-from kerf.runs.columns import ByGroups
 from kerf.runs.report.judged import Judged
+from kerf.runs.terminal.columns import ByGroups
 
 PLAIN = Words()
 """Default wording, for worlds without their own."""

@@ -23,12 +23,12 @@ from kerf.lab.statistics.intervals import MIN_SEEDS, Interval, coverage_sentence
 from kerf.lab.statistics.tests import noise_floor as pooled_noise
 from kerf.lab.statistics.tests import smallest_p
 from kerf.lab.statistics.text import interval_text
-from kerf.runs.columns import ByGroups
 from kerf.runs.report.effects import ALIGNED
 from kerf.runs.report.judged import Judged
 from kerf.runs.report.matched import Courses
 from kerf.runs.report.prediction_tables import PLAIN, _reached, matched_table, primaries_table
 from kerf.runs.report.thresholds import Crossing
+from kerf.runs.terminal.columns import ByGroups
 
 FALSE_DISCOVERY_RATE = 0.05
 

@@ -16,8 +16,8 @@ from kerf.lab.statistics.effect import Outcome
 from kerf.lab.statistics.intervals import clopper_pearson
 from kerf.lab.statistics.tests import binomial_p
 from kerf.lab.statistics.text import p_text
-from kerf.runs.columns import ByGroups
 from kerf.runs.report.effects import Ends
+from kerf.runs.terminal.columns import ByGroups
 
 
 @dataclass(frozen=True)

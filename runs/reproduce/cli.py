@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from kerf.lab.errors import KerfError
-from kerf.runs.console import terminal
+from kerf.runs.terminal.console import terminal
 
 
 @click.command()

@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 
 from kerf.lab.errors import KerfError
-from kerf.runs.console import say, shell, terminal
-from kerf.runs.interruption import goes_on_if_interrupted
 from kerf.runs.options import to_mlflow
-from kerf.runs.paths import StudyFolder
+from kerf.runs.records.paths import StudyFolder
+from kerf.runs.terminal.console import say, shell, terminal
+from kerf.runs.terminal.interruption import goes_on_if_interrupted
 
 
 @click.command()

@@ -15,13 +15,13 @@ from rich.text import Text
 
 from kerf.lab.statistics.choice_model import FITS
 from kerf.lab.statistics.tests import Interval, paired_interval
-from kerf.runs.columns import ByGroups
-from kerf.runs.console import shell
 from kerf.runs.records.store import ALIGNED, Store
 from kerf.runs.report.table import to_text
 from kerf.runs.revealed.feedback import DEFINITIONS
 from kerf.runs.revealed.objectives import EXPERT, NATURAL, Objectives, Read
 from kerf.runs.revealed.summary import ArmSummary, summaries
+from kerf.runs.terminal.columns import ByGroups
+from kerf.runs.terminal.console import shell
 
 WIDTH = 140
 """Characters per line in `revealed.txt`."""

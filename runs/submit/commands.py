@@ -10,7 +10,7 @@ import click
 
 from kerf.lab.errors import KerfError
 from kerf.runs.options import asks_for_a_recipe
-from kerf.runs.paths import StudyFolder
+from kerf.runs.records.paths import StudyFolder
 
 OPTIONS: dict[str, tuple[str, ...]] = {
     "address": ("ray",),
@@ -106,9 +106,9 @@ def jobs() -> None:
     """List the submitted jobs and their states."""
     from rich.table import Table
 
-    from kerf.runs.columns import ByGroups
-    from kerf.runs.console import terminal
     from kerf.runs.submit.submissions import Submissions
+    from kerf.runs.terminal.columns import ByGroups
+    from kerf.runs.terminal.console import terminal
 
     submissions = Submissions()
     table = Table("job", "to", "state", "submitted", "folder", box=None, pad_edge=False)

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from kerf.lab.errors import KerfError
-from kerf.runs.paths import is_address
+from kerf.runs.records.paths import is_address
 from kerf.runs.submit.backend import State, Texts, Word
 from kerf.runs.submit.job import Job
 from kerf.runs.submit.render import render

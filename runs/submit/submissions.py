@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from kerf.lab.errors import KerfError
-from kerf.runs.paths import is_address
 from kerf.runs.records import atomic_io as disk
+from kerf.runs.records.paths import is_address
 from kerf.runs.records.store import Store, open_records
 from kerf.runs.submit.backend import State, Word, backend
 from kerf.runs.submit.job import Attempt, Job, Jobs

@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from kerf.lab.errors import KerfError
-from kerf.runs.paths import folder_of, is_address
 from kerf.runs.recipe.files import built_in_recipes, load_recipes
 from kerf.runs.recipe.model import Recipe
 from kerf.runs.recipe.plain_yaml import MAX_BYTES, parse
+from kerf.runs.records.paths import folder_of, is_address
 from kerf.runs.records.redaction import refuse_password
 
 TRACKING = "MLFLOW_TRACKING_URI"

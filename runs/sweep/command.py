@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kerf.lab.errors import KerfError
-from kerf.runs.interruption import goes_on_if_interrupted
 from kerf.runs.options import on_ray, to_mlflow
-from kerf.runs.paths import StudyFolder
+from kerf.runs.records.paths import StudyFolder
 from kerf.runs.sweep import ARM
+from kerf.runs.terminal.interruption import goes_on_if_interrupted
 
 if TYPE_CHECKING:
     from kerf.runs.recipe.model import Recipe
@@ -192,13 +192,13 @@ def _go(
     workers: int | None,
     ray_address: str | None,
 ) -> None:
-    from kerf.runs.console import terminal
     from kerf.runs.execution.attach import attach
     from kerf.runs.execution.preflight import check_room
     from kerf.runs.execution.study_units import prepare
     from kerf.runs.records.store import open_records
     from kerf.runs.sweep.driver import refuse_other_sweep, run_sweep, study_name
     from kerf.runs.sweep.storage import check_url
+    from kerf.runs.terminal.console import terminal
     from kerf.runs.tracking.commands import default_uri
 
     if uri is not None and no_mlflow:

@@ -13,7 +13,6 @@ from rich.console import Console
 
 from kerf.lab.errors import KerfError
 from kerf.lab.statistics.text import signed
-from kerf.runs.console import say
 from kerf.runs.execution.preflight import check_gpus
 from kerf.runs.execution.scheduler import DONE, FAILED, NOT_ALIGNED
 from kerf.runs.recipe.model import Recipe
@@ -32,6 +31,7 @@ from kerf.runs.sweep.storage import JOURNAL, Storage, StorageError
 from kerf.runs.sweep.trials import Trial, Trials
 from kerf.runs.sweep.units import Start, SweepUnits, local_workers
 from kerf.runs.sweep.write import write_report
+from kerf.runs.terminal.console import say
 
 NOT_IDENTITY = ("trials",)
 """Fields of the specification that may grow when a sweep is continued."""

@@ -12,13 +12,13 @@ from pydantic import Field, ValidationError
 
 from kerf.lab.errors import KerfError
 from kerf.lab.settings import Settings
-from kerf.runs.console import shell
 from kerf.runs.recipe.files import load_recipes, read_recipe
 from kerf.runs.recipe.model import Recipe
 from kerf.runs.recipe.validation_errors import refusal
 from kerf.runs.sweep import ARM
 from kerf.runs.sweep.over import axis
 from kerf.runs.sweep.spec import Count, Mode, Sampler, SweepSpec, resolve_spec
+from kerf.runs.terminal.console import shell
 
 
 class SweepFile(Settings):

@@ -17,11 +17,11 @@ from kerf.lab.statistics.effect import Effect
 from kerf.lab.statistics.intervals import MIN_SEEDS
 from kerf.lab.statistics.tests import benjamini_hochberg, smallest_p
 from kerf.lab.statistics.text import interval_text, p_text, signed
-from kerf.runs.columns import ByGroups
 from kerf.runs.report.table import FALSE_DISCOVERY_RATE, marks_sentence, metric_label
 from kerf.runs.sweep.findings import Line, feasible, front, lines, shown_metrics
 from kerf.runs.sweep.outcome import Outcome
 from kerf.runs.sweep.spec import SweepSpec
+from kerf.runs.terminal.columns import ByGroups
 
 TEXT_WIDTH = 140
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from kerf.lab.errors import KerfError
-from kerf.runs.console import shell
 from kerf.runs.records import atomic_io as disk
 from kerf.runs.records.redaction import without_password, without_passwords_of
+from kerf.runs.terminal.console import shell
 
 if TYPE_CHECKING:
     import optuna

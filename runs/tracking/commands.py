@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from kerf.runs.console import shell
 from kerf.runs.records.redaction import without_password
+from kerf.runs.terminal.console import shell
 
 
 def default_uri() -> str:

@@ -169,7 +169,7 @@ TAKES_OTHER_NAMES_APART = {
     "generators/mixture.py": "what a checkpoint calls the arrays of a mixture's parts",
     "runs/records/checkpoints.py": "what a checkpoint calls the arrays of its parts",
     "runs/records/remote.py": "paths",
-    "runs/paths.py": "addresses",
+    "runs/records/paths.py": "addresses",
 }
 APART = {"split", "rsplit", "partition", "rpartition"}
 BEGINS = re.compile(rf"({'|'.join(Kind)})/")

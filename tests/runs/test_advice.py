@@ -23,8 +23,8 @@ from packaging.requirements import Requirement
 
 from kerf.lab.errors import KerfError
 from kerf.runs.cli import main
-from kerf.runs.console import shell
 from kerf.runs.records.store import Store
+from kerf.runs.terminal.console import shell
 from kerf.runs.tracking.commands import default_uri
 from kerf.runs.tracking.ui import pages
 from tests.runs.submit.calls import kerf, wait_for

@@ -95,7 +95,7 @@ def test_the_default_folder_names_the_preset_and_what_was_changed():
 def test_what_is_left_in_a_buffer_and_cannot_be_written_is_told_too(end):
     """Not all that prints flushes; where a command ends by itself, click does not either."""
     program = (
-        "import sys, click\nfrom kerf.runs.command_group import Commands\ngroup = Commands('kerf')\n"
+        "import sys, click\nfrom kerf.runs.terminal.command_group import Commands\ngroup = Commands('kerf')\n"
         f"@group.command()\ndef leave():\n    sys.stdout.write('a line')\n    {end}\ngroup(['leave'])\n"
     )
     words = [sys.executable, "-c", program]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kerf.lab.errors import KerfError
-from kerf.runs.home import settle_home
+from kerf.runs.terminal.home import settle_home
 
 
 @pytest.fixture

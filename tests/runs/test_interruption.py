@@ -9,12 +9,12 @@ import sys
 import pytest
 
 from kerf.runs.cli import main
-from kerf.runs.interruption import GOES_ON
+from kerf.runs.terminal.interruption import GOES_ON
 
 PROGRAM = """
 import os, signal, sys, time
 import click
-from kerf.runs.interruption import goes_on_if_interrupted
+from kerf.runs.terminal.interruption import goes_on_if_interrupted
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell started the tests with `&`
 

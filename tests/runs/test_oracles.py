@@ -12,10 +12,10 @@ from rich.console import Console
 
 from kerf.lab.errors import KerfError
 from kerf.runs.cli import main
-from kerf.runs.console import PLAIN_WIDTH
 from kerf.runs.oracles import ORACLES
 from kerf.runs.oracles.command import FAILED, PASSED, ask
 from kerf.runs.oracles.oracle import Oracle, Row
+from kerf.runs.terminal.console import PLAIN_WIDTH
 from tests.mutate_oracles import KILLED, MUTATIONS, fate
 
 

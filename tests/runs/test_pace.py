@@ -21,9 +21,9 @@ from kerf.runs.exact.certify import certify
 from kerf.runs.exact.detect import detect
 from kerf.runs.execution.progress import Display
 from kerf.runs.execution.training_log import Progress
-from kerf.runs.pace import EVERY, Pace, time_left
 from kerf.runs.recipe.attack_plan import AttackUnit, attacks_of
 from kerf.runs.records.store import Unit
+from kerf.runs.terminal.pace import EVERY, Pace, time_left
 from tests.lab.small_worlds import ExactLever
 
 

@@ -15,8 +15,8 @@ from kerf.lab.after.verdict import ALPHA, SIGNS
 from kerf.lab.statistics.effect import Effect
 from kerf.lab.statistics.tests import smallest_p
 from kerf.lab.statistics.text import bounds_text, signed
-from kerf.runs.columns import ByGroups
 from kerf.runs.report.after.judged import AfterReport, Became
+from kerf.runs.terminal.columns import ByGroups
 
 WIDEST = 110
 """Characters of a sentence's line, even if the console is wider."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kerf.runs.console import shell
 from kerf.runs.records.gate_records import not_aligned
 from kerf.runs.records.store import ALIGNED, Store, Unit
 from kerf.runs.report.conclusion import Conclusion
 from kerf.runs.report.page.figure import DataTable, Section, TableBlock
 from kerf.runs.report.page.study import Study
+from kerf.runs.terminal.console import shell
 
 
 def left_out(store: Store, study: Study | None) -> list[Section]:

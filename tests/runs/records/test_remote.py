@@ -17,12 +17,12 @@ from rich.console import Console
 
 from kerf.lab.errors import KerfError
 from kerf.runs.execution.processes import JOB_MARK, end_marked
-from kerf.runs.paths import folder_of
 from kerf.runs.recipe.files import load_recipe
 from kerf.runs.recipe.model import recipe_hash
 from kerf.runs.records import atomic_io as disk
 from kerf.runs.records.atomic_io import DiskError
 from kerf.runs.records.checkpoints import Checkpoints
+from kerf.runs.records.paths import folder_of
 from kerf.runs.records.remote import Remote
 from kerf.runs.records.store import ALIGNED, Store, Unit
 from kerf.runs.study import DONE, run_study

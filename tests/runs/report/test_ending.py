@@ -22,13 +22,13 @@ from kerf.lab.prediction import Prediction
 from kerf.lab.statistics.text import interval_text
 from kerf.runs.attacks.summary import summary_table
 from kerf.runs.cli import main
-from kerf.runs.columns import ByGroups
 from kerf.runs.records.store import Store
 from kerf.runs.report import make_report
 from kerf.runs.report.conclusion import SIGNS, Conclusion, Finding, Kept, conclude, question_of
 from kerf.runs.report.ending import MOST_LINES, ending
 from kerf.runs.report.judged import judge_primaries
 from kerf.runs.report.table import Report, to_text
+from kerf.runs.terminal.columns import ByGroups
 
 NUMBER = re.compile(r"[+-]?\d+\.\d+")
 

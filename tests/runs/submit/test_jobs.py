@@ -13,8 +13,8 @@ from fsspec.core import url_to_fs
 
 from kerf.runs.execution.fork_server import WORKER
 from kerf.runs.execution.processes import JOB_MARK, end_marked, marked
-from kerf.runs.paths import folder_of
 from kerf.runs.recipe.files import load_recipe
+from kerf.runs.records.paths import folder_of
 from kerf.runs.records.store import Store
 from kerf.runs.study import prepare_study
 from kerf.runs.submit.backend import BACKENDS

@@ -10,8 +10,8 @@ from click.testing import CliRunner
 
 from kerf.lab.errors import KerfError
 from kerf.runs.cli import main
-from kerf.runs.command_group import REFUSED
 from kerf.runs.sweep.file import read_sweep
+from kerf.runs.terminal.command_group import REFUSED
 from tests.runs.sweep.asking import RECIPE, asked, recipe
 
 CANARY = "canary-93a7e"

@@ -12,11 +12,11 @@ from click.testing import CliRunner
 
 from kerf.lab.errors import KerfError
 from kerf.runs.cli import main
-from kerf.runs.console import PLAIN_WIDTH
 from kerf.runs.records.store import Store
 from kerf.runs.study import DONE
 from kerf.runs.sweep.ending import sweep_ending
 from kerf.runs.sweep.show import tables_again
+from kerf.runs.terminal.console import PLAIN_WIDTH
 from kerf.runs.tracking.sweeps import sync_sweep
 from tests.runs.sweep.asking import asked, recipe
 from tests.runs.sweep.test_sweep import TINY, sweep

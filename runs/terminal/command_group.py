@@ -10,8 +10,8 @@ from typing import IO, Any
 import click
 
 from kerf.lab.errors import KerfError
-from kerf.runs.home import settle_home
-from kerf.runs.streams import finish
+from kerf.runs.terminal.home import settle_home
+from kerf.runs.terminal.streams import finish
 
 FAILED = 1
 """Exit code if something could not be done."""

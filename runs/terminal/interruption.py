@@ -17,7 +17,7 @@ from typing import NoReturn
 import click
 
 from kerf.lab.errors import Interrupted
-from kerf.runs.streams import finish
+from kerf.runs.terminal.streams import finish
 
 GOES_ON = "the records so far are kept; run the same command again to continue"
 """Message for every command that can be interrupted."""

@@ -70,7 +70,7 @@ class Pace:
     def _say(self, line: str) -> None:
         from rich.markup import escape
 
-        from kerf.runs.console import say
+        from kerf.runs.terminal.console import say
 
         self._said = self._clock()
         if self._status is not None:
