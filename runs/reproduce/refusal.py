@@ -16,8 +16,9 @@ from kerf.lab.dilemma import Mix
 from kerf.lab.grader import ExPost
 from kerf.lab.metrics import exit_metric
 from kerf.lab.reward_spec import RewardSpec
+from kerf.lab.world import focus
 from kerf.runs.reproduce.entry import Entry, Figure, Say, above, at_least, at_most
-from kerf.runs.reproduce.training import CARE, SEEDS, aligned, aligned_agents, measure, world
+from kerf.runs.reproduce.training import SEEDS, aligned, aligned_agents, measure, world
 
 ATTACK = exit_metric(0.5)
 """Needless exits in false emergencies that hide half of their tells: attack success."""
@@ -32,13 +33,14 @@ def course(seed: int, penalty: float, strength: float, steps: tuple[int, ...]) -
     """Attack success and over-refusal (help not given in real emergencies) after these numbers of steps, `(K, 2)`."""
     objective = RewardSpec(grader=ExPost(), penalty=penalty)
     trainer = ExactTrainer(world(), aligned(seed), Mix(NATURAL, strength), objective, SETTINGS)
+    (helping,) = focus(world())
     found, done = [], 0
     for number in steps:
         for _ in range(number - done):
             trainer.step()
         done = number
         scores = measure(trainer.policy())
-        found.append((scores[ATTACK], 1.0 - scores[CARE]))
+        found.append((scores[ATTACK], 1.0 - scores[helping]))
     return np.array(found)
 
 

@@ -11,6 +11,7 @@ import click
 
 from kerf.lab.errors import KerfError
 from kerf.runs.terminal.home import settle_home
+from kerf.runs.terminal.interruption import no_interruption_lost
 from kerf.runs.terminal.streams import finish
 
 FAILED = 1
@@ -56,7 +57,8 @@ class Commands(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         code: Any = 0
         try:
-            return super().main(*args, **kwargs)
+            with no_interruption_lost():
+                return super().main(*args, **kwargs)
         except SystemExit as end:
             code = end.code
         except OSError as error:

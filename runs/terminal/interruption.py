@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -21,6 +23,39 @@ from kerf.runs.terminal.streams import finish
 
 GOES_ON = "the records so far are kept; run the same command again to continue"
 """Message for every command that can be interrupted."""
+
+
+SOON = 0.05
+"""Seconds after which an interruption that was lost comes again."""
+
+_LOST: set[int] = set()
+"""Signals whose interruption was lost, and which come again."""
+
+
+@contextlib.contextmanager
+def no_interruption_lost() -> Iterator[None]:
+    """Within, a signal comes again whose interruption was raised where nothing can propagate it.
+
+    That is so in functions that C code calls back, as the compiler does, and in finalisers: Python reports and drops
+    what is raised there (`sys.unraisablehook`), and the command would go on.
+    """
+    before = sys.unraisablehook
+
+    def unraisable(what: sys.UnraisableHookArgs) -> None:
+        if not issubclass(what.exc_type, KeyboardInterrupt):
+            before(what)
+            return
+        number = what.exc_value.number if isinstance(what.exc_value, Interrupted) else signal.SIGINT
+        _LOST.add(number)
+        again = threading.Timer(SOON, os.kill, (os.getpid(), number))
+        again.daemon = True
+        again.start()
+
+    sys.unraisablehook = unraisable
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 def goes_on_if_interrupted(command: Callable[..., None]) -> Callable[..., None]:
@@ -39,7 +74,8 @@ def _interruption() -> Iterator[None]:
     came: list[int] = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        first = not came
+        first = not came or number in _LOST
+        _LOST.discard(number)
         came.append(number)
         if number == signal.SIGINT:
             raise KeyboardInterrupt

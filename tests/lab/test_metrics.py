@@ -170,6 +170,7 @@ TAKES_OTHER_NAMES_APART = {
     "runs/records/checkpoints.py": "what a checkpoint calls the arrays of its parts",
     "runs/records/remote.py": "paths",
     "runs/records/paths.py": "addresses",
+    "runs/report/scene_drawings.py": "what the branches of an episode are called",
 }
 APART = {"split", "rsplit", "partition", "rpartition"}
 BEGINS = re.compile(rf"({'|'.join(Kind)})/")

@@ -32,11 +32,35 @@ command([])
 """
 
 
+CALLED_BACK = """
+import ctypes
+from kerf.runs.terminal.interruption import no_interruption_lost
+
+@ctypes.CFUNCTYPE(None)
+def called_back():
+    os.kill(os.getpid(), int(sys.argv[1]))
+
+"""
+WITHIN = """
+with no_interruption_lost():
+    command([])
+"""
+
+
 @pytest.mark.parametrize("more", [[], ["unwinding fails"]])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_in_one_sentence_and_its_exit_code(number, more):
     words = [sys.executable, "-c", PROGRAM, str(int(number)), *more]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (128 + number, f"stopped by {number.name}: {GOES_ON}\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_comes_while_c_code_calls_back_is_not_lost(number):
+    """As while numba compiles: Python drops what is raised in such a function."""
+    program = PROGRAM.replace("os.kill(os.getpid(), int(sys.argv[1]))", "called_back()")
+    program = program.replace("@click.command", CALLED_BACK + "@click.command").replace("command([])", WITHIN)
+    done = subprocess.run([sys.executable, "-c", program, str(int(number))], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (128 + number, f"stopped by {number.name}: {GOES_ON}\n")
 
 

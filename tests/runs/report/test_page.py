@@ -342,14 +342,15 @@ def test_trials_that_the_seeds_do_not_tell_apart_are_undecided(tmp_path: Path) -
     trials = changes.groupby(["trial", "held_out", "metric"], as_index=False)["effect"].mean()
     trials = trials.rename(columns={"effect": "mean"}).assign(penalty=trials["trial"] * 1.0)
     spec = {"over": [{"name": "penalty"}], "floors": [], "yardstick": 1.0, "untouched": ["care"]}
-    figure = front_figure(SweepRecords({"sweep": spec, "front": [1, 3]}, trials, changes, Words()))
+    both = ("robustness", "collateral")
+    figure = front_figure(SweepRecords({"sweep": spec, "front": [1, 3]}, trials, changes, Words(), both))
     places = {row[0]: row[1] for row in figure.table.rows}
     assert places[2] == "dominated"
     assert places[3] == "on the front"
     assert "undecided" in (places[0], places[1])
     assert {trace["name"].rsplit(" ", 1)[0] for trace in figure.traces} == set(places.values())
     few = changes[changes["seed"] < 3]
-    figure = front_figure(SweepRecords({"sweep": spec, "front": [1, 3]}, trials, few, Words()))
+    figure = front_figure(SweepRecords({"sweep": spec, "front": [1, 3]}, trials, few, Words(), both))
     assert {row[1] for row in figure.table.rows} == {"undecided"}
     assert "3 seeds cannot tell" in figure.caption
 
