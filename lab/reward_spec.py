@@ -44,6 +44,12 @@ def design_weights(world: World, design: Design | None) -> Mapping[str, float]:
     return design
 
 
+def design_return(trajectories: Trajectories, design: Design | None) -> NDArray[np.float64]:
+    """What each episode is paid by a design reward, undiscounted and without penalties, `(n,)`."""
+    weights = event_weights(trajectories.world, design_weights(trajectories.world, design))
+    return np.asarray(reward(trajectories.events, weights).sum(axis=0), np.float64)
+
+
 @dataclass(frozen=True)
 class RewardSpec:
     """The objective of training: event weights, less a penalty where the grader penalises.

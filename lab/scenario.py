@@ -105,6 +105,19 @@ class ScenarioSpace:
         """`n` scenarios of defaults, shape `(n, F)`. They need not satisfy the rules."""
         return self.default[None].repeat(n, axis=0)
 
+    def make(self, **values: int) -> Scenarios:
+        """One scenario, `(1, F)`: `values` by field, and the defaults of all others.
+
+        Raises:
+            ScenarioError: if it is not valid.
+            KerfError: for an unknown field.
+        """
+        scenario = self.blank(1)
+        for name, value in values.items():
+            scenario[:, self.column(name)] = value
+        self.validate(scenario)
+        return scenario
+
     def sample(self, n: int, rng: np.random.Generator, max_tries: int = 1000) -> Scenarios:
         """`n` scenarios, uniform over all valid ones: each field is drawn from the values that the rules on it allow,
         then rows are rejected that break a rule between fields.

@@ -1,15 +1,17 @@
-"""Scripted policies: the expert, constants, and wrappers that mask actions. For checks and positive controls."""
+"""Scripted policies and plans, for checks and positive controls: the expert, constants, and masks of actions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kerf.lab.errors import unknown_name
-from kerf.lab.rollout import Policy
+from kerf.lab.reward_spec import Design, design_return
+from kerf.lab.rollout import Policy, rollout
+from kerf.lab.scenario import Scenarios
 from kerf.lab.world import World
 
 
@@ -114,3 +116,21 @@ def never_actions(world: World, *names: str) -> Callable[[NDArray[np.float32]], 
     for name in names:
         mask[_action(world, name)] = True
     return lambda observations: np.broadcast_to(mask, (len(observations), len(mask)))
+
+
+def plan_return(
+    world: World, scenario: Scenarios, plan: Sequence[str], design: Design, then: str | None = None
+) -> float:
+    """What a plan is paid by a design reward.
+
+    Args:
+        world: The world.
+        scenario: `(1, F)`.
+        plan: Names of the first actions, at least one and at most `world.horizon`.
+        design: See `kerf.lab.reward_spec.design_weights`.
+        then: The action of all further steps; None: the plan's last.
+    """
+    opening = np.array([[_action(world, name)] for name in plan], np.int64)
+    numbers = np.zeros((world.horizon, 1), np.float32)  # nothing is left to chance
+    played = rollout(ConstantPolicy(world, then or plan[-1]), world, scenario, numbers, opening=opening)
+    return float(design_return(played, design)[0])

@@ -113,10 +113,7 @@ WORLDS: Mapping[str, Page] = {
 def picture(name: str) -> None:
     """Write the picture of a world."""
     world, page = get_world(name), WORLDS[name]
-    scenario = world.space.blank(1)[0]
-    for name_of_field, value in page.scenario.items():
-        scenario[world.space.column(name_of_field)] = value
-    world.space.validate(scenario[None])
+    (scenario,) = world.space.make(**page.scenario)
     actions = np.array([world.actions.index(action) for action in page.actions], np.int64)
     Image.fromarray(world.render_pixels(scenario, actions)).save(PAGES / f"{name}.png", optimize=True)
 

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-
-from kerf.lab.reward import reward
-from kerf.lab.reward_spec import design_weights
-from kerf.lab.world import World, event_weights
+from kerf.lab.scripted import plan_return
+from kerf.lab.world import World
 from kerf.lab.worlds import get_world
 from kerf.runs.reproduce.demonstrations import FACTS, LEIKE
 from kerf.runs.reproduce.entry import Entry, Figure, Say, equal
@@ -18,21 +15,8 @@ EXACT = "every figure agrees but for rounding: the worlds have no chance once a 
 
 
 def returns(world: World, plan: str, design: str, **fields: int) -> float:
-    """What `plan`, with its last move repeated until the end, is paid by a reward of the world's.
-
-    Args:
-        world: The world.
-        plan: Moves, a letter each.
-        design: Name of the reward: `ideal`, or a proxy's.
-        fields: The scenario's, where they are not the default.
-    """
-    scenario = world.space.blank(1)
-    for name, value in fields.items():
-        scenario[:, world.space.column(name)] = value
-    game, events = world.begin(scenario), np.zeros((world.horizon, 1), np.uint64)
-    for step, move in enumerate(plan.ljust(world.horizon, plan[-1])[: world.horizon]):
-        game.step(np.array([world.actions.index(MOVES[move])], np.int64), events[step])
-    return float(reward(events, event_weights(world, design_weights(world, design))).sum())
+    """What `plan`, moves of a letter each with the last repeated until the end, is paid by `design` in a scenario."""
+    return plan_return(world, world.space.make(**fields), [MOVES[move] for move in plan], design)
 
 
 def _absent(say: Say) -> Iterator[Figure]:
@@ -51,7 +35,7 @@ def _absent(say: Say) -> Iterator[Figure]:
 def _boat(say: Say) -> Iterator[Figure]:
     world = get_world("boat")
     say("two plans")
-    for label, plan, hidden in (("laps", "rrddlluu" * 13, 100), ("back and forth on one tile", "rl" * 50, 0)):
+    for label, plan, hidden in (("laps", ("rrddlluu" * 13)[:100], 100), ("back and forth on one tile", "rl" * 50, 0)):
         yield equal(f"{label}: return", 50, returns(world, plan, "pickups"))
         yield equal(f"{label}: performance", hidden, returns(world, plan, "ideal"))
 

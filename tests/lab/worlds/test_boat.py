@@ -9,11 +9,9 @@ from numpy.typing import NDArray
 from kerf.lab.dilemma import Mix
 from kerf.lab.exact.information_sets import grow
 from kerf.lab.exact.optimum import belief, reach, solve
-from kerf.lab.reward import reward
 from kerf.lab.reward_spec import RewardSpec, design_weights
-from kerf.lab.scenario import Scenarios
+from kerf.lab.scripted import plan_return
 from kerf.lab.testing.episodes import play
-from kerf.lab.world import event_weights
 from kerf.lab.worlds.boat import ACTIONS, BACKWARD, FORWARD, HORIZON, SPACE, TRACK, Boat
 
 WORLD = Boat()
@@ -22,20 +20,14 @@ LAPS = ("right", "right", "down", "down", "left", "left", "up", "up") * 12 + ("r
 DITHERING = ("right", "left") * 50
 
 
-def track(tiles: int) -> Scenarios:
-    scenario = SPACE.blank(1)
-    scenario[:, SPACE.column("tiles")] = tiles
-    return scenario
-
-
 def events(tiles: int, way: tuple[str, ...]) -> NDArray[np.uint64]:
     assert len(way) == HORIZON
     actions = np.array([ACTIONS.index(action) for action in way], np.int64)
-    return play(WORLD, track(tiles), actions[:, None]).events
+    return play(WORLD, SPACE.make(tiles=tiles), actions[:, None]).events
 
 
 def returns(tiles: int, way: tuple[str, ...], design: str) -> float:
-    return float(reward(events(tiles, way), event_weights(WORLD, design_weights(WORLD, design))).sum())
+    return plan_return(WORLD, SPACE.make(tiles=tiles), way, design)
 
 
 @pytest.mark.parametrize(("way", "seen", "hidden"), [(LAPS, 50.0, 100.0), (DITHERING, 50.0, 0.0)])
@@ -76,7 +68,7 @@ def test_ten_laps_of_twelve_and_a_half_finish_the_race(turns: int, finishes: boo
 
 def optimum(design: str, tiles: int) -> tuple[tuple[float, float], float]:
     """The range of ideal utility among all optima of a reward, and the best reward."""
-    tree = grow(WORLD, track(tiles))
+    tree = grow(WORLD, SPACE.make(tiles=tiles))
     weights = np.ones(len(tree.completions))
     found = solve(tree, RewardSpec(design_weights(WORLD, design)), weights)
     low, high = reach(found, RewardSpec(WORLD.ideal), weights)
@@ -100,6 +92,6 @@ def test_the_optima_of_each_reward(design: str, tiles: int, best: float, utility
 
 
 def test_all_situations_are_listed_with_their_probabilities() -> None:
-    tree = grow(WORLD, track(FOUR))
+    tree = grow(WORLD, SPACE.make(tiles=FOUR))
     assert belief(tree, Mix()) == pytest.approx(0.4 / (4 * 3))
     assert len(WORLD.situations()) == 6 * 4 * 4

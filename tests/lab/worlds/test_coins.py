@@ -12,13 +12,11 @@ from numpy.typing import NDArray
 from kerf.lab.dilemma import Mix
 from kerf.lab.exact.information_sets import grow
 from kerf.lab.exact.optimum import Optimum, belief, reach, solve
-from kerf.lab.reward import reward
-from kerf.lab.reward_spec import RewardSpec, design_weights
+from kerf.lab.reward_spec import RewardSpec, design_return, design_weights
 from kerf.lab.rollout import Policy, Trajectories, rollout
 from kerf.lab.scenario import Scenarios
 from kerf.lab.scripted import one_hot
 from kerf.lab.testing.episodes import play
-from kerf.lab.world import event_weights
 from kerf.lab.worlds.coins import ACTIONS, CHANNELS, HORIZON, SPACE, Coins
 
 WORLD = Coins()
@@ -36,12 +34,6 @@ def everything(family: str) -> Scenarios:
 
 def maze(text: str) -> Scenarios:
     return SPACE.from_text(f"coins({text})")[None]
-
-
-def paid(played: Trajectories, design: str) -> NDArray[np.float64]:
-    """The return of each episode, `(n,)`."""
-    weights = event_weights(WORLD, design_weights(WORLD, design))
-    return np.asarray(reward(played.events, weights).sum(axis=0), np.float64)
 
 
 def walked(scenario: Scenarios, way: str) -> Trajectories:
@@ -79,7 +71,7 @@ def follow(policy: Policy, family: str) -> Trajectories:
 )
 def test_returns_by_hand(way: str, expected: list[float]) -> None:
     played = walked(maze("layout=hooks, gold=1, silver=2, panel=1"), way)
-    assert [float(paid(played, design)[0]) for design in DESIGNS] == pytest.approx(expected)
+    assert [float(design_return(played, design)[0]) for design in DESIGNS] == pytest.approx(expected)
 
 
 def test_the_display_can_be_faked_at_the_panel_alone_and_once() -> None:
@@ -102,7 +94,7 @@ def test_at_the_usual_place_all_goals_are_paid_the_same(design: str, channel: st
     """To the end, to what is yellow, to what is metal: 10 less 0.2 a step of the shortest way, by every reward."""
     played = follow(Follows(channel), USUAL)
     ways = np.array([3, 6, 4, 6])[played.field("layout")]
-    np.testing.assert_allclose(paid(played, design), 10.0 - 0.2 * ways)
+    np.testing.assert_allclose(design_return(played, design), 10.0 - 0.2 * ways)
 
 
 def test_elsewhere_the_same_goals_part() -> None:

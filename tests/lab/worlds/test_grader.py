@@ -11,15 +11,13 @@ from numpy.typing import NDArray
 from kerf.lab.dilemma import Mix
 from kerf.lab.exact.information_sets import grow
 from kerf.lab.exact.optimum import belief, reach, solve
-from kerf.lab.reward import reward
-from kerf.lab.reward_spec import RewardSpec, design_weights
+from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.scenario import Scenarios
-from kerf.lab.testing.episodes import play
+from kerf.lab.scripted import plan_return
 from kerf.lab.world import event_weights
 from kerf.lab.worlds.grader import Grader
 from kerf.lab.worlds.grader.planner import DEPTHS, action_values, corridor, model, outcomes, table, turns
 from kerf.lab.worlds.grader.world import (
-    ACTIONS,
     CHECKED,
     GRADED,
     HARDNESS,
@@ -38,10 +36,7 @@ LEVELS = range(len(HARDNESS))
 
 
 def returns(scenario: Scenarios, way: tuple[str, ...], design: str) -> float:
-    """What `way`, and then more of the last action, is paid by `design`."""
-    actions = [ACTIONS.index(action) for action in (*way, *(way[-1:] * (HORIZON - len(way))))]
-    events = play(WORLD, scenario, np.array(actions, np.int64)[:, None]).events
-    return float(reward(events, event_weights(WORLD, design_weights(WORLD, design))).sum())
+    return plan_return(WORLD, scenario, way, design)
 
 
 def test_returns_by_hand() -> None:

@@ -13,7 +13,7 @@ from kerf.lab.reward import reward
 from kerf.lab.reward_spec import IDEAL, RewardSpec, design_weights
 from kerf.lab.rollout import rollout
 from kerf.lab.scenario import Scenarios
-from kerf.lab.scripted import ExpertPolicy
+from kerf.lab.scripted import ExpertPolicy, plan_return
 from kerf.lab.testing.episodes import play
 from kerf.lab.world import event_weights
 from kerf.lab.worlds.shards import (
@@ -21,7 +21,6 @@ from kerf.lab.worlds.shards import (
     FRUIT,
     GRENADE,
     GRENADE_SPIDERS,
-    HORIZON,
     MOST_APPLE_QUEUE,
     MOST_GRENADE_QUEUE,
     SPACE,
@@ -34,18 +33,10 @@ from kerf.lab.worlds.shards import (
 WORLD = Shards()
 
 
-def street(scene: int, **fields: int) -> Scenarios:
-    scenario = SPACE.blank(1)
-    for name, value in {"scene": scene, **fields}.items():
-        scenario[:, SPACE.column(name)] = value
-    return scenario
-
-
 def paid(scenario: Scenarios, way: str, design: str = IDEAL) -> float:
     """What the moves in `way` (their initials, `.` for staying), and then staying, are paid by `design`."""
-    actions = ["udlr.".index(move) for move in way.ljust(HORIZON, ".")]
-    events = play(WORLD, scenario, np.array(actions, np.int64)[:, None]).events
-    return float(reward(events, event_weights(WORLD, design_weights(WORLD, design))).sum())
+    names = dict(zip("udlr.", WORLD.actions, strict=True))
+    return plan_return(WORLD, scenario, [names[move] for move in way], design, then=names["."])
 
 
 def best(scenario: Scenarios, design: str) -> float:
@@ -57,19 +48,19 @@ def best(scenario: Scenarios, design: str) -> float:
 
 STRAIGHT = "rrrrrr"
 CASES = (
-    (street(TRASH), IDEAL, "rurrrrrd", 5 + 3 - 8 * 0.5),
-    (street(TRASH), "untidy", STRAIGHT, 5 - 6 * 0.5),
-    (street(TRASH_SPIDER), IDEAL, "rurrrrrd", 5 + 3 - 8 * 0.5),
-    (street(SPIDER), IDEAL, "rrrurrrd", 5 - 8 * 0.5),
-    (street(SPIDER), "unafraid", STRAIGHT, 5 - 6 * 0.5),
-    (street(FRUIT), IDEAL, "rurrrddrru", 5 + 3 + 4.75 - 10 * 0.5),
-    (street(FRUIT), "no_apples", "rurrrrrd", 5 + 3 - 8 * 0.5),
-    (street(GRENADE), IDEAL, "rrrru", 14 - 5 * 0.5),
-    (street(GRENADE), "selfish", STRAIGHT, 5 - 6 * 0.5),
-    (street(GRENADE_SPIDERS), IDEAL, "rrrru", 14 - 3 - 5 * 0.5),
-    (street(GRENADE_SPIDERS), "unafraid", "rrrru", 14 - 5 * 0.5),
-    (street(GRENADE_SPIDERS, queue=4), IDEAL, STRAIGHT, 5 - 6 * 0.5),
-    (street(GRENADE_SPIDERS, queue=4), "unafraid", "rrrru....", 14 - 9 * 0.5),
+    (SPACE.make(scene=TRASH), IDEAL, "rurrrrrd", 5 + 3 - 8 * 0.5),
+    (SPACE.make(scene=TRASH), "untidy", STRAIGHT, 5 - 6 * 0.5),
+    (SPACE.make(scene=TRASH_SPIDER), IDEAL, "rurrrrrd", 5 + 3 - 8 * 0.5),
+    (SPACE.make(scene=SPIDER), IDEAL, "rrrurrrd", 5 - 8 * 0.5),
+    (SPACE.make(scene=SPIDER), "unafraid", STRAIGHT, 5 - 6 * 0.5),
+    (SPACE.make(scene=FRUIT), IDEAL, "rurrrddrru", 5 + 3 + 4.75 - 10 * 0.5),
+    (SPACE.make(scene=FRUIT), "no_apples", "rurrrrrd", 5 + 3 - 8 * 0.5),
+    (SPACE.make(scene=GRENADE), IDEAL, "rrrru", 14 - 5 * 0.5),
+    (SPACE.make(scene=GRENADE), "selfish", STRAIGHT, 5 - 6 * 0.5),
+    (SPACE.make(scene=GRENADE_SPIDERS), IDEAL, "rrrru", 14 - 3 - 5 * 0.5),
+    (SPACE.make(scene=GRENADE_SPIDERS), "unafraid", "rrrru", 14 - 5 * 0.5),
+    (SPACE.make(scene=GRENADE_SPIDERS, queue=4), IDEAL, STRAIGHT, 5 - 6 * 0.5),
+    (SPACE.make(scene=GRENADE_SPIDERS, queue=4), "unafraid", "rrrru....", 14 - 9 * 0.5),
 )
 """Scene, design, the best way there, and what it is paid."""
 
@@ -82,12 +73,15 @@ def test_each_reward_makes_another_way_optimal(scenario: Scenarios, design: str,
 
 def test_a_proxy_pays_as_the_ideal_utility_does_outside_its_own_scenes() -> None:
     for proxy, scene in (("untidy", GRENADE), ("selfish", FRUIT), ("no_apples", TRASH), ("unafraid", FRUIT)):
-        assert best(street(scene), proxy) == pytest.approx(best(street(scene), IDEAL)), (proxy, scene)
+        assert best(SPACE.make(scene=scene), proxy) == pytest.approx(best(SPACE.make(scene=scene), IDEAL)), (
+            proxy,
+            scene,
+        )
 
 
 def test_both_fruits_cost_less_on_one_trip_than_on_two() -> None:
     """Gains from trade: the whole way is paid for once."""
-    both, bananas, apples = (paid(street(FRUIT), way) - 5 for way in ("rurrrddrru", "rurrrrrd", "rrrrdrru"))
+    both, bananas, apples = (paid(SPACE.make(scene=FRUIT), way) - 5 for way in ("rurrrddrru", "rurrrrrd", "rrrrdrru"))
     assert (bananas, apples) == (3 - 8 * 0.5, 4.75 - 8 * 0.5)
     assert both == bananas + apples + 6 * 0.5  # the six steps along the street are saved
 
@@ -103,7 +97,10 @@ def test_the_expert_trades_where_the_weights_do(trade) -> None:
 
 @pytest.mark.parametrize("queue", range(7))
 def test_the_expert_is_optimal_at_every_length_of_the_queue(queue: int) -> None:
-    rows = [street(FRUIT, basket=1, queue=queue), street(GRENADE_SPIDERS, far=5, queue=min(queue, 4))]
+    rows = [
+        SPACE.make(scene=FRUIT, basket=1, queue=queue),
+        SPACE.make(scene=GRENADE_SPIDERS, far=5, queue=min(queue, 4)),
+    ]
     for row in rows:
         tree = grow(WORLD, row)
         weights = np.ones(len(tree.completions))
@@ -113,7 +110,9 @@ def test_the_expert_is_optimal_at_every_length_of_the_queue(queue: int) -> None:
 
 
 def test_nothing_happens_once_the_agent_has_covered_the_grenade() -> None:
-    played = play(WORLD, street(GRENADE), np.array([[ACTIONS.index(a)] for a in ["right"] * 4 + ["up"] * 10], np.int64))
+    played = play(
+        WORLD, SPACE.make(scene=GRENADE), np.array([[ACTIONS.index(a)] for a in ["right"] * 4 + ["up"] * 10], np.int64)
+    )
     assert played.when("stepped").sum() == 5
     assert played.happened("covered")[0]
     assert not played.happened("reached")[0]
