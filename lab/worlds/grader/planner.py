@@ -122,10 +122,7 @@ def turns(counts: NDArray[np.int64]) -> int | None:
 
 def corridor(hardness: int, fakes: int) -> Scenarios:
     """A corridor of `Grader` `(1, F)` with a grader of that level of hardness, and `fakes` as in its scenarios."""
-    scenario = Grader.space.blank(1)
-    scenario[:, Grader.space.index["hardness"]] = hardness
-    scenario[:, Grader.space.index["fakes"]] = fakes
-    return scenario
+    return Grader.space.make(hardness=hardness, fakes=fakes)
 
 
 def table(depths: Sequence[int]) -> str:
