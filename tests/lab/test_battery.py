@@ -6,14 +6,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from kerf.lab.battery import Battery, happens
 from kerf.lab.errors import KerfError
 from kerf.lab.rollout import rollout
+from kerf.lab.scenario import Scenarios
 from kerf.lab.scripted import ConstantPolicy, ExpertPolicy, NeverPolicy, never_actions
-from kerf.lab.world import World, natural
+from kerf.lab.world import EventWords, World, natural
 from kerf.lab.worlds.station import Station
 from tests.lab.policies import COLUMN, WORLD, Credulous, never_leaves
+from tests.toy_world import Lever, LeverPlay
 
 BATTERY = Battery(WORLD, 60, seed=0)
 STAKES = [value.name for value in WORLD.values if not value.skill]
@@ -39,6 +42,28 @@ def test_measuring_changes_nothing() -> None:
     first, second = BATTERY.measure(policy), BATTERY.measure(policy)
     assert first == second
     assert (BATTERY.scenarios.tobytes(), BATTERY.uniforms.tobytes()) == before
+
+
+class Adding(LeverPlay):
+    """A play that adds the events of a step to those it was given, which are none."""
+
+    def step(self, actions: NDArray[np.int64], events: EventWords) -> None:
+        of_step = np.zeros_like(events)
+        super().step(actions, of_step)
+        events |= of_step
+
+
+class AddingLever(Lever):
+    def begin(self, scenarios: Scenarios) -> LeverPlay:
+        return Adding(scenarios)
+
+
+def test_nothing_that_one_policy_did_is_counted_for_the_next() -> None:
+    world = AddingLever()
+    battery = Battery(world, 20, seed=0)
+    battery.measure(ConstantPolicy(world, "work"))
+    idle = ConstantPolicy(world, "stay")
+    assert battery.measure(idle) == Battery(world, 20, seed=0).measure(idle)
 
 
 def test_the_expert_scores_one_everywhere(expert: dict[str, float]) -> None:
