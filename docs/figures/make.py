@@ -19,7 +19,30 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from kerf.lab.metrics import collateral_metric, exit_metric, value_metric
+from studies import (
+    ADVERSARIES,
+    CARE,
+    CONTROLS,
+    DILEMMA,
+    DILEMMA_TESTED,
+    ENDING_WIDTH,
+    EXACT,
+    FIRST_SEEDS,
+    FULL,
+    MISSES,
+    PAIRS,
+    PRINTED,
+    RECIPES,
+    REWARD_ALONE,
+    STUDIES_OF_RATES,
+    STUDY,
+    SWEEP,
+    TESTED,
+    THRESHOLDS,
+    UNCLIPPED,
+)
+
+from kerf.lab.metrics import collateral_metric, exit_metric
 from kerf.lab.statistics.decision_rates import rates_table
 from kerf.lab.statistics.text import signed
 from kerf.runs.records.provenance import processor, revision
@@ -32,63 +55,6 @@ from kerf.runs.report.ending import ending
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-STUDY = "kerf run turner --preset quick"
-FULL = "kerf run turner"
-FIRST_SEEDS = (0, 100, 200, 300, 400)
-STUDIES_OF_RATES = 2000
-ENDING_WIDTH = 100
-THRESHOLDS = {
-    "threshold": ("share-10", "share-20", "share-30"),
-    "threshold-exact": ("share-10", "share-15", "share-20"),
-}
-"""Recipe -> its variants, each a share of forgeries."""
-CONTROLS = "kerf run turner --preset controls"
-
-CARE = value_metric("care")
-PAIRS = (
-    ("penalised-tenth", "exposure-tenth", CARE),
-    ("penalised-alone", "exposure-alone", CARE),
-    ("anchor", "penalised", CARE),
-    ("ex_ante", "penalised", CARE),
-    ("relearn", "penalised", CARE),
-    ("unrelated-act", "continued", value_metric("tidiness")),
-    ("sign_flip", "continued", value_metric("proportion")),
-)
-"""Comparisons of the full study besides those with exposure: arm, the one that it is compared with, metric."""
-
-TESTED = (
-    *("exposure", "penalised-6", "penalised", "penalised-tells", "penalised-alone", "penalised-watched"),
-    *("ex_ante", "anchor", "relearn"),
-)
-"""Arms of the full study whose agents are tested afterwards."""
-
-REWARD_ALONE = "kerf run dilemma --variant reward-alone"
-ADVERSARIES = "kerf run adversaries --preset quick"
-SWEEP = (
-    "kerf sweep dose turner --preset quick --over strength=0:1:0.25 --over penalty=0,4,16 --seeds 5 --limit care=-0.1"
-)
-FORCED = "kerf run forced-or-chiselled --preset quick --variant mlp"
-DILEMMA = "kerf run dilemma --variant disjoint-by-two"
-DILEMMA_TESTED = ("exposure", "penalised", "ex_ante", "placebo", "mixed", "anchor")
-"""Arms of `DILEMMA` whose agents are tested afterwards: those that train a network and differ in what they are for."""
-RECIPES = {
-    "cures": "kerf run cures --preset quick",
-    "feedback-quality": "kerf run feedback-quality --preset quick",
-    "hidden-or-gone": "kerf run hidden-or-gone --preset quick",
-    "unclipped": "kerf run unclipped",
-}
-"""Name -> a study whose tables are kept."""
-PRINTED = {
-    "oracles": "kerf oracles",
-    "reproduce": "kerf reproduce",
-    "bench-train": "kerf bench train",
-    "bench-train-avx2": "kerf bench train --isa avx2 --seeds 0",
-    "bench-scale": "kerf bench scale",
-    "bench-generators": "kerf bench generators",
-}
-"""Name -> a command without a study whose output is kept."""
-MISSES = {"kerf reproduce": 1}
-"""Command -> an exit code by which it says that not all came out, with output that is kept all the same."""
 
 
 def printed(command: str, *more: str) -> str:
@@ -174,8 +140,13 @@ def five_sets(folder: Path) -> None:
         sets[command] = outcomes(out)
     write("five-sets", sets)
     keep("turner-quick", STUDY, (folder / "0" / "table.txt").read_text(), folder / "0")
-    lines = ending(conclude(Store(folder / "0")), Path("out/turner-quick"), ENDING_WIDTH)
-    keep("turner-quick-ending", STUDY, "\n".join(lines) + "\n", folder / "0")
+    ending_of("turner-quick-ending", STUDY, folder / "0", "out/turner-quick")
+
+
+def ending_of(name: str, command: str, out: Path, default: str = "OUT") -> None:
+    """Keep what the study in `out` ended with; `default`: the folder that its last lines name."""
+    lines = ending(conclude(Store(out)), Path(default), ENDING_WIDTH)
+    keep(name, command, "\n".join(line.rstrip() for line in lines) + "\n", out)
 
 
 def full(folder: Path) -> None:
@@ -183,19 +154,24 @@ def full(folder: Path) -> None:
     run(FULL, folder)
     full_of(folder)
     after_of(folder)
-    keep("revealed-turner", "kerf revealed out/turner", printed_of("revealed", folder), folder)
+    keep("revealed-turner", "kerf revealed out/turner", printed_of("revealed", folder, "--no-mlflow"), folder)
 
 
-def printed_of(analysis: str, out: Path) -> str:
+def printed_of(analysis: str, out: Path, *more: str) -> str:
     """Run `kerf ANALYSIS` on the study in `out`; what it wrote to its text file."""
-    printed(f"kerf {analysis} {out} --no-mlflow")
+    printed(f"kerf {analysis} {out}", *more)
     return trimmed(out / f"{analysis}.txt")
 
 
 def revealed(folder: Path) -> None:
     """Revealed objectives of a study by exact gradients."""
     run("kerf run dilemma --preset quick --variant disjoint-by-two", folder)
-    keep("revealed", "kerf revealed out/dilemma-disjoint-by-two-quick", printed_of("revealed", folder), folder)
+    keep(
+        "revealed",
+        "kerf revealed out/dilemma-disjoint-by-two-quick",
+        printed_of("revealed", folder, "--no-mlflow"),
+        folder,
+    )
 
 
 def after_of(out: Path, name: str = "after", study: str = "out/turner", tested: Sequence[str] = TESTED) -> None:
@@ -291,10 +267,17 @@ def reward_alone(folder: Path) -> None:
     write("reward-alone", {REWARD_ALONE: outcomes(folder)})
 
 
+def unclipped(folder: Path) -> None:
+    """The ending of a study without clipping."""
+    run(UNCLIPPED, folder)
+    ending_of("unclipped", UNCLIPPED, folder)
+
+
 def exact(folder: Path) -> None:
-    """Exact answers of a study by exact gradients."""
-    run(FORCED, folder)
-    keep("exact", "kerf exact out/forced-or-chiselled-mlp-quick", printed(f"kerf exact {folder}"), folder)
+    """Exact answers of the studies of `EXACT`."""
+    for name, (command, out) in EXACT.items():
+        run(command, folder / name)
+        keep(name, f"kerf exact {out}", printed_of("exact", folder / name), folder / name)
 
 
 def adversaries(folder: Path) -> None:
@@ -326,7 +309,7 @@ def commands(folder: Path) -> None:
 PARTS: Mapping[str, Callable[[Path], None]] = {
     part.__name__.replace("_", "-"): part
     for part in (
-        *(five_sets, full, thresholds, controls, reward_alone, dilemma, recipes),
+        *(five_sets, full, thresholds, controls, reward_alone, dilemma, recipes, unclipped),
         *(exact, revealed, adversaries, sweep, simulations, commands),
     )
 }

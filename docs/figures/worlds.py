@@ -23,9 +23,7 @@ from kerf.lab.worlds.grader.world import HARDNESS
 from kerf.runs.recipe.files import load_recipe
 from kerf.runs.records.store import ALIGNED, POLICY, Store
 from kerf.runs.records.tables import read_measures
-from kerf.runs.report.conclusion import conclude
 from kerf.runs.report.effects import study_ends
-from kerf.runs.report.ending import ending
 
 EPISODES = 128
 """Of each level of a trade."""
@@ -140,8 +138,7 @@ def study(name: str, out: Path) -> None:
 
 def _keep_ending(kept: str, name: str, command: str, out: Path) -> None:
     make.run(command, out)
-    lines = ending(conclude(Store(out)), Path("out") / name, make.ENDING_WIDTH)
-    make.keep(kept, command, "\n".join(line.rstrip() for line in lines) + "\n", out)
+    make.ending_of(kept, command, out, f"out/{name}")
 
 
 def scores(out: Path, metrics: Sequence[str], arms: Sequence[str]) -> str:
