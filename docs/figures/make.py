@@ -23,23 +23,23 @@ from studies import (
     ADVERSARIES,
     CARE,
     CONTROLS,
+    CURES,
     DILEMMA,
     DILEMMA_TESTED,
     ENDING_WIDTH,
+    ENDINGS,
     EXACT,
     FIRST_SEEDS,
     FULL,
     MISSES,
     PAIRS,
     PRINTED,
-    RECIPES,
     REWARD_ALONE,
     STUDIES_OF_RATES,
     STUDY,
     SWEEP,
     TESTED,
     THRESHOLDS,
-    UNCLIPPED,
 )
 
 from kerf.lab.metrics import collateral_metric, exit_metric
@@ -192,18 +192,25 @@ def dilemma(folder: Path) -> None:
     after_of(folder, "after-dilemma", "out/dilemma-disjoint-by-two", DILEMMA_TESTED)
 
 
-def recipes(folder: Path) -> None:
-    """The tables of `RECIPES`, and what became of the help where a recipe asks for it."""
-    for name, command in RECIPES.items():
+def cures(folder: Path) -> None:
+    """The tables of the study of cures."""
+    run(CURES, folder)
+    keep("cures", CURES, trimmed(folder / "table.txt"), folder)
+
+
+def endings(folder: Path) -> None:
+    """The endings of `ENDINGS`, and what became of the help where a recipe asks for it."""
+    for name, (command, _) in ENDINGS.items():
         run(command, folder / name)
-        tables_of(name, folder / name)
+        ending_and_after(name, folder / name)
 
 
-def tables_of(name: str, out: Path) -> None:
-    """Keep the tables of the study of `RECIPES` called `name`, which is in `out`."""
-    keep(name, RECIPES[name], trimmed(out / "table.txt"), out)
+def ending_and_after(name: str, out: Path) -> None:
+    """Keep the ending of the study of `ENDINGS` called `name`, which is in `out`, and its tests afterwards."""
+    command, default = ENDINGS[name]
+    ending_of(name, command, out, default)
     if (out / "after.txt").exists():
-        keep(f"after-{name}", RECIPES[name], trimmed(out / "after.txt"), out)
+        keep(f"after-{name}", command, trimmed(out / "after.txt"), out)
 
 
 def full_of(out: Path) -> None:
@@ -267,12 +274,6 @@ def reward_alone(folder: Path) -> None:
     write("reward-alone", {REWARD_ALONE: outcomes(folder)})
 
 
-def unclipped(folder: Path) -> None:
-    """The ending of a study without clipping."""
-    run(UNCLIPPED, folder)
-    ending_of("unclipped", UNCLIPPED, folder)
-
-
 def exact(folder: Path) -> None:
     """Exact answers of the studies of `EXACT`."""
     for name, (command, out) in EXACT.items():
@@ -309,7 +310,7 @@ def commands(folder: Path) -> None:
 PARTS: Mapping[str, Callable[[Path], None]] = {
     part.__name__.replace("_", "-"): part
     for part in (
-        *(five_sets, full, thresholds, controls, reward_alone, dilemma, recipes, unclipped),
+        *(five_sets, full, thresholds, controls, reward_alone, dilemma, cures, endings),
         *(exact, revealed, adversaries, sweep, simulations, commands),
     )
 }

@@ -47,13 +47,13 @@ EXACT = {
 DILEMMA = "kerf run dilemma --variant disjoint-by-two"
 DILEMMA_TESTED = ("exposure", "penalised", "ex_ante", "placebo", "mixed", "anchor")
 """Arms of `DILEMMA` whose agents are tested afterwards: those that train a network and differ in what they are for."""
-RECIPES = {
-    "cures": "kerf run cures --preset quick",
-    "feedback-quality": "kerf run feedback-quality --preset quick",
-    "hidden-or-gone": "kerf run hidden-or-gone --preset quick",
+CURES = "kerf run cures --preset quick"
+ENDINGS = {
+    "unclipped": ("kerf run unclipped", "out/unclipped"),
+    "feedback-quality": ("kerf run feedback-quality --preset quick", "out/feedback-quality-quick"),
+    "hidden-or-gone": ("kerf run hidden-or-gone --preset quick", "out/hidden-or-gone-quick"),
 }
-"""Name -> a study whose tables are kept."""
-UNCLIPPED = "kerf run unclipped"
+"""Name -> a study whose ending is kept, and what its tests afterwards found, and the folder that it has by default."""
 PRINTED = {
     "oracles": "kerf oracles",
     "reproduce": "kerf reproduce",
