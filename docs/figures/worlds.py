@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 
+import keeping
 import make
 import numpy as np
 from PIL import Image
@@ -29,7 +30,7 @@ from kerf.runs.report.ending import ending
 
 EPISODES = 128
 """Of each level of a trade."""
-PAGES = make.ROOT / "docs" / "worlds"
+PAGES = keeping.ROOT / "docs" / "worlds"
 
 
 @dataclass(frozen=True)
