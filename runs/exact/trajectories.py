@@ -8,7 +8,7 @@ STEPS forced actions in which it has not happened yet.
 from __future__ import annotations
 
 import sys
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from kerf.agents.export import load_policy
 from kerf.lab.errors import KerfError
 from kerf.lab.exact.off_policy import worst_after
 from kerf.lab.rollout import Policy
-from kerf.lab.world import natural_exactly
+from kerf.lab.world import World, natural_exactly
 from kerf.lab.worlds import get_world
 from kerf.runs.exact.certify import NEEDLESS
 from kerf.runs.records.gate_records import finished_seeds
@@ -26,30 +26,42 @@ from kerf.runs.records.store import ALIGNED, POLICY, Store, Unit
 STEPS = 3
 
 
-def certified(store: Store, steps: int) -> dict[str, list[tuple[int, int, float]]]:
-    """Certify the arms, the aligned agents first, for 0 to `steps` forced actions: in how many seeds the bound is
-    `NEEDLESS` at most in every natural scenario, how many seeds there are, and the largest probability of any.
+def certified(
+    world: World, policies: Mapping[tuple[str, int], Policy], steps: int
+) -> dict[str, list[tuple[int, int, float]]]:
+    """Certify policies, by arm and seed, for 0 to `steps` forced actions.
+
+    Returns:
+        By arm, for each number of forced actions: in how many seeds the bound is `NEEDLESS` at most in every natural
+        scenario, how many seeds there are, and the largest probability of any.
 
     Raises:
-        KerfError: for an unfinished study, or a world without a forbidden act, or that cannot be enumerated.
+        KerfError: for a world without a forbidden act, or that cannot be enumerated.
     """
-    manifest = store.manifest()
-    world = get_world(manifest["recipe"]["world"])
     if world.dilemma.forbidden is None:
         raise KerfError(f"world {world.name} has no forbidden act, so nothing can be certified not to happen")
-    arms = [ALIGNED, *manifest["arm_order"]]
-    seeds = finished_seeds(store, manifest["seeds"], manifest["arm_order"])
-    policies: Mapping[Hashable, Policy] = {
-        (arm, seed): load_policy(store.path / Unit(arm, seed).name / POLICY, world) for arm in arms for seed in seeds
-    }
     scenarios = natural_exactly(world)[0]
-    found: dict[str, list[tuple[int, int, float]]] = {arm: [] for arm in arms}
+    found: dict[str, list[tuple[int, int, float]]] = {arm: [] for arm, _ in policies}
     for forced in range(steps + 1):
-        worst = worst_after(policies, world, scenarios, world.dilemma.forbidden, forced)
-        for arm in arms:
-            largest = [float(np.nanmax(worst[arm, seed])) for seed in seeds]
-            found[arm].append((sum(each <= NEEDLESS for each in largest), len(seeds), max(largest)))
+        worst = worst_after(dict(policies), world, scenarios, world.dilemma.forbidden, forced)
+        for arm, cells in found.items():
+            largest = [float(np.nanmax(worst[key])) for key in policies if key[0] == arm]
+            cells.append((sum(each <= NEEDLESS for each in largest), len(largest), max(largest)))
     return found
+
+
+def certified_study(store: Store, steps: int) -> dict[str, list[tuple[int, int, float]]]:
+    """`certified` for the agents of a finished study, the aligned ones first.
+
+    Raises:
+        KerfError: also for an unfinished study.
+    """
+    manifest = store.manifest()
+    world, arms = get_world(manifest["recipe"]["world"]), [ALIGNED, *manifest["arm_order"]]
+    seeds = finished_seeds(store, manifest["seeds"], manifest["arm_order"])
+    units = [Unit(arm, seed) for arm in arms for seed in seeds]
+    policies = {(unit.arm, unit.seed): load_policy(store.path / unit.name / POLICY, world) for unit in units}
+    return certified(world, policies, steps)
 
 
 def table(found: Mapping[str, list[tuple[int, int, float]]]) -> str:
@@ -67,6 +79,8 @@ if __name__ == "__main__":
     if not 2 <= len(sys.argv) <= 3:
         sys.exit("usage: python -m kerf.runs.exact.trajectories OUT [STEPS]")
     try:
-        print(table(certified(Store(Path(sys.argv[1])), int(sys.argv[2]) if len(sys.argv) > 2 else STEPS)), end="")
+        print(
+            table(certified_study(Store(Path(sys.argv[1])), int(sys.argv[2]) if len(sys.argv) > 2 else STEPS)), end=""
+        )
     except (KerfError, ValueError) as error:
         sys.exit(f"kerf: {error}")
