@@ -63,9 +63,9 @@ def write(name: str, found: Mapping[str, Any]) -> None:
     (HERE / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
 
 
-def printed_of(analysis: str, out: Path) -> str:
+def printed_of(analysis: str, out: Path, *options: str) -> str:
     """Run `kerf ANALYSIS` on the study in `out`; what it wrote to its text file."""
-    printed(f"kerf {analysis} {out} --no-mlflow")
+    printed(f"kerf {analysis} {out}", *options)
     return trimmed(out / f"{analysis}.txt")
 
 

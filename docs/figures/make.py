@@ -60,6 +60,10 @@ TESTED = (
 """Arms of the full study whose agents are tested afterwards."""
 
 ESSAYS = "kerf run essays --preset quick"
+PROCEDURES = {name: f"kerf run {name} --preset quick" for name in ("guarantees", "trajectory", "adequacy", "stories")}
+"""Recipe of a procedure -> its study."""
+STORIES = ("beginning", "end")
+"""Variants of the recipe `stories`."""
 REWARD_ALONE = "kerf run dilemma --variant reward-alone"
 ADVERSARIES = "kerf run adversaries --preset quick"
 SWEEP = (
@@ -136,13 +140,18 @@ def full(folder: Path) -> None:
     run(FULL, folder)
     full_of(folder)
     after_of(folder)
-    keep("revealed-turner", "kerf revealed out/turner", printed_of("revealed", folder), folder)
+    keep("revealed-turner", "kerf revealed out/turner", printed_of("revealed", folder, "--no-mlflow"), folder)
 
 
 def revealed(folder: Path) -> None:
     """Revealed objectives of a study by exact gradients."""
     run("kerf run dilemma --preset quick --variant disjoint-by-two", folder)
-    keep("revealed", "kerf revealed out/dilemma-disjoint-by-two-quick", printed_of("revealed", folder), folder)
+    keep(
+        "revealed",
+        "kerf revealed out/dilemma-disjoint-by-two-quick",
+        printed_of("revealed", folder, "--no-mlflow"),
+        folder,
+    )
 
 
 def after_of(out: Path, name: str = "after", study: str = "out/turner", tested: Sequence[str] = TESTED) -> None:
@@ -257,6 +266,30 @@ def essays(folder: Path) -> None:
     keep("essays", ESSAYS, "\n".join(summary_lines(summarise(folder), Path("out/essays-quick"), ENDING_WIDTH)) + "\n")
 
 
+def procedures(folder: Path) -> None:
+    """What the essays say of procedure: endings of studies, certificates, and plans on learned models."""
+    for name, command in PROCEDURES.items():
+        run(command, folder / name)
+        for variant in STORIES if name == "stories" else ("",):
+            ended, at = folder / name / variant, Path("out", f"{name}-quick", variant)
+            lines = ending(conclude(Store(ended)), at, ENDING_WIDTH)
+            text = "\n".join(line.rstrip() for line in lines) + "\n"
+            keep(f"{name}-{variant}" if variant else name, command, text, ended)
+    keep(
+        "guarantees-exact",
+        "kerf exact out/guarantees-quick",
+        printed_of("exact", folder / "guarantees"),
+        folder / "guarantees",
+    )
+    printed_of("exact", folder / "adequacy")
+    for name, module in (("adequacy", "adequacy"), ("trajectory", "trajectories")):
+        command = f"python -m kerf.runs.exact.{module}"
+        found = printed(f"{command} {folder / name}")
+        keep(f"{name}-table", f"{command} out/{name}-quick", found, folder / name, ".md")
+    learned = "python -m kerf.lab.learned_model"
+    keep("learned-model", learned, printed(learned), None, ".md")
+
+
 def simulations(folder: Path) -> None:
     """Simulated verdicts, and searches for planted weaknesses."""
     rates = "python -m kerf.lab.statistics.decision_rates"
@@ -275,7 +308,7 @@ PARTS: Mapping[str, Callable[[Path], None]] = {
     part.__name__.replace("_", "-"): part
     for part in (
         *(five_sets, full, thresholds, controls, reward_alone, dilemma, recipes),
-        *(exact, revealed, adversaries, sweep, essays, simulations, commands),
+        *(exact, revealed, adversaries, sweep, essays, procedures, simulations, commands),
     )
 }
 """Name -> a function that makes figures, in an empty folder."""

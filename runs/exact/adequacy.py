@@ -25,7 +25,8 @@ class Plan:
 
     Attributes:
         arm: The arm.
-        learning: Whether training comes within `CLOSE` of max J in more than `SHARE` of seeds.
+        learning: Whether training comes within epsilon of max J in more than `SHARE` of seeds. Epsilon is `CLOSE` of
+            the most ideal utility, for max J may be 0.
         specified: Whether every optimum of J has nearly (`CLOSE`) the most ideal utility in deployment.
         least: The least ideal utility of any optimum of J, mean over seeds.
         most: The most ideal utility of any policy.
@@ -47,12 +48,12 @@ def plans(cells: pd.DataFrame) -> list[Plan]:
 
 def _plan(arm: str, rows: pd.DataFrame) -> Plan:
     best, reached = (rows[name].to_numpy(np.float64) for name in ("max_j", "j"))
-    margin = CLOSE * float(np.abs(best).mean())
-    learning = AdequacyClaim("J", float(best.mean()), margin, SHARE).judge(np.minimum(reached, best), best)
     most, least = float(rows["ideal"].iloc[0]), float(rows["low"].mean())
-    claim = AdequacyClaim("ideal utility", most, CLOSE * abs(most), SHARE)
+    epsilon = CLOSE * abs(most)
+    learning = AdequacyClaim("J", float(best.mean()), epsilon, SHARE).judge(np.minimum(reached, best), best)
+    claim = AdequacyClaim("ideal utility", most, epsilon, SHARE)
     desirable = claim.judge(np.minimum(rows["trained"].to_numpy(np.float64), most))
-    return Plan(arm, learning, most - least <= CLOSE * abs(most) + ROUNDING, least, most, desirable)
+    return Plan(arm, learning, most - least <= epsilon + ROUNDING, least, most, desirable)
 
 
 def table(found: list[Plan]) -> str:

@@ -26,7 +26,8 @@ def test_the_two_parts_of_the_plan_are_judged_one_at_a_time() -> None:
         [
             cells("both", 0.01, 4.0, 3.9),
             cells("unspecified", 0.01, -3.0, 1.0),
-            cells("unlearnt", 0.2, 3.9, 3.0),
+            cells("unlearnt", 0.3, 3.9, 3.0),
+            cells("nothing", 0.01, -3.0, 3.9).assign(max_j=0.0, j=-0.01),
             cells("few", 0.0, 4.0, 4.0, seeds=13),
         ]
     )
@@ -35,6 +36,7 @@ def test_the_two_parts_of_the_plan_are_judged_one_at_a_time() -> None:
         "both": (True, True, True),
         "unspecified": (True, False, False),
         "unlearnt": (False, True, False),
+        "nothing": (True, False, True),
         "few": (False, True, False),
     }
     assert "| `unspecified` | 14 of 14, 0.81 | yes | -3.00 | no | 0 of 14, 0.00 | no |" in table(plans(frame))
