@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 
-import make
+import keeping
 import numpy as np
 from PIL import Image
 
@@ -27,7 +27,7 @@ from kerf.runs.report.effects import study_ends
 
 EPISODES = 128
 """Of each level of a trade."""
-PAGES = make.ROOT / "docs" / "worlds"
+PAGES = keeping.ROOT / "docs" / "worlds"
 
 
 @dataclass(frozen=True)
@@ -123,22 +123,22 @@ def study(name: str, out: Path) -> None:
     for rerun, override in WORLDS[name].reruns.items():
         _keep_ending(f"{name}-{rerun}", name, f"{command} --set {override}", out.with_name(f"{name}-{rerun}"))
     if WORLDS[name].exact:
-        make.keep(f"{name}-exact", f"kerf exact out/{name}", make.printed_of("exact", out), out)
+        keeping.keep(f"{name}-exact", f"kerf exact out/{name}", keeping.printed_of("exact", out), out)
     if WORLDS[name].metrics:
-        make.keep(
+        keeping.keep(
             f"{name}-scores", command, scores(out, WORLDS[name].metrics, list(load_recipe(name).arms)), out, ".md"
         )
     if WORLDS[name].interactions:
-        make.keep(f"{name}-interactions", command, interactions(name, out), out, ".md")
+        keeping.keep(f"{name}-interactions", command, interactions(name, out), out, ".md")
     if WORLDS[name].acts:
-        make.keep(f"{name}-acts", command, forbidden_acts(name, out), out, ".md")
+        keeping.keep(f"{name}-acts", command, forbidden_acts(name, out), out, ".md")
     if WORLDS[name].trades:
-        make.keep(f"{name}-trades", command, exchange_rates(name, out), out, ".md")
+        keeping.keep(f"{name}-trades", command, exchange_rates(name, out), out, ".md")
 
 
 def _keep_ending(kept: str, name: str, command: str, out: Path) -> None:
-    make.run(command, out)
-    make.ending_of(kept, command, out, f"out/{name}")
+    keeping.run(command, out)
+    keeping.ending_of(kept, command, out, f"out/{name}")
 
 
 def scores(out: Path, metrics: Sequence[str], arms: Sequence[str]) -> str:
