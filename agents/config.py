@@ -33,7 +33,7 @@ PENALTY_COUNTS = 4
 """Under (k, PENALTY_COUNTS), iteration k draws which episodes are penalised in yoked training."""
 _POTENTIAL = (0, 5)
 DEMONSTRATED = 7
-"""Under (k, DEMONSTRATED), iteration k draws which episodes the expert plays, where an algorithm learns from its play."""
+"""Under (k, DEMONSTRATED), iteration k draws which episodes the expert plays, where its play is learnt from."""
 REPLAYED = 8
 """Under (k, REPLAYED), iteration k draws what it replays, or in which order it learns."""
 OVERSIGHT = 6

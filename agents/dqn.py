@@ -38,7 +38,7 @@ from kerf.agents.player import Actor, Played
 from kerf.agents.replay_state import load_replay, replay_state
 from kerf.agents.scenario_loop import ScenarioLoop, without_ray
 from kerf.agents.settings import NetworkSettings, TrainingSettings
-from kerf.agents.stock_path import EpisodeRunner, configured, load_network_state, network_state
+from kerf.agents.stock_path import EpisodeRunner, configured, is_target, load_network_state, network_state
 from kerf.lab.errors import KerfError
 from kerf.lab.world import World
 
@@ -47,7 +47,6 @@ TEMPERATURE = 2.0**-10
 to that accuracy. A power of two, so that weights are scaled without rounding."""
 
 _HEAD = "policy_head."
-TARGET_PREFIX = "_target_network."
 
 
 def build(config: KerfConfig) -> KerfDQN:
@@ -255,7 +254,7 @@ class KerfDQN(ScenarioLoop, DQN):
         module._target_network.load(own)
 
     def _weights(self) -> Weights:
-        return {name: tensor for name, tensor in super()._weights().items() if not name.startswith(TARGET_PREFIX)}
+        return {name: tensor for name, tensor in super()._weights().items() if not is_target(name)}
 
     def training_state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         arrays, plain = replay_state(self.local_replay_buffer)
@@ -275,9 +274,8 @@ class KerfDQN(ScenarioLoop, DQN):
         learner.last_update_ts_by_mid[DEFAULT_MODULE_ID] = plain["target_at"]
         self.stateful_source().set_state(plain["source"])
         self.num_iterations = int(plain["num_iterations"])
-        self.metrics.log_value(
-            (ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME), plain["steps"], reduce="lifetime_sum"
-        )
+        self.env_runner.count(plain["steps"])
+        self.metrics.aggregate([self.env_runner.get_metrics()], key=ENV_RUNNER_RESULTS)
         self._show_weights()
 
 

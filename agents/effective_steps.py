@@ -13,8 +13,8 @@ whose policy is the one that acted. There the gradient is a sum of
 A part's effective step is `lr * scale * part / (sqrt(v) + epsilon)`, with the scale that the clip gave the whole
 gradient and Adam's corrected second moment v as of this minibatch's step, both taken as fixed. Adam makes it not at
 once but over the steps that follow, as its running mean forgets. Where a latent adversary acts, ratios of the rows that
-it attacks can be clipped, and each part is clipped by itself. Plain gradient descent has no second moment: a part's step is
-`lr * scale * part`.
+it attacks can be clipped, and each part is clipped by itself. Plain gradient descent has no second moment: a part's
+step is `lr * scale * part`.
 """
 
 from __future__ import annotations

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 Columns = Mapping[str, NDArray[Any]]
 
+
 @dataclass(frozen=True)
 class Sample:
     """The sample of a slice of `n` episodes of `T` steps.
@@ -149,7 +150,7 @@ class Sampler:
         columns: dict[str, NDArray[Any]] = {
             "observations": trajectories.observations,
             "actions": trajectories.actions,
-            "action_logp": _log_probability(trajectories),
+            "action_logp": log_probability(trajectories),
             "advantage_utility": of_utility.astype(np.float32),
             "advantage_penalty": of_penalty.astype(np.float32),
             "value_target": (of_utility - of_penalty + state_values).astype(np.float32),
@@ -168,12 +169,12 @@ class Sampler:
         return Sample(columns, played.episodes, np.count_nonzero(played.penalty, axis=1))
 
 
-def _log_probability(trajectories: Trajectories) -> NDArray[np.float32]:
+def log_probability(trajectories: Trajectories) -> NDArray[np.float32]:
     """Log-probability of the actions taken, `(T, n)` float32."""
-    log_probability = np.empty(trajectories.actions.shape, np.float32)
+    taken = np.empty(trajectories.actions.shape, np.float32)
     logits = trajectories.logits.reshape(-1, trajectories.logits.shape[-1])
-    log_probs(logits, trajectories.actions.ravel(), log_probability.ravel())
-    return log_probability
+    log_probs(logits, trajectories.actions.ravel(), taken.ravel())
+    return taken
 
 
 class KerfEnvRunner(EnvRunner, Checkpointable):

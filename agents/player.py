@@ -144,9 +144,7 @@ class Player:
             episodes[SCORE] = self._sought(trajectories, self.reference, learning)
         return Played(trajectories, state_values, utility, paid, penalised, penalty, episodes)
 
-    def _play(
-        self, actor: Actor, episodes: Trajectories, uniforms: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
+    def _play(self, actor: Actor, episodes: Trajectories, uniforms: NDArray[np.float32]) -> NDArray[np.float32]:
         """Play and fill in `episodes`; returns the state values before each step, `(T, n)`."""
         rollout(actor, self._world, episodes.scenarios, uniforms, episodes)
         return actor.state_values()

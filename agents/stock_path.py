@@ -32,6 +32,14 @@ from kerf.lab.worlds import get_world
 
 C = TypeVar("C")
 
+_TARGET = "_target_network."
+"""What comes before a parameter's name in the target network of an algorithm's module."""
+
+
+def is_target(name: str) -> bool:
+    """Whether a tensor of a module, by its name, is one of its target network."""
+    return name.startswith(_TARGET)
+
 
 def configured(stock: C, lab: KerfConfig, runner: type, learner: type) -> C:
     """RLlib's config `stock`, with what all algorithms on this path set: spaces, one local env runner and learner.
@@ -97,11 +105,14 @@ class EpisodeRunner(EnvRunner, Checkpointable):
         asked = self._asked
         assert asked is not None, "begin() comes first"
         self.played = self._player.play(self.actor, asked.scenarios, asked.uniforms, asked.dealt, asked.draws)
-        steps = asked.uniforms.size
-        self.metrics.log_value(NUM_ENV_STEPS_SAMPLED, steps, reduce="sum")  # RLlib goes on sampling while it is 0
+        self.count(asked.uniforms.size)
+        return self.packed(self.played)
+
+    def count(self, steps: int) -> None:
+        """Count steps for RLlib, which goes on sampling while there are none."""
+        self.metrics.log_value(NUM_ENV_STEPS_SAMPLED, steps, reduce="sum")
         for key in (NUM_ENV_STEPS_SAMPLED_LIFETIME, (NUM_AGENT_STEPS_SAMPLED_LIFETIME, DEFAULT_AGENT_ID)):
             self.metrics.log_value(key, steps, reduce="lifetime_sum")
-        return self.packed(self.played)
 
     def demonstrated(self) -> NDArray[np.bool_]:
         """Which episodes of this iteration the expert plays, `(n,)`."""
