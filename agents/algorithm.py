@@ -26,8 +26,9 @@ from ray.rllib.utils.metrics import (
 
 from kerf.agents.config import KerfConfig
 from kerf.agents.effective_steps import EVERY
-from kerf.agents.env_runner import FLAGGED, Sample
+from kerf.agents.env_runner import Sample
 from kerf.agents.network import weights_digest
+from kerf.agents.player import FLAGGED
 from kerf.agents.scenario_loop import ScenarioLoop, Stateful
 from kerf.lab.oversight import Draws
 from kerf.lab.scenario import Scenarios
