@@ -17,6 +17,7 @@ from kerf.lab.worlds.dilemma import DilemmaWorld
 from kerf.lab.worlds.dilemma.sources import GENUINE
 from kerf.lab.worlds.drug import Drug
 from kerf.lab.worlds.grader import Grader
+from kerf.lab.worlds.lander import Lander
 from kerf.lab.worlds.merge import Merge
 from kerf.lab.worlds.register import Register
 from kerf.lab.worlds.shards import Shards
@@ -112,6 +113,14 @@ class TestCoins(WorldContract):
 
     def make_world(self) -> World:
         return Coins()
+
+
+class TestLander(WorldContract):
+    at_most = dict.fromkeys(("landed", "landed_pad", "catastrophe", "crashed", "hit_people", "aborted"), 1)
+    num_draws = 1000
+
+    def make_world(self) -> World:
+        return Lander()
 
 
 class TestShards(WorldContract):
