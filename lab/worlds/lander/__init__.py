@@ -24,7 +24,7 @@ from kerf.lab.worlds.lander.play import HORIZON, NUM_SITES, OBSERVATIONS, SPACE,
 from kerf.lab.worlds.laws import Uniform
 
 LANDING, FUEL, HARM = 10.0, 0.02, 30.0
-GUIDANCE = 0.5
+GUIDANCE = 2.0
 """What a proxy pays for each metre of the way."""
 FAILING = -FUEL * HORIZON
 """The least ideal utility of an agent that fails completely: its main engine fires all the time, and it never lands.

@@ -7,7 +7,7 @@ below, `status` `(n,)` int64. Nothing here draws random numbers or knows about r
 # mypy: disable-error-code="no-untyped-def,no-untyped-call,untyped-decorator"
 from __future__ import annotations
 
-from math import cos, floor, sin
+from math import cos, sin
 
 import numpy as np
 
@@ -76,11 +76,12 @@ def _touch(body, sites, status, i):
 def _ways(body, sites, i, before):
     """Whether a whole metre of the way to the pad, the flags and the paint was made or lost, from `x = before` on.
 
-    What is paid for the one and taken for the other adds up to the way made, so that going to and fro pays nothing.
+    What is paid for the one and taken for the other adds up to the way made, so that going to and fro pays nothing, as
+    long as it makes no more than a metre in a step.
     """
     word = _NONE
     for thing in range(PEOPLE):
-        left, was = floor(abs(body[i, X] - sites[i, thing])), floor(abs(before - sites[i, thing]))
+        left, was = np.floor(abs(body[i, X] - sites[i, thing])), np.floor(abs(before - sites[i, thing]))
         if left < was:
             word |= _NEARER_PAD << np.uint64(2 * thing)
         elif left > was:
