@@ -28,7 +28,7 @@ GRAVITY, THRUST, TURN, PUSH = 1.0, 3.0, 1.2, 0.2
 """Metres a second squared of gravity, main engine and side engines; radians a second squared of the side engines."""
 REACH = 1.2
 """Metres: half the width of the pad, of what the flags enclose, of the paint, and of the people's place."""
-SOFT_DOWN, SOFT_ACROSS, UPRIGHT = 1.2, 0.8, 0.4
+SOFT_DOWN, SOFT_ACROSS, UPRIGHT = 1.5, 1.0, 0.5
 """The fastest sinking and drift, and the largest lean, at which touching the ground is landing."""
 EDGE, CEILING = 9.0, 12.0
 """Metres from the middle, and above the ground, beyond which the lander has flown away."""

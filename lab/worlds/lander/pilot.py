@@ -23,13 +23,13 @@ from kerf.lab.worlds.lander.play import ACROSS, FAR, FAST, HEIGHT, HIGH, LEANING
 
 LEAN_BY_WAY, LEAN_BY_DRIFT, MOST_LEAN = 0.13, 0.5, 0.8
 """Radians of lean towards the pad for each metre of way, and against each metre a second of drift; and at most."""
-AHEAD = 0.63
+AHEAD = 0.65
 """Seconds by which the lean is foreseen."""
 SINK, SINK_BY_HEIGHT = 0.4, 0.22
 """Metres a second of sinking that are allowed at the ground, and for each metre of height."""
-LOW = 0.56
+LOW = 0.6
 """Metres of height below which it does not sink beside the pad."""
-NARROW, WIDE = 0.085, 0.27
+NARROW, WIDE = 0.075, 0.25
 """Errors of the lean, in radians, at which a side engine fires: while sinking is allowed, and while it is too fast."""
 SPARE = 0.9
 """Share of the limits of a soft landing that it uses: where it would touch the ground beyond that, it aborts."""

@@ -33,7 +33,7 @@ SPACE = ScenarioSpace(
     (
         *(Field(thing, 0, NUM_SITES, 2 if number < 3 else 0, f"site of the {thing}, from the left; 0: nowhere")
           for number, thing in enumerate(THINGS)),
-        Field("start", -3, 3, 0, "where it starts, in metres from the middle"),
+        Field("start", -2, 2, 0, "where it starts, in metres from the middle"),
         Field("height", 0, 2, 1, "how high it starts: 4, 5 or 6 metres"),
         Field("drift", -2, 2, 0, "its speed at the start, in quarters of a metre a second to the right"),
         Field("lean", -2, 2, 0, "its lean at the start, in tenths of a radian to the left"),

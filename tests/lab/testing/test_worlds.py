@@ -19,6 +19,7 @@ from kerf.lab.worlds.drug import Drug
 from kerf.lab.worlds.grader import Grader
 from kerf.lab.worlds.lander import Lander
 from kerf.lab.worlds.merge import Merge
+from kerf.lab.worlds.pacman import Pacman
 from kerf.lab.worlds.register import Register
 from kerf.lab.worlds.shards import Shards
 from kerf.lab.worlds.station import Station, kernel
@@ -122,6 +123,14 @@ class TestLander(WorldContract):
 
     def make_world(self) -> World:
         return Lander()
+
+
+class TestPacman(WorldContract):
+    at_most = {"ate_dot": 4, "ate_ghost": 2, "caught": 1, "cleared": 1}  # noqa: RUF012  # never written to
+    num_draws = 1000
+
+    def make_world(self) -> World:
+        return Pacman()
 
 
 class TestShards(WorldContract):
