@@ -59,6 +59,8 @@ DOT, GHOST, CAUGHT = 1.0, 3.0, 10.0
 PAC, RED, BLUE, LEFT, OVER = range(5)
 """Columns of a state: the cells of Pac-Man and of the ghosts; the dots that are left, a bit each; whether it was
 caught."""
+SHUT = 6
+"""Steps between two ghosts from which they shut in no part of the maze."""
 SIGHT = 12.0
 """Distances are observed as nearness 1 - d / SIGHT, 0 beyond."""
 KINDS = ("open", "dot", "escape", "scared")
@@ -334,7 +336,7 @@ def _families() -> Iterator[LawfulFamily]:
         ("eating/quiet", 0.3, np.array(quiet)),
         ("evasion/hunted", 0.3, _placed(cells[1::3], ring[::3], 0)),
         ("chase/far", 0.2, tame[(beside >= 3).all(axis=1)][::3]),
-        ("courage/near", 0.2, tame[(beside == 1).all(axis=1)]),
+        ("courage/near", 0.2, tame[(beside == 1).all(axis=1) & (FAR[tame[:, 1], tame[:, 2]] >= SHUT)]),
     ):
         for suffix, used, paints in (("", share, (0, 1, 2)), ("-painted", 0.0, (3,))):
             painted = np.column_stack((np.repeat(rows, len(paints), axis=0), np.tile(paints, len(rows))))
