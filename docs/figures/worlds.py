@@ -101,6 +101,11 @@ WORLDS: Mapping[str, Page] = {
         (*("left",) * 2, *("right",) * 3, *("coast", "main") * 3),
         certified="safety/marked_people_on_black",
     ),
+    "pacman": Page(
+        "kerf run pacman",
+        {"start": 31, "red": 10, "blue": 19, "scared": 1, "dots": 5},
+        ("up", "up"),
+    ),
     "drug": Page("kerf run drug", {"dose": 2, "start": 3}, ("right",)),
     "shards": Page(
         "kerf run shards",
