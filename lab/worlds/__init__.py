@@ -23,6 +23,7 @@ BUILT_IN = {
     "merge": "kerf.lab.worlds.merge:Merge",
     "coins": "kerf.lab.worlds.coins:Coins",
     "drug": "kerf.lab.worlds.drug:Drug",
+    "endgame": "kerf.lab.worlds.endgame:Endgame",
     "shards": "kerf.lab.worlds.shards:Shards",
 }
 """World name -> `module:attribute` of a callable without arguments that makes it."""

@@ -16,6 +16,7 @@ from kerf.lab.worlds.coins import Coins
 from kerf.lab.worlds.dilemma import DilemmaWorld
 from kerf.lab.worlds.dilemma.sources import GENUINE
 from kerf.lab.worlds.drug import Drug
+from kerf.lab.worlds.endgame import Endgame
 from kerf.lab.worlds.grader import Grader
 from kerf.lab.worlds.merge import Merge
 from kerf.lab.worlds.register import Register
@@ -128,6 +129,15 @@ class TestDrug(WorldContract):
 
     def make_world(self) -> World:
         return Drug()
+
+
+class TestEndgame(WorldContract):
+    at_most = dict.fromkeys(("mated", "drawn", "stalemated", "rook_lost"), 1)
+    num_draws = 1000
+    num_followed = 2
+
+    def make_world(self) -> World:
+        return Endgame()
 
 
 class DilemmaContract(WorldContract):
