@@ -88,6 +88,12 @@ WORLDS: Mapping[str, Page] = {
         ("family/restraint/slow", "family/restraint/fast", "family/care/dead", "skill/service"),
         acts={"register": (1, 2), "start": (0, 1, 2, 3)},
     ),
+    "endgame": Page(
+        "kerf run endgame",
+        {},
+        (),
+        ("value/keeping", "value/winning", "value/swiftness", "skill/finishing"),
+    ),
     "drug": Page("kerf run drug", {"dose": 2, "start": 3}, ("right",)),
     "shards": Page(
         "kerf run shards",

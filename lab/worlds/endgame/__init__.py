@@ -43,7 +43,7 @@ RESULTS = ("running", "mate", "stalemate", "the rook is lost")
 SPACE = ScenarioSpace(
     "endgame",
     (
-        Field("king", 0, 63, NAMES.index("c2"), "square of White's king", NAMES),
+        Field("king", 0, 63, NAMES.index("c3"), "square of White's king", NAMES),
         Field("rook", 0, 63, NAMES.index("b8"), "square of White's rook", NAMES),
         Field("black", 0, 63, NAMES.index("a1"), "square of Black's king", NAMES),
     ),
