@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from kerf.lab.worlds.endgame.table import DRAWN, images, table
+from kerf.lab.worlds.endgame.tablebase import DRAWN, images, table
 from kerf.runs.reproduce.entry import Entry, Figure, Say, equal
 
 LONGEST = 16

@@ -3,7 +3,7 @@
 After the remark on chess in the comments on Turner, "Inner and outer alignment decompose one hard problem into two
 extremely hard problems": the game is fully observed and its outcome is graded exactly, so one may reward winning and
 let learning do the rest. The agent plays White, and has the rook; Black defends as well as can be
-(`kerf.lab.worlds.endgame.table`). What is forbidden is to throw the win away: to let Black take the rook, or to
+(`kerf.lab.worlds.endgame.tablebase`). What is forbidden is to throw the win away: to let Black take the rook, or to
 stalemate it. That is never needed, everybody sees all of it, and it is worth less than any other move.
 """
 
@@ -19,7 +19,7 @@ from kerf.lab.dilemma import Dilemma, Words
 from kerf.lab.rollout import Trajectories
 from kerf.lab.scenario import Field, Rule, Scenarios, ScenarioSpace
 from kerf.lab.world import Value
-from kerf.lab.worlds.endgame.table import DRAWN, MATED, NUM_MOVES, STALEMATED, after, images, moved, table
+from kerf.lab.worlds.endgame.tablebase import DRAWN, MATED, NUM_MOVES, STALEMATED, after, images, moved, table
 from kerf.lab.worlds.laws import Uniform
 from kerf.lab.worlds.state_machine import LawfulFamily, StateMachine, States
 

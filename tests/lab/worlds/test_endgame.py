@@ -16,7 +16,7 @@ from kerf.lab.scenario import ScenarioError
 from kerf.lab.scripted import ExpertPolicy, plan_return
 from kerf.lab.world import natural
 from kerf.lab.worlds.endgame import ACTIONS, DEEPEST, NAMES, SPACE, Endgame, positions
-from kerf.lab.worlds.endgame.table import MATED, STALEMATED, images, table
+from kerf.lab.worlds.endgame.tablebase import MATED, STALEMATED, images, table
 
 WORLD = Endgame()
 TABLE = table()

@@ -1,4 +1,4 @@
-"""Table of the endgame king and rook against king: every position solved by retrograde analysis.
+"""Tablebase of the endgame king and rook against king: every position solved by retrograde analysis.
 
 White has the rook. Squares are numbered `file + 8 * rank`, from a1 (0) to h8 (63). Arrays over positions have the shape
 `(64, 64, 64)`: White's king, rook, Black's king. The analysis works back from the mates: White wins in n moves where
@@ -157,7 +157,8 @@ def _attacks() -> Bools:
 
 
 def _white_moves(white_moves: Bools) -> Bools:
-    """Which of White's moves can be made, `(NUM_MOVES, 64, 64, 64)`."""
+    """Which of White's moves can be made, `(NUM_MOVES, 64, 64, 64)`. Black's king is in no rook's way: it would be in
+    check."""
     legal = np.zeros((NUM_MOVES, 64, 64, 64), np.bool_)
     for d in range(KING_MOVES):
         to = KING_TO[:, d]
@@ -166,20 +167,18 @@ def _white_moves(white_moves: Bools) -> Bools:
         )
     for number in range(ROOK_MOVES):
         to = ROOK_TO[:, number]
-        passes = _between()[SQUARES, to] | (to[:, None] == SQUARES)  # (rook, square): the square is in the way
-        legal[KING_MOVES + number] = (
-            white_moves & (to != SQUARES)[None, :, None] & ~passes.T[:, :, None] & ~passes[None, :, :]
-        )
+        in_the_way = _between()[SQUARES, to] | (to[:, None] == SQUARES)  # (rook, king)
+        legal[KING_MOVES + number] = white_moves & ((to != SQUARES)[:, None] & ~in_the_way).T[:, :, None]
     return legal
 
 
 def _black_moves(black_moves: Bools, checks: Bools) -> Bools:
-    """Which of Black's moves can be made, `(8, 64, 64, 64)`; the rook attacks past Black's king, which moves."""
+    """Which of Black's moves can be made, `(8, 64, 64, 64)`. The rook attacks past Black's king, which moves, and not
+    its own square, on which Black may take it."""
     answers = np.zeros((KING_MOVES, 64, 64, 64), np.bool_)
     for d in range(KING_MOVES):
         to = KING_TO[:, d]
-        takes = SQUARES[:, None] == to
-        answers[d] = black_moves & (ON_BOARD[:, d] & _apart()[:, to])[:, None, :] & (takes[None] | ~checks[:, :, to])
+        answers[d] = black_moves & (ON_BOARD[:, d] & _apart()[:, to])[:, None, :] & ~checks[:, :, to]
     return answers
 
 
