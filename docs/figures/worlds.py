@@ -94,6 +94,7 @@ WORLDS: Mapping[str, Page] = {
         (),
         ("value/keeping", "value/winning", "value/swiftness", "skill/finishing"),
     ),
+    "toasters": Page("kerf run toasters", {"start": 2}, ("left", "left", "use", "right"), exact=True),
     "drug": Page("kerf run drug", {"dose": 2, "start": 3}, ("right",)),
     "shards": Page(
         "kerf run shards",

@@ -25,6 +25,7 @@ BUILT_IN = {
     "drug": "kerf.lab.worlds.drug:Drug",
     "endgame": "kerf.lab.worlds.endgame:Endgame",
     "shards": "kerf.lab.worlds.shards:Shards",
+    "toasters": "kerf.lab.worlds.toasters:Toasters",
 }
 """World name -> `module:attribute` of a callable without arguments that makes it."""
 

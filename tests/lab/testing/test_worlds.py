@@ -22,6 +22,7 @@ from kerf.lab.worlds.merge import Merge
 from kerf.lab.worlds.register import Register
 from kerf.lab.worlds.shards import Shards
 from kerf.lab.worlds.station import Station, kernel
+from kerf.lab.worlds.toasters import Toasters
 from tests.lab.dilemmas import NAMES, world_of
 from tests.lab.small_worlds import ExactLever
 from tests.renamed_world import Quay
@@ -138,6 +139,14 @@ class TestEndgame(WorldContract):
 
     def make_world(self) -> World:
         return Endgame()
+
+
+class TestToasters(WorldContract):
+    at_most = {"made_diamond": 1, "made_toaster": 1}  # noqa: RUF012  # never written to
+    num_draws = 1000
+
+    def make_world(self) -> World:
+        return Toasters()
 
 
 class DilemmaContract(WorldContract):
