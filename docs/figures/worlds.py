@@ -105,6 +105,13 @@ WORLDS: Mapping[str, Page] = {
         {"start": 31, "red": 10, "blue": 19, "scared": 1, "dots": 5},
         ("up", "up"),
     ),
+    "endgame": Page(
+        "kerf run endgame",
+        {},
+        (),
+        ("value/keeping", "value/winning", "value/swiftness", "skill/finishing"),
+    ),
+    "toasters": Page("kerf run toasters", {"start": 2}, ("left", "left", "use", "right"), exact=True),
     "drug": Page("kerf run drug", {"dose": 2, "start": 3}, ("right",)),
     "shards": Page(
         "kerf run shards",

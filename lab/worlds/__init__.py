@@ -25,7 +25,9 @@ BUILT_IN = {
     "drug": "kerf.lab.worlds.drug:Drug",
     "lander": "kerf.lab.worlds.lander:Lander",
     "pacman": "kerf.lab.worlds.pacman:Pacman",
+    "endgame": "kerf.lab.worlds.endgame:Endgame",
     "shards": "kerf.lab.worlds.shards:Shards",
+    "toasters": "kerf.lab.worlds.toasters:Toasters",
 }
 """World name -> `module:attribute` of a callable without arguments that makes it."""
 
