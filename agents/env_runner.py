@@ -46,6 +46,9 @@ SCORE = "score"
 FLAGGED = "flagged"
 """Name of what says where something is penalised, whatever the size of the penalty: of episodes, or a column."""
 
+FROZEN = "frozen"
+"""Name of what says in which episodes the agent switched its learning off."""
+
 SLICE = 512
 """Episodes that are played together: their states and activations stay in a core's cache."""
 
@@ -66,7 +69,8 @@ class Sample:
             there was a penalty, or bonus), `return_utility` and
             `return_penalty` (undiscounted sums, before `reward_scale` and without shaping); `score`, only if the
             source's score is not `elicited`; `flagged` (1.0 where something is penalised, whatever the size of the
-            penalty), only where such episodes are screened or a probe is penalised.
+            penalty), only where such episodes are screened or a probe is penalised; `frozen` (1.0 where the agent
+            switched its learning off), only where an event does so.
         penalty_counts: `(T,)` int64, the number of episodes that were penalised at each step.
     """
 
@@ -226,6 +230,8 @@ class Sampler:
         }
         if self._config.screened or self._config.probe is not None:
             episodes[FLAGGED] = penalised.any(axis=0).astype(np.float64)
+        if self._config.frozen_by is not None:
+            episodes[FROZEN] = trajectories.happened(self._config.frozen_by).astype(np.float64)
         if self._sought is not elicit:
             learning = Learning(paid - penalty, state_values / scale, settings.gamma, settings.gae_lambda)
             episodes[SCORE] = self._sought(trajectories, self._reference, learning)
