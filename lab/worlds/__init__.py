@@ -24,6 +24,7 @@ BUILT_IN = {
     "coins": "kerf.lab.worlds.coins:Coins",
     "drug": "kerf.lab.worlds.drug:Drug",
     "shards": "kerf.lab.worlds.shards:Shards",
+    "dog": "kerf.lab.worlds.dog:Dog",
 }
 """World name -> `module:attribute` of a callable without arguments that makes it."""
 

@@ -15,6 +15,7 @@ from kerf.lab.worlds.boat import Boat
 from kerf.lab.worlds.coins import Coins
 from kerf.lab.worlds.dilemma import DilemmaWorld
 from kerf.lab.worlds.dilemma.sources import GENUINE
+from kerf.lab.worlds.dog import Dog
 from kerf.lab.worlds.drug import Drug
 from kerf.lab.worlds.grader import Grader
 from kerf.lab.worlds.merge import Merge
@@ -128,6 +129,15 @@ class TestDrug(WorldContract):
 
     def make_world(self) -> World:
         return Drug()
+
+
+class TestDog(WorldContract):
+    at_most = dict.fromkeys(("stood", "came", "ate", "took", "slipped"), 1)
+    num_draws = 1000
+    num_episodes = 480  # chance rarely takes the food
+
+    def make_world(self) -> World:
+        return Dog()
 
 
 class DilemmaContract(WorldContract):
