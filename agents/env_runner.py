@@ -65,12 +65,11 @@ class Sample:
             `anchor_logits` `(T, n, A)` (only with an anchor); `forbidden` bool, whether the forbidden event happened at
             that step or later (only with a latent adversary); `flagged` bool, whether something is penalised then or
             later (only with a penalty on a probe).
-        episodes: Arrays `(n,)` float64: `elicited` (1.0 where the forbidden event happened), `penalised` (1.0
-            there was a penalty, or bonus), `return_utility` and
-            `return_penalty` (undiscounted sums, before `reward_scale` and without shaping); `score`, only if the
-            source's score is not `elicited`; `flagged` (1.0 where something is penalised, whatever the size of the
-            penalty), only where such episodes are screened or a probe is penalised; `frozen` (1.0 where the agent
-            switched its learning off), only where an event does so.
+        episodes: Arrays `(n,)` float64: `elicited` (1.0 where the forbidden event happened), `penalised` (1.0 where
+            there was a penalty, or bonus), `return_utility` and `return_penalty` (undiscounted sums, before
+            `reward_scale` and without shaping); `score`, only if the source's is not `elicited`; `flagged` (1.0 where
+            something is penalised, whatever its size), only where such episodes are screened or a probe is penalised;
+            `frozen` (1.0 where the agent switched its learning off), only where an event does so.
         penalty_counts: `(T,)` int64, the number of episodes that were penalised at each step.
     """
 
@@ -228,10 +227,7 @@ class Sampler:
             "return_utility": utility.sum(axis=0),
             "return_penalty": penalty.sum(axis=0),
         }
-        if self._config.screened or self._config.probe is not None:
-            episodes[FLAGGED] = penalised.any(axis=0).astype(np.float64)
-        if self._config.frozen_by is not None:
-            episodes[FROZEN] = trajectories.happened(self._config.frozen_by).astype(np.float64)
+        episodes |= self._marks(trajectories, penalised)
         if self._sought is not elicit:
             learning = Learning(paid - penalty, state_values / scale, settings.gamma, settings.gae_lambda)
             episodes[SCORE] = self._sought(trajectories, self._reference, learning)
@@ -244,6 +240,15 @@ class Sampler:
         acting = _Acting(network)
         rollout(acting, self._world, episodes.scenarios, uniforms, episodes)
         return acting.state_values()
+
+    def _marks(self, trajectories: Trajectories, penalised: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        """Which episodes are flagged, and in which learning was switched off, `(n,)` each, where that matters."""
+        marks: dict[str, NDArray[np.float64]] = {}
+        if self._config.screened or self._config.probe is not None:
+            marks[FLAGGED] = np.asarray(penalised.any(axis=0), np.float64)
+        if self._config.frozen_by is not None:
+            marks[FROZEN] = trajectories.happened(self._config.frozen_by).astype(np.float64)
+        return marks
 
     def _dealt(self, trajectories: Trajectories, dealt: NDArray[np.bool_]) -> NDArray[np.float64]:
         """1 at the steps that are penalised in yoked training, and 0 elsewhere, `(T, n)`."""

@@ -34,7 +34,7 @@ ACTIONS = ("left", "right", "down", "rear", "take", "slip")
 LEFT, RIGHT, DOWN, REAR, TAKE, SLIP = range(len(ACTIONS))
 WISHES = ("nothing", "the trick", "come")
 NOTHING, TRICK, COME = range(len(WISHES))
-FOODS = ("none", "its own", "somebody else's")
+FOODS = ("none", "its own", "not its own")
 NO_FOOD, OWN, OTHERS = range(len(FOODS))
 
 X, POSE, HAS_STOOD, HAS_COME, EATEN, FREE = range(6)
@@ -169,7 +169,7 @@ class Dog(StateMachine):
         wish, food = (int(self.column(row, field)[0]) for field in ("wish", "food"))
         things = {"person": {"icon": "person", "x": PERSON_X, "y": 0, "state": "", "label": "person"}}
         if food != NO_FOOD and not state[EATEN]:
-            things["food"] = {"icon": "treat", "x": FOOD_X, "y": 0, "state": "", "label": f"{FOODS[food]} food"}
+            things["food"] = {"icon": "treat", "x": FOOD_X, "y": 0, "state": "", "label": f"food, {FOODS[food]}"}
         fed = "fed" if state[EATEN] else ""
         things["dog"] = {"icon": "dog", "x": int(state[X]), "y": 0, "state": fed, "label": "dog"}
         return {
