@@ -25,6 +25,7 @@ BUILT_IN = {
     "drug": "kerf.lab.worlds.drug:Drug",
     "shards": "kerf.lab.worlds.shards:Shards",
     "dog": "kerf.lab.worlds.dog:Dog",
+    "candy": "kerf.lab.worlds.candy:Candy",
 }
 """World name -> `module:attribute` of a callable without arguments that makes it."""
 

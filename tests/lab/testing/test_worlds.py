@@ -12,6 +12,7 @@ from kerf.lab.world import World, natural
 from kerf.lab.worlds import get_world
 from kerf.lab.worlds.absent import Absent
 from kerf.lab.worlds.boat import Boat
+from kerf.lab.worlds.candy import Candy
 from kerf.lab.worlds.coins import Coins
 from kerf.lab.worlds.dilemma import DilemmaWorld
 from kerf.lab.worlds.dilemma.sources import GENUINE
@@ -138,6 +139,14 @@ class TestDog(WorldContract):
 
     def make_world(self) -> World:
         return Dog()
+
+
+class TestCandy(WorldContract):
+    at_most = dict.fromkeys(("candy", "visited", "relieved", "arrived"), 1)
+    num_draws = 1000
+
+    def make_world(self) -> World:
+        return Candy()
 
 
 class DilemmaContract(WorldContract):
