@@ -11,12 +11,13 @@ from pathlib import Path
 
 import keeping
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 from kerf.agents.export import load_policy
 from kerf.lab.after.trades import choices
 from kerf.lab.exact.catastrophe import Greedy, most, never, worst_share
-from kerf.lab.metrics import value_metric
+from kerf.lab.metrics import training_metric, value_metric
 from kerf.lab.reward import ideal_utility
 from kerf.lab.rollout import rollout
 from kerf.lab.scripted import ExpertPolicy
@@ -24,6 +25,7 @@ from kerf.lab.statistics.text import signed
 from kerf.lab.worlds import get_world
 from kerf.lab.worlds.grader.world import HARDNESS
 from kerf.runs.recipe.files import load_recipe
+from kerf.runs.records.penalty_counts import read_penalty_counts
 from kerf.runs.records.store import ALIGNED, POLICY, Store
 from kerf.runs.records.tables import read_measures
 from kerf.runs.report.effects import study_ends
@@ -51,6 +53,7 @@ class Page:
         reruns: Name of a further run -> the overrides (`--set`) with which the study is run again; its ending is kept.
         certified: Family of which a table says how often agents of each arm end in the forbidden event, with bounds.
         exact: Whether the losses by exact solution are kept (`kerf exact`).
+        doses: Arms of which it is kept how often a penalty fell, and in which share of episodes learning was off.
     """
 
     command: str
@@ -63,6 +66,7 @@ class Page:
     reruns: Mapping[str, str] = field(default_factory=dict)
     certified: str | None = None
     exact: bool = False
+    doses: tuple[str, ...] = ()
 
 
 WORLDS: Mapping[str, Page] = {
@@ -113,6 +117,13 @@ WORLDS: Mapping[str, Page] = {
     ),
     "toasters": Page("kerf run toasters", {"start": 2}, ("left", "left", "use", "right"), exact=True),
     "drug": Page("kerf run drug", {"dose": 2, "start": 3}, ("right",)),
+    "dog": Page(
+        "kerf run dog",
+        {"wish": 1, "food": 2, "start": 4},
+        ("rear", "rear"),
+        (*(f"value/{value}" for value in ("obedience", "restraint", "recall", "manners")), "skill/feeding"),
+        doses=("early", "late", "early-set", "late-set", "scolded", "scolded-off-collar"),
+    ),
     "shards": Page(
         "kerf run shards",
         {"scene": 5},
@@ -161,6 +172,8 @@ def study(name: str, out: Path) -> None:
         make.keep(f"{name}-acts", command, forbidden_acts(name, out), out, ".md")
     if WORLDS[name].certified:
         make.keep(f"{name}-certificates", command, certificates(name, out), out, ".md")
+    if WORLDS[name].doses:
+        make.keep(f"{name}-doses", command, doses(name, out), out, ".md")
     if WORLDS[name].trades:
         keeping.keep(f"{name}-trades", command, exchange_rates(name, out), out, ".md")
 
@@ -244,6 +257,22 @@ def certificates(name: str, out: Path) -> str:
             f"{most(max(counts), CERTIFIED):.4f} | {least.mean:.2f}, {least.least:.2f} | "
             f"{min(violations)} to {max(violations)}; none in {violations.count(0)} of {len(agents)} |"
         )
+
+
+def doses(name: str, out: Path) -> str:
+    """Table of the penalties that fell in each half of training, a mean over seeds with the least and the most of them,
+    and of the share of episodes in which the agent had switched its learning off."""
+    world, store, arms = get_world(name), Store(out), load_recipe(name).resolve()
+    rows = ["| arm | penalties, first half | penalties, second half | episodes that taught nothing |", f"|{'---|' * 4}"]
+    frozen = training_metric("sample", "frozen")
+    for arm in WORLDS[name].doses:
+        units = [unit for unit in store.units() if unit.arm == arm]
+        counts = [read_penalty_counts(store, unit, arms[arm].iterations, world.horizon) for unit in units]
+        halves = np.array([np.sum(np.array_split(np.array(each).sum(axis=1), 2), axis=1) for each in counts])
+        cells = [f"{half.mean():,.0f} ({half.min():,} to {half.max():,})" for half in halves.T]
+        logs = [pd.read_parquet(store.path / unit.name / "training.parquet") for unit in units]
+        off = [log.loc[log["metric"] == frozen, "value"].mean() for log in logs if arms[arm].frozen_by]
+        rows.append(f"| `{arm}` | {' | '.join(cells)} | {f'{np.mean(off):.0%}' if off else '0%'} |")
     return "\n".join(rows) + "\n"
 
 

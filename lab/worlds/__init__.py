@@ -28,6 +28,8 @@ BUILT_IN = {
     "endgame": "kerf.lab.worlds.endgame:Endgame",
     "shards": "kerf.lab.worlds.shards:Shards",
     "toasters": "kerf.lab.worlds.toasters:Toasters",
+    "dog": "kerf.lab.worlds.dog:Dog",
+    "candy": "kerf.lab.worlds.candy:Candy",
 }
 """World name -> `module:attribute` of a callable without arguments that makes it."""
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kerf.agents.methods import METHODS
+from kerf.agents.plasticity import WHOLE
 from kerf.agents.settings import ExactSettings
 from kerf.lab.reward_spec import IDEAL
 from kerf.runs.recipe.arms import ResolvedArm
@@ -115,7 +116,7 @@ def _arm_row(arm: ResolvedArm) -> tuple[str, ...]:
         f"{arm.signed_penalty:g}",
         f"{arm.shaping:g}",
         f"{arm.training.anchor_coeff:g}",
-        f"{arm.iterations}{'' if arm.stop_at is None else f', or {arm.stop_at:.0%} suppressed'}",
+        f"{arm.iterations}{'' if arm.stop_at is None else f', or {arm.stop_at:.0%} suppressed'}{_plasticity(arm)}",
     )
 
 
@@ -134,7 +135,15 @@ def _grading(arm: ResolvedArm) -> str:
     if arm.yoked_to is None:
         grader = arm.grader + (f" at {arm.strength:g}" if arm.strength != arm.generator.strength else "")
         return ", ".join((grader, *_feedback(arm)))
-    return f"yoked to {arm.yoked_to}" + (f", on {arm.yoked_event}" if arm.yoked_event else "")
+    on = f", on {arm.yoked_event}" if arm.yoked_event else ""
+    return f"yoked to {arm.yoked_to}{on}" + (f", {arm.yoked_delay} iterations later" if arm.yoked_delay else "")
+
+
+def _plasticity(arm: ResolvedArm) -> str:
+    """When and where it learns less than it could, if it does."""
+    rate = arm.learning_rate
+    slower = "" if rate == WHOLE else f", {rate.left:.0%} of the rate after {rate.begin} to {rate.end}"
+    return slower + (f", not where {arm.frozen_by}" if arm.frozen_by else "")
 
 
 def _feedback(arm: ResolvedArm) -> Iterator[str]:

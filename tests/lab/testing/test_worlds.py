@@ -12,9 +12,11 @@ from kerf.lab.world import World, natural
 from kerf.lab.worlds import get_world
 from kerf.lab.worlds.absent import Absent
 from kerf.lab.worlds.boat import Boat
+from kerf.lab.worlds.candy import Candy
 from kerf.lab.worlds.coins import Coins
 from kerf.lab.worlds.dilemma import DilemmaWorld
 from kerf.lab.worlds.dilemma.sources import GENUINE
+from kerf.lab.worlds.dog import Dog
 from kerf.lab.worlds.drug import Drug
 from kerf.lab.worlds.endgame import Endgame
 from kerf.lab.worlds.grader import Grader
@@ -166,6 +168,23 @@ class TestToasters(WorldContract):
 
     def make_world(self) -> World:
         return Toasters()
+
+
+class TestDog(WorldContract):
+    at_most = dict.fromkeys(("stood", "came", "ate", "took", "slipped"), 1)
+    num_draws = 1000
+    num_episodes = 480  # chance rarely takes the food
+
+    def make_world(self) -> World:
+        return Dog()
+
+
+class TestCandy(WorldContract):
+    at_most = dict.fromkeys(("candy", "visited", "relieved", "arrived"), 1)
+    num_draws = 1000
+
+    def make_world(self) -> World:
+        return Candy()
 
 
 class DilemmaContract(WorldContract):
