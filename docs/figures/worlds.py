@@ -32,10 +32,9 @@ from kerf.runs.report.effects import study_ends
 
 EPISODES = 128
 """Of each level of a trade."""
-PAGES = keeping.ROOT / "docs" / "worlds"
 CERTIFIED, WORST = 20_000, 0.05
 """Episodes for the bounds of certificates, and the share of them that counts as the worst."""
-PAGES = make.ROOT / "docs" / "worlds"
+PAGES = keeping.ROOT / "docs" / "worlds"
 
 
 @dataclass(frozen=True)
@@ -169,11 +168,10 @@ def study(name: str, out: Path) -> None:
         keeping.keep(f"{name}-interactions", command, interactions(name, out), out, ".md")
     if WORLDS[name].acts:
         keeping.keep(f"{name}-acts", command, forbidden_acts(name, out), out, ".md")
-        make.keep(f"{name}-acts", command, forbidden_acts(name, out), out, ".md")
     if WORLDS[name].certified:
-        make.keep(f"{name}-certificates", command, certificates(name, out), out, ".md")
+        keeping.keep(f"{name}-certificates", command, certificates(name, out), out, ".md")
     if WORLDS[name].doses:
-        make.keep(f"{name}-doses", command, doses(name, out), out, ".md")
+        keeping.keep(f"{name}-doses", command, doses(name, out), out, ".md")
     if WORLDS[name].trades:
         keeping.keep(f"{name}-trades", command, exchange_rates(name, out), out, ".md")
 
