@@ -43,7 +43,7 @@ def certified(
     scenarios = natural_exactly(world)[0]
     found: dict[str, list[tuple[int, int, float]]] = {arm: [] for arm, _ in policies}
     for forced in range(steps + 1):
-        worst = worst_after({key: policy for key, policy in policies.items()}, world, scenarios, world.dilemma.forbidden, forced)
+        worst = worst_after(dict(policies.items()), world, scenarios, world.dilemma.forbidden, forced)
         for arm, cells in found.items():
             largest = [float(np.nanmax(worst[key])) for key in policies if key[0] == arm]
             cells.append((sum(each <= NEEDLESS for each in largest), len(largest), max(largest)))
