@@ -87,6 +87,7 @@ PRINTED = {
     "bench-generators": "kerf bench generators",
 }
 """Name -> a command without a study whose output is kept."""
+METHODS = "kerf run robust-to-method --preset quick"
 MISSES = {"kerf reproduce": 1}
 """Command -> an exit code by which it says that not all came out, with output that is kept all the same."""
 
@@ -230,6 +231,17 @@ def tables_of(name: str, out: Path) -> None:
         keep(f"after-{name}", RECIPES[name], trimmed(out / "after.txt"), out)
 
 
+def methods(folder: Path) -> None:
+    """What one contrast comes to under each way of learning: the variants next to each other."""
+    keep("robust-to-method", METHODS, next_to_each_other(printed(METHODS, "--no-mlflow", "--out", str(folder))))
+
+
+def next_to_each_other(text: str) -> str:
+    """The end of what a recipe with variants prints, from the comparison of its variants on."""
+    start = text.index("The variants next to each other")
+    return "\n".join(line.rstrip() for line in text[start:].rstrip().splitlines()) + "\n"
+
+
 def full_of(out: Path) -> None:
     """Keep the predictions of the full study in `out`, and effects on care, forgeries' exits and all other values."""
     ends = study_ends(read_measures(out))
@@ -326,7 +338,7 @@ def commands(folder: Path) -> None:
 PARTS: Mapping[str, Callable[[Path], None]] = {
     part.__name__.replace("_", "-"): part
     for part in (
-        *(five_sets, full, thresholds, controls, reward_alone, dilemma, recipes),
+        *(five_sets, full, thresholds, controls, reward_alone, dilemma, recipes, methods),
         *(exact, revealed, adversaries, sweep, simulations, commands),
     )
 }
