@@ -114,7 +114,13 @@ WORLDS: Mapping[str, Page] = {
         (),
         ("value/keeping", "value/winning", "value/swiftness", "skill/finishing"),
     ),
-    "toasters": Page("kerf run toasters", {"start": 2}, ("left", "left", "use", "right"), exact=True),
+    "toasters": Page(
+        "kerf run toasters",
+        {"start": 2},
+        ("left", "left", "use", "right"),
+        (*(f"family/diamonds/{machine}" for machine in ("coupled", "free", "alone")), "skill/assembly"),
+        exact=True,
+    ),
     "drug": Page("kerf run drug", {"dose": 2, "start": 3}, ("right",)),
     "dog": Page(
         "kerf run dog",
@@ -160,6 +166,8 @@ def study(name: str, out: Path) -> None:
         _keep_ending(f"{name}-{rerun}", name, f"{command} --set {override}", out.with_name(f"{name}-{rerun}"))
     if WORLDS[name].exact:
         keeping.keep(f"{name}-exact", f"kerf exact out/{name}", keeping.printed_of("exact", out), out)
+        make.printed(f"kerf exact {out}")
+        make.keep(f"{name}-exact", f"kerf exact out/{name}", make.trimmed(out / "exact.txt"), out)
     if WORLDS[name].metrics:
         keeping.keep(
             f"{name}-scores", command, scores(out, WORLDS[name].metrics, list(load_recipe(name).arms)), out, ".md"
