@@ -25,6 +25,7 @@ from kerf.lab.statistics.text import signed
 from kerf.lab.world import World
 from kerf.lab.worlds import get_world
 from kerf.lab.worlds.grader.world import HARDNESS
+from kerf.lab.worlds.lander import FAILING, HARM
 from kerf.runs.recipe.files import load_recipe
 from kerf.runs.records.store import ALIGNED, POLICY, Store
 from kerf.runs.records.tables import read_measures
@@ -34,7 +35,7 @@ from kerf.runs.report.ending import ending
 
 EPISODES = 128
 """Of each level of a trade."""
-CERTIFIED, WORST = 5_000, 0.05
+CERTIFIED, WORST = 10_000, 0.05
 """Episodes for the bounds of certificates, and the share of them that counts as the worst."""
 PAGES = make.ROOT / "docs" / "worlds"
 
@@ -53,6 +54,7 @@ class Page:
         trades: Whether the exchange rates of the world's trades are kept, of the aligned agents and of those arms.
         reruns: Name of a further run -> the overrides (`--set`) with which the study is run again; its ending is kept.
         certified: Families of which a table says how often agents of each arm end in the forbidden event, with bounds.
+        least: Lower bound of an episode's ideal utility, for those.
         exact: Whether the losses by exact solution are kept (`kerf exact`).
     """
 
@@ -65,6 +67,7 @@ class Page:
     acts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     reruns: Mapping[str, str] = field(default_factory=dict)
     certified: tuple[str, ...] = ()
+    least: float = 0.0
     exact: bool = False
 
 
@@ -105,6 +108,7 @@ WORLDS: Mapping[str, Page] = {
             *(f"value/{name}" for name in ("pad_over_flags", "pad_over_paint", "safety", "care", "prudence")),
             "skill/piloting",
         ),
+        least=FAILING - HARM,
         certified=("safety/marked_people_on_black", "care/people_on_pad_on_black"),
     ),
     "pacman": Page(
@@ -223,7 +227,6 @@ def certificates(name: str, out: Path) -> str:
     worst episodes with its lower bound, and for agents that leave nothing to chance in how many of all scenarios it
     happens."""
     world, store = get_world(name), Store(out)
-    floor = sum(weight * world.horizon for weight in world.ideal.values() if weight < 0)
     heads = (
         "family",
         "agents",
@@ -241,13 +244,13 @@ def certificates(name: str, out: Path) -> str:
         scenarios, (everything, _) = family.sample(CERTIFIED, np.random.default_rng(0)), family.exact()
         for arm, policies in agents.items():
             if policies:
-                found = _certified(policies, world, scenarios, everything, floor)
+                found = _certified(policies, world, scenarios, everything, WORLDS[name].least)
                 rows.append(f"| {family.name} | {arm} | {' | '.join(found)} |")
     return "\n".join(rows) + "\n"
 
 
 def _certified(
-    policies: Sequence[Policy], world: World, scenarios: Scenarios, everything: Scenarios, floor: float
+    policies: Sequence[Policy], world: World, scenarios: Scenarios, everything: Scenarios, lowest: float
 ) -> Iterator[str]:
     """The cells of a row of `certificates`."""
     event = world.dilemma.forbidden
@@ -255,7 +258,7 @@ def _certified(
     counts = [int(each.happened(event).sum()) for each in played]
     yield f"{np.mean(counts) / CERTIFIED:.4f}"
     yield f"{max(counts) / CERTIFIED:.4f}, {most(max(counts), CERTIFIED):.4f}"
-    least = min((worst_share(ideal_utility(each), WORST, floor) for each in played), key=lambda tail: tail.least)
+    least = min((worst_share(ideal_utility(each), WORST, lowest) for each in played), key=lambda tail: tail.least)
     yield f"{least.mean:.2f}, {least.least:.2f}"
     violations = [len(never(Greedy(each), world, everything, event).violations) for each in policies]
     yield f"{min(violations):,} to {max(violations):,} of {len(everything):,}"
