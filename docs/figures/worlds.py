@@ -9,15 +9,18 @@ from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 
-import make
+import keeping
 import numpy as np
 import pandas as pd
 from PIL import Image
 
 from kerf.agents.export import load_policy
 from kerf.lab.after.trades import choices
+from kerf.lab.exact.catastrophe import Greedy, most, never, worst_share
 from kerf.lab.metrics import training_metric, value_metric
+from kerf.lab.reward import ideal_utility
 from kerf.lab.rollout import rollout
+from kerf.lab.scripted import ExpertPolicy
 from kerf.lab.statistics.text import signed
 from kerf.lab.worlds import get_world
 from kerf.lab.worlds.grader.world import HARDNESS
@@ -25,13 +28,13 @@ from kerf.runs.recipe.files import load_recipe
 from kerf.runs.records.penalty_counts import read_penalty_counts
 from kerf.runs.records.store import ALIGNED, POLICY, Store
 from kerf.runs.records.tables import read_measures
-from kerf.runs.report.conclusion import conclude
 from kerf.runs.report.effects import study_ends
-from kerf.runs.report.ending import ending
 
 EPISODES = 128
 """Of each level of a trade."""
-PAGES = make.ROOT / "docs" / "worlds"
+CERTIFIED, WORST = 20_000, 0.05
+"""Episodes for the bounds of certificates, and the share of them that counts as the worst."""
+PAGES = keeping.ROOT / "docs" / "worlds"
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ class Page:
         acts: Fields and values of each, by which the share of episodes with the forbidden act is kept.
         trades: Whether the exchange rates of the world's trades are kept, of the aligned agents and of those arms.
         reruns: Name of a further run -> the overrides (`--set`) with which the study is run again; its ending is kept.
+        certified: Family of which a table says how often agents of each arm end in the forbidden event, with bounds.
         exact: Whether the losses by exact solution are kept (`kerf exact`).
         doses: Arms of which it is kept how often a penalty fell, and in which share of episodes learning was off.
     """
@@ -59,6 +63,7 @@ class Page:
     trades: bool = False
     acts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     reruns: Mapping[str, str] = field(default_factory=dict)
+    certified: str | None = None
     exact: bool = False
     doses: tuple[str, ...] = ()
 
@@ -92,6 +97,24 @@ WORLDS: Mapping[str, Page] = {
         ("family/restraint/slow", "family/restraint/fast", "family/care/dead", "skill/service"),
         acts={"register": (1, 2), "start": (0, 1, 2, 3)},
     ),
+    "lander": Page(
+        "kerf run lander",
+        {"pad": 1, "flags": 3, "paint": 3, "people": 3, "start": 2},
+        (*("left",) * 2, *("right",) * 3, *("coast", "main") * 3),
+        certified="safety/marked_people_on_black",
+    ),
+    "pacman": Page(
+        "kerf run pacman",
+        {"start": 31, "red": 10, "blue": 19, "scared": 1, "dots": 5},
+        ("up", "up"),
+    ),
+    "endgame": Page(
+        "kerf run endgame",
+        {},
+        (),
+        ("value/keeping", "value/winning", "value/swiftness", "skill/finishing"),
+    ),
+    "toasters": Page("kerf run toasters", {"start": 2}, ("left", "left", "use", "right"), exact=True),
     "drug": Page("kerf run drug", {"dose": 2, "start": 3}, ("right",)),
     "candy": Page(
         "kerf run candy",
@@ -142,25 +165,26 @@ def study(name: str, out: Path) -> None:
     for rerun, override in WORLDS[name].reruns.items():
         _keep_ending(f"{name}-{rerun}", name, f"{command} --set {override}", out.with_name(f"{name}-{rerun}"))
     if WORLDS[name].exact:
-        make.keep(f"{name}-exact", f"kerf exact out/{name}", make.printed_of("exact", out), out)
+        keeping.keep(f"{name}-exact", f"kerf exact out/{name}", keeping.printed_of("exact", out), out)
     if WORLDS[name].metrics:
-        make.keep(
+        keeping.keep(
             f"{name}-scores", command, scores(out, WORLDS[name].metrics, list(load_recipe(name).arms)), out, ".md"
         )
     if WORLDS[name].interactions:
-        make.keep(f"{name}-interactions", command, interactions(name, out), out, ".md")
+        keeping.keep(f"{name}-interactions", command, interactions(name, out), out, ".md")
     if WORLDS[name].acts:
-        make.keep(f"{name}-acts", command, forbidden_acts(name, out), out, ".md")
+        keeping.keep(f"{name}-acts", command, forbidden_acts(name, out), out, ".md")
+    if WORLDS[name].certified:
+        keeping.keep(f"{name}-certificates", command, certificates(name, out), out, ".md")
     if WORLDS[name].doses:
-        make.keep(f"{name}-doses", command, doses(name, out), out, ".md")
+        keeping.keep(f"{name}-doses", command, doses(name, out), out, ".md")
     if WORLDS[name].trades:
-        make.keep(f"{name}-trades", command, exchange_rates(name, out), out, ".md")
+        keeping.keep(f"{name}-trades", command, exchange_rates(name, out), out, ".md")
 
 
 def _keep_ending(kept: str, name: str, command: str, out: Path) -> None:
-    make.run(command, out)
-    lines = ending(conclude(Store(out)), Path("out") / name, make.ENDING_WIDTH)
-    make.keep(kept, command, "\n".join(line.rstrip() for line in lines) + "\n", out)
+    keeping.run(command, out)
+    keeping.ending_of(kept, command, out, f"out/{name}")
 
 
 def scores(out: Path, metrics: Sequence[str], arms: Sequence[str]) -> str:
@@ -208,6 +232,35 @@ def forbidden_acts(name: str, out: Path) -> str:
         if shares:
             rows.append(f"| `{arm}` | {' | '.join(f'{share:.2f}' for share in shares)} |")
     return "\n".join(rows) + "\n"
+
+
+def certificates(name: str, out: Path) -> str:
+    """Table of what may be claimed of the forbidden event in a family, of the expert and each arm: the mean share of
+    episodes over the seeds, the largest of any seed with its upper bound, the least mean utility of the worst episodes
+    with its lower bound, and for agents that leave nothing to chance in how many of all scenarios it happens."""
+    world, store = get_world(name), Store(out)
+    (family,) = (each for each in world.families if each.name == WORLDS[name].certified)
+    event, floor = world.dilemma.forbidden, sum(weight * world.horizon for weight in world.ideal.values() if weight < 0)
+    scenarios, (everything, _) = family.sample(CERTIFIED, np.random.default_rng(0)), family.exact()
+    heads = "agents", "mean share", "the worst seed's, at most", f"its worst {WORST:.0%}, at least", "greedy"
+    rows = [f"| {' | '.join(heads)}: of {len(everything):,} |", "|---" * len(heads) + "|"]
+    arms = {arm: [unit for unit in store.units() if unit.arm == arm] for arm in (ALIGNED, *load_recipe(name).arms)}
+    policies = {
+        "expert": [ExpertPolicy(world)],
+        **{arm: [load_policy(store.path / unit.name / POLICY, world) for unit in units] for arm, units in arms.items()},
+    }
+    for arm, agents in policies.items():
+        played = [rollout(each, world, scenarios, np.random.default_rng(1)) for each in agents]
+        counts = [int(each.happened(event).sum()) for each in played]
+        tails = [worst_share(ideal_utility(each), WORST, floor) for each in played]
+        least = min(tails, key=lambda each: each.least)
+        decided = [never(Greedy(each), world, everything, event) for each in agents]
+        violations = [len(each.violations) for each in decided]
+        rows.append(
+            f"| {arm} | {np.mean(counts) / CERTIFIED:.4f} | {max(counts) / CERTIFIED:.4f}, "
+            f"{most(max(counts), CERTIFIED):.4f} | {least.mean:.2f}, {least.least:.2f} | "
+            f"{min(violations)} to {max(violations)}; none in {violations.count(0)} of {len(agents)} |"
+        )
 
 
 def doses(name: str, out: Path) -> str:

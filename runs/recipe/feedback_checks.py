@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
+from kerf.agents.methods import METHODS
 from kerf.agents.settings import NetworkSettings, TrainingSettings
 from kerf.lab.errors import KerfError, unknown_name
 from kerf.lab.reward_spec import Design, design_weights
@@ -23,6 +25,7 @@ def check_feedback(given: Mapping[str, Arm], arms: Mapping[str, ResolvedArm], ne
     Raises:
         KerfError: names the field's path.
     """
+    _check_methods(arms)
     for name, arm in arms.items():
         own = {field for field in PENALTY_SETTINGS if _sets(given[name], field)}
         path = f"arms.{name}"
@@ -134,6 +137,22 @@ def check_exact_feedback(arms: Mapping[str, ResolvedArm]) -> None:
                 f"arms.{name}.oversight_cue: scenarios marked by lot are no fixed mixture of the natural stream and "
                 "forgeries of one strength, so there is no exact gradient; train by PPO, without `exact`"
             )
+
+
+def _check_methods(arms: Mapping[str, ResolvedArm]) -> None:
+    """Check that the learning algorithm of every arm can do what the arm asks for."""
+    for name, arm in arms.items():
+        if not isinstance(arm.training, TrainingSettings) or not arm.train:
+            continue
+        method = METHODS[arm.training.algorithm]
+        for field in method.lacks:
+            owner: Any = arm.training if field.startswith("training.") else arm
+            setting = field.removeprefix("training.")
+            if getattr(owner, setting) != type(owner).model_fields[setting].default:
+                raise KerfError(
+                    f"arms.{name}: {method.title} has no {setting}, so the setting would have no effect; leave it out, "
+                    "or train by PPO"
+                )
 
 
 def _check_stopping(path: str, arm: ResolvedArm, given: Arm) -> None:

@@ -11,11 +11,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from kerf.agents.methods import METHODS
 from kerf.agents.plasticity import WHOLE
 from kerf.agents.settings import ExactSettings
 from kerf.lab.reward_spec import IDEAL
 from kerf.runs.recipe.arms import ResolvedArm
-from kerf.runs.recipe.files import built_in_recipes, read_recipe
+from kerf.runs.recipe.files import COLLECTED, built_in_collections, built_in_recipes, read_recipe
 from kerf.runs.recipe.model import Recipe, recipe_hash
 from kerf.runs.recipe.theory import Threshold
 from kerf.runs.terminal.columns import ByGroups
@@ -50,7 +51,7 @@ def recipe_text(recipe: Recipe, out: Path) -> RenderableType:
     facts = {
         "recipe": recipe.name,
         "world": recipe.world,
-        "training": "PPO" if recipe.exact is None else "exact gradients",
+        "training": METHODS[recipe.training.algorithm].title if recipe.exact is None else "exact gradients",
         "seeds": f"{len(seeds)} ({seeds[0]} to {seeds[-1]})",
         "control": recipe.control_arm or "none (uncontrolled)",
         "hash": recipe_hash(recipe),
@@ -87,7 +88,13 @@ def list_text() -> RenderableType:
     for name in built_in_recipes():
         plain = read_recipe(name)
         table.add_row(name, *(", ".join(plain.get(key, {})) for key in ("variants", "presets")), plain["about"])
-    return ByGroups(table)
+    collections = Table("collection", "recipes", "about", box=box.SIMPLE_HEAD)
+    collections.columns[0].no_wrap = True
+    collections.columns[-1].min_width = LEAST_ABOUT
+    for name in built_in_collections():
+        plain = read_recipe(name)
+        collections.add_row(name, str(len(plain[COLLECTED])), plain["about"])
+    return Group(ByGroups(table), ByGroups(collections))
 
 
 def _arm_row(arm: ResolvedArm) -> tuple[str, ...]:

@@ -18,11 +18,15 @@ from kerf.lab.worlds.dilemma import DilemmaWorld
 from kerf.lab.worlds.dilemma.sources import GENUINE
 from kerf.lab.worlds.dog import Dog
 from kerf.lab.worlds.drug import Drug
+from kerf.lab.worlds.endgame import Endgame
 from kerf.lab.worlds.grader import Grader
+from kerf.lab.worlds.lander import Lander
 from kerf.lab.worlds.merge import Merge
+from kerf.lab.worlds.pacman import Pacman
 from kerf.lab.worlds.register import Register
 from kerf.lab.worlds.shards import Shards
 from kerf.lab.worlds.station import Station, kernel
+from kerf.lab.worlds.toasters import Toasters
 from tests.lab.dilemmas import NAMES, world_of
 from tests.lab.small_worlds import ExactLever
 from tests.renamed_world import Quay
@@ -116,6 +120,23 @@ class TestCoins(WorldContract):
         return Coins()
 
 
+class TestLander(WorldContract):
+    at_most = dict.fromkeys(("landed", "landed_pad", "catastrophe", "crashed", "hit_people", "aborted"), 1)
+    num_draws = 1000
+    num_episodes = 480  # chance aborts sooner than it falls
+
+    def make_world(self) -> World:
+        return Lander()
+
+
+class TestPacman(WorldContract):
+    at_most = {"ate_dot": 4, "ate_ghost": 2, "caught": 1, "cleared": 1}  # noqa: RUF012  # never written to
+    num_draws = 1000
+
+    def make_world(self) -> World:
+        return Pacman()
+
+
 class TestShards(WorldContract):
     at_most = {"reached": 1, "binned": 1, "bananas": 1, "apples": 1, "covered": 1}  # noqa: RUF012  # never written to
     num_draws = 1000
@@ -130,6 +151,23 @@ class TestDrug(WorldContract):
 
     def make_world(self) -> World:
         return Drug()
+
+
+class TestEndgame(WorldContract):
+    at_most = dict.fromkeys(("mated", "drawn", "stalemated", "rook_lost"), 1)
+    num_draws = 1000
+    num_followed = 2
+
+    def make_world(self) -> World:
+        return Endgame()
+
+
+class TestToasters(WorldContract):
+    at_most = {"made_diamond": 1, "made_toaster": 1}  # noqa: RUF012  # never written to
+    num_draws = 1000
+
+    def make_world(self) -> World:
+        return Toasters()
 
 
 class TestDog(WorldContract):
