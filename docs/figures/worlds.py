@@ -132,6 +132,12 @@ WORLDS: Mapping[str, Page] = {
         exact=True,
     ),
     "drug": Page("kerf run drug", {"dose": 2, "start": 3}, ("right",)),
+    "candy": Page(
+        "kerf run candy",
+        {"ache": 1},
+        ("right",),
+        (*(f"family/{value}/{how}" for value in ("prudence", "enjoyment") for how in ("free", "sent")),),
+    ),
     "dog": Page(
         "kerf run dog",
         {"wish": 1, "food": 2, "start": 4},
