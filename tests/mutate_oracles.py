@@ -147,7 +147,7 @@ MUTATIONS = (
     Mutation(
         6,
         "a penalty of 0 still penalises",
-        "agents/env_runner.py",
+        "agents/player.py",
         "penalty = self._config.signed_penalty * penalised",
         "penalty = (self._config.signed_penalty or 0.1) * penalised",
     ),
@@ -196,7 +196,7 @@ MUTATIONS = (
     Mutation(
         10,
         "yoked penalties depend on what was done",
-        "agents/env_runner.py",
+        "agents/player.py",
         "            penalised = self._dealt(trajectories, dealt)",
         "            penalised = penalised * self._dealt(trajectories, dealt)",
     ),

@@ -182,8 +182,6 @@ def study(name: str, out: Path) -> None:
         _keep_ending(f"{name}-{rerun}", name, f"{command} --set {override}", out.with_name(f"{name}-{rerun}"))
     if WORLDS[name].exact:
         keeping.keep(f"{name}-exact", f"kerf exact out/{name}", keeping.printed_of("exact", out), out)
-        make.printed(f"kerf exact {out}")
-        make.keep(f"{name}-exact", f"kerf exact out/{name}", make.trimmed(out / "exact.txt"), out)
     if WORLDS[name].metrics:
         keeping.keep(
             f"{name}-scores", command, scores(out, WORLDS[name].metrics, list(load_recipe(name).arms)), out, ".md"

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kerf.lab.dilemma import Dilemma, Words
+from kerf.lab.metrics import value_of_family
 from kerf.lab.rollout import Trajectories
 from kerf.lab.scenario import Scenarios
 from kerf.lab.world import Family, Score, Value
@@ -133,4 +134,4 @@ def _families() -> Iterator[Family]:
             places = np.indices([len(part) for part in parts]).reshape(3, -1)
             rows = np.concatenate([part[at] for part, at in zip(parts, places, strict=True)], axis=1)
             law = Uniform(SPACE, rows.astype(np.int16))
-            yield Family(f"{name}{suffix}", name.partition("/")[0], law.sample, kept, law.everything)
+            yield Family(f"{name}{suffix}", value_of_family(name), law.sample, kept, law.everything)
