@@ -23,6 +23,8 @@ BUILT_IN = {
     "merge": "kerf.lab.worlds.merge:Merge",
     "coins": "kerf.lab.worlds.coins:Coins",
     "drug": "kerf.lab.worlds.drug:Drug",
+    "lander": "kerf.lab.worlds.lander:Lander",
+    "pacman": "kerf.lab.worlds.pacman:Pacman",
     "shards": "kerf.lab.worlds.shards:Shards",
 }
 """World name -> `module:attribute` of a callable without arguments that makes it."""

@@ -73,6 +73,7 @@ ICONS: Mapping[str, Sprite] = {
     "goal": places.goal,
     "king": places.king,
     "pad": places.pad,
+    "paint": places.paint,
     "rook": places.rook,
     "trap": places.trap,
 }

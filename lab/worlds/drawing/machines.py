@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from math import cos, sin
+
 from kerf.lab.worlds.drawing import goods
-from kerf.lab.worlds.drawing.canvas import known
+from kerf.lab.worlds.drawing.canvas import Point, known
 from kerf.lab.worlds.drawing.goods import cross
 from kerf.lab.worlds.drawing.pen import Pen
 from kerf.lab.worlds.drawing.sprites import (
@@ -106,8 +108,21 @@ def crane(pen: Pen, state: str) -> None:
 
 
 def lander(pen: Pen, state: str) -> None:
-    pen.line([(0.32, 0.56), (0.16, 0.88)], 0.06, STEEL)
-    pen.line([(0.68, 0.56), (0.84, 0.88)], 0.06, STEEL)
-    pen.polygon([(0.36, 0.14), (0.64, 0.14), (0.78, 0.36), (0.7, 0.6), (0.3, 0.6), (0.22, 0.36)], SILVER)
-    pen.rect(0.4, 0.24, 0.6, 0.4, PANE)
-    pen.polygon([(0.42, 0.62), (0.58, 0.62), (0.5, 0.86)], AMBER)
+    """A lander: upright, leaning to the `left` or `right`, or a `wreck`."""
+    angle = {"left": -0.35, "right": 0.35, "wreck": 1.1}.get(state, 0.0)
+    lowered = 0.2 if state == "wreck" else 0.0
+
+    def turned(*points: Point) -> list[Point]:
+        across, down = cos(angle), sin(angle)
+        return [
+            (0.5 + (x - 0.5) * across - (y - 0.5) * down, 0.5 + lowered + (x - 0.5) * down + (y - 0.5) * across)
+            for x, y in points
+        ]
+
+    pen.line(turned((0.32, 0.56), (0.16, 0.88)), 0.06, STEEL)
+    pen.line(turned((0.68, 0.56), (0.84, 0.88)), 0.06, STEEL)
+    body = turned((0.36, 0.14), (0.64, 0.14), (0.78, 0.36), (0.7, 0.6), (0.3, 0.6), (0.22, 0.36))
+    pen.polygon(body, DARK_STEEL if state == "wreck" else SILVER)
+    pen.polygon(turned((0.4, 0.24), (0.6, 0.24), (0.6, 0.4), (0.4, 0.4)), PANE)
+    if state != "wreck":
+        pen.polygon(turned((0.42, 0.62), (0.58, 0.62), (0.5, 0.86)), AMBER)

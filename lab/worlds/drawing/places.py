@@ -62,6 +62,12 @@ def pad(pen: Pen, state: str) -> None:
     pen.ellipse(0.5, 0.67, 0.12, 0.045, colour)
 
 
+def paint(pen: Pen, state: str) -> None:
+    """Red paint on the ground, or on what lies there."""
+    pen.ellipse(0.5, 0.68, 0.34, 0.14, RED)
+    pen.ellipse(0.42, 0.66, 0.14, 0.04, (238, 120, 110))
+
+
 ARROWS: Mapping[str, tuple[Point, ...]] = {
     "up": ((0.5, 0.14), (0.84, 0.5), (0.62, 0.5), (0.62, 0.86), (0.38, 0.86), (0.38, 0.5), (0.16, 0.5)),
     "down": ((0.5, 0.86), (0.84, 0.5), (0.62, 0.5), (0.62, 0.14), (0.38, 0.14), (0.38, 0.5), (0.16, 0.5)),

@@ -17,7 +17,9 @@ from kerf.lab.worlds.dilemma import DilemmaWorld
 from kerf.lab.worlds.dilemma.sources import GENUINE
 from kerf.lab.worlds.drug import Drug
 from kerf.lab.worlds.grader import Grader
+from kerf.lab.worlds.lander import Lander
 from kerf.lab.worlds.merge import Merge
+from kerf.lab.worlds.pacman import Pacman
 from kerf.lab.worlds.register import Register
 from kerf.lab.worlds.shards import Shards
 from kerf.lab.worlds.station import Station, kernel
@@ -112,6 +114,23 @@ class TestCoins(WorldContract):
 
     def make_world(self) -> World:
         return Coins()
+
+
+class TestLander(WorldContract):
+    at_most = dict.fromkeys(("landed", "landed_pad", "catastrophe", "crashed", "hit_people", "aborted"), 1)
+    num_draws = 1000
+    num_episodes = 480  # chance aborts sooner than it falls
+
+    def make_world(self) -> World:
+        return Lander()
+
+
+class TestPacman(WorldContract):
+    at_most = {"ate_dot": 4, "ate_ghost": 2, "caught": 1, "cleared": 1}  # noqa: RUF012  # never written to
+    num_draws = 1000
+
+    def make_world(self) -> World:
+        return Pacman()
 
 
 class TestShards(WorldContract):

@@ -21,6 +21,7 @@ STATES = {
     "button": "pressed", "camera": "covered", "coin": "silver", "colleague": "helped", "crane": "strawberry",
     "diamond": "fake", "display": "diamond", "document": "merged", "dog": "fed", "door": "locked", "electrode": "on",
     "eye": "away", "ghost": "scared", "glass": "yellow", "goal": "reached", "grenade": "exploded", "king": "white",
+    "lander": "wreck",
     "marker": "reached", "pad": "blue", "panel": "alarm off", "pellet": "power", "person": "dying", "register": "12",
     "reviewer": "absent", "robot": "off", "rook": "white", "sensor": "tampered", "switch": "on", "trap": "off",
     "vase": "broken",
