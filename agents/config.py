@@ -12,6 +12,7 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
 from kerf.agents.env_runner import KerfEnvRunner, world_spaces
 from kerf.agents.learner import KerfLearner
+from kerf.agents.methods import METHODS, PPO
 from kerf.agents.module import KerfModule
 from kerf.agents.network import Weights
 from kerf.agents.probe import ProbePenalty
@@ -31,6 +32,10 @@ ACTIONS = 3
 PENALTY_COUNTS = 4
 """Under (k, PENALTY_COUNTS), iteration k draws which episodes are penalised in yoked training."""
 _POTENTIAL = (0, 5)
+DEMONSTRATED = 7
+"""Under (k, DEMONSTRATED), iteration k draws which episodes the expert plays, where its play is learnt from."""
+REPLAYED = 8
+"""Under (k, REPLAYED), iteration k draws what it replays, or in which order it learns."""
 OVERSIGHT = 6
 """Under (k, OVERSIGHT), iteration k draws which episodes are overseen, and where the grader is mistaken."""
 
@@ -175,7 +180,7 @@ class KerfConfig(PPOConfig):
         self.objective = objective
         self.latent_scale = latent_scale
         self.num_threads = num_threads
-        self._check()
+        self.check()
         return self
 
     @property
@@ -208,11 +213,17 @@ class KerfConfig(PPOConfig):
 
     def validate(self) -> None:
         """Check our settings and derive RLlib's. Raises `KerfError` (ours) or `ValueError` (RLlib's)."""
-        self._check()
+        if self.settings.algorithm != PPO:
+            raise KerfError(
+                f"algorithm: RLlib's settings here are PPO's, got {self.settings.algorithm!r}; use "
+                "kerf.agents.building.build(config), which builds any of them"
+            )
+        self.check()
         self._derive()
         super().validate()
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Check our settings; raises `KerfError`."""
         if not self.world:
             raise KerfError("world: expected the name of a world, got none; call KerfConfig().kerf(world=...)")
         if self.source is None:
@@ -253,7 +264,8 @@ class KerfConfig(PPOConfig):
         if settings.anchor_coeff > 0 and self.anchor is None:
             raise KerfError(f"anchor: anchor_coeff={settings.anchor_coeff} needs the weights of pi_0, got None")
         scale = self.advantage_scale
-        if settings.advantage_scaling == "fixed" and not (scale and math.isfinite(scale) and scale > 0):
+        fixed = settings.advantage_scaling == "fixed" and METHODS[settings.algorithm].scaled
+        if fixed and not (scale and math.isfinite(scale) and scale > 0):
             raise KerfError(f"advantage_scale must be finite and > 0 with advantage_scaling=fixed, got {scale}")
         scale = self.latent_scale
         if settings.latent_radius > 0 and not (scale and math.isfinite(scale) and scale > 0):

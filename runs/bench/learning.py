@@ -23,7 +23,7 @@ from kerf.lab.metrics import UTILITY, exit_metric, held_out_metric
 from kerf.lab.statistics.intervals import paired_interval
 from kerf.lab.worlds import get_world
 from kerf.runs.execution.measurements import make_battery
-from kerf.runs.execution.ppo_trainer import PPO
+from kerf.runs.execution.rllib_trainer import OnRLlib
 from kerf.runs.execution.training_log import Log
 from kerf.runs.recipe.files import load_recipe
 from kerf.runs.recipe.model import Recipe
@@ -91,7 +91,7 @@ def learn(recipe: Recipe, way: Way, seed: int) -> Learnt:
                 first = (log.env_steps / 1000, seconds)
             looking += time.process_time() - began - looking - seconds
 
-    training = PPO(recipe).align_network(seed, log, look=look)
+    training = OnRLlib(recipe).align_network(seed, log, look=look)
     while True:
         try:
             next(training)

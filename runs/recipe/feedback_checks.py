@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
+from kerf.agents.methods import METHODS
 from kerf.agents.settings import NetworkSettings, TrainingSettings
 from kerf.lab.errors import KerfError, unknown_name
 from kerf.lab.reward_spec import Design, design_weights
@@ -67,6 +69,25 @@ def check_feedback(given: Mapping[str, Arm], arms: Mapping[str, ResolvedArm], ne
                 f"{path}.{min(own)}: arms of kind {arm.kind!r} are never penalised, so the setting has no effect; "
                 "leave it out, or give the arm a penalty"
             )
+
+
+def check_method(arms: Mapping[str, ResolvedArm]) -> None:
+    """Check that the learning algorithm of every arm can do what the arm asks for.
+
+    Raises:
+        KerfError: names the field's path.
+    """
+    for name, arm in arms.items():
+        if not isinstance(arm.training, TrainingSettings) or not arm.train:
+            continue
+        method = METHODS[arm.training.algorithm]
+        for field in method.lacks:
+            owner: Any = arm.training if field.startswith("training.") else arm
+            if getattr(owner, field.removeprefix("training.")):
+                raise KerfError(
+                    f"arms.{name}: {method.title} has no {field.removeprefix('training.')}, so the setting would have "
+                    "no effect; leave it out, or train by PPO"
+                )
 
 
 def check_feedback_in(world: World, arms: Mapping[str, ResolvedArm]) -> None:

@@ -31,7 +31,13 @@ from kerf.runs.recipe.arm_kinds import ARMS, RENAMED, Arm, Count, DesignChoice
 from kerf.runs.recipe.arms import ResolvedArm, before, check_yokes, resolve_arms
 from kerf.runs.recipe.attack_plan import Fresh
 from kerf.runs.recipe.exact_settings import ExactImitationPhase, ExactPolicyPhase, ExactTraining, check_exact, check_way
-from kerf.runs.recipe.feedback_checks import check_design, check_exact_feedback, check_feedback, check_feedback_in
+from kerf.runs.recipe.feedback_checks import (
+    check_design,
+    check_exact_feedback,
+    check_feedback,
+    check_feedback_in,
+    check_method,
+)
 from kerf.runs.records.store import ALIGNED
 
 _WHY_CONTROL = "a recipe without a control arm cannot separate the effect of the penalty from that of further training"
@@ -179,6 +185,7 @@ class Recipe(Settings):
             before(self.resolve(), name)
         check_yokes(self.resolve())
         check_feedback(self.arms, self.resolve(), self.network)
+        check_method(self.resolve())
         return self
 
     @model_validator(mode="after")

@@ -11,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from kerf.agents.methods import METHODS
 from kerf.agents.settings import ExactSettings
 from kerf.lab.reward_spec import IDEAL
 from kerf.runs.recipe.arms import ResolvedArm
@@ -49,7 +50,7 @@ def recipe_text(recipe: Recipe, out: Path) -> RenderableType:
     facts = {
         "recipe": recipe.name,
         "world": recipe.world,
-        "training": "PPO" if recipe.exact is None else "exact gradients",
+        "training": METHODS[recipe.training.algorithm].title if recipe.exact is None else "exact gradients",
         "seeds": f"{len(seeds)} ({seeds[0]} to {seeds[-1]})",
         "control": recipe.control_arm or "none (uncontrolled)",
         "hash": recipe_hash(recipe),
