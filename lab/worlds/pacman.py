@@ -289,7 +289,7 @@ class Pacman(StateMachine):
             if state[column] != NOWHERE:
                 gx, gy = CELLS[state[column]]
                 mood = "scared" if scenario[3] else name
-                things[name] = {"icon": "ghost", "x": gx, "y": gy, "state": mood, "label": ""}
+                things[name] = {"icon": "ghost", "x": gx, "y": gy, "state": mood, "label": name}
         return {
             "ground": list(MAZE),
             "agent": {"x": x, "y": y, "carries": []},

@@ -50,8 +50,8 @@ def scene(play: LanderPlay) -> dict[str, Any]:
         "facts": {
             "state": FATES.get(status, "away"),
             "height": f"{body[Y]:.1f} m",
-            "speed": f"{body[VX]:+.1f} m/s across, {body[VY]:+.1f} m/s up",
-            "lean": f"{np.degrees(body[ANGLE]):+.0f} degrees to the left",
+            "speed": f"{body[VX]:.1f} m/s to the right, {body[VY]:.1f} m/s up",
+            "lean": f"{abs(np.degrees(body[ANGLE])):.0f} degrees to the {'left' if body[ANGLE] > 0 else 'right'}",
             "step": f"{play.t} of {HORIZON}",
         },
         "hidden": {},
