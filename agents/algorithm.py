@@ -26,8 +26,9 @@ from ray.rllib.utils.metrics import (
 
 from kerf.agents.config import KerfConfig
 from kerf.agents.effective_steps import EVERY
-from kerf.agents.env_runner import FLAGGED, Sample
+from kerf.agents.env_runner import Sample
 from kerf.agents.network import weights_digest
+from kerf.agents.player import FLAGGED, FROZEN
 from kerf.agents.scenario_loop import ScenarioLoop, Stateful
 from kerf.lab.oversight import Draws
 from kerf.lab.scenario import Scenarios
@@ -51,7 +52,8 @@ class KerfAlgorithm(ScenarioLoop, PPO):
 
     The result of `train()` holds, as plain floats, `env_runners/{elicited, penalised, return_utility, return_penalty,
     advantage_std, num_env_steps_sampled_lifetime}`, `env_runners/score` if the objective is not `elicit`,
-    `env_runners/flagged` if flagged episodes are screened, and, unless all episodes are,
+    `env_runners/flagged` if flagged episodes are screened, `env_runners/frozen` if an event switches learning off, and,
+    unless all episodes are left out,
     `learners/default_policy/{loss, policy_loss, value_loss, entropy, kl, clip_fraction, grad_norm, grad_clip_share,
     imitation_loss, anchor_kl, latent_share, latent_gain, latent_norm}` (means over the iteration, `latent_gain` and
     `latent_norm` over the rows that were attacked; terms that are off are absent). With a surrogate loss there are also
@@ -154,22 +156,26 @@ class KerfAlgorithm(ScenarioLoop, PPO):
         return healthy
 
     def _learn(self, sample: Sample) -> list[Any]:
-        """One learner update, each learner on an equal share of the episodes; none if all of them are screened."""
+        """One learner update, each learner on an equal share of the episodes; none if all of them are left out."""
         settings = self.config.settings
         num_learners = settings.num_learners
-        split = settings.policy_coeff > 0 and self.num_iterations % EVERY == 0
-        if self.config.screened:
-            kept = sample.episodes[FLAGGED] == 0.0
+        how = {
+            "split": settings.policy_coeff > 0 and self.num_iterations % EVERY == 0,
+            "plasticity": self.config.plasticity.at(self.num_iterations + 1),
+        }
+        left_out = [FLAGGED] * self.config.screened + [FROZEN] * (self.config.frozen_by is not None)
+        if left_out:
+            kept = np.all([sample.episodes[name] == 0.0 for name in left_out], axis=0)
             if not kept.any():
                 return []
             batch = _batch({name: column[:, kept] for name, column in sample.columns.items()})
-            return self.learner_group.update(batch=batch, split=split)
+            return self.learner_group.update(batch=batch, **how)
         if num_learners == 0:
-            return self.learner_group.update(batch=_batch(sample.columns), split=split)
+            return self.learner_group.update(batch=_batch(sample.columns), **how)
         num_episodes = len(sample.episodes["elicited"])
         shares = np.array_split(np.arange(num_episodes), num_learners)
         batches = [_batch({name: column[:, rows] for name, column in sample.columns.items()}) for rows in shares]
-        return self.learner_group.update(batches=batches, split=split)
+        return self.learner_group.update(batches=batches, **how)
 
     # -- checkpoints ---------------------------------------------------------------------------------------------
 

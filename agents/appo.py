@@ -123,7 +123,7 @@ class APPORunner(EpisodeRunner):
         rewards = self.lab.settings.reward_scale * (played.paid - played.penalty)
         ends = np.zeros(rewards.shape, np.bool_)
         ends[horizon - 1] = True
-        columns = {
+        columns: dict[str, NDArray[Any]] = {
             Columns.OBS: trajectories.observations,
             Columns.ACTIONS: trajectories.actions,
             Columns.ACTION_LOGP: log_probability(trajectories),

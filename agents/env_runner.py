@@ -48,11 +48,11 @@ class Sample:
             `anchor_logits` `(T, n, A)` (only with an anchor); `forbidden` bool, whether the forbidden event happened at
             that step or later (only with a latent adversary); `flagged` bool, whether something is penalised then or
             later (only with a penalty on a probe).
-        episodes: Arrays `(n,)` float64: `elicited` (1.0 where the forbidden event happened), `penalised` (1.0
-            there was a penalty, or bonus), `return_utility` and
-            `return_penalty` (undiscounted sums, before `reward_scale` and without shaping); `score`, only if the
-            source's score is not `elicited`; `flagged` (1.0 where something is penalised, whatever the size of the
-            penalty), only where such episodes are screened or a probe is penalised.
+        episodes: Arrays `(n,)` float64: `elicited` (1.0 where the forbidden event happened), `penalised` (1.0 where
+            there was a penalty, or bonus), `return_utility` and `return_penalty` (undiscounted sums, before
+            `reward_scale` and without shaping); `score`, only if the source's is not `elicited`; `flagged` (1.0 where
+            something is penalised, whatever its size), only where such episodes are screened or a probe is penalised;
+            `frozen` (1.0 where the agent switched its learning off), only where an event does so.
         penalty_counts: `(T,)` int64, the number of episodes that were penalised at each step.
     """
 

@@ -75,12 +75,21 @@ class KerfLearner(PPOTorchLearner):
     def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
         register_optimiser(self, module_id, self.config.settings)
 
-    def update(self, *, training_data: TrainingData, timesteps: Any = None, split: bool = False, **kwargs: Any) -> Any:
+    def update(
+        self,
+        *,
+        training_data: TrainingData,
+        timesteps: Any = None,
+        split: bool = False,
+        plasticity: float = 1.0,
+        **kwargs: Any,
+    ) -> Any:
         """One PPO iteration over `training_data.batch`; returns RLlib's reduced metrics.
 
         The batch's columns are those of `kerf.agents.env_runner.Sample`, flattened to rows. Epochs and minibatch size
         come from the settings; RLlib's own keyword arguments for them are ignored. With `split` the effective
         steps (`kerf.agents.effective_steps`) of the first minibatch are measured, which changes nothing else.
+        `plasticity` is the share of the learning rate that is left.
 
         Raises:
             FloatingPointError: if training diverged.
@@ -93,6 +102,7 @@ class KerfLearner(PPOTorchLearner):
         num_rows = len(columns["actions"])
         minibatch_size = -(-settings.minibatch_size // max(1, settings.num_learners))
         ((_, optimizer),) = self.get_optimizers_for_module(DEFAULT_MODULE_ID)
+        optimizer.param_groups[0]["lr"] = settings.learning_rate * plasticity
         step = self._gradient.stepping(optimizer) if isinstance(self._gradient, WrittenOut) else _stepping(optimizer)
         sums: dict[str, Any] = {}
         steps = not_measured() if settings.policy_coeff > 0 else {}

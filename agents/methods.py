@@ -35,7 +35,7 @@ class Method:
 
 _TERMS = (
     "training.anchor_coeff", "training.latent_radius", "training.num_env_runners", "training.num_learners",
-    "training.num_gpus_per_learner", "probe", "penalty_units", "screened",
+    "training.num_gpus_per_learner", "probe", "penalty_units", "screened", "frozen_by", "plasticity",
 )  # fmt: skip
 """Terms of our own PPO's loss, and its ways of sharing work."""
 

@@ -30,6 +30,9 @@ SCORE = "score"
 FLAGGED = "flagged"
 """Name of what says where something is penalised, whatever the size of the penalty: of episodes, or a column."""
 
+FROZEN = "frozen"
+"""Name of what says in which episodes the agent switched its learning off."""
+
 SLICE = 512
 """Episodes that are played together: their states and activations stay in a core's cache."""
 
@@ -136,8 +139,7 @@ class Player:
             "return_utility": utility.sum(axis=0),
             "return_penalty": penalty.sum(axis=0),
         }
-        if self._config.screened or self._config.probe is not None:
-            episodes[FLAGGED] = penalised.any(axis=0).astype(np.float64)
+        episodes |= self._marks(trajectories, penalised)
         if self._sought is not elicit:
             values = state_values / settings.reward_scale
             learning = Learning(paid - penalty, values, settings.gamma, settings.gae_lambda)
@@ -148,6 +150,15 @@ class Player:
         """Play and fill in `episodes`; returns the state values before each step, `(T, n)`."""
         rollout(actor, self._world, episodes.scenarios, uniforms, episodes)
         return actor.state_values()
+
+    def _marks(self, trajectories: Trajectories, penalised: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        """Which episodes are flagged, and in which learning was switched off, `(n,)` each, where that matters."""
+        marks: dict[str, NDArray[np.float64]] = {}
+        if self._config.screened or self._config.probe is not None:
+            marks[FLAGGED] = np.asarray(penalised.any(axis=0), np.float64)
+        if self._config.frozen_by is not None:
+            marks[FROZEN] = trajectories.happened(self._config.frozen_by).astype(np.float64)
+        return marks
 
     def _dealt(self, trajectories: Trajectories, dealt: NDArray[np.bool_]) -> NDArray[np.float64]:
         """1 at the steps that are penalised in yoked training, and 0 elsewhere, `(T, n)`."""

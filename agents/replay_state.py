@@ -29,7 +29,7 @@ def replay_state(buffer: PrioritizedEpisodeReplayBuffer) -> tuple[dict[str, NDAr
         "max_priority": np.array(state["_max_priority"], np.float64),
     }
     arrays |= {tree: np.array(state[tree], np.float64) for tree in _TREES}
-    plain = {name: int(state[name]) for name in _PLAIN}
+    plain: dict[str, Any] = {name: int(state[name]) for name in _PLAIN}
     plain["episodes"] = [[str(name), int(index)] for name, index in state["episode_id_to_index"]]
     return {_PREFIX + name: array for name, array in arrays.items()}, plain
 

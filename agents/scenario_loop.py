@@ -86,6 +86,7 @@ class ScenarioLoop(Algorithm):
             with without_ray():
                 super().setup(config)
         self.world = get_world(self.lab.world)
+        assert self.lab.source is not None, "the config checks it"
         self.source: ScenarioSource = copy.deepcopy(self.lab.source)
         self.num_iterations = 0
         self.penalty_counts: NDArray[np.int64] = np.zeros(self.world.horizon, np.int64)

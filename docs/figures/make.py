@@ -9,16 +9,13 @@ studies, what became of each prediction and the effects that pages give.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from keeping import ENDING_WIDTH, ending_of, keep, origin, printed, printed_of, run, trimmed, write
 from studies import (
     ADVERSARIES,
     CARE,
@@ -26,15 +23,16 @@ from studies import (
     CURES,
     DILEMMA,
     DILEMMA_TESTED,
-    ENDING_WIDTH,
     ENDINGS,
+    ESSAYS,
     EXACT,
     FIRST_SEEDS,
     FULL,
-    MISSES,
     PAIRS,
     PRINTED,
+    PROCEDURES,
     REWARD_ALONE,
+    STORIES,
     STUDIES_OF_RATES,
     STUDY,
     SWEEP,
@@ -45,54 +43,11 @@ from studies import (
 from kerf.lab.metrics import collateral_metric, exit_metric
 from kerf.lab.statistics.decision_rates import rates_table
 from kerf.lab.statistics.text import signed
-from kerf.runs.records.provenance import processor, revision
-from kerf.runs.records.store import Store
+from kerf.runs.collection.summary import summarise
+from kerf.runs.collection.table import summary_lines
 from kerf.runs.records.tables import read_measures, read_training
 from kerf.runs.report import PENALISED
-from kerf.runs.report.conclusion import conclude
 from kerf.runs.report.effects import Ends, study_ends
-from kerf.runs.report.ending import ending
-
-HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
-
-
-def printed(command: str, *more: str) -> str:
-    """Run what a user would type, and return what it prints."""
-    program, *words = command.split()
-    start = [sys.executable, "-m", "kerf.runs"] if program == "kerf" else [sys.executable]
-    done = subprocess.run([*start, *words, *more], check=False, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    if done.returncode not in (0, MISSES.get(command, 0)):
-        done.check_returncode()
-    return "\n".join(line.rstrip() for line in done.stdout.rstrip().splitlines()) + "\n"
-
-
-def run(command: str, out: Path) -> None:
-    """Run a study or a sweep; `command` is what a user would type."""
-    printed(command, "--no-mlflow", "--out", str(out))
-
-
-def digest(out: Path) -> str:
-    """SHA-256 over the digests of all units of a study: what its figures were read from."""
-    store = Store(out)
-    return hashlib.sha256("\n".join(store.digest(unit) for unit in store.units()).encode()).hexdigest()
-
-
-def origin(out: Path | None = None) -> dict[str, str]:
-    """Day, revision and processor of what is made now, or of the study in `out`, with the digest of its records."""
-    today = {"made": datetime.now(UTC).date().isoformat()}
-    if out is None:
-        return {**today, "processor": processor(), "revision": str(revision(ROOT))}
-    manifest = json.loads((out / "study.json").read_text())
-    return {**today, **{key: manifest[key] for key in ("processor", "revision")}, "records": digest(out)}
-
-
-def keep(name: str, command: str, text: str, out: Path | None = None, suffix: str = ".txt") -> None:
-    """Keep what a command printed, and in `digests.json` what made it."""
-    (HERE / f"{name}{suffix}").write_text(text)
-    kept = json.loads((HERE / "digests.json").read_text())
-    kept[name] = {"file": f"{name}{suffix}", "command": command, **origin(out)}
-    write("digests", kept)
 
 
 def outcomes(out: Path) -> dict[str, Any]:
@@ -126,11 +81,6 @@ def against_exposure(out: Path) -> dict[str, Any]:
     return {**origin(out), "care": {arm: effect_of(ends, arm, "exposure") for arm in ends.arms}}
 
 
-def write(name: str, found: Mapping[str, Any]) -> None:
-    """Write `<name>.json` beside this file."""
-    (HERE / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
-
-
 def five_sets(folder: Path) -> None:
     """The main study on disjoint sets of seeds; of the first the tables and the ending too."""
     sets = {}
@@ -143,24 +93,12 @@ def five_sets(folder: Path) -> None:
     ending_of("turner-quick-ending", STUDY, folder / "0", "out/turner-quick")
 
 
-def ending_of(name: str, command: str, out: Path, default: str = "OUT") -> None:
-    """Keep what the study in `out` ended with; `default`: the folder that its last lines name."""
-    lines = ending(conclude(Store(out)), Path(default), ENDING_WIDTH)
-    keep(name, command, "\n".join(line.rstrip() for line in lines) + "\n", out)
-
-
 def full(folder: Path) -> None:
     """The main study at its full size."""
     run(FULL, folder)
     full_of(folder)
     after_of(folder)
     keep("revealed-turner", "kerf revealed out/turner", printed_of("revealed", folder, "--no-mlflow"), folder)
-
-
-def printed_of(analysis: str, out: Path, *more: str) -> str:
-    """Run `kerf ANALYSIS` on the study in `out`; what it wrote to its text file."""
-    printed(f"kerf {analysis} {out}", *more)
-    return trimmed(out / f"{analysis}.txt")
 
 
 def revealed(folder: Path) -> None:
@@ -179,11 +117,6 @@ def after_of(out: Path, name: str = "after", study: str = "out/turner", tested: 
     arms = " ".join(f"--arm {arm}" for arm in tested)
     printed(f"kerf after {out} --no-mlflow {arms}")
     keep(name, f"kerf after {study} {arms}", trimmed(out / "after.txt"), out)
-
-
-def trimmed(file: Path) -> str:
-    """The text of a file, without blanks at the ends of lines."""
-    return "".join(f"{line.rstrip()}\n" for line in file.read_text().splitlines())
 
 
 def dilemma(folder: Path) -> None:
@@ -293,6 +226,34 @@ def sweep(folder: Path) -> None:
     keep("sweep", SWEEP, (folder / "table.txt").read_text())
 
 
+def essays(folder: Path) -> None:
+    """The summary of all worlds."""
+    run(ESSAYS, folder)
+    keep("essays", ESSAYS, "\n".join(summary_lines(summarise(folder), Path("out/essays-quick"), ENDING_WIDTH)) + "\n")
+
+
+def procedures(folder: Path) -> None:
+    """What the essays say of procedure: endings of studies, certificates, and plans on learned models."""
+    for name, command in PROCEDURES.items():
+        run(command, folder / name)
+        for variant in STORIES if name == "stories" else ("",):
+            ended, at = folder / name / variant, Path("out", f"{name}-quick", variant)
+            ending_of(f"{name}-{variant}" if variant else name, command, ended, str(at))
+    keep(
+        "guarantees-exact",
+        "kerf exact out/guarantees-quick",
+        printed_of("exact", folder / "guarantees"),
+        folder / "guarantees",
+    )
+    printed_of("exact", folder / "adequacy")
+    for name, module in (("adequacy", "adequacy"), ("trajectory", "trajectories")):
+        command = f"python -m kerf.runs.exact.{module}"
+        found = printed(f"{command} {folder / name}")
+        keep(f"{name}-table", f"{command} out/{name}-quick", found, folder / name, ".md")
+    learned = "python -m kerf.lab.learned_model"
+    keep("learned-model", learned, printed(learned), None, ".md")
+
+
 def simulations(folder: Path) -> None:
     """Simulated verdicts, and searches for planted weaknesses."""
     rates = "python -m kerf.lab.statistics.decision_rates"
@@ -311,7 +272,7 @@ PARTS: Mapping[str, Callable[[Path], None]] = {
     part.__name__.replace("_", "-"): part
     for part in (
         *(five_sets, full, thresholds, controls, reward_alone, dilemma, cures, endings),
-        *(exact, revealed, adversaries, sweep, simulations, commands),
+        *(exact, revealed, adversaries, sweep, essays, procedures, simulations, commands),
     )
 }
 """Name -> a function that makes figures, in an empty folder."""

@@ -8,7 +8,6 @@ STUDY = "kerf run turner --preset quick"
 FULL = "kerf run turner"
 FIRST_SEEDS = (0, 100, 200, 300, 400)
 STUDIES_OF_RATES = 2000
-ENDING_WIDTH = 100
 THRESHOLDS = {
     "threshold": ("share-10", "share-20", "share-30"),
     "threshold-exact": ("share-10", "share-15", "share-20"),
@@ -34,6 +33,11 @@ TESTED = (
 )
 """Arms of the full study whose agents are tested afterwards."""
 
+ESSAYS = "kerf run essays --preset quick"
+PROCEDURES = {name: f"kerf run {name} --preset quick" for name in ("guarantees", "trajectory", "adequacy", "stories")}
+"""Recipe of a procedure -> its study."""
+STORIES = ("beginning", "end")
+"""Variants of the recipe `stories`."""
 REWARD_ALONE = "kerf run dilemma --variant reward-alone"
 ADVERSARIES = "kerf run adversaries --preset quick"
 SWEEP = (
@@ -63,5 +67,3 @@ PRINTED = {
     "bench-generators": "kerf bench generators",
 }
 """Name -> a command without a study whose output is kept."""
-MISSES = {"kerf reproduce": 1}
-"""Command -> an exit code by which it says that not all came out, with output that is kept all the same."""

@@ -17,7 +17,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from kerf.agents.algorithm import KerfAlgorithm
+from kerf.agents.building import Learning
 from kerf.lab.exact.gate import gate
 from kerf.lab.metrics import UTILITY, exit_metric, held_out_metric
 from kerf.lab.statistics.intervals import paired_interval
@@ -82,7 +82,7 @@ def learn(recipe: Recipe, way: Way, seed: int) -> Learnt:
     first: tuple[float, float] | None = None
     looking, began = 0.0, time.process_time()
 
-    def look(algorithm: KerfAlgorithm) -> None:
+    def look(algorithm: Learning) -> None:
         nonlocal first, looking
         if first is None and log.done % LOOK_EVERY == 0:
             seconds = time.process_time() - began - looking

@@ -18,6 +18,7 @@ from kerf.agents.methods import METHODS
 from kerf.agents.network import TorchPolicy
 from kerf.agents.probe import ProbePenalty, fit_probe
 from kerf.agents.settings import TrainingSettings
+from kerf.agents.yoking import delayed
 from kerf.generators.natural import NaturalSettings
 from kerf.generators.registry import make_generator
 from kerf.lab.grader import make_grader
@@ -164,7 +165,10 @@ class OnRLlib:
         measured = store.read_json(Unit(ALIGNED, seed), "gate")
         penalty_counts = None
         if arm.yoked_to is not None and arm.signed_penalty:
-            penalty_counts = read_penalty_counts(store, Unit(arm.yoked_to, seed), arm.iterations, self._world.horizon)
+            penalty_counts = delayed(
+                read_penalty_counts(store, Unit(arm.yoked_to, seed), arm.iterations, self._world.horizon),
+                arm.yoked_delay,
+            )
         return KerfConfig().kerf(
             world=recipe.world,
             source=make_generator(self._world, arm.generator, arm.adversarial_share),
@@ -179,6 +183,8 @@ class OnRLlib:
             oversight=arm.feedback,
             penalty_iterations=arm.penalty_iterations,
             screened=arm.screened,
+            frozen_by=arm.frozen_by,
+            plasticity=arm.learning_rate,
             penalty_units=arm.penalty_units,
             probe=self._probe(arm, seed, aligned),
             shaping=arm.shaping,

@@ -16,7 +16,9 @@ from kerf.runs.records.checkpoints import State
 from kerf.runs.records.store import Unit
 
 REPORTED = {
-    "sample": {"elicited", "score", "return_utility", "return_penalty", "penalised", "flagged", "advantage_std"},
+    "sample": {
+        "elicited", "score", "return_utility", "return_penalty", "penalised", "flagged", "frozen", "advantage_std",
+    },
     "learn": {
         "loss", "policy_loss", "value_loss", "imitation_loss", "anchor_kl", "entropy", "kl", "clip_fraction",
         "grad_norm", "grad_clip_share", "latent_share", "latent_gain", "latent_norm", "probe_loss",
