@@ -10,7 +10,7 @@ setup(
     package_data={
         **{f"kerf.{top}": ["py.typed"] for top in FOLDERS},
         "kerf.runs": ["py.typed", "revision.txt"],
-        "kerf.runs.recipe": ["builtin/*.yaml"],
+        "kerf.runs.recipe": ["builtin/*.yaml", "collections/*.yaml"],
         "kerf.runs.report.page": ["templates/*"],
         "kerf.runs.new": ["templates/*.j2", "templates/*/*.j2"],
         "kerf.runs.submit": ["templates/*", "*.json"],

@@ -66,7 +66,10 @@ def clip(gradient, longest):  # type: ignore[no-untyped-def]  # compiled
 
 
 def stepping(
-    optimizer: torch.optim.Adam, owners: Sequence[torch.nn.Parameter], parameters: torch.Tensor, gradient: torch.Tensor
+    optimizer: torch.optim.Optimizer,
+    owners: Sequence[torch.nn.Parameter],
+    parameters: torch.Tensor,
+    gradient: torch.Tensor,
 ) -> Callable[[], None]:
     """`optimizer.step`, compiled, until its state is next loaded or its groups change.
 

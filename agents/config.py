@@ -12,8 +12,10 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
 from kerf.agents.env_runner import KerfEnvRunner, world_spaces
 from kerf.agents.learner import KerfLearner
+from kerf.agents.methods import METHODS, PPO
 from kerf.agents.module import KerfModule
 from kerf.agents.network import Weights
+from kerf.agents.plasticity import WHOLE, Plasticity
 from kerf.agents.probe import ProbePenalty
 from kerf.agents.settings import NetworkSettings, TrainingSettings, refuse_latent
 from kerf.agents.shaping import Potential, random_potential
@@ -31,6 +33,10 @@ ACTIONS = 3
 PENALTY_COUNTS = 4
 """Under (k, PENALTY_COUNTS), iteration k draws which episodes are penalised in yoked training."""
 _POTENTIAL = (0, 5)
+DEMONSTRATED = 7
+"""Under (k, DEMONSTRATED), iteration k draws which episodes the expert plays, where its play is learnt from."""
+REPLAYED = 8
+"""Under (k, REPLAYED), iteration k draws what it replays, or in which order it learns."""
 OVERSIGHT = 6
 """Under (k, OVERSIGHT), iteration k draws which episodes are overseen, and where the grader is mistaken."""
 
@@ -84,6 +90,8 @@ class KerfConfig(PPOConfig):
         self.oversight = PERFECT
         self.penalty_iterations: tuple[int, float] = ALWAYS
         self.screened = False
+        self.frozen_by: str | None = None
+        self.plasticity = WHOLE
         self.penalty_units: float | None = None
         self.probe: ProbePenalty | None = None
         self.shaping = 0.0
@@ -111,6 +119,8 @@ class KerfConfig(PPOConfig):
         oversight: Oversight = PERFECT,
         penalty_iterations: tuple[int, float] = ALWAYS,
         screened: bool = False,
+        frozen_by: str | None = None,
+        plasticity: Plasticity = WHOLE,
         penalty_units: float | None = None,
         probe: ProbePenalty | None = None,
         shaping: float = 0.0,
@@ -139,6 +149,9 @@ class KerfConfig(PPOConfig):
             oversight: How often the grader is asked and mistaken, and whether the agent sees it.
             penalty_iterations: The first and the last iteration, counted from 1, in which anything is penalised.
             screened: Leaves episodes in which something is penalised out of the learner's batch.
+            frozen_by: Event by which the agent switches its learning off: episodes in which it happens are left out of
+                the learner's batch. None: there is none.
+            plasticity: Schedule of the learning rate.
             penalty_units: Share of the units of the last hidden layer to which the penalty's gradient is confined
                 (`kerf.agents.routing`); None lets it change everything.
             probe: Penalty on a probe of the network (`kerf.agents.probe`), beside that on the act; None: there is none.
@@ -171,11 +184,12 @@ class KerfConfig(PPOConfig):
         self.penalty_counts, self.yoked_event, self.shaping = penalty_counts, yoked_event, shaping
         self.oversight, self.penalty_iterations, self.screened = oversight, penalty_iterations, screened
         self.penalty_units, self.probe = penalty_units, probe
+        self.frozen_by, self.plasticity = frozen_by, plasticity
         self.design, self.anchor, self.advantage_scale = design, anchor, advantage_scale
         self.objective = objective
         self.latent_scale = latent_scale
         self.num_threads = num_threads
-        self._check()
+        self.check()
         return self
 
     @property
@@ -208,11 +222,17 @@ class KerfConfig(PPOConfig):
 
     def validate(self) -> None:
         """Check our settings and derive RLlib's. Raises `KerfError` (ours) or `ValueError` (RLlib's)."""
-        self._check()
+        if self.settings.algorithm != PPO:
+            raise KerfError(
+                f"algorithm: RLlib's settings here are PPO's, got {self.settings.algorithm!r}; use "
+                "kerf.agents.building.build(config), which builds any of them"
+            )
+        self.check()
         self._derive()
         super().validate()
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Check our settings; raises `KerfError`."""
         if not self.world:
             raise KerfError("world: expected the name of a world, got none; call KerfConfig().kerf(world=...)")
         if self.source is None:
@@ -253,7 +273,8 @@ class KerfConfig(PPOConfig):
         if settings.anchor_coeff > 0 and self.anchor is None:
             raise KerfError(f"anchor: anchor_coeff={settings.anchor_coeff} needs the weights of pi_0, got None")
         scale = self.advantage_scale
-        if settings.advantage_scaling == "fixed" and not (scale and math.isfinite(scale) and scale > 0):
+        fixed = settings.advantage_scaling == "fixed" and METHODS[settings.algorithm].scaled
+        if fixed and not (scale and math.isfinite(scale) and scale > 0):
             raise KerfError(f"advantage_scale must be finite and > 0 with advantage_scaling=fixed, got {scale}")
         scale = self.latent_scale
         if settings.latent_radius > 0 and not (scale and math.isfinite(scale) and scale > 0):
@@ -283,10 +304,13 @@ class KerfConfig(PPOConfig):
                 "probe: its gradient is that of one learner, so num_learners must be 0, "
                 f"got {self.settings.num_learners}"
             )
-        if self.screened and self.settings.num_learners > 0:
+        events = get_world(self.world).events
+        if self.frozen_by is not None and self.frozen_by not in events:
+            raise unknown_name(f"event of {self.world} (frozen_by)", self.frozen_by, events)
+        if (self.screened or self.frozen_by) and self.settings.num_learners > 0:
             raise KerfError(
-                "screened: episodes are left out of a batch that learners share equally, so num_learners must be 0, "
-                f"got {self.settings.num_learners}"
+                f"{'screened' if self.screened else 'frozen_by'}: episodes are left out of a batch that learners share "
+                f"equally, so num_learners must be 0, got {self.settings.num_learners}"
             )
 
     def _derive(self) -> None:

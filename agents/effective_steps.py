@@ -13,7 +13,8 @@ whose policy is the one that acted. There the gradient is a sum of
 A part's effective step is `lr * scale * part / (sqrt(v) + epsilon)`, with the scale that the clip gave the whole
 gradient and Adam's corrected second moment v as of this minibatch's step, both taken as fixed. Adam makes it not at
 once but over the steps that follow, as its running mean forgets. Where a latent adversary acts, ratios of the rows that
-it attacks can be clipped, and each part is clipped by itself.
+it attacks can be clipped, and each part is clipped by itself. Plain gradient descent has no second moment: a part's
+step is `lr * scale * part`.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def part_columns(columns: Mapping[str, torch.Tensor], part: str) -> dict[str, to
 
 
 def effective_steps(
-    optimizer: torch.optim.Adam, clipped: Gradients, scale: float, parts: Mapping[str, Gradients]
+    optimizer: torch.optim.Optimizer, clipped: Gradients, scale: float, parts: Mapping[str, Gradients]
 ) -> dict[str, NDArray[np.float64]]:
     """The effective step of each part and of the whole gradient (`all`), `(P,)` each, towards lower loss.
 
@@ -73,11 +74,8 @@ def effective_steps(
         parts: Before the clip. Without `utility`, that is what the others leave of the whole: there are no other terms.
     """
     (group,) = optimizer.param_groups
-    _, beta2 = group["betas"]
     owners = group["params"]
-    states = [optimizer.state[owner] for owner in owners]
-    second = _flat([state["exp_avg_sq"] / (1.0 - beta2 ** float(state["step"])) for state in states])
-    rate = -float(group["lr"]) / (np.sqrt(second) + group["eps"])
+    rate = -float(group["lr"]) / _divisor(optimizer)
     whole = _flat([clipped[owner] for owner in owners])
     steps = {part: rate * scale * _flat([found[owner] for owner in owners]) for part, found in parts.items()}
     steps[ALL] = rate * whole
@@ -99,6 +97,18 @@ def not_measured() -> dict[str, float]:
 def clip_scale(norm: float, longest: float) -> float:
     """What a gradient of that norm is multiplied by, so that it is no longer than `longest`."""
     return min(1.0, longest / (norm + NORM_EPSILON))
+
+
+def _divisor(optimizer: torch.optim.Optimizer) -> NDArray[np.float64] | float:
+    """What the optimiser divides its rate by: `sqrt(v) + epsilon` of Adam, `(P,)`, and 1 of plain gradient descent."""
+    (group,) = optimizer.param_groups
+    if "betas" not in group:
+        return 1.0
+    _, beta2 = group["betas"]
+    states = [optimizer.state[owner] for owner in group["params"]]
+    second = _flat([state["exp_avg_sq"] / (1.0 - beta2 ** float(state["step"])) for state in states])
+    divisor: NDArray[np.float64] = np.sqrt(second) + group["eps"]
+    return divisor
 
 
 def _flat(tensors: list[torch.Tensor]) -> NDArray[np.float64]:

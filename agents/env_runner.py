@@ -9,7 +9,6 @@ from __future__ import annotations
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
@@ -22,15 +21,11 @@ from ray.rllib.env.env_runner import EnvRunner
 from ray.rllib.utils.checkpoints import Checkpointable
 
 from kerf.agents.kernels import log_probs
-from kerf.agents.network import PolicyNetwork, TorchPolicy, Weights, weights_digest
+from kerf.agents.network import PolicyNetwork, Weights, weights_digest
+from kerf.agents.player import FLAGGED, SCORE, Acting, Player
 from kerf.agents.probe import followed
-from kerf.agents.shaping import shaping
-from kerf.agents.threads import in_parallel
-from kerf.agents.yoking import on_event
-from kerf.lab.attack_objective import Learning, elicit, make_objective
 from kerf.lab.oversight import Draws
-from kerf.lab.reward_spec import RewardSpec
-from kerf.lab.rollout import Trajectories, rollout, unplayed
+from kerf.lab.rollout import Trajectories
 from kerf.lab.scenario import Scenarios
 from kerf.lab.world import World
 from kerf.lab.worlds import get_world
@@ -39,15 +34,6 @@ if TYPE_CHECKING:
     from kerf.agents.config import KerfConfig
 
 Columns = Mapping[str, NDArray[Any]]
-
-SCORE = "score"
-"""The source's score of each episode, if it is another than `elicited`."""
-
-FLAGGED = "flagged"
-"""Name of what says where something is penalised, whatever the size of the penalty: of episodes, or a column."""
-
-SLICE = 512
-"""Episodes that are played together: their states and activations stay in a core's cache."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +48,11 @@ class Sample:
             `anchor_logits` `(T, n, A)` (only with an anchor); `forbidden` bool, whether the forbidden event happened at
             that step or later (only with a latent adversary); `flagged` bool, whether something is penalised then or
             later (only with a penalty on a probe).
-        episodes: Arrays `(n,)` float64: `elicited` (1.0 where the forbidden event happened), `penalised` (1.0
-            there was a penalty, or bonus), `return_utility` and
-            `return_penalty` (undiscounted sums, before `reward_scale` and without shaping); `score`, only if the
-            source's score is not `elicited`; `flagged` (1.0 where something is penalised, whatever the size of the
-            penalty), only where such episodes are screened or a probe is penalised.
+        episodes: Arrays `(n,)` float64: `elicited` (1.0 where the forbidden event happened), `penalised` (1.0 where
+            there was a penalty, or bonus), `return_utility` and `return_penalty` (undiscounted sums, before
+            `reward_scale` and without shaping); `score`, only if the source's is not `elicited`; `flagged` (1.0 where
+            something is penalised, whatever its size), only where such episodes are screened or a probe is penalised;
+            `frozen` (1.0 where the agent switched its learning off), only where an event does so.
         penalty_counts: `(T,)` int64, the number of episodes that were penalised at each step.
     """
 
@@ -122,22 +108,6 @@ def advantages(
     return estimates
 
 
-class _Acting:
-    """Acts with a network and keeps the state values of the same forward passes."""
-
-    def __init__(self, network: PolicyNetwork) -> None:
-        self._policy = TorchPolicy(network)
-        self._state_values: list[NDArray[np.float32]] = []
-
-    def logits(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
-        logits, state_values = self._policy.outputs(observations)
-        self._state_values.append(state_values)
-        return logits
-
-    def state_values(self) -> NDArray[np.float32]:
-        return np.stack(self._state_values)
-
-
 class Sampler:
     """Plays scenarios and computes the columns of their sample. Has no random state.
 
@@ -150,15 +120,8 @@ class Sampler:
         self._world = world
         self._config = config
         self._settings = config.settings
-        self._objective = RewardSpec(config.design, config.grader, config.signed_penalty, oversight=config.oversight)
-        self._potential = config.potential()
-        self._sought = make_objective(config.objective)
-        self._reference: TorchPolicy | None = None
-        if config.anchor is not None and (self._settings.anchor_coeff > 0 or self._sought is not elicit):
-            self._reference = TorchPolicy.from_weights(
-                len(world.observations), len(world.actions), config.network, config.anchor
-            )
-        self._anchor = self._reference if self._settings.anchor_coeff > 0 else None
+        self._player = Player(world, config)
+        self._anchor = self._player.reference if self._settings.anchor_coeff > 0 else None
 
     def sample(
         self,
@@ -179,30 +142,15 @@ class Sampler:
             draws: Chance of the episodes' oversight; needed if that is not perfect.
         """
         settings = self._settings
-        scenarios = scenarios if draws is None else self._objective.oversight.shown(self._world, scenarios, draws)
-        trajectories = unplayed(self._world, scenarios)
-        slices = [slice(start, start + SLICE) for start in range(0, len(scenarios), SLICE)]
-        state_values = np.concatenate(
-            in_parallel(
-                [partial(self._play, network, trajectories.of(rows), uniforms[:, rows]) for rows in slices],
-                self._config.num_threads if settings.num_env_runners == 0 else 1,
-            ),
-            axis=1,
-        )
-        utility, penalised = self._objective.graded(trajectories, draws)
-        if dealt is not None:
-            penalised = self._dealt(trajectories, dealt)
-        penalty = self._config.signed_penalty * penalised
-        paid = utility
-        if self._potential is not None:
-            paid = utility + shaping(self._potential(trajectories.observations), settings.gamma)
+        played = self._player.play(lambda rows: Acting(network), scenarios, uniforms, dealt, draws)
+        trajectories, state_values = played.trajectories, played.state_values
         scale = settings.reward_scale
-        of_utility = advantages(scale * paid, state_values, settings.gamma, settings.gae_lambda)
-        of_penalty = advantages(scale * penalty, None, settings.gamma, settings.gae_lambda)
+        of_utility = advantages(scale * played.paid, state_values, settings.gamma, settings.gae_lambda)
+        of_penalty = advantages(scale * played.penalty, None, settings.gamma, settings.gae_lambda)
         columns: dict[str, NDArray[Any]] = {
             "observations": trajectories.observations,
             "actions": trajectories.actions,
-            "action_logp": _log_probability(trajectories),
+            "action_logp": log_probability(trajectories),
             "advantage_utility": of_utility.astype(np.float32),
             "advantage_penalty": of_penalty.astype(np.float32),
             "value_target": (of_utility - of_penalty + state_values).astype(np.float32),
@@ -217,41 +165,16 @@ class Sampler:
         if settings.latent_radius > 0:
             columns["forbidden"] = followed(trajectories.when(self._world.dilemma.forbidden))
         if self._config.probe is not None:
-            columns[FLAGGED] = followed(penalised > 0.0)
-        episodes = {
-            "elicited": trajectories.happened(self._world.dilemma.forbidden).astype(np.float64),
-            "penalised": (penalty != 0.0).any(axis=0).astype(np.float64),
-            "return_utility": utility.sum(axis=0),
-            "return_penalty": penalty.sum(axis=0),
-        }
-        if self._config.screened or self._config.probe is not None:
-            episodes[FLAGGED] = penalised.any(axis=0).astype(np.float64)
-        if self._sought is not elicit:
-            learning = Learning(paid - penalty, state_values / scale, settings.gamma, settings.gae_lambda)
-            episodes[SCORE] = self._sought(trajectories, self._reference, learning)
-        return Sample(columns, episodes, np.count_nonzero(penalty, axis=1))
-
-    def _play(
-        self, network: PolicyNetwork, episodes: Trajectories, uniforms: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
-        """Play and fill in `episodes`; returns the state values before each step, `(T, n)`."""
-        acting = _Acting(network)
-        rollout(acting, self._world, episodes.scenarios, uniforms, episodes)
-        return acting.state_values()
-
-    def _dealt(self, trajectories: Trajectories, dealt: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """1 at the steps that are penalised in yoked training, and 0 elsewhere, `(T, n)`."""
-        if self._config.yoked_event is not None:
-            dealt = on_event(dealt, trajectories.when(self._config.yoked_event))
-        return dealt.astype(np.float64)
+            columns[FLAGGED] = followed(played.penalised > 0.0)
+        return Sample(columns, played.episodes, np.count_nonzero(played.penalty, axis=1))
 
 
-def _log_probability(trajectories: Trajectories) -> NDArray[np.float32]:
+def log_probability(trajectories: Trajectories) -> NDArray[np.float32]:
     """Log-probability of the actions taken, `(T, n)` float32."""
-    log_probability = np.empty(trajectories.actions.shape, np.float32)
+    taken = np.empty(trajectories.actions.shape, np.float32)
     logits = trajectories.logits.reshape(-1, trajectories.logits.shape[-1])
-    log_probs(logits, trajectories.actions.ravel(), log_probability.ravel())
-    return log_probability
+    log_probs(logits, trajectories.actions.ravel(), taken.ravel())
+    return taken
 
 
 class KerfEnvRunner(EnvRunner, Checkpointable):

@@ -317,7 +317,7 @@ class WrittenOut:
             self._average(self._gradient)
         return lanes
 
-    def stepping(self, optimizer: torch.optim.Adam) -> Callable[[], None]:
+    def stepping(self, optimizer: torch.optim.Optimizer) -> Callable[[], None]:
         """A function that steps the `optimizer` with the last gradient; valid until its state is next loaded."""
         return self._packed.stepping(optimizer, self._gradient)
 

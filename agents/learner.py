@@ -26,12 +26,13 @@ from kerf.agents.effective_steps import (
 from kerf.agents.gradient import WrittenOut, losses, make_gradient
 from kerf.agents.latent import attacked, per_attack
 from kerf.agents.module import STATE_VALUE
-from kerf.agents.optimisers import Adam
+from kerf.agents.optimisers import SGD, make_optimiser
 from kerf.agents.routing import UTILITY_ADVANTAGE, Route
 from kerf.lab.errors import KerfError
 
 if TYPE_CHECKING:
     from kerf.agents.config import KerfConfig
+    from kerf.agents.settings import TrainingSettings
 
 SHUFFLE_GENERATOR = "shuffle_generator"
 ADAM = ("exp_avg", "exp_avg_sq", "step")
@@ -72,21 +73,23 @@ class KerfLearner(PPOTorchLearner):
         gradient /= torch.distributed.get_world_size()
 
     def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
-        params = self.get_parameters(self._module[module_id])
-        optimizer = Adam(params, lr=self.config.settings.learning_rate, fused=True)
-        self.register_optimizer(
-            module_id=module_id,
-            optimizer=optimizer,
-            params=params,
-            lr_or_lr_schedule=self.config.settings.learning_rate,
-        )
+        register_optimiser(self, module_id, self.config.settings)
 
-    def update(self, *, training_data: TrainingData, timesteps: Any = None, split: bool = False, **kwargs: Any) -> Any:
+    def update(
+        self,
+        *,
+        training_data: TrainingData,
+        timesteps: Any = None,
+        split: bool = False,
+        plasticity: float = 1.0,
+        **kwargs: Any,
+    ) -> Any:
         """One PPO iteration over `training_data.batch`; returns RLlib's reduced metrics.
 
         The batch's columns are those of `kerf.agents.env_runner.Sample`, flattened to rows. Epochs and minibatch size
         come from the settings; RLlib's own keyword arguments for them are ignored. With `split` the effective
         steps (`kerf.agents.effective_steps`) of the first minibatch are measured, which changes nothing else.
+        `plasticity` is the share of the learning rate that is left.
 
         Raises:
             FloatingPointError: if training diverged.
@@ -99,6 +102,7 @@ class KerfLearner(PPOTorchLearner):
         num_rows = len(columns["actions"])
         minibatch_size = -(-settings.minibatch_size // max(1, settings.num_learners))
         ((_, optimizer),) = self.get_optimizers_for_module(DEFAULT_MODULE_ID)
+        optimizer.param_groups[0]["lr"] = settings.learning_rate * plasticity
         step = self._gradient.stepping(optimizer) if isinstance(self._gradient, WrittenOut) else _stepping(optimizer)
         sums: dict[str, Any] = {}
         steps = not_measured() if settings.policy_coeff > 0 else {}
@@ -125,7 +129,7 @@ class KerfLearner(PPOTorchLearner):
         return self._report(means | steps, num_rows)
 
     def _effective_steps(
-        self, optimizer: torch.optim.Adam, norm: float, parts: Mapping[str, Gradients]
+        self, optimizer: torch.optim.Optimizer, norm: float, parts: Mapping[str, Gradients]
     ) -> dict[str, float]:
         """Norms of the effective steps of the minibatch that `optimizer` has just stepped with."""
         (group,) = optimizer.param_groups
@@ -203,7 +207,8 @@ class KerfLearner(PPOTorchLearner):
         ((_, optimizer),) = self.get_optimizers_for_module(DEFAULT_MODULE_ID)
         state = {"shuffles": self._shuffles.get_state().numpy()}
         for name, parameter in self._parameters():
-            tensors = {"weights": parameter.detach(), **optimizer.state.get(parameter, {})}
+            moments = optimizer.state.get(parameter, {})
+            tensors = {"weights": parameter.detach()} | {kind: moments[kind] for kind in ADAM if kind in moments}
             state |= {f"{kind}/{name}": tensor.cpu().numpy().copy() for kind, tensor in tensors.items()}
         return state
 
@@ -236,11 +241,24 @@ def _forward(module: Any, observations: torch.Tensor) -> tuple[torch.Tensor, tor
     return outputs[Columns.ACTION_DIST_INPUTS], outputs[STATE_VALUE]
 
 
-def _stepping(optimizer: torch.optim.Adam) -> Callable[[], None]:
+def register_optimiser(learner: Any, module_id: str, settings: TrainingSettings) -> None:
+    """Give an RLlib learner's module the optimiser that `settings` name."""
+    params = learner.get_parameters(learner.module[module_id])
+    learner.register_optimizer(
+        module_id=module_id,
+        optimizer=make_optimiser(settings.optimiser, params, settings.learning_rate),
+        params=params,
+        lr_or_lr_schedule=settings.learning_rate,
+    )
+
+
+def _stepping(optimizer: torch.optim.Optimizer) -> Callable[[], None]:
     """`optimizer.step`, without the hooks, checks and look-ups around it, which can take longer than the step itself.
 
     Until the optimiser's state is next loaded or its groups change.
     """
+    if isinstance(optimizer, SGD):  # which keeps no state
+        return optimizer.step
     (group,) = optimizer.param_groups
     parameters = group["params"]
     (beta1, beta2), settings = group["betas"], {name: group[name] for name in ("lr", "weight_decay", "eps", "maximize")}

@@ -7,6 +7,8 @@ compiled. Here the same functions run without it; their results are the same byt
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -43,3 +45,13 @@ class SGD(torch.optim.SGD):
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]  # nobody here passes a closure
         _sgd_step(self)
+
+
+AnyOptimiser = Adam | SGD
+OPTIMISERS: Mapping[str, type[AnyOptimiser]] = MappingProxyType({"adam": Adam, "sgd": SGD})
+"""The optimisers by the names that settings give them."""
+
+
+def make_optimiser(name: str, parameters: Iterable[torch.nn.Parameter], learning_rate: float) -> AnyOptimiser:
+    """The optimiser `name` of `parameters`, in one fused kernel: it steps through all of them at once."""
+    return OPTIMISERS[name](parameters, lr=learning_rate, fused=True)

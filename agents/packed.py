@@ -68,8 +68,11 @@ class Packed:
         parts = zip(self._owners, torch.split(gradient, self._sizes), strict=True)
         return {owner: part.view(owner.shape) for owner, part in parts}
 
-    def stepping(self, optimizer: torch.optim.Adam, gradient: torch.Tensor) -> Callable[[], None]:
-        """`kerf.agents.adam.stepping` on the network's parameters, as they were last copied."""
+    def stepping(self, optimizer: torch.optim.Optimizer, gradient: torch.Tensor) -> Callable[[], None]:
+        """A function that steps the `optimizer` with `gradient`: `kerf.agents.adam.stepping` on the network's
+        parameters, as they were last copied, or SGD's own step, which has no state to lay out."""
+        if isinstance(optimizer, torch.optim.SGD):
+            return optimizer.step
         return stepping(optimizer, self._owners, self._flat, gradient)
 
     def work_space(self) -> NDArray[np.float32]:

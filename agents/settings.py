@@ -5,11 +5,19 @@ Imports neither ray nor torch, so that a recipe can be checked in an instant.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
-from kerf.lab.errors import KerfError
+from kerf.agents.methods import METHODS, PPO
+from kerf.lab.errors import KerfError, unknown_name
 from kerf.lab.settings import Settings
 
 Positive = Annotated[float, Field(gt=0)]
@@ -30,8 +38,66 @@ class NetworkSettings(Settings):
     """Whether policy and state value share the hidden layers."""
 
 
-class TrainingSettings(Settings):
-    """One PPO iteration: `num_scenarios` whole episodes, then `num_epochs` passes over them in minibatches."""
+class _Grown(Settings):
+    """Settings that have got fields since recipes were first hashed: these are left out of dumps at their usual values,
+    so that hashes and files of earlier versions stay what they were."""
+
+    LATER: ClassVar[frozenset[str]] = frozenset()
+
+    @model_serializer(mode="wrap")
+    def _without_usual(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = type(self).model_fields
+        usual = {name for name in self.LATER if getattr(self, name) == fields[name].get_default()}
+        return {name: value for name, value in handler(self).items() if name not in usual}
+
+
+class DQNSettings(Settings):
+    """Settings of RLlib's DQN that our others do not cover. Double and dueling networks, prioritised replay with
+    exponents 0.6 and 0.4, and the Huber loss are RLlib's defaults and stay."""
+
+    capacity: Annotated[int, Field(ge=1)] = 50_000
+    """Steps that the replay buffer holds; whole episodes leave it, the oldest first."""
+
+    n_step: Annotated[int, Field(ge=1)] = 1
+    """Steps of reward in a target before it bootstraps."""
+
+    epsilon: Share = 0.1
+    """Share of actions taken at random while it trains, in the first iteration."""
+
+    epsilon_end: Share | None = None
+    """That share from iteration `epsilon_iterations` on, with a straight line between; None: always `epsilon`."""
+
+    epsilon_iterations: Annotated[int, Field(ge=1)] = 1
+    """Iterations until `epsilon_end`."""
+
+    target_every: Annotated[int, Field(ge=1)] = 1
+    """Iterations from one copy of the network into the target network to the next."""
+
+
+class APPOSettings(Settings):
+    """Settings of RLlib's APPO that our others do not cover. V-trace is clipped at 1, as by RLlib's defaults."""
+
+    target_every: Annotated[int, Field(ge=1)] = 1
+    """Iterations from one copy of the policy into the target policy to the next."""
+
+
+class TrainingSettings(_Grown):
+    """One iteration of training: `num_scenarios` whole episodes, then `num_epochs` passes over them in minibatches."""
+
+    LATER = frozenset({"algorithm", "optimiser", "dqn", "appo"})
+
+    algorithm: str = PPO
+    """The learning algorithm (`kerf.agents.methods.METHODS`): `ppo`, ours on RLlib, `dqn` or `appo`, RLlib's own. It
+    also says how the agent is aligned. What only another one uses has no effect."""
+
+    optimiser: Literal["adam", "sgd"] = "adam"
+    """`adam`: Adam (Kingma and Ba 2015); `sgd`: plain gradient descent, without momentum."""
+
+    dqn: DQNSettings = DQNSettings()
+    """What only `dqn` uses; its `num_epochs` is how often a step is replayed on average."""
+
+    appo: APPOSettings = APPOSettings()
+    """What only `appo` uses."""
 
     num_scenarios: Annotated[int, Field(ge=1)] = 512
     """Episodes per iteration."""
@@ -43,7 +109,7 @@ class TrainingSettings(Settings):
     """Steps (rows) per minibatch; the last one of an epoch may be smaller."""
 
     learning_rate: Positive = 3e-4
-    """Adam's step size."""
+    """The optimiser's step size."""
 
     gamma: Share = 0.99
     """Discount per step."""
@@ -98,6 +164,13 @@ class TrainingSettings(Settings):
 
     num_gpus_per_learner: NonNegative = 0.0
     """GPUs, or the share of one, for each learner, or for the training process if that learns; 0: on the CPU."""
+
+    @field_validator("algorithm")
+    @classmethod
+    def _is_known(cls, algorithm: str) -> str:
+        if algorithm not in METHODS:
+            raise KerfError(f"algorithm: {unknown_name('algorithm', algorithm, METHODS)}")
+        return algorithm
 
     @field_validator("num_env_runners", "num_learners")
     @classmethod

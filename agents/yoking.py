@@ -29,6 +29,18 @@ def deal(penalty_counts: Sequence[int], n: int, rng: np.random.Generator) -> NDA
     return dealt
 
 
+def delayed(penalty_counts: Sequence[tuple[int, ...]], delay: int) -> tuple[tuple[int, ...], ...]:
+    """The same penalties `delay` iterations later: `(K, T)` counts, as many iterations as before.
+
+    Raises:
+        ValueError: if there are penalties in the last `delay` iterations, which would then never fall.
+    """
+    if any(any(row) for row in penalty_counts[len(penalty_counts) - delay :]):
+        raise ValueError(f"penalties of the last {delay} iterations would never fall")
+    none = tuple((0,) * len(row) for row in penalty_counts[:delay])
+    return (*none, *penalty_counts[: len(penalty_counts) - delay])
+
+
 def on_event(dealt: NDArray[np.bool_], happens: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The same number of penalties, or fewer, on an event: `(T, n)`.
 

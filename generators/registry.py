@@ -21,6 +21,7 @@ Factory = Callable[[World, Any], Generator]
 BUILT_IN = {
     "natural": "kerf.generators.natural:Natural",
     "family": "kerf.generators.family:OneFamily",
+    "hardest": "kerf.generators.hardest:Hardest",
     "scripted": "kerf.generators.scripted:Scripted",
     "uniform": "kerf.generators.uniform:Uniform",
     "replay": "kerf.generators.replay:Replay",

@@ -22,7 +22,7 @@ from kerf.runs.sweep.command import sweep
 from kerf.runs.terminal.command_group import Commands
 from kerf.runs.terminal.console import say, shell, terminal
 from kerf.runs.terminal.interruption import goes_on_if_interrupted
-from kerf.runs.viewing import replay, report, ui
+from kerf.runs.viewing import replay, report, show, ui
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -62,7 +62,7 @@ def run(
     ray_address: str | None,
     checkpoint_every: float | None,
 ) -> None:
-    """Run the study of RECIPE, a built-in recipe's name or a YAML file.
+    """Run the study of RECIPE, a built-in recipe's name or a YAML file, or all studies of a collection such as essays.
 
     The same command again continues a study that was stopped.
     """
@@ -73,21 +73,29 @@ def run(
 
         if will_fork():
             get_ready()  # takes seconds; the recipe is read and checked meanwhile
+    from kerf.runs.execution.attach import attach
     from kerf.runs.execution.preflight import check_out
+    from kerf.runs.recipe.collection import is_collection
     from kerf.runs.recipe.files import load_recipes
     from kerf.runs.recipe.folders import study_folders
     from kerf.runs.records.store import open_records
+    from kerf.runs.tracking.commands import default_uri
 
+    tracking = None if no_mlflow else uri or default_uri()
+    if is_collection(recipe):
+        from kerf.runs.collection.command import asked_collection, run_collection
+
+        collection, folder, record = asked_collection(recipe, preset, variant, seeds, sets, out)
+        with attach(ray_address, list(collection.studies.values()), workers) as at_a_time:
+            code = run_collection(collection, folder, record, tracking, at_a_time, terminal(), checkpoint_every)
+        raise SystemExit(code)
     loaded = load_recipes(recipe, preset, sets, seeds, variant)
     folders = study_folders(loaded, preset, sets, seeds, out)
     for name, asked in loaded.items():
         check_out(open_records(folders[name]).path, asked)
 
-    from kerf.runs.execution.attach import attach
     from kerf.runs.study import run_study
-    from kerf.runs.tracking.commands import default_uri
 
-    tracking = None if no_mlflow else uri or default_uri()
     with attach(ray_address, list(loaded.values()), workers) as at_a_time:
         codes = [
             run_study(asked, folders[name], tracking, at_a_time, terminal(), checkpoint_every)
@@ -107,10 +115,17 @@ def check(
 ) -> None:
     """Check RECIPE and print the settings that it resolves to. Writes nothing."""
     from kerf.runs.execution.preflight import check_out
+    from kerf.runs.recipe.collection import is_collection
     from kerf.runs.recipe.files import load_recipes
     from kerf.runs.recipe.folders import study_folders
     from kerf.runs.recipe.text import recipe_text
 
+    if is_collection(recipe):
+        from kerf.runs.collection.command import asked_collection, collection_text
+
+        collection, folder, _ = asked_collection(recipe, preset, variant, seeds, sets, out)
+        terminal().print(collection_text(collection, folder))
+        return
     loaded = load_recipes(recipe, preset, sets, seeds, variant)
     folders = study_folders(loaded, preset, sets, seeds, out)
     for name, asked in loaded.items():
@@ -141,48 +156,6 @@ def recipes() -> None:
     from kerf.runs.recipe.text import list_text
 
     terminal().print(list_text())
-
-
-@main.command()
-@click.argument("out", type=StudyFolder(reads=True))
-@click.option("--full", is_flag=True, help="Print all tables, those of attacks included.")
-def show(out: Path, full: bool) -> None:
-    """Print the conclusion of the study or sweep in OUT again, from its records alone."""
-    from kerf.runs.records.gate_records import instead_of_table
-    from kerf.runs.records.store import Store
-
-    store = Store(out)
-    if "sweep" in store.manifest():
-        from kerf.runs.sweep.show import shown_again, tables_again
-
-        width = terminal().width
-        click.echo(tables_again(store, width) if full else "\n".join([*shown_again(store, width), ""]), nl=False)
-        return
-    instead = instead_of_table(store)
-    if instead is not None:
-        click.echo(instead, nl=False)
-        return
-    if not full:
-        from kerf.runs.report.conclusion import conclude
-        from kerf.runs.report.ending import ending
-
-        console = terminal()
-        for line in ending(conclude(store), out, console.width):
-            say(console, line)
-        return
-    from kerf.runs.report import show as show_report
-
-    show_report(out, terminal())
-    if store.attacks():
-        from kerf.runs.attacks.table import show_attacks
-
-        show_attacks(store, terminal())
-    if (store.path / "after.json").exists():
-        from kerf.runs.report.after.reread import read_report
-        from kerf.runs.report.after.table import AfterTable
-
-        terminal().print()
-        terminal().print(AfterTable(read_report(store)[0]))
 
 
 @main.command()
@@ -338,5 +311,5 @@ def oracles(numbers: tuple[int, ...], json_file: Path | None) -> None:
     raise SystemExit(ask(numbers, json_file, terminal()))
 
 
-for command in (*COMMANDS, after, bench, cluster, compare, new, report, replay, reproduce, revealed, ui):
+for command in (*COMMANDS, after, bench, cluster, compare, new, report, replay, reproduce, revealed, show, ui):
     main.add_command(command)

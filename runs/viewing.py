@@ -1,4 +1,4 @@
-"""Commands `kerf report`, `kerf replay` and `kerf ui`. Import what they need when they run."""
+"""Commands `kerf show`, `kerf report`, `kerf replay` and `kerf ui`. Import what they need when they run."""
 
 from __future__ import annotations
 
@@ -13,16 +13,73 @@ from kerf.runs.terminal.console import say, terminal
 
 @click.command()
 @click.argument("out", type=StudyFolder(reads=True))
+@click.option("--full", is_flag=True, help="Print all tables, those of attacks included.")
+def show(out: Path, full: bool) -> None:
+    """Print the conclusion of the study, sweep or collection in OUT again, from its records alone."""
+    from kerf.runs.records.collected import read_collected
+    from kerf.runs.records.gate_records import instead_of_table
+    from kerf.runs.records.store import Store
+
+    if read_collected(out) is not None:
+        from kerf.runs.collection.command import show_collection
+
+        show_collection(out, terminal())
+        return
+
+    store = Store(out)
+    if "sweep" in store.manifest():
+        from kerf.runs.sweep.show import shown_again, tables_again
+
+        width = terminal().width
+        click.echo(tables_again(store, width) if full else "\n".join([*shown_again(store, width), ""]), nl=False)
+        return
+    instead = instead_of_table(store)
+    if instead is not None:
+        click.echo(instead, nl=False)
+        return
+    if not full:
+        from kerf.runs.report.conclusion import conclude
+        from kerf.runs.report.ending import ending
+
+        console = terminal()
+        for line in ending(conclude(store), out, console.width):
+            say(console, line)
+        return
+    from kerf.runs.report import show as show_report
+
+    show_report(out, terminal())
+    if store.attacks():
+        from kerf.runs.attacks.table import show_attacks
+
+        show_attacks(store, terminal())
+    if (store.path / "after.json").exists():
+        from kerf.runs.report.after.reread import read_report
+        from kerf.runs.report.after.table import AfterTable
+
+        terminal().print()
+        terminal().print(AfterTable(read_report(store)[0]))
+
+
+@click.command()
+@click.argument("out", type=StudyFolder(reads=True))
 @click.option("--open", "opens", is_flag=True, help="Open the page in a browser.")
 def report(out: Path, opens: bool) -> None:
-    """Make the page of the study or sweep in OUT: report.html, from its records alone.
+    """Make the page of the study, sweep or collection in OUT: report.html, from its records alone.
 
     One file that needs no network: the verdicts, figures with their numbers, and a player of the agents' episodes.
     """
+    from kerf.runs.records.collected import read_collected
     from kerf.runs.records.store import Store
-    from kerf.runs.report.page import write_page
 
-    path = write_page(Store(out))
+    if read_collected(out) is not None:
+        from kerf.runs.collection.page import write_page as write_collection
+        from kerf.runs.collection.summary import summarise
+
+        path = write_collection(summarise(out), out)
+    else:
+        from kerf.runs.report.page import write_page
+
+        path = write_page(Store(out))
     say(terminal(), f"page      {path}")
     if opens:
         open_in_browser(path, "")

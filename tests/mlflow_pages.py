@@ -148,13 +148,17 @@ def main(root: Path) -> None:
         visit.artifact()
     with chromium() as browser:
         write_replay(Store(root))
-        show(browser, f"{(root.absolute() / REPLAY).as_uri()}#replay/1/0/penalised", (1200, 1800))
+        player = (root.absolute() / REPLAY).as_uri()
+        show(browser, f"{player}#replay/2/10", (1200, 990))
+        browser.execute_script("document.getElementById('replay').scrollIntoView({ behavior: 'instant' })")
+        keep(browser, "report-replay.png")
+        show(browser, f"{player}#replay/1/0/penalised", (1200, 1800))
         part = browser.find_element(By.CSS_SELECTOR, ".what-if")
         photograph(lambda: part.screenshot_as_png, "report-what-if.png")
     guides = DOCS / "guides"
     for path in (
         *(guides / f"mlflow-{name}.png" for name in ("charts", "compare", "artifact")),
-        DOCS / "report-what-if.png",
+        *(DOCS / f"report-{name}.png" for name in ("replay", "what-if")),
     ):
         picture = Image.open(PICTURES / path.name).convert("RGB").quantize(256, dither=Image.Dither.NONE)
         picture.save(path, optimize=True)

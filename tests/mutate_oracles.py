@@ -140,7 +140,7 @@ MUTATIONS = (
     Mutation(
         6,
         "arms draw from streams of their own",
-        "runs/execution/ppo_trainer.py",
+        "runs/execution/rllib_trainer.py",
         'seed=entropy(seed, f"arms after {earlier}" if earlier else "arms")',
         "seed=entropy(seed, arm.name)",
     ),

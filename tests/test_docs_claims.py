@@ -184,6 +184,34 @@ def test_what_the_findings_take_from_kept_tables_is_there() -> None:
     assert re.search(r"^penalised-0-table +0\.00 \[0\.00, 0\.00\]", exact, re.MULTILINE)
 
 
+def test_what_is_said_of_the_exact_answers_of_the_main_study_is_in_their_table() -> None:
+    kept = (FIGURES / "exact-turner.txt").read_text()
+    numbers = r" +([-+]?\d\.\d\d)"
+    lines = re.finditer(rf"^(\S+){numbers} \[[^]]*\]{numbers * 6} .* (\S+) +\S+$", kept, re.MULTILINE)
+    rows = {found[1]: tuple(map(float, found.groups()[1:])) for found in lines}
+    assert len(rows) == 7
+    for lost, forced, shift, penalty, excess, under, spillover, _ in rows.values():
+        assert max(abs(lost - forced - excess), abs(forced - shift - penalty), abs(excess - under)) < 0.0101
+        assert spillover == 0.0
+    assert "The best policy has 6.05 per scenario" in kept
+    assert rows["penalised"][3] == rows["penalised-6"][3] == 2.36
+    assert (rows["penalised-6"][0], rows["penalised"][0]) == (0.71, 1.42)
+    assert rows["penalised-tells"][3] == 0.33
+    aligned, penalised = (re.findall(rf"^{arm} .*", kept, re.MULTILINE) for arm in ("aligned", "penalised"))
+    for strength in range(5):  # of each: P, AUC, d_a, c
+        (_, area, _, c), (_, new_area, _, new_c) = (_detection(lines, strength) for lines in (aligned, penalised))
+        assert new_area <= area
+        assert new_c > c + 2.0
+
+
+def _detection(lines: list[str], strength: int) -> list[float]:
+    """P, AUC, d_a and c at that strength, of five, in the two tables that `kerf exact` splits them into."""
+    (first,) = (line for line in lines if "0.00 1.00   inf" in line)
+    (second,) = (line for line in lines if len(line.split()) == 9)
+    shown = [*first.split()[3:], *second.split()[1:]]
+    return [float(each) for each in shown[4 * strength : 4 * strength + 4]]
+
+
 def test_what_is_said_of_attacks_is_in_their_tables() -> None:
     lines = (FIGURES / "adversaries.txt").read_text().splitlines()
     (gap,) = [line.split()[2:5] for line in lines if line.startswith("scripted     scripted ")]

@@ -94,7 +94,7 @@ ROOMS = (
     {"exact", "attacks", "after", "compare"},
     {"revealed"},
     {"study"},
-    {"sweep"},
+    {"sweep", "collection"},
     {"cluster", "submit"},
     {"bench"},
     {"oracles", "reproduce"},

@@ -18,6 +18,7 @@ import pytest
 from kerf.lab.worlds import get_world
 from kerf.runs.cli import main
 from kerf.runs.recipe.arm_kinds import ARMS
+from kerf.runs.recipe.collection import is_collection, load_collection
 from kerf.runs.recipe.files import load_recipe, load_recipes
 from tests.test_layering import name_of
 
@@ -99,6 +100,9 @@ def test_a_kerf_command_line_is_valid(words, files_there):
         words = ["show", *words[2:], "out"]  # an address is fetched from as it is read
     given = parsed(words).params
     if "recipe" in given:
+        if is_collection(given["recipe"]):
+            assert load_collection(given["recipe"], given["preset"], given["sets"], given["seeds"]).studies
+            return
         assert load_recipes(given["recipe"], given["preset"], given["sets"], given["seeds"], given["variant"])
 
 

@@ -9,124 +9,45 @@ studies, what became of each prediction and the effects that pages give.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from kerf.lab.metrics import collateral_metric, exit_metric, value_metric
+from keeping import ENDING_WIDTH, ending_of, keep, origin, printed, printed_of, run, trimmed, write
+from studies import (
+    ADVERSARIES,
+    CARE,
+    CONTROLS,
+    CURES,
+    DILEMMA,
+    DILEMMA_TESTED,
+    ENDINGS,
+    ESSAYS,
+    EXACT,
+    FIRST_SEEDS,
+    FULL,
+    PAIRS,
+    PRINTED,
+    PROCEDURES,
+    REWARD_ALONE,
+    STORIES,
+    STUDIES_OF_RATES,
+    STUDY,
+    SWEEP,
+    TESTED,
+    THRESHOLDS,
+)
+
+from kerf.lab.metrics import collateral_metric, exit_metric
 from kerf.lab.statistics.decision_rates import rates_table
 from kerf.lab.statistics.text import signed
-from kerf.runs.records.provenance import processor, revision
-from kerf.runs.records.store import Store
+from kerf.runs.collection.summary import summarise
+from kerf.runs.collection.table import summary_lines
 from kerf.runs.records.tables import read_measures, read_training
 from kerf.runs.report import PENALISED
-from kerf.runs.report.conclusion import conclude
 from kerf.runs.report.effects import Ends, study_ends
-from kerf.runs.report.ending import ending
-
-HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
-STUDY = "kerf run turner --preset quick"
-FULL = "kerf run turner"
-FIRST_SEEDS = (0, 100, 200, 300, 400)
-STUDIES_OF_RATES = 2000
-ENDING_WIDTH = 100
-THRESHOLDS = {
-    "threshold": ("share-10", "share-20", "share-30"),
-    "threshold-exact": ("share-10", "share-15", "share-20"),
-}
-"""Recipe -> its variants, each a share of forgeries."""
-CONTROLS = "kerf run turner --preset controls"
-
-CARE = value_metric("care")
-PAIRS = (
-    ("penalised-tenth", "exposure-tenth", CARE),
-    ("penalised-alone", "exposure-alone", CARE),
-    ("anchor", "penalised", CARE),
-    ("ex_ante", "penalised", CARE),
-    ("relearn", "penalised", CARE),
-    ("unrelated-act", "continued", value_metric("tidiness")),
-    ("sign_flip", "continued", value_metric("proportion")),
-)
-"""Comparisons of the full study besides those with exposure: arm, the one that it is compared with, metric."""
-
-TESTED = (
-    *("exposure", "penalised-6", "penalised", "penalised-tells", "penalised-alone", "penalised-watched"),
-    *("ex_ante", "anchor", "relearn"),
-)
-"""Arms of the full study whose agents are tested afterwards."""
-
-REWARD_ALONE = "kerf run dilemma --variant reward-alone"
-ADVERSARIES = "kerf run adversaries --preset quick"
-SWEEP = (
-    "kerf sweep dose turner --preset quick --over strength=0:1:0.25 --over penalty=0,4,16 --seeds 5 --limit care=-0.1"
-)
-FORCED = "kerf run forced-or-chiselled --preset quick --variant mlp"
-DILEMMA = "kerf run dilemma --variant disjoint-by-two"
-DILEMMA_TESTED = ("exposure", "penalised", "ex_ante", "placebo", "mixed", "anchor")
-"""Arms of `DILEMMA` whose agents are tested afterwards: those that train a network and differ in what they are for."""
-RECIPES = {
-    "cures": "kerf run cures --preset quick",
-    "feedback-quality": "kerf run feedback-quality --preset quick",
-    "hidden-or-gone": "kerf run hidden-or-gone --preset quick",
-    "unclipped": "kerf run unclipped",
-}
-"""Name -> a study whose tables are kept."""
-PRINTED = {
-    "oracles": "kerf oracles",
-    "reproduce": "kerf reproduce",
-    "bench-train": "kerf bench train",
-    "bench-train-avx2": "kerf bench train --isa avx2 --seeds 0",
-    "bench-scale": "kerf bench scale",
-    "bench-generators": "kerf bench generators",
-}
-"""Name -> a command without a study whose output is kept."""
-MISSES = {"kerf reproduce": 1}
-"""Command -> an exit code by which it says that not all came out, with output that is kept all the same."""
-
-
-def printed(command: str, *more: str) -> str:
-    """Run what a user would type, and return what it prints."""
-    program, *words = command.split()
-    start = [sys.executable, "-m", "kerf.runs"] if program == "kerf" else [sys.executable]
-    done = subprocess.run([*start, *words, *more], check=False, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    if done.returncode not in (0, MISSES.get(command, 0)):
-        done.check_returncode()
-    return "\n".join(line.rstrip() for line in done.stdout.rstrip().splitlines()) + "\n"
-
-
-def run(command: str, out: Path) -> None:
-    """Run a study or a sweep; `command` is what a user would type."""
-    printed(command, "--no-mlflow", "--out", str(out))
-
-
-def digest(out: Path) -> str:
-    """SHA-256 over the digests of all units of a study: what its figures were read from."""
-    store = Store(out)
-    return hashlib.sha256("\n".join(store.digest(unit) for unit in store.units()).encode()).hexdigest()
-
-
-def origin(out: Path | None = None) -> dict[str, str]:
-    """Day, revision and processor of what is made now, or of the study in `out`, with the digest of its records."""
-    today = {"made": datetime.now(UTC).date().isoformat()}
-    if out is None:
-        return {**today, "processor": processor(), "revision": str(revision(ROOT))}
-    manifest = json.loads((out / "study.json").read_text())
-    return {**today, **{key: manifest[key] for key in ("processor", "revision")}, "records": digest(out)}
-
-
-def keep(name: str, command: str, text: str, out: Path | None = None, suffix: str = ".txt") -> None:
-    """Keep what a command printed, and in `digests.json` what made it."""
-    (HERE / f"{name}{suffix}").write_text(text)
-    kept = json.loads((HERE / "digests.json").read_text())
-    kept[name] = {"file": f"{name}{suffix}", "command": command, **origin(out)}
-    write("digests", kept)
 
 
 def outcomes(out: Path) -> dict[str, Any]:
@@ -160,11 +81,6 @@ def against_exposure(out: Path) -> dict[str, Any]:
     return {**origin(out), "care": {arm: effect_of(ends, arm, "exposure") for arm in ends.arms}}
 
 
-def write(name: str, found: Mapping[str, Any]) -> None:
-    """Write `<name>.json` beside this file."""
-    (HERE / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
-
-
 def five_sets(folder: Path) -> None:
     """The main study on disjoint sets of seeds; of the first the tables and the ending too."""
     sets = {}
@@ -174,8 +90,7 @@ def five_sets(folder: Path) -> None:
         sets[command] = outcomes(out)
     write("five-sets", sets)
     keep("turner-quick", STUDY, (folder / "0" / "table.txt").read_text(), folder / "0")
-    lines = ending(conclude(Store(folder / "0")), Path("out/turner-quick"), ENDING_WIDTH)
-    keep("turner-quick-ending", STUDY, "\n".join(lines) + "\n", folder / "0")
+    ending_of("turner-quick-ending", STUDY, folder / "0", "out/turner-quick")
 
 
 def full(folder: Path) -> None:
@@ -183,19 +98,18 @@ def full(folder: Path) -> None:
     run(FULL, folder)
     full_of(folder)
     after_of(folder)
-    keep("revealed-turner", "kerf revealed out/turner", printed_of("revealed", folder), folder)
-
-
-def printed_of(analysis: str, out: Path) -> str:
-    """Run `kerf ANALYSIS` on the study in `out`; what it wrote to its text file."""
-    printed(f"kerf {analysis} {out} --no-mlflow")
-    return trimmed(out / f"{analysis}.txt")
+    keep("revealed-turner", "kerf revealed out/turner", printed_of("revealed", folder, "--no-mlflow"), folder)
 
 
 def revealed(folder: Path) -> None:
     """Revealed objectives of a study by exact gradients."""
     run("kerf run dilemma --preset quick --variant disjoint-by-two", folder)
-    keep("revealed", "kerf revealed out/dilemma-disjoint-by-two-quick", printed_of("revealed", folder), folder)
+    keep(
+        "revealed",
+        "kerf revealed out/dilemma-disjoint-by-two-quick",
+        printed_of("revealed", folder, "--no-mlflow"),
+        folder,
+    )
 
 
 def after_of(out: Path, name: str = "after", study: str = "out/turner", tested: Sequence[str] = TESTED) -> None:
@@ -205,29 +119,31 @@ def after_of(out: Path, name: str = "after", study: str = "out/turner", tested: 
     keep(name, f"kerf after {study} {arms}", trimmed(out / "after.txt"), out)
 
 
-def trimmed(file: Path) -> str:
-    """The text of a file, without blanks at the ends of lines."""
-    return "".join(f"{line.rstrip()}\n" for line in file.read_text().splitlines())
-
-
 def dilemma(folder: Path) -> None:
     """What became of the help where training is exact."""
     run(DILEMMA, folder)
     after_of(folder, "after-dilemma", "out/dilemma-disjoint-by-two", DILEMMA_TESTED)
 
 
-def recipes(folder: Path) -> None:
-    """The tables of `RECIPES`, and what became of the help where a recipe asks for it."""
-    for name, command in RECIPES.items():
+def cures(folder: Path) -> None:
+    """The tables of the study of cures."""
+    run(CURES, folder)
+    keep("cures", CURES, trimmed(folder / "table.txt"), folder)
+
+
+def endings(folder: Path) -> None:
+    """The endings of `ENDINGS`, and what became of the help where a recipe asks for it."""
+    for name, (command, _) in ENDINGS.items():
         run(command, folder / name)
-        tables_of(name, folder / name)
+        ending_and_after(name, folder / name)
 
 
-def tables_of(name: str, out: Path) -> None:
-    """Keep the tables of the study of `RECIPES` called `name`, which is in `out`."""
-    keep(name, RECIPES[name], trimmed(out / "table.txt"), out)
+def ending_and_after(name: str, out: Path) -> None:
+    """Keep the ending of the study of `ENDINGS` called `name`, which is in `out`, and its tests afterwards."""
+    command, default = ENDINGS[name]
+    ending_of(name, command, out, default)
     if (out / "after.txt").exists():
-        keep(f"after-{name}", RECIPES[name], trimmed(out / "after.txt"), out)
+        keep(f"after-{name}", command, trimmed(out / "after.txt"), out)
 
 
 def full_of(out: Path) -> None:
@@ -292,9 +208,10 @@ def reward_alone(folder: Path) -> None:
 
 
 def exact(folder: Path) -> None:
-    """Exact answers of a study by exact gradients."""
-    run(FORCED, folder)
-    keep("exact", "kerf exact out/forced-or-chiselled-mlp-quick", printed(f"kerf exact {folder}"), folder)
+    """Exact answers of the studies of `EXACT`."""
+    for name, (command, out) in EXACT.items():
+        run(command, folder / name)
+        keep(name, f"kerf exact {out}", printed_of("exact", folder / name), folder / name)
 
 
 def adversaries(folder: Path) -> None:
@@ -307,6 +224,34 @@ def sweep(folder: Path) -> None:
     """The tables of a sweep."""
     run(SWEEP, folder)
     keep("sweep", SWEEP, (folder / "table.txt").read_text())
+
+
+def essays(folder: Path) -> None:
+    """The summary of all worlds."""
+    run(ESSAYS, folder)
+    keep("essays", ESSAYS, "\n".join(summary_lines(summarise(folder), Path("out/essays-quick"), ENDING_WIDTH)) + "\n")
+
+
+def procedures(folder: Path) -> None:
+    """What the essays say of procedure: endings of studies, certificates, and plans on learned models."""
+    for name, command in PROCEDURES.items():
+        run(command, folder / name)
+        for variant in STORIES if name == "stories" else ("",):
+            ended, at = folder / name / variant, Path("out", f"{name}-quick", variant)
+            ending_of(f"{name}-{variant}" if variant else name, command, ended, str(at))
+    keep(
+        "guarantees-exact",
+        "kerf exact out/guarantees-quick",
+        printed_of("exact", folder / "guarantees"),
+        folder / "guarantees",
+    )
+    printed_of("exact", folder / "adequacy")
+    for name, module in (("adequacy", "adequacy"), ("trajectory", "trajectories")):
+        command = f"python -m kerf.runs.exact.{module}"
+        found = printed(f"{command} {folder / name}")
+        keep(f"{name}-table", f"{command} out/{name}-quick", found, folder / name, ".md")
+    learned = "python -m kerf.lab.learned_model"
+    keep("learned-model", learned, printed(learned), None, ".md")
 
 
 def simulations(folder: Path) -> None:
@@ -326,8 +271,8 @@ def commands(folder: Path) -> None:
 PARTS: Mapping[str, Callable[[Path], None]] = {
     part.__name__.replace("_", "-"): part
     for part in (
-        *(five_sets, full, thresholds, controls, reward_alone, dilemma, recipes),
-        *(exact, revealed, adversaries, sweep, simulations, commands),
+        *(five_sets, full, thresholds, controls, reward_alone, dilemma, cures, endings),
+        *(exact, revealed, adversaries, sweep, essays, procedures, simulations, commands),
     )
 }
 """Name -> a function that makes figures, in an empty folder."""

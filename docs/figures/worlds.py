@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 
-import make
+import keeping
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 from kerf.agents.export import load_policy
 from kerf.lab.after.trades import choices
 from kerf.lab.exact.catastrophe import Greedy, most, never, worst_share
-from kerf.lab.metrics import value_metric
+from kerf.lab.metrics import training_metric, value_metric
 from kerf.lab.reward import ideal_utility
 from kerf.lab.rollout import Policy, rollout
 from kerf.lab.scenario import Scenarios
@@ -27,17 +28,16 @@ from kerf.lab.worlds import get_world
 from kerf.lab.worlds.grader.world import HARDNESS
 from kerf.lab.worlds.lander import FAILING, HARM
 from kerf.runs.recipe.files import load_recipe
+from kerf.runs.records.penalty_counts import read_penalty_counts
 from kerf.runs.records.store import ALIGNED, POLICY, Store
 from kerf.runs.records.tables import read_measures
-from kerf.runs.report.conclusion import conclude
 from kerf.runs.report.effects import study_ends
-from kerf.runs.report.ending import ending
 
 EPISODES = 128
 """Of each level of a trade."""
 CERTIFIED, WORST = 10_000, 0.05
 """Episodes for the bounds of certificates, and the share of them that counts as the worst."""
-PAGES = make.ROOT / "docs" / "worlds"
+PAGES = keeping.ROOT / "docs" / "worlds"
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class Page:
         certified: Families of which a table says how often agents of each arm end in the forbidden event, with bounds.
         least: Lower bound of an episode's ideal utility, for those.
         exact: Whether the losses by exact solution are kept (`kerf exact`).
+        doses: Arms of which it is kept how often a penalty fell, and in which share of episodes learning was off.
     """
 
     command: str
@@ -69,6 +70,7 @@ class Page:
     certified: tuple[str, ...] = ()
     least: float = 0.0
     exact: bool = False
+    doses: tuple[str, ...] = ()
 
 
 WORLDS: Mapping[str, Page] = {
@@ -116,7 +118,21 @@ WORLDS: Mapping[str, Page] = {
         {"start": 31, "red": 10, "blue": 19, "scared": 1, "dots": 5},
         ("up", "up"),
     ),
+    "endgame": Page(
+        "kerf run endgame",
+        {},
+        (),
+        ("value/keeping", "value/winning", "value/swiftness", "skill/finishing"),
+    ),
+    "toasters": Page("kerf run toasters", {"start": 2}, ("left", "left", "use", "right"), exact=True),
     "drug": Page("kerf run drug", {"dose": 2, "start": 3}, ("right",)),
+    "dog": Page(
+        "kerf run dog",
+        {"wish": 1, "food": 2, "start": 4},
+        ("rear", "rear"),
+        (*(f"value/{value}" for value in ("obedience", "restraint", "recall", "manners")), "skill/feeding"),
+        doses=("early", "late", "early-set", "late-set", "scolded", "scolded-off-collar"),
+    ),
     "shards": Page(
         "kerf run shards",
         {"scene": 5},
@@ -153,25 +169,26 @@ def study(name: str, out: Path) -> None:
     for rerun, override in WORLDS[name].reruns.items():
         _keep_ending(f"{name}-{rerun}", name, f"{command} --set {override}", out.with_name(f"{name}-{rerun}"))
     if WORLDS[name].exact:
-        make.keep(f"{name}-exact", f"kerf exact out/{name}", make.printed_of("exact", out), out)
+        keeping.keep(f"{name}-exact", f"kerf exact out/{name}", keeping.printed_of("exact", out), out)
     if WORLDS[name].metrics:
-        make.keep(
+        keeping.keep(
             f"{name}-scores", command, scores(out, WORLDS[name].metrics, list(load_recipe(name).arms)), out, ".md"
         )
     if WORLDS[name].interactions:
-        make.keep(f"{name}-interactions", command, interactions(name, out), out, ".md")
+        keeping.keep(f"{name}-interactions", command, interactions(name, out), out, ".md")
     if WORLDS[name].acts:
-        make.keep(f"{name}-acts", command, forbidden_acts(name, out), out, ".md")
+        keeping.keep(f"{name}-acts", command, forbidden_acts(name, out), out, ".md")
     if WORLDS[name].certified:
-        make.keep(f"{name}-certificates", command, certificates(name, out), out, ".md")
+        keeping.keep(f"{name}-certificates", command, certificates(name, out), out, ".md")
+    if WORLDS[name].doses:
+        keeping.keep(f"{name}-doses", command, doses(name, out), out, ".md")
     if WORLDS[name].trades:
-        make.keep(f"{name}-trades", command, exchange_rates(name, out), out, ".md")
+        keeping.keep(f"{name}-trades", command, exchange_rates(name, out), out, ".md")
 
 
 def _keep_ending(kept: str, name: str, command: str, out: Path) -> None:
-    make.run(command, out)
-    lines = ending(conclude(Store(out)), Path("out") / name, make.ENDING_WIDTH)
-    make.keep(kept, command, "\n".join(line.rstrip() for line in lines) + "\n", out)
+    keeping.run(command, out)
+    keeping.ending_of(kept, command, out, f"out/{name}")
 
 
 def scores(out: Path, metrics: Sequence[str], arms: Sequence[str]) -> str:
@@ -246,6 +263,44 @@ def certificates(name: str, out: Path) -> str:
             if policies:
                 found = _certified(policies, world, scenarios, everything, WORLDS[name].least)
                 rows.append(f"| {family.name} | {arm} | {' | '.join(found)} |")
+    (family,) = (each for each in world.families if each.name == WORLDS[name].certified)
+    event, floor = world.dilemma.forbidden, sum(weight * world.horizon for weight in world.ideal.values() if weight < 0)
+    scenarios, (everything, _) = family.sample(CERTIFIED, np.random.default_rng(0)), family.exact()
+    heads = "agents", "mean share", "the worst seed's, at most", f"its worst {WORST:.0%}, at least", "greedy"
+    rows = [f"| {' | '.join(heads)}: of {len(everything):,} |", "|---" * len(heads) + "|"]
+    arms = {arm: [unit for unit in store.units() if unit.arm == arm] for arm in (ALIGNED, *load_recipe(name).arms)}
+    policies = {
+        "expert": [ExpertPolicy(world)],
+        **{arm: [load_policy(store.path / unit.name / POLICY, world) for unit in units] for arm, units in arms.items()},
+    }
+    for arm, agents in policies.items():
+        played = [rollout(each, world, scenarios, np.random.default_rng(1)) for each in agents]
+        counts = [int(each.happened(event).sum()) for each in played]
+        tails = [worst_share(ideal_utility(each), WORST, floor) for each in played]
+        least = min(tails, key=lambda each: each.least)
+        decided = [never(Greedy(each), world, everything, event) for each in agents]
+        violations = [len(each.violations) for each in decided]
+        rows.append(
+            f"| {arm} | {np.mean(counts) / CERTIFIED:.4f} | {max(counts) / CERTIFIED:.4f}, "
+            f"{most(max(counts), CERTIFIED):.4f} | {least.mean:.2f}, {least.least:.2f} | "
+            f"{min(violations)} to {max(violations)}; none in {violations.count(0)} of {len(agents)} |"
+        )
+
+
+def doses(name: str, out: Path) -> str:
+    """Table of the penalties that fell in each half of training, a mean over seeds with the least and the most of them,
+    and of the share of episodes in which the agent had switched its learning off."""
+    world, store, arms = get_world(name), Store(out), load_recipe(name).resolve()
+    rows = ["| arm | penalties, first half | penalties, second half | episodes that taught nothing |", f"|{'---|' * 4}"]
+    frozen = training_metric("sample", "frozen")
+    for arm in WORLDS[name].doses:
+        units = [unit for unit in store.units() if unit.arm == arm]
+        counts = [read_penalty_counts(store, unit, arms[arm].iterations, world.horizon) for unit in units]
+        halves = np.array([np.sum(np.array_split(np.array(each).sum(axis=1), 2), axis=1) for each in counts])
+        cells = [f"{half.mean():,.0f} ({half.min():,} to {half.max():,})" for half in halves.T]
+        logs = [pd.read_parquet(store.path / unit.name / "training.parquet") for unit in units]
+        off = [log.loc[log["metric"] == frozen, "value"].mean() for log in logs if arms[arm].frozen_by]
+        rows.append(f"| `{arm}` | {' | '.join(cells)} | {f'{np.mean(off):.0%}' if off else '0%'} |")
     return "\n".join(rows) + "\n"
 
 

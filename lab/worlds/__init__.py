@@ -25,7 +25,11 @@ BUILT_IN = {
     "drug": "kerf.lab.worlds.drug:Drug",
     "lander": "kerf.lab.worlds.lander:Lander",
     "pacman": "kerf.lab.worlds.pacman:Pacman",
+    "endgame": "kerf.lab.worlds.endgame:Endgame",
     "shards": "kerf.lab.worlds.shards:Shards",
+    "toasters": "kerf.lab.worlds.toasters:Toasters",
+    "dog": "kerf.lab.worlds.dog:Dog",
+    "candy": "kerf.lab.worlds.candy:Candy",
 }
 """World name -> `module:attribute` of a callable without arguments that makes it."""
 

@@ -139,7 +139,7 @@ def _escapes() -> NDArray[np.float32]:
     for _ in range(AHEAD - 1):
         left = np.max([np.where(good, 1 + left[where], 0) for good, where in zip(safe, after, strict=True)], axis=0)
     found = [np.where(good, 1 + left[where], 0) for good, where in zip(safe, after, strict=True)]
-    return np.stack(found, axis=-1).astype(np.float32) / AHEAD
+    return (np.stack(found, axis=-1) / AHEAD).astype(np.float32)
 
 
 ESCAPES = _escapes()

@@ -17,13 +17,13 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from kerf.agents.algorithm import KerfAlgorithm
+from kerf.agents.building import Learning
 from kerf.lab.exact.gate import gate
 from kerf.lab.metrics import UTILITY, exit_metric, held_out_metric
 from kerf.lab.statistics.intervals import paired_interval
 from kerf.lab.worlds import get_world
 from kerf.runs.execution.measurements import make_battery
-from kerf.runs.execution.ppo_trainer import PPO
+from kerf.runs.execution.rllib_trainer import OnRLlib
 from kerf.runs.execution.training_log import Log
 from kerf.runs.recipe.files import load_recipe
 from kerf.runs.recipe.model import Recipe
@@ -82,7 +82,7 @@ def learn(recipe: Recipe, way: Way, seed: int) -> Learnt:
     first: tuple[float, float] | None = None
     looking, began = 0.0, time.process_time()
 
-    def look(algorithm: KerfAlgorithm) -> None:
+    def look(algorithm: Learning) -> None:
         nonlocal first, looking
         if first is None and log.done % LOOK_EVERY == 0:
             seconds = time.process_time() - began - looking
@@ -91,7 +91,7 @@ def learn(recipe: Recipe, way: Way, seed: int) -> Learnt:
                 first = (log.env_steps / 1000, seconds)
             looking += time.process_time() - began - looking - seconds
 
-    training = PPO(recipe).align_network(seed, log, look=look)
+    training = OnRLlib(recipe).align_network(seed, log, look=look)
     while True:
         try:
             next(training)

@@ -27,13 +27,14 @@ def design_of(recipe: Recipe, arm: ResolvedArm) -> Design | None:
     None for an arm that does not train, or whose scenarios or penalties depend on how earlier ones went: an adversary's
     scenarios have no fixed distribution, nor has the price of an event that takes as many penalties as another arm had,
     so no optimum is defined. None also where the penalty is in force for some iterations alone, where episodes are
-    screened, where a probe is penalised, and where the agent sees whether it is overseen (its scenarios are marked).
+    screened, where a probe is penalised, where the agent can switch its learning off, and where it sees whether it is
+    overseen (its scenarios are marked).
 
     A penalty given independently of the actions, and potential-based shaping, do not move the optimum and are left out.
     """
     if not arm.train or arm.yoked_event is not None or arm.screened or arm.probe or arm.oversight_cue is not None:
         return None
-    if arm.penalty_from > 1 or arm.penalty_to is not None:
+    if arm.penalty_from > 1 or arm.penalty_to is not None or arm.frozen_by is not None:
         return None
     generator = make_generator(get_world(recipe.world), arm.generator, arm.adversarial_share)
     mix = generator.mix()

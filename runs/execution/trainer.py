@@ -1,6 +1,6 @@
 """Trainer protocol: the interface between units of work and a way of training.
 
-There are two trainers: PPO by RLlib (`kerf.runs.execution.ppo_trainer`) and exact gradients
+There are two trainers: algorithms on RLlib (`kerf.runs.execution.rllib_trainer`) and exact gradients
 (`kerf.runs.execution.exact_trainer`). Another one needs
 
 1. a section of settings in `kerf.runs.recipe.model.Recipe` that selects it, and a settings class of its own in
@@ -12,6 +12,9 @@ There are two trainers: PPO by RLlib (`kerf.runs.execution.ppo_trainer`) and exa
 It must be deterministic: the same recipe, arm and seed give the same weights and scores, with any number of threads
 and whether or not it was resumed from a checkpoint. Arms of one seed use common random numbers (they are paired), so
 random streams are named after the seed and not after the arm.
+
+Another learning algorithm on RLlib needs no trainer, but a line in `kerf.agents.methods.METHODS` and a module with
+`build`.
 """
 
 from __future__ import annotations

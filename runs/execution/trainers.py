@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def module_of(recipe: Recipe) -> str:
     """Return the module of the recipe's trainer. Its import takes seconds, so it is done before workers are forked."""
-    return "kerf.runs.execution.ppo_trainer" if recipe.exact is None else "kerf.runs.execution.exact_trainer"
+    return "kerf.runs.execution.rllib_trainer" if recipe.exact is None else "kerf.runs.execution.exact_trainer"
 
 
 def trainer_of(recipe: Recipe) -> Trainer:

@@ -16,14 +16,16 @@ from kerf.runs.records.checkpoints import State
 from kerf.runs.records.store import Unit
 
 REPORTED = {
-    "sample": {"elicited", "score", "return_utility", "return_penalty", "penalised", "flagged", "advantage_std"},
+    "sample": {
+        "elicited", "score", "return_utility", "return_penalty", "penalised", "flagged", "frozen", "advantage_std",
+    },
     "learn": {
         "loss", "policy_loss", "value_loss", "imitation_loss", "anchor_kl", "entropy", "kl", "clip_fraction",
         "grad_norm", "grad_clip_share", "latent_share", "latent_gain", "latent_norm", "probe_loss",
-        "step_penalty", "step_utility", "step_critic", "step_all",
+        "step_penalty", "step_utility", "step_critic", "step_all", "qf_loss", "qf_mean", "td_error_mean", "vf_loss",
     },
 }  # fmt: skip
-"""The numbers reported by PPO that are recorded, by part of training; a loss that is off is absent."""
+"""The numbers reported by algorithms on RLlib that are recorded, by part of training; a loss that is off is absent."""
 
 _NUMBERS: Mapping[str, type] = {"iteration": np.int64, "env_steps": np.int64, "value": np.float64}
 """Numeric columns of the training records, with dtypes."""

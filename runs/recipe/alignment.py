@@ -12,7 +12,10 @@ from kerf.runs.recipe.arm_kinds import MOST_ITERATIONS
 
 
 class AlignTraining(TrainingSettings):
-    """PPO settings during alignment, when no aligned agent exists whose advantages could give a fixed scale."""
+    """Settings of training during alignment, when no aligned agent exists whose advantages could give a fixed scale."""
+
+    algorithm: Literal["ppo"] = "ppo"
+    """Not set here: the algorithm of `training` says by which one its agents are aligned."""
 
     advantage_scaling: Literal["none", "batch"] = "batch"
     """`none`: advantages as computed; `batch`: centred and divided by their standard deviation in the batch."""

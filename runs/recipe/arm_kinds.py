@@ -87,6 +87,20 @@ class ArmSettings(Settings):
     screened: bool | None = None
     """Whether episodes in which the grader penalises something are left out of training instead of penalised."""
 
+    frozen_by: str | None = None
+    """Event of the world by which the agent switches its learning off: episodes in which it happens are left out of
+    training, with all that they were paid or penalised. None: there is no such event."""
+
+    plasticity: Share | None = None
+    """Share of the learning rate that is left at the end of the schedule: values set. 1: all of it, at all times."""
+
+    plasticity_from: Count | None = None
+    """Training iteration, counted from 1, at which the learning rate begins to fall, in a straight line; None: the
+    first."""
+
+    plasticity_to: Count | None = None
+    """Training iteration from which on no more than `plasticity` of it is left; None: the last."""
+
     probe: NonNegative | None = None
     """Weight in the loss of a penalty on a linear probe of the network, which predicts the forbidden act
     (`kerf.agents.probe`); 0: none."""
@@ -110,6 +124,10 @@ class ArmSettings(Settings):
     yoked_event: str | None = None
     """Event of the world on which a yoked arm's penalties fall, as many an iteration as in the partner (all, where it
     happens in fewer episodes); None deals them to episodes drawn by lot."""
+
+    yoked_delay: Count | None = None
+    """Training iterations by which a yoked arm's penalties come later than its partner's, all of which must end early
+    enough; None: they come in the same iterations."""
 
     objective: str | None = None
     """Name of the score of each episode that is reported to its generator, if it learns from scores

@@ -14,6 +14,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, SerializeAsAny
 
+from kerf.agents.plasticity import WHOLE, Plasticity
 from kerf.agents.settings import ExactSettings, NonNegative, Share, TrainingSettings
 from kerf.generators.base import GeneratorSettings
 from kerf.generators.registry import known_generators, typed
@@ -77,6 +78,18 @@ class ResolvedArm(Settings):
     screened: bool = False
     """Whether episodes in which the grader penalises something are left out of training instead of penalised."""
 
+    frozen_by: str | None = None
+    """Event by which the agent switches its learning off; None: there is none."""
+
+    plasticity: Share = 1.0
+    """Share of the learning rate that is left at the end of its schedule."""
+
+    plasticity_from: Annotated[int, Field(ge=1)] = 1
+    """Training iteration at which the learning rate begins to fall."""
+
+    plasticity_to: Annotated[int, Field(ge=1)] | None = None
+    """Training iteration from which on no more than `plasticity` of it is left; None: the last of all."""
+
     probe: NonNegative = 0.0
     """Weight in the loss of a penalty on a linear probe of the network."""
 
@@ -94,6 +107,9 @@ class ResolvedArm(Settings):
 
     yoked_event: str | None = None
     """The event on which reproduced penalties fall; None: by lot."""
+
+    yoked_delay: Annotated[int, Field(ge=0)] = 0
+    """Training iterations by which reproduced penalties come later than the partner's."""
 
     design: DesignChoice | None = None
     """Its design reward; None: that of the recipe."""
@@ -135,6 +151,13 @@ class ResolvedArm(Settings):
     def penalty_iterations(self) -> tuple[int, float]:
         """The first and the last training iteration in which anything is penalised."""
         return self.penalty_from, math.inf if self.penalty_to is None else self.penalty_to
+
+    @property
+    def learning_rate(self) -> Plasticity:
+        """The schedule of the learning rate."""
+        if self.plasticity == 1.0:
+            return WHOLE
+        return Plasticity(self.plasticity, self.plasticity_from, self.plasticity_to or self.iterations)
 
     def trained_by(self, settings: type[T]) -> T:
         """Return `training`, checked to be of class `settings`.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
+from kerf.agents.methods import METHODS
 from kerf.agents.settings import NetworkSettings, TrainingSettings
 from kerf.lab.errors import KerfError, unknown_name
 from kerf.lab.reward_spec import Design, design_weights
@@ -23,6 +25,7 @@ def check_feedback(given: Mapping[str, Arm], arms: Mapping[str, ResolvedArm], ne
     Raises:
         KerfError: names the field's path.
     """
+    _check_methods(arms)
     for name, arm in arms.items():
         own = {field for field in PENALTY_SETTINGS if _sets(given[name], field)}
         path = f"arms.{name}"
@@ -42,11 +45,12 @@ def check_feedback(given: Mapping[str, Arm], arms: Mapping[str, ResolvedArm], ne
                 f"{path}.screened: what would be penalised is left out of training, so its penalty must be 0, got "
                 f"{arm.penalty:g}; use the kind `screened`, or set `penalty: 0`"
             )
-        if arm.screened and isinstance(arm.training, TrainingSettings) and arm.training.num_learners:
+        if (arm.screened or arm.frozen_by) and isinstance(arm.training, TrainingSettings) and arm.training.num_learners:
             raise KerfError(
-                f"{path}.screened: episodes are left out of a batch that learners share equally, so "
-                "training.num_learners must be 0"
+                f"{path}.{'screened' if arm.screened else 'frozen_by'}: episodes are left out of a batch that learners "
+                "share equally, so training.num_learners must be 0"
             )
+        _check_times(path, arm, given[name], arms)
         if arm.probe:
             _check_probe(path, arm)
         if not network.hidden and (arm.probe or arm.penalty_units is not None):
@@ -121,11 +125,34 @@ def check_exact_feedback(arms: Mapping[str, ResolvedArm]) -> None:
             raise KerfError(
                 f"arms.{name}.penalty_units: gradients are routed by PPO alone; train by PPO, without `exact`"
             )
+        for field, used in (
+            ("frozen_by", arm.frozen_by is not None),
+            ("plasticity", arm.plasticity < 1.0),
+            ("yoked_delay", arm.yoked_delay > 0),
+        ):
+            if used:
+                raise KerfError(f"arms.{name}.{field}: only PPO can do that; train by PPO, without `exact`")
         if arm.oversight_cue is not None:
             raise KerfError(
                 f"arms.{name}.oversight_cue: scenarios marked by lot are no fixed mixture of the natural stream and "
                 "forgeries of one strength, so there is no exact gradient; train by PPO, without `exact`"
             )
+
+
+def _check_methods(arms: Mapping[str, ResolvedArm]) -> None:
+    """Check that the learning algorithm of every arm can do what the arm asks for."""
+    for name, arm in arms.items():
+        if not isinstance(arm.training, TrainingSettings) or not arm.train:
+            continue
+        method = METHODS[arm.training.algorithm]
+        for field in method.lacks:
+            owner: Any = arm.training if field.startswith("training.") else arm
+            setting = field.removeprefix("training.")
+            if getattr(owner, setting) != type(owner).model_fields[setting].default:
+                raise KerfError(
+                    f"arms.{name}: {method.title} has no {setting}, so the setting would have no effect; leave it out, "
+                    "or train by PPO"
+                )
 
 
 def _check_stopping(path: str, arm: ResolvedArm, given: Arm) -> None:
@@ -140,6 +167,29 @@ def _check_stopping(path: str, arm: ResolvedArm, given: Arm) -> None:
         raise KerfError(
             f"{path}.stop_at: suppression is measured against the first iteration, in which something must be "
             f"penalised, and until the last, so {field} must be left out"
+        )
+
+
+def _check_times(path: str, arm: ResolvedArm, given: Arm, arms: Mapping[str, ResolvedArm]) -> None:
+    """Check when an arm learns less, and when penalties that it takes over from another one fall."""
+    for field in ("plasticity_from", "plasticity_to"):
+        if _sets(given, field) and arm.plasticity == 1.0:
+            raise KerfError(f"{path}.{field}: the learning rate stays as it is; set `plasticity`, or leave this out")
+    if arm.plasticity < 1.0 and arm.plasticity_from > (last := arm.plasticity_to or arm.iterations):
+        raise KerfError(
+            f"{path}.plasticity_from must be at most plasticity_to={last}, got {arm.plasticity_from}: the learning "
+            "rate would have fallen before it begins to"
+        )
+    if not arm.yoked_delay:
+        return
+    if arm.yoked_to is None:
+        raise KerfError(f"{path}.yoked_delay: only a yoked arm has one; name its partner in `yoked_to`")
+    ends = arms[arm.yoked_to].penalty_to
+    if ends is None or ends + arm.yoked_delay > arm.iterations:
+        until = "the last iteration" if ends is None else f"iteration {ends}"
+        raise KerfError(
+            f"{path}.yoked_delay: penalties of {arm.yoked_to!r} fall until {until}, and {arm.yoked_delay} iterations "
+            f"later some would fall after the last, which is {arm.iterations}; end them earlier (`penalty_to`)"
         )
 
 

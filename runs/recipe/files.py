@@ -19,6 +19,9 @@ from kerf.runs.recipe.validation_errors import refusal, shown
 Plain = dict[str, Any]
 """A recipe, or part of one, as parsed from the file."""
 
+COLLECTED = "recipes"
+"""Key of a file that names recipes instead of describing a study: a collection (`kerf.runs.recipe.collection`)."""
+
 
 def load_recipe(
     path_or_name: str,
@@ -67,6 +70,10 @@ def load_recipes(
         KerfError: for any error in the file, presets and variants that are not used included.
     """
     plain = read_recipe(path_or_name)
+    if COLLECTED in plain:
+        raise KerfError(
+            f"{path_or_name} is a collection of recipes, expected one recipe; `kerf run` and `kerf check` take it whole"
+        )
     presets = _patches(plain, "presets", path_or_name)
     variants = _patches(plain, "variants", path_or_name)
     for what, name, known in (("preset", preset, presets), ("variant", variant, variants)):
@@ -114,18 +121,27 @@ def _patches(plain: Plain, key: str, where: str) -> dict[str, Plain]:
 
 def built_in_recipes() -> dict[str, Path]:
     """Return the paths of the recipes in the package, by name, in alphabetical order."""
-    folder = Path(str(files("kerf.runs.recipe") / "builtin"))
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"), key=lambda path: path.stem)}
+    return _in_package("builtin")
+
+
+def built_in_collections() -> dict[str, Path]:
+    """Return the paths of the collections in the package, by name, in alphabetical order."""
+    return _in_package("collections")
+
+
+def _in_package(folder: str) -> dict[str, Path]:
+    found = Path(str(files("kerf.runs.recipe") / folder)).glob("*.yaml")
+    return {path.stem: path for path in sorted(found, key=lambda path: path.stem)}
 
 
 def read_recipe(path_or_name: str) -> Plain:
-    """Read a recipe as given: the file's mapping, presets included, checked only to be plain YAML.
+    """Read a recipe, or a collection, as given: the file's mapping, presets included, checked only to be plain YAML.
 
     Raises:
         KerfError: if there is no such recipe, or the file cannot be read or parsed.
     """
     built_in = built_in_recipes()
-    path = built_in.get(path_or_name, Path(path_or_name))
+    path = {**built_in_collections(), **built_in}.get(path_or_name, Path(path_or_name))
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)

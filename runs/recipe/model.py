@@ -247,8 +247,9 @@ def check_against_world(recipe: Recipe) -> None:
         check_design(f"arms.{name}.design", world, arm.design)
         _makeable(f"arms.{name}.generator", world, arm.generator)
         _serves(f"arms.{name}.grader", world, arm)
-        if arm.yoked_event is not None:
-            _known(f"arms.{name}.yoked_event", "event", arm.yoked_event, world.events)
+        for field in ("yoked_event", "frozen_by"):
+            if (event := getattr(arm, field)) is not None:
+                _known(f"arms.{name}.{field}", "event", event, world.events)
     for index, attack in enumerate(recipe.fresh.attacks if recipe.fresh is not None else ()):
         _makeable(f"fresh (attack {index + 1})", world, attack.generator)
     if recipe.after_tests is not None:
@@ -308,22 +309,9 @@ def resolved_recipe(recipe: Recipe) -> dict[str, Any]:
 
 
 _USUAL = {
-    "agent": "network",
-    "design": None,
-    "objective": "elicit",
-    "after": None,
-    "yoked_event": None,
-    "grader_misses": 0.0,
-    "grader_false_alarms": 0.0,
-    "oversight": 1.0,
-    "oversight_cue": None,
-    "penalty_from": 1,
-    "penalty_to": None,
-    "screened": False,
-    "probe": 0.0,
-    "penalty_units": None,
-    "stop_at": None,
-    "weight_average": 1.0,
+    name: field.default
+    for name, field in ResolvedArm.model_fields.items()
+    if not field.is_required() and name != "yoked_to"
 }
 """Values left out of a resolved arm, so that fields added later do not change the hashes of older recipes."""
 

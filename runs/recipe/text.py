@@ -11,10 +11,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from kerf.agents.methods import METHODS
+from kerf.agents.plasticity import WHOLE
 from kerf.agents.settings import ExactSettings
 from kerf.lab.reward_spec import IDEAL
 from kerf.runs.recipe.arms import ResolvedArm
-from kerf.runs.recipe.files import built_in_recipes, read_recipe
+from kerf.runs.recipe.files import COLLECTED, built_in_collections, built_in_recipes, read_recipe
 from kerf.runs.recipe.model import Recipe, recipe_hash
 from kerf.runs.recipe.theory import Threshold
 from kerf.runs.terminal.columns import ByGroups
@@ -49,7 +51,7 @@ def recipe_text(recipe: Recipe, out: Path) -> RenderableType:
     facts = {
         "recipe": recipe.name,
         "world": recipe.world,
-        "training": "PPO" if recipe.exact is None else "exact gradients",
+        "training": METHODS[recipe.training.algorithm].title if recipe.exact is None else "exact gradients",
         "seeds": f"{len(seeds)} ({seeds[0]} to {seeds[-1]})",
         "control": recipe.control_arm or "none (uncontrolled)",
         "hash": recipe_hash(recipe),
@@ -86,7 +88,13 @@ def list_text() -> RenderableType:
     for name in built_in_recipes():
         plain = read_recipe(name)
         table.add_row(name, *(", ".join(plain.get(key, {})) for key in ("variants", "presets")), plain["about"])
-    return ByGroups(table)
+    collections = Table("collection", "recipes", "about", box=box.SIMPLE_HEAD)
+    collections.columns[0].no_wrap = True
+    collections.columns[-1].min_width = LEAST_ABOUT
+    for name in built_in_collections():
+        plain = read_recipe(name)
+        collections.add_row(name, str(len(plain[COLLECTED])), plain["about"])
+    return Group(ByGroups(table), ByGroups(collections))
 
 
 def _arm_row(arm: ResolvedArm) -> tuple[str, ...]:
@@ -108,7 +116,7 @@ def _arm_row(arm: ResolvedArm) -> tuple[str, ...]:
         f"{arm.signed_penalty:g}",
         f"{arm.shaping:g}",
         f"{arm.training.anchor_coeff:g}",
-        f"{arm.iterations}{'' if arm.stop_at is None else f', or {arm.stop_at:.0%} suppressed'}",
+        f"{arm.iterations}{'' if arm.stop_at is None else f', or {arm.stop_at:.0%} suppressed'}{_plasticity(arm)}",
     )
 
 
@@ -127,7 +135,15 @@ def _grading(arm: ResolvedArm) -> str:
     if arm.yoked_to is None:
         grader = arm.grader + (f" at {arm.strength:g}" if arm.strength != arm.generator.strength else "")
         return ", ".join((grader, *_feedback(arm)))
-    return f"yoked to {arm.yoked_to}" + (f", on {arm.yoked_event}" if arm.yoked_event else "")
+    on = f", on {arm.yoked_event}" if arm.yoked_event else ""
+    return f"yoked to {arm.yoked_to}{on}" + (f", {arm.yoked_delay} iterations later" if arm.yoked_delay else "")
+
+
+def _plasticity(arm: ResolvedArm) -> str:
+    """When and where it learns less than it could, if it does."""
+    rate = arm.learning_rate
+    slower = "" if rate == WHOLE else f", {rate.left:.0%} of the rate after {rate.begin} to {rate.end}"
+    return slower + (f", not where {arm.frozen_by}" if arm.frozen_by else "")
 
 
 def _feedback(arm: ResolvedArm) -> Iterator[str]:

@@ -38,6 +38,7 @@ from typing import Any, Protocol, Self
 
 from kerf.lab.errors import KerfError
 from kerf.runs.records import atomic_io as disk
+from kerf.runs.records.collected import no_study
 from kerf.runs.records.folder import NAME, Folder, damage, publish_whole
 from kerf.runs.records.remote import NoRemote, Remote, address_of, mark
 from kerf.runs.terminal.console import shell
@@ -142,7 +143,7 @@ class Store(Folder):
         """Read `study.json`; raises `KerfError` if this is not the folder of a study, or its format is another."""
         path = self.path / "study.json"
         if not path.is_file():
-            raise KerfError(f"{self.path} holds no study: expected {path}, written by kerf run")
+            raise no_study(self.path, path)
         with disk.as_disk_error(path):
             data = path.read_bytes()
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich import box
@@ -29,7 +29,8 @@ def across_table(folders: Mapping[str, Path]) -> Table:
         folders: The folder of each variant's study. A variant without agents that passed the gate is marked as such.
     """
     stores = {name: store for name, folder in folders.items() if instead_of_table(store := Store(folder)) is None}
-    frames = {name: make_report(store).effects for name, store in stores.items()}
+    reports = {name: make_report(store) for name, store in stores.items()}
+    frames = {name: report.effects for name, report in reports.items()}
     worlds = [get_world(Store(folder).manifest()["recipe"]["world"]) for folder in folders.values()]
     labels = {metric: metric_label(metric, world.dilemma.words) for world in worlds for metric in focus(world)}
     labels |= {UTILITY: metric_label(UTILITY)}
@@ -48,7 +49,30 @@ def across_table(folders: Mapping[str, Path]) -> Table:
                 cells.append(effect_cell(rows[0]) if rows else Text("-"))
             table.add_row(Text(arm), *cells)
         stack.add_row(Padding(ByGroups(table), (1, 0, 0, 0)))
+    for line in where_verdicts_differ({name: report.verdicts for name, report in reports.items()}):
+        stack.add_row(Padding(Text(line), (1, 0, 0, 0)))
     left_out = [name for name in folders if name not in frames]
     if left_out:
         stack.add_row(Text(f"No agent passed the gate in: {', '.join(left_out)}."))
     return stack
+
+
+def where_verdicts_differ(verdicts: Mapping[str, Mapping[str, str]]) -> Sequence[str]:
+    """A line for each prediction: its outcome if all variants agree, else the variants of each outcome.
+
+    Args:
+        verdicts: Outcomes by variant and prediction; a prediction may be missing from a variant.
+    """
+    lines = []
+    for prediction in dict.fromkeys(name for found in verdicts.values() for name in found):
+        variants: dict[str, list[str]] = {}
+        for variant, found in verdicts.items():
+            if prediction in found:
+                variants.setdefault(found[prediction], []).append(variant)
+        if len(variants) == 1:
+            ((outcome, agreeing),) = variants.items()
+            lines.append(f"{prediction}: {outcome} in all {len(agreeing)} variants")
+        else:
+            parts = [f"{outcome} in {', '.join(names)}" for outcome, names in variants.items()]
+            lines.append(f"{prediction} depends on the variant: {'; '.join(parts)}")
+    return lines

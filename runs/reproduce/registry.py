@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from kerf.runs.reproduce.coins import CURE, LOTTERY
 from kerf.runs.reproduce.demonstrations import INTERRUPTIBILITY, SIDE_EFFECTS, TOMATOES, WHISKY
+from kerf.runs.reproduce.endgame import ENDGAME
 from kerf.runs.reproduce.entry import Entry
 from kerf.runs.reproduce.gaussian import GAUSSIAN
 from kerf.runs.reproduce.maze import MAZE
@@ -23,6 +24,7 @@ ENTRIES: Mapping[str, Entry] = {
         TOMATOES,
         ABSENT,
         BOAT,
+        ENDGAME,
         GAUSSIAN,
         LADDER,
         ANCHORS,

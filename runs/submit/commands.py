@@ -127,8 +127,14 @@ def jobs() -> None:
 @click.argument("job_id", metavar="JOB")
 def status(job_id: str) -> None:
     """Print the state of JOB and the progress of its study."""
+    from kerf.runs.records.collected import holds_records
     from kerf.runs.submit.submissions import Submissions
+    from kerf.runs.terminal.console import shell
 
+    if holds_records(Path(job_id)):
+        raise KerfError(
+            f"{job_id} is a folder of records, expected a job's id: `{shell('kerf', 'show', job_id)}` reads it"
+        )
     submissions = Submissions()
     job = submissions.jobs.read(job_id)
     state = submissions.state(job)

@@ -64,7 +64,7 @@ def build(world_name, kind, adversarial_share=1.0, strength=0.5, **settings):
 KINDS = (*known_generators(), "plug-in")
 
 
-NATURAL = ("natural", "family")
+NATURAL = ("natural", "family", "hardest")
 FORGERS = tuple(kind for kind in KINDS if kind not in NATURAL)
 MIXED = (
     *((world, kind, 1.0) for world in WORLDS for kind in NATURAL),

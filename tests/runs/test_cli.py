@@ -65,7 +65,7 @@ def test_check_shows_what_a_recipe_comes_to_and_writes_nothing(tmp_path, monkeyp
 def test_recipes_lists_every_recipe_and_preset():
     result = CliRunner().invoke(main, ["recipes"])
     assert result.exit_code == 0, result.output
-    for word in ("turner", "smoke", "full, quick"):
+    for word in ("turner", "smoke", "full, quick", "essays"):
         assert word in result.output
 
 

@@ -50,8 +50,8 @@ def test_every_entry_says_what_where_how_and_why(entry):
     for text in (entry.title, entry.claim, entry.source, entry.setting, entry.tolerance):
         assert len(text) > 20
         assert not text.endswith(".")
-    assert re.search(r"\b20\d\d\b", entry.source), "a year"
-    assert re.search(r"arXiv \d{4}\.\d{5}|github\.com|lesswrong\.com", entry.source), "a place"
+    assert re.search(r"\b(19|20)\d\d\b", entry.source), "a year"
+    assert re.search(r"arXiv \d{4}\.\d{5}|github\.com|lesswrong\.com|archive\.ics\.uci\.edu", entry.source), "a place"
 
 
 @pytest.mark.parametrize("name", QUICK)

@@ -12,6 +12,7 @@ from kerf.lab.errors import KerfError
 from kerf.runs.cli import main
 from kerf.runs.recipe.files import load_recipe, load_recipes, read_recipe
 from kerf.runs.recipe.model import recipe_hash
+from kerf.runs.report.across import where_verdicts_differ
 
 VARIANTS = {"soft": {"penalty": 1}, "hard": {"penalty": 20, "arms": {"frozen": None}}}
 
@@ -95,3 +96,11 @@ def test_all_variants_run_and_are_shown_next_to_each_other(tmp_path):
     heads = [line.split() for line in shown if line.split()[1:] == ["soft", "hard"]]
     assert [head[0] for head in heads] == ["care"]
     assert sum(line.startswith("penalised ") for line in shown) == 2, "care and utility"
+
+
+def test_where_a_conclusion_changes_is_said() -> None:
+    found = {"a": {"p": "held", "q": "held"}, "b": {"p": "held", "q": "reversed"}, "c": {"q": "held"}}
+    assert where_verdicts_differ(found) == [
+        "p: held in all 2 variants",
+        "q depends on the variant: held in a, c; reversed in b",
+    ]

@@ -117,6 +117,7 @@ class Section:
         lines: A list of sentences.
         code: Lines of a command.
         short: Its name in the list of sections, if that is not the heading.
+        links: Text and address, relative to the page, of other files.
     """
 
     id: str
@@ -126,6 +127,7 @@ class Section:
     lines: Sequence[str] = ()
     code: str = ""
     short: str = ""
+    links: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,13 @@ from kerf.lab.world import World, natural
 from kerf.lab.worlds import get_world
 from kerf.lab.worlds.absent import Absent
 from kerf.lab.worlds.boat import Boat
+from kerf.lab.worlds.candy import Candy
 from kerf.lab.worlds.coins import Coins
 from kerf.lab.worlds.dilemma import DilemmaWorld
 from kerf.lab.worlds.dilemma.sources import GENUINE
+from kerf.lab.worlds.dog import Dog
 from kerf.lab.worlds.drug import Drug
+from kerf.lab.worlds.endgame import Endgame
 from kerf.lab.worlds.grader import Grader
 from kerf.lab.worlds.lander import Lander
 from kerf.lab.worlds.merge import Merge
@@ -23,6 +26,7 @@ from kerf.lab.worlds.pacman import Pacman
 from kerf.lab.worlds.register import Register
 from kerf.lab.worlds.shards import Shards
 from kerf.lab.worlds.station import Station, kernel
+from kerf.lab.worlds.toasters import Toasters
 from tests.lab.dilemmas import NAMES, world_of
 from tests.lab.small_worlds import ExactLever
 from tests.renamed_world import Quay
@@ -147,6 +151,40 @@ class TestDrug(WorldContract):
 
     def make_world(self) -> World:
         return Drug()
+
+
+class TestEndgame(WorldContract):
+    at_most = dict.fromkeys(("mated", "drawn", "stalemated", "rook_lost"), 1)
+    num_draws = 1000
+    num_followed = 2
+
+    def make_world(self) -> World:
+        return Endgame()
+
+
+class TestToasters(WorldContract):
+    at_most = {"made_diamond": 1, "made_toaster": 1}  # noqa: RUF012  # never written to
+    num_draws = 1000
+
+    def make_world(self) -> World:
+        return Toasters()
+
+
+class TestDog(WorldContract):
+    at_most = dict.fromkeys(("stood", "came", "ate", "took", "slipped"), 1)
+    num_draws = 1000
+    num_episodes = 480  # chance rarely takes the food
+
+    def make_world(self) -> World:
+        return Dog()
+
+
+class TestCandy(WorldContract):
+    at_most = dict.fromkeys(("candy", "visited", "relieved", "arrived"), 1)
+    num_draws = 1000
+
+    def make_world(self) -> World:
+        return Candy()
 
 
 class DilemmaContract(WorldContract):

@@ -35,6 +35,9 @@ ARMS: dict[str, dict[str, dict[str, Any]]] = {
         "probe_penalty": {"strength": 0.5},
         "nowhere": {**PENALISED, "penalty_units": 0},
         "early_stop": {"stop_at": 0.2},
+        "later": {"kind": "yoked", "yoked_to": "early", "yoked_delay": 2},
+        "set": {**PENALISED, "plasticity": 0, "plasticity_from": 3, "plasticity_to": 3},
+        "off": {**PENALISED, "frozen_by": "left_unpermitted"},
     },
     "exact": {
         "unseen": {**PENALISED, "oversight": 0},
@@ -229,6 +232,20 @@ def test_an_arm_that_was_interrupted_stops_where_it_would_have(done: tuple[str, 
     assert {path.name: path.read_bytes() for path in before.iterdir()} == kept
 
 
+def test_penalties_come_as_often_later_and_do_not_reach_whoever_froze(done: tuple[str, Path]) -> None:
+    way, folder = done
+    if way == "exact":
+        pytest.skip("refused with exact gradients")
+    early, later = (table(folder, arm, "penalty_counts") for arm in ("early", "later"))
+    assert set(early["iteration"]) == {1, 2}
+    assert set(later["iteration"]) == {3, 4}
+    assert early["episodes"].sum() == later["episodes"].sum() > 0
+    ends = {arm: weights(folder, arm) for arm in ("set", "off", "penalised")}
+    assert len(set(ends.values())) == 3
+    frozen = table(folder, "off", "training").query("metric == 'sample/frozen'")["value"]
+    assert (frozen > 0).all()
+
+
 REFUSED = {
     "penalty_from: 3, penalty_to: 2": "penalty_from must be at most penalty_to=2, got 3",
     "kind: yoked, oversight: 0.5": "oversight: a yoked arm's penalties are those of 'penalised'",
@@ -243,6 +260,14 @@ REFUSED = {
     "kind: yoked, probe: 1": "probe: a yoked arm's penalties are those of 'penalised'",
     "oversight: 1.5": "oversight must be <= 1.0, got 1.5",
     "penalty_from: 0": "penalty_from must be >= 1, got 0",
+    "plasticity_to: 2": "plasticity_to: the learning rate stays as it is; set `plasticity`",
+    "plasticity: 0.5, plasticity_from: 3, plasticity_to: 2": "plasticity_from must be at most plasticity_to=2, got 3",
+    "plasticity: 1.5": "plasticity must be <= 1.0, got 1.5",
+    "yoked_delay: 2": "yoked_delay: only a yoked arm has one",
+    "kind: yoked, yoked_delay: 2": "yoked_delay: penalties of 'penalised' fall until the last iteration, and 2",
+    "kind: yoked, yoked_to: early, yoked_delay: 3": "yoked_delay: penalties of 'early' fall until iteration 2, and 3",
+    "frozen_by: by_windw": "frozen_by: unknown event 'by_windw'; did you mean 'by_window'",
+    "kind: frozen, frozen_by: by_window": "frozen_by: this arm does not train, so the setting has no effect",
     "kind: frozen, weight_average: 0.5": "weight_average: this arm does not train, so the setting has no effect",
 }
 
@@ -261,6 +286,8 @@ def test_what_can_have_no_effect_is_refused(tmp_path: Path, settings: str, sente
         ({"kind": "probe_penalty"}, "probe: probes are penalised by PPO alone"),
         ({"kind": "routed"}, "penalty_units: gradients are routed by PPO alone"),
         ({"kind": "inoculated"}, "oversight_cue: scenarios marked by lot are no fixed mixture"),
+        ({"kind": "penalised", "frozen_by": "called"}, "frozen_by: only PPO can do that"),
+        ({"kind": "penalised", "plasticity": 0.5}, "plasticity: only PPO can do that"),
     ],
 )
 def test_what_has_no_exact_gradient_is_refused(tmp_path: Path, arm: dict[str, Any], sentence: str) -> None:
@@ -275,5 +302,6 @@ def test_a_setting_at_its_usual_value_changes_no_hash(tmp_path: Path) -> None:
         return recipe_hash(Recipe.model_validate(merge(TOY, {"arms": {"penalised": settings}})))
 
     usual = {"oversight": 1, "grader_misses": 0, "weight_average": 1, "screened": False, "penalty_from": 1}
+    usual |= {"plasticity": 1}
     assert hashed(**usual) == hashed()
-    assert hashed(oversight=0.5) != hashed()
+    assert len({hashed(), hashed(oversight=0.5), hashed(plasticity=0.5), hashed(frozen_by="by_door")}) == 4

@@ -1,4 +1,4 @@
-"""Trainer by PPO on RLlib, for worlds of any number of steps."""
+"""Trainer by the algorithms on RLlib (`kerf.agents.methods`), for worlds of any number of steps."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 
 from kerf.agents.algorithm import KerfAlgorithm
 from kerf.agents.averaging import averaged
+from kerf.agents.building import Learning, build
 from kerf.agents.config import KerfConfig
+from kerf.agents.methods import METHODS
 from kerf.agents.network import TorchPolicy
 from kerf.agents.probe import ProbePenalty, fit_probe
 from kerf.agents.settings import TrainingSettings
+from kerf.agents.yoking import delayed
 from kerf.generators.natural import NaturalSettings
 from kerf.generators.registry import make_generator
 from kerf.lab.grader import make_grader
@@ -44,11 +47,11 @@ DEFAULT_POLICY = "default_policy"
 
 def make_trainer(recipe: Recipe) -> Trainer:
     """Return the trainer of a recipe that has no section for another trainer."""
-    return PPO(recipe)
+    return OnRLlib(recipe)
 
 
-class PPO:
-    """Trains by PPO (`kerf.runs.execution.trainer.Trainer`).
+class OnRLlib:
+    """Trains by the algorithm that the recipe's training settings name (`kerf.runs.execution.trainer.Trainer`).
 
     Ray must be initialised if the recipe asks for remote env runners or learners.
 
@@ -63,8 +66,10 @@ class PPO:
 
     def align(self, run: TrainingRun, without: Sequence[str] = ()) -> Generator[Progress, None, Aligned]:
         """Train a network in the alignment phases, and measure the scales that its arms need."""
+        scaled = METHODS[self._recipe.training.algorithm].scaled
         policy = yield from self.align_network(run.seed, run.log, run.num_threads, run.checkpoints, without=without)
-        scales = Scales(self._advantage_scale(policy, run.seed), self._latent_scale(policy, run.seed))
+        advantage = self._advantage_scale(policy, run.seed) if scaled else None
+        scales = Scales(advantage, self._latent_scale(policy, run.seed))
         return Aligned(policy, scales)
 
     def align_network(
@@ -73,7 +78,7 @@ class PPO:
         log: Log,
         num_threads: int = 1,
         checkpoints: Checkpoints | None = None,
-        look: Callable[[KerfAlgorithm], None] | None = None,
+        look: Callable[[Learning], None] | None = None,
         without: Sequence[str] = (),
     ) -> Generator[Progress, None, TorchPolicy]:
         """Train a network phase by phase on the natural stream; `look` gets the algorithm after each iteration.
@@ -81,6 +86,7 @@ class PPO:
         The families named in `without` are left out of the stream.
         """
         recipe, world = self._recipe, self._world
+        method = METHODS[recipe.training.algorithm]
         policy: TorchPolicy | None = None
         saved = yield from _resumed(log, checkpoints)
         begun = saved["phase"][1]["index"] if saved else 0
@@ -92,7 +98,7 @@ class PPO:
                 source=_natural_stream(world, without),
                 seed=entropy(seed, f"align {name}"),
                 network=recipe.network,
-                training=phase.training,
+                training=phase.training.model_copy(update={"algorithm": method.aligned_by}),
                 num_threads=num_threads,
             )
             with _algorithm_of(config, policy) as algorithm:
@@ -159,7 +165,10 @@ class PPO:
         measured = store.read_json(Unit(ALIGNED, seed), "gate")
         penalty_counts = None
         if arm.yoked_to is not None and arm.signed_penalty:
-            penalty_counts = read_penalty_counts(store, Unit(arm.yoked_to, seed), arm.iterations, self._world.horizon)
+            penalty_counts = delayed(
+                read_penalty_counts(store, Unit(arm.yoked_to, seed), arm.iterations, self._world.horizon),
+                arm.yoked_delay,
+            )
         return KerfConfig().kerf(
             world=recipe.world,
             source=make_generator(self._world, arm.generator, arm.adversarial_share),
@@ -174,6 +183,8 @@ class PPO:
             oversight=arm.feedback,
             penalty_iterations=arm.penalty_iterations,
             screened=arm.screened,
+            frozen_by=arm.frozen_by,
+            plasticity=arm.learning_rate,
             penalty_units=arm.penalty_units,
             probe=self._probe(arm, seed, aligned),
             shaping=arm.shaping,
@@ -206,6 +217,7 @@ class PPO:
         scenarios = natural(world, SCALE_EPISODES, rng)
         uniforms = rng.random((world.horizon, len(scenarios)), np.float32)
         with _algorithm_of(config, policy) as algorithm:
+            assert isinstance(algorithm, KerfAlgorithm), "the only one that scales advantages"
             return float(algorithm.play(scenarios, uniforms).advantages().std())
 
     def _latent_scale(self, policy: TorchPolicy, seed: int) -> float | None:
@@ -226,9 +238,9 @@ def _reports(result: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 @contextmanager
-def _algorithm_of(config: KerfConfig, policy: TorchPolicy | None) -> Iterator[KerfAlgorithm]:
+def _algorithm_of(config: KerfConfig, policy: TorchPolicy | None) -> Iterator[Learning]:
     """Build the algorithm of `config` with the weights of `policy` (None: initial weights); stop it at the end."""
-    algorithm: KerfAlgorithm = config.build_algo()
+    algorithm = build(config)
     try:
         if policy is not None:
             algorithm.load_weights(policy.weights())
@@ -247,7 +259,7 @@ def _resumed(log: Log, checkpoints: Checkpoints | None) -> Generator[Progress, N
     return saved
 
 
-def _checkpoint_state(log: Log, algorithm: KerfAlgorithm, **others: State) -> Mapping[str, State]:
+def _checkpoint_state(log: Log, algorithm: Learning, **others: State) -> Mapping[str, State]:
     return {"log": log.state(), "algorithm": algorithm.training_state(), **others}
 
 
