@@ -256,6 +256,25 @@ def certificates(name: str, out: Path) -> str:
     worst episodes with its lower bound, and for agents that leave nothing to chance in how many of all scenarios it
     happens."""
     world, store = get_world(name), Store(out)
+    heads = (
+        "family",
+        "agents",
+        "mean share",
+        "worst seed's share, at most",
+        f"its worst {WORST:.0%}, at least",
+        "greedy",
+    )
+    rows = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    agents: dict[str, list[Policy]] = {"expert": [ExpertPolicy(world)]}
+    for arm in (ALIGNED, *load_recipe(name).arms):
+        units = [unit for unit in store.units() if unit.arm == arm]
+        agents[arm] = [load_policy(store.path / unit.name / POLICY, world) for unit in units if arm != "frozen"]
+    for family in (each for each in world.families if each.name in WORLDS[name].certified):
+        scenarios, (everything, _) = family.sample(CERTIFIED, np.random.default_rng(0)), family.exact()
+        for arm, policies in agents.items():
+            if policies:
+                found = _certified(policies, world, scenarios, everything, WORLDS[name].least)
+                rows.append(f"| {family.name} | {arm} | {' | '.join(found)} |")
     (family,) = (each for each in world.families if each.name == WORLDS[name].certified)
     event, floor = world.dilemma.forbidden, sum(weight * world.horizon for weight in world.ideal.values() if weight < 0)
     scenarios, (everything, _) = family.sample(CERTIFIED, np.random.default_rng(0)), family.exact()
@@ -294,25 +313,6 @@ def doses(name: str, out: Path) -> str:
         logs = [pd.read_parquet(store.path / unit.name / "training.parquet") for unit in units]
         off = [log.loc[log["metric"] == frozen, "value"].mean() for log in logs if arms[arm].frozen_by]
         rows.append(f"| `{arm}` | {' | '.join(cells)} | {f'{np.mean(off):.0%}' if off else '0%'} |")
-    heads = (
-        "family",
-        "agents",
-        "mean share",
-        "worst seed's share, at most",
-        f"its worst {WORST:.0%}, at least",
-        "greedy",
-    )
-    rows = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-    agents: dict[str, list[Policy]] = {"expert": [ExpertPolicy(world)]}
-    for arm in (ALIGNED, *load_recipe(name).arms):
-        units = [unit for unit in store.units() if unit.arm == arm]
-        agents[arm] = [load_policy(store.path / unit.name / POLICY, world) for unit in units if arm != "frozen"]
-    for family in (each for each in world.families if each.name in WORLDS[name].certified):
-        scenarios, (everything, _) = family.sample(CERTIFIED, np.random.default_rng(0)), family.exact()
-        for arm, policies in agents.items():
-            if policies:
-                found = _certified(policies, world, scenarios, everything, WORLDS[name].least)
-                rows.append(f"| {family.name} | {arm} | {' | '.join(found)} |")
     return "\n".join(rows) + "\n"
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from kerf.agents.building import build
 from kerf.agents.network import Weights
 from kerf.lab.oversight import Draws
 from kerf.lab.reward_spec import RewardSpec, design_weights
@@ -42,11 +43,21 @@ class Stream:
         """Learns nothing."""
 
 
+LEARNERS: dict[str, dict[str, Any]] = {
+    "ppo": {},
+    "dqn": {"algorithm": "dqn", "num_scenarios": 16, "learning_rate": 1e-3, "minibatch_size": 32},
+}
+
+
 def trained(
-    between: Callable[[], Any] = lambda: None, without: tuple[str, ...] = (), design: Mapping[str, float] | None = None
+    learner: str,
+    between: Callable[[], Any] = lambda: None,
+    without: tuple[str, ...] = (),
+    design: Mapping[str, float] | None = None,
 ) -> Weights:
     """Weights after some updates, with `between` called before the first and after each."""
-    algorithm = config(world="pacman", source=Stream(without), design=design, training=settings()).build_algo()
+    training = settings(**LEARNERS[learner])
+    algorithm = build(config(world="pacman", source=Stream(without), design=design, training=training))
     between()
     for _ in range(UPDATES):
         algorithm.train()
@@ -77,20 +88,18 @@ def overwrite_and_restore(patch: pytest.MonkeyPatch) -> None:
     assert honest.any()
 
 
-def test_training_is_the_same_bytes_with_a_reward_that_is_overwritten_and_restored(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    assert same(trained(lambda: overwrite_and_restore(monkeypatch)), trained())
-
-
-def test_a_reward_that_is_overwritten_where_it_is_evaluated_matters(monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = trained()
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_a_reward_may_be_overwritten_between_updates(learner: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Restored before it is evaluated, it trains the same bytes; evaluated while it is overwritten, it does not."""
+    honest = trained(learner)
+    assert same(trained(learner, lambda: overwrite_and_restore(monkeypatch)), honest)
     monkeypatch.setattr(RewardSpec, "graded", reversed_terms)
-    assert not same(trained(), honest)
+    assert not same(trained(learner), honest)
 
 
-def test_what_a_reward_says_of_what_never_happens_trains_nothing() -> None:
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_what_a_reward_says_of_what_never_happens_trains_nothing(learner: str) -> None:
     """Where no ghost is scared, none is eaten, and it is all one what that would pay; where some are, it is not."""
     hostile, calm = design_weights(WORLD, "hostile"), ("chase/far", "courage/near")
-    assert same(trained(without=calm, design=hostile), trained(without=calm))
-    assert not same(trained(design=hostile), trained())
+    assert same(trained(learner, without=calm, design=hostile), trained(learner, without=calm))
+    assert not same(trained(learner, design=hostile), trained(learner))
