@@ -262,7 +262,7 @@ class Pacman(StateMachine):
 
     def see(self, scenarios: Scenarios, states: States, t: int, out: NDArray[np.float32]) -> None:
         _see(states, scenarios[:, 3], DOTS[scenarios[:, 4]], ESCAPES[t % 2], NEXT, FAR, out)
-        out[:, REST:LEFT_SEEN] = CORNERS[states[:, PAC : BLUE + 1]].reshape(len(states), -1)
+        out[:, REST:LEFT_SEEN] = CORNERS[states[:, PAC : BLUE + 1]].reshape(len(states), LEFT_SEEN - REST)
         out[:, LEFT_SEEN] = BITS[states[:, LEFT]] / NUM_DOTS
         out[:, PATTERN] = scenarios[:, 4] / (len(PATTERNS) - 1)
         out[:, GHOSTS] = (states[:, RED : BLUE + 1] != NOWHERE).sum(axis=1) / 2
