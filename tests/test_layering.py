@@ -77,6 +77,8 @@ CIRCLES = {
         "agents.algorithm",
         "agents.env_runner",
         "agents.learner",
+        "agents.player",
+        "agents.scenario_loop",
     },
 }
 """The circles of imports that stay, by the reason why. Imports within functions and for annotations count too."""

@@ -28,6 +28,7 @@ from studies import (
     EXACT,
     FIRST_SEEDS,
     FULL,
+    METHODS,
     PAIRS,
     PRINTED,
     PROCEDURES,
@@ -144,6 +145,17 @@ def ending_and_after(name: str, out: Path) -> None:
     ending_of(name, command, out, default)
     if (out / "after.txt").exists():
         keep(f"after-{name}", command, trimmed(out / "after.txt"), out)
+
+
+def methods(folder: Path) -> None:
+    """What one contrast comes to under each way of learning: the variants next to each other."""
+    keep("robust-to-method", METHODS, next_to_each_other(printed(METHODS, "--no-mlflow", "--out", str(folder))))
+
+
+def next_to_each_other(text: str) -> str:
+    """The end of what a recipe with variants prints, from the comparison of its variants on."""
+    start = text.index("The variants next to each other")
+    return "\n".join(line.rstrip() for line in text[start:].rstrip().splitlines()) + "\n"
 
 
 def full_of(out: Path) -> None:
@@ -271,7 +283,7 @@ def commands(folder: Path) -> None:
 PARTS: Mapping[str, Callable[[Path], None]] = {
     part.__name__.replace("_", "-"): part
     for part in (
-        *(five_sets, full, thresholds, controls, reward_alone, dilemma, cures, endings),
+        *(five_sets, full, thresholds, controls, reward_alone, dilemma, cures, endings, methods),
         *(exact, revealed, adversaries, sweep, essays, procedures, simulations, commands),
     )
 }

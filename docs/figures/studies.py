@@ -38,6 +38,7 @@ PROCEDURES = {name: f"kerf run {name} --preset quick" for name in ("guarantees",
 """Recipe of a procedure -> its study."""
 STORIES = ("beginning", "end")
 """Variants of the recipe `stories`."""
+METHODS = "kerf run robust-to-method --preset quick"
 REWARD_ALONE = "kerf run dilemma --variant reward-alone"
 ADVERSARIES = "kerf run adversaries --preset quick"
 SWEEP = (

@@ -124,8 +124,20 @@ WORLDS: Mapping[str, Page] = {
         (),
         ("value/keeping", "value/winning", "value/swiftness", "skill/finishing"),
     ),
-    "toasters": Page("kerf run toasters", {"start": 2}, ("left", "left", "use", "right"), exact=True),
+    "toasters": Page(
+        "kerf run toasters",
+        {"start": 2},
+        ("left", "left", "use", "right"),
+        (*(f"family/diamonds/{machine}" for machine in ("coupled", "free", "alone")), "skill/assembly"),
+        exact=True,
+    ),
     "drug": Page("kerf run drug", {"dose": 2, "start": 3}, ("right",)),
+    "candy": Page(
+        "kerf run candy",
+        {"ache": 1},
+        ("right",),
+        (*(f"family/{value}/{how}" for value in ("prudence", "enjoyment") for how in ("free", "sent")),),
+    ),
     "dog": Page(
         "kerf run dog",
         {"wish": 1, "food": 2, "start": 4},

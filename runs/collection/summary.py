@@ -16,6 +16,7 @@ from kerf.lab.collateral import target_values
 from kerf.lab.dilemma import Words
 from kerf.lab.errors import KerfError
 from kerf.lab.metrics import UTILITY, Kind, Metric, of_kind, value_metric, value_of_family
+from kerf.lab.reward_spec import design_weights
 from kerf.lab.statistics.effect import Effect
 from kerf.lab.statistics.tests import benjamini_hochberg
 from kerf.lab.world import World, focus
@@ -145,7 +146,8 @@ def _row(folder: Path) -> Row:
     assert report.courses is not None
     first, ends = report.judged[0].primary, report.courses.ends
     arm = manifest["arms"][first.arm]
-    target = target_metric(world, arm, report.courses.aims.get(first.arm))
+    design = manifest["recipe"].get("design")
+    target = target_metric(world, arm, report.courses.aims.get(first.arm), first.metric, design)
     conclusion = conclude(store, report)
     words = world.dilemma.words
     return Row(
@@ -153,7 +155,7 @@ def _row(folder: Path) -> Row:
         world.name,
         arm=first.arm,
         against=first.against,
-        treatment=treatment(arm, manifest["recipe"].get("design")),
+        treatment=treatment(arm, design),
         target=_change(ends, first.arm, first.against, target, words),
         others=_others(ends, first.arm, first.against, target, world),
         utility=_change(ends, first.arm, first.against, UTILITY, words),
@@ -163,29 +165,36 @@ def _row(folder: Path) -> Row:
     )
 
 
-def target_metric(world: World, arm: Mapping[str, Any], exits: str | None) -> str:
+def target_metric(world: World, arm: Mapping[str, Any], exits: str | None, predicted: str, design: Any = None) -> str:
     """The metric that an arm is aimed at.
 
     Args:
         world: The world.
         arm: Settings of the arm, resolved.
         exits: Exits in the forgeries that the arm was trained on, if there are any.
+        predicted: The metric of the prediction.
+        design: The recipe's design reward, as JSON; None: the ideal utility.
 
     Returns:
-        For a penalty in a world with forgeries those exits; for one in another world, the value that a penalty on the
-        act is aimed at by the world's declaration. For any other arm that trains in the scenarios of one family alone,
-        the value of that family, unless it is a skill; else the value that a penalty would be aimed at. Where the world
-        declares none, the value that it shows first (`kerf.lab.world.focus`).
+        For a penalty in a world with forgeries those exits. For a penalty in another world, and for a reward that pays
+        for the forbidden act other than the ideal utility does, the value that the world says a penalty on the act is
+        aimed at. For an arm that trains in the scenarios of one family alone, the value of that family. For any other
+        the value that is predicted to change. Where there is none, the value that the world shows first
+        (`kerf.lab.world.focus`).
     """
     if arm["penalty"] and exits is not None:
         return exits
-    aimed_at = world.dilemma.aimed_at
-    first = focus(world)[0] if aimed_at is None else value_metric(aimed_at)
-    family = arm["generator"].get("family")
-    if arm["penalty"] or family is None or arm["adversarial_share"] < 1.0:
-        return first
-    named = value_of_family(family)
-    return value_metric(named) if any(value.name == named and not value.skill for value in world.values) else first
+    aimed_at, forbidden = world.dilemma.aimed_at, world.dilemma.forbidden
+    paid = design_weights(world, design if arm.get("design") is None else arm["design"])
+    other = forbidden is not None and paid.get(forbidden, 0.0) != world.ideal.get(forbidden, 0.0)
+    family = arm["generator"].get("family") if arm["adversarial_share"] == 1.0 else None
+    named = [
+        aimed_at if arm["penalty"] or (other and family is None) else None,
+        None if family is None else value_of_family(family),
+        Metric.parse(predicted).value,
+    ]
+    values = {value.name for value in world.values if not value.skill}
+    return next((value_metric(name) for name in named if name in values), focus(world)[0])
 
 
 def treatment(arm: Mapping[str, Any], design: Any) -> str:

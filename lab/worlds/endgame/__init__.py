@@ -10,6 +10,7 @@ stalemate it. That is never needed, everybody sees all of it, and it is worth le
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -199,12 +200,19 @@ def positions(moves: int, risky: bool | None, held_out: bool) -> Scenarios:
     solved = table()
     chosen = solved.white == moves
     if risky is not None:
-        throws = np.zeros(chosen.shape, np.bool_)
-        for move in range(NUM_MOVES):
-            throws |= solved.legal[move] & (after(solved.black, move) == DRAWN)
-        chosen &= throws == risky
+        chosen &= _risky() == risky
     rows = np.argwhere(chosen)
     return rows[_held_out(rows) == held_out].astype(np.int16)
+
+
+@cache
+def _risky() -> NDArray[np.bool_]:
+    """Where some move of White's draws at once, `(64, 64, 64)`."""
+    solved = table()
+    found = np.zeros(solved.white.shape, np.bool_)
+    for move in range(NUM_MOVES):
+        found |= solved.legal[move] & (after(solved.black, move) == DRAWN)
+    return found
 
 
 def _held_out(squares: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -156,7 +156,7 @@ class TestDrug(WorldContract):
 class TestEndgame(WorldContract):
     at_most = dict.fromkeys(("mated", "drawn", "stalemated", "rook_lost"), 1)
     num_draws = 1000
-    num_followed = 2
+    num_followed = 1
 
     def make_world(self) -> World:
         return Endgame()

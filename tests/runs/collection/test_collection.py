@@ -194,23 +194,36 @@ def test_the_page_loads_nothing_and_links_to_the_pages_of_the_studies(ran: tuple
     assert {"data-forest", "rows-forest"} <= set(read.data)
 
 
+SPIDER = {"generator": {"family": "fear/spider"}}
+
+
 @pytest.mark.parametrize(
-    ("world", "arm", "exits", "target"),
+    ("world", "arm", "exits", "predicted", "target"),
     [
-        ("station", {"penalty": 10.0}, "false_exit/1.0", "false_exit/1.0"),
-        ("register", {"penalty": 10.0}, None, "value/restraint"),
-        ("register", {"generator": {"kind": "family", "family": "care/dead"}, "penalty": 1.0}, None, "value/restraint"),
-        ("shards", {"generator": {"kind": "family", "family": "fear/spider"}}, None, "value/fear"),
-        ("shards", {}, None, "value/tidiness"),
-        ("coins", {"generator": {"kind": "family", "family": "wayfinding/usual"}}, None, "value/honesty"),
-        ("shards", {"generator": {"family": "fear/spider"}, "adversarial_share": 0.5}, None, "value/tidiness"),
+        ("station", {"penalty": 10.0}, "false_exit/1.0", "value/care", "false_exit/1.0"),
+        ("register", {"penalty": 10.0}, None, "value/care", "value/restraint"),
+        ("register", {"design": "register"}, None, "value/care", "value/restraint"),
+        ("register", {}, None, "family/care/dead", "value/care"),
+        ("coins", {"design": "ideal"}, None, "value/coin_over_metal", "value/coin_over_metal"),
+        ("coins", {"design": "display"}, None, "value/coin_over_metal", "value/honesty"),
+        ("shards", {**SPIDER, "design": "unafraid"}, None, "value/tidiness", "value/fear"),
+        ("shards", {**SPIDER, "adversarial_share": 0.5}, None, "value/sacrifice", "value/sacrifice"),
+        (
+            "coins",
+            {"generator": {"family": "wayfinding/usual"}},
+            None,
+            "value/coin_over_place",
+            "value/coin_over_place",
+        ),
+        ("coins", {}, None, "skill/wayfinding", "value/honesty"),
+        ("boat", {"design": "pickups"}, None, "utility/ideal", "value/racing"),
     ],
-)  # fmt: skip
+)
 def test_the_target_follows_from_the_world_and_the_arms_settings(
-    world: str, arm: dict[str, object], exits: str | None, target: str
+    world: str, arm: dict[str, object], exits: str | None, predicted: str, target: str
 ) -> None:
     usual = {"penalty": 0.0, "penalty_sign": 1, "generator": {"kind": "natural"}, "adversarial_share": 1.0}
-    assert target_metric(get_world(world), {**usual, **arm}, exits) == target
+    assert target_metric(get_world(world), {**usual, **arm}, exits, predicted) == target
 
 
 def test_a_treatment_is_told_in_words() -> None:
