@@ -88,7 +88,7 @@ def overwrite_and_restore(patch: pytest.MonkeyPatch) -> None:
     assert honest.any()
 
 
-@pytest.mark.parametrize("learner", LEARNERS)
+@pytest.mark.parametrize("learner", ["ppo", pytest.param("dqn", marks=pytest.mark.slow)])
 def test_a_reward_may_be_overwritten_between_updates(learner: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Restored before it is evaluated, it trains the same bytes; evaluated while it is overwritten, it does not."""
     honest = trained(learner)
@@ -97,7 +97,7 @@ def test_a_reward_may_be_overwritten_between_updates(learner: str, monkeypatch: 
     assert not same(trained(learner), honest)
 
 
-@pytest.mark.parametrize("learner", LEARNERS)
+@pytest.mark.parametrize("learner", ["ppo", pytest.param("dqn", marks=pytest.mark.slow)])
 def test_what_a_reward_says_of_what_never_happens_trains_nothing(learner: str) -> None:
     """Where no ghost is scared, none is eaten, and it is all one what that would pay; where some are, it is not."""
     hostile, calm = design_weights(WORLD, "hostile"), ("chase/far", "courage/near")
