@@ -20,8 +20,9 @@ ENDING_WIDTH = 100
 """Characters of a line of a kept ending."""
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-MISSES = {"kerf reproduce": 1}
-"""Command -> an exit code by which it says that not all came out, with output that is kept all the same."""
+MISSES = {"kerf reproduce": 1, "kerf run robust-to-method --preset quick": 3}
+"""Command -> an exit code by which it says that not all came out, or that seeds failed the gate, with output that is
+kept all the same."""
 
 
 def printed(command: str, *more: str) -> str:
