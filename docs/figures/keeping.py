@@ -57,9 +57,10 @@ def origin(out: Path | None = None) -> dict[str, str]:
 
 def keep(name: str, command: str, text: str, out: Path | None = None, suffix: str = ".txt") -> None:
     """Keep what a command printed, and in `digests.json` what made it."""
+    made = origin(out)  # before the tree is changed
     (HERE / f"{name}{suffix}").write_text(text)
     kept = json.loads((HERE / "digests.json").read_text())
-    kept[name] = {"file": f"{name}{suffix}", "command": command, **origin(out)}
+    kept[name] = {"file": f"{name}{suffix}", "command": command, **made}
     write("digests", kept)
 
 
