@@ -220,3 +220,16 @@ def test_the_cures_are_as_found() -> None:
     assert max(care["penalised"], care["exposure"]) < -0.9
     for arm in ("mixed", "routed", "probe_penalty", "early", "late"):
         assert abs(float(cells("cures.txt", arm)[2]) - care["penalised"]) < 0.025, arm
+
+
+def test_what_is_said_of_all_worlds_is_in_their_table() -> None:
+    rows = (FIGURES / "essays.txt").read_text().split("\n\n")[1].splitlines()[1:]
+    ends = {row.split()[0]: re.findall(r"\[([-+]?\d\.\d\d),([-+]?\d\.\d\d)\]", row) for row in rows}
+    assert len(ends) == 16
+    fell = {world for world, ((_, high), _) in ends.items() if float(high) < 0.0}
+    moved = {world for world in fell if float(ends[world][1][0]) * float(ends[world][1][1]) > 0.0}
+    assert (len(fell), len(moved)) == (13, 7)
+    assert fell - moved == {"absent", "boat", "shards", "drug", "dog", "toasters"}
+    page = (ROOT / "docs" / "worlds" / "essays.md").read_text()
+    assert "In thirteen of the sixteen worlds" in page
+    assert "in seven of these" in page
