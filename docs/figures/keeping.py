@@ -20,6 +20,8 @@ ENDING_WIDTH = 100
 """Characters of a line of a kept ending."""
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
+REVISION = str(revision(ROOT))
+"""The revision before anything is kept, which changes the tree."""
 MISSES = {"kerf reproduce": 1, "kerf run robust-to-method --preset quick": 3}
 """Command -> an exit code by which it says that not all came out, or that seeds failed the gate, with output that is
 kept all the same."""
@@ -50,14 +52,14 @@ def origin(out: Path | None = None) -> dict[str, str]:
     """Day, revision and processor of what is made now, or of the study in `out`, with the digest of its records."""
     today = {"made": datetime.now(UTC).date().isoformat()}
     if out is None:
-        return {**today, "processor": processor(), "revision": str(revision(ROOT))}
+        return {**today, "processor": processor(), "revision": REVISION}
     manifest = json.loads((out / "study.json").read_text())
     return {**today, **{key: manifest[key] for key in ("processor", "revision")}, "records": digest(out)}
 
 
 def keep(name: str, command: str, text: str, out: Path | None = None, suffix: str = ".txt") -> None:
     """Keep what a command printed, and in `digests.json` what made it."""
-    made = origin(out)  # before the tree is changed
+    made = origin(out)
     (HERE / f"{name}{suffix}").write_text(text)
     kept = json.loads((HERE / "digests.json").read_text())
     kept[name] = {"file": f"{name}{suffix}", "command": command, **made}

@@ -248,16 +248,12 @@ def procedures(folder: Path) -> None:
     """What the essays say of procedure: endings of studies, certificates, and plans on learned models."""
     for name, command in PROCEDURES.items():
         run(command, folder / name)
+    solved = {name: printed_of("exact", folder / name) for name in ("guarantees", "adequacy")}
+    for name, command in PROCEDURES.items():
         for variant in STORIES if name == "stories" else ("",):
             ended, at = folder / name / variant, Path("out", f"{name}-quick", variant)
             ending_of(f"{name}-{variant}" if variant else name, command, ended, str(at))
-    keep(
-        "guarantees-exact",
-        "kerf exact out/guarantees-quick",
-        printed_of("exact", folder / "guarantees"),
-        folder / "guarantees",
-    )
-    printed_of("exact", folder / "adequacy")
+    keep("guarantees-exact", "kerf exact out/guarantees-quick", solved["guarantees"], folder / "guarantees")
     for name, module in (("adequacy", "adequacy"), ("trajectory", "trajectories")):
         command = f"python -m kerf.runs.exact.{module}"
         found = printed(f"{command} {folder / name}")
