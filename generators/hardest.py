@@ -13,30 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kerf.generators.base import Generator, GeneratorSettings
-from kerf.generators.memory import Memory, Priority
-from kerf.generators.replay import Share, Slots, Temperature
+from kerf.generators.memory import Memory
+from kerf.generators.replay import ReplaySettings
 from kerf.lab.distinct import row_hash
 from kerf.lab.scenario import Scenarios
 from kerf.lab.world import World, natural
 
 
-class HardestSettings(GeneratorSettings):
-    """Settings of `hardest`."""
-
-    memory: Slots = 1024
-    """Number of scenarios that are kept."""
-
-    share: Share = 0.5
-    """Share of scenarios that are replayed, once any has scored; the others are drawn from the natural stream."""
-
-    priority: Priority = "score"
-    """Criterion of replay: the highest mean score, or learnability, which is highest at a success rate of 1/2."""
-
-    temperature: Temperature = 0.3
-    """Temperature of the rank weights; lower values prefer the best more."""
-
-    staleness: Share = 0.1
-    """Share of replays that are sampled by staleness."""
+class HardestSettings(ReplaySettings):
+    """Settings of `hardest`: those of `replay`. What is not replayed is drawn from the natural stream."""
 
 
 class Hardest(Generator):
