@@ -87,6 +87,8 @@ class StockAPPOConfig(APPOConfig):
 class KerfAPPOModule(KerfModule, TargetNetworkAPI):
     """PPO's module with a target policy."""
 
+    network: PolicyNetwork
+
     def make_target_networks(self) -> None:
         self._target_network = make_target_network(self.network)
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from kerf.agents.architectures import AnyNetworkPolicy
 from kerf.agents.methods import METHODS
-from kerf.agents.network import TorchPolicy, Weights
+from kerf.agents.network import Weights
 
 if TYPE_CHECKING:
     from kerf.agents.config import KerfConfig
@@ -32,7 +33,7 @@ class Learning(Protocol):
     def train(self) -> Mapping[str, Any]:
         """One iteration; RLlib's result."""
 
-    def policy(self) -> TorchPolicy:
+    def policy(self) -> AnyNetworkPolicy:
         """The present policy, detached."""
 
     def load_weights(self, weights: Weights) -> None:

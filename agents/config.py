@@ -17,7 +17,7 @@ from kerf.agents.module import KerfModule
 from kerf.agents.network import Weights
 from kerf.agents.plasticity import WHOLE, Plasticity
 from kerf.agents.probe import ProbePenalty
-from kerf.agents.settings import NetworkSettings, TrainingSettings, refuse_latent
+from kerf.agents.settings import NetworkSettings, TrainingSettings, refuse_latent, refuse_memory
 from kerf.agents.shaping import Potential, random_potential
 from kerf.lab.attack_objective import make_objective
 from kerf.lab.errors import KerfError, unknown_name
@@ -270,6 +270,7 @@ class KerfConfig(PPOConfig):
                 raise unknown_name(f"event of {self.world} (design)", event, events)
         settings = self.settings
         refuse_latent(self.network, settings, "latent_radius")
+        refuse_memory(self.network, settings, "", self.penalty_units, self.probe is not None)
         if settings.anchor_coeff > 0 and self.anchor is None:
             raise KerfError(f"anchor: anchor_coeff={settings.anchor_coeff} needs the weights of pi_0, got None")
         scale = self.advantage_scale

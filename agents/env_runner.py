@@ -22,10 +22,11 @@ from ray.rllib.utils.checkpoints import Checkpointable
 
 from kerf.agents.kernels import log_probs
 from kerf.agents.network import PolicyNetwork, Weights, weights_digest
-from kerf.agents.player import FLAGGED, SCORE, Acting, Player
+from kerf.agents.player import FLAGGED, SCORE, Player, actors
 from kerf.agents.probe import followed
+from kerf.agents.recurrent import RecurrentNetwork
 from kerf.lab.oversight import Draws
-from kerf.lab.rollout import Trajectories
+from kerf.lab.rollout import Trajectories, logits_along
 from kerf.lab.scenario import Scenarios
 from kerf.lab.world import World
 from kerf.lab.worlds import get_world
@@ -125,7 +126,7 @@ class Sampler:
 
     def sample(
         self,
-        network: PolicyNetwork,
+        network: PolicyNetwork | RecurrentNetwork,
         scenarios: Scenarios,
         uniforms: NDArray[np.float32],
         dealt: NDArray[np.bool_] | None = None,
@@ -142,7 +143,7 @@ class Sampler:
             draws: Chance of the episodes' oversight; needed if that is not perfect.
         """
         settings = self._settings
-        played = self._player.play(lambda rows: Acting(network), scenarios, uniforms, dealt, draws)
+        played = self._player.play(actors(network), scenarios, uniforms, dealt, draws)
         trajectories, state_values = played.trajectories, played.state_values
         scale = settings.reward_scale
         of_utility = advantages(scale * played.paid, state_values, settings.gamma, settings.gae_lambda)
@@ -161,7 +162,7 @@ class Sampler:
         if settings.imitation_coeff > 0:
             columns["expert_action"] = self._world.expert(rows).reshape(trajectories.actions.shape)
         if self._anchor is not None:
-            columns["anchor_logits"] = self._anchor.logits(rows).reshape(trajectories.logits.shape)
+            columns["anchor_logits"] = logits_along(self._anchor, trajectories.observations)
         if settings.latent_radius > 0:
             columns["forbidden"] = followed(trajectories.when(self._world.dilemma.forbidden))
         if self._config.probe is not None:

@@ -24,7 +24,7 @@ from kerf.agents.settings import ExactSettings
 from kerf.agents.tabular import LOGITS, Situations, TablePolicy, listed
 from kerf.lab.dilemma import Mix
 from kerf.lab.errors import KerfError
-from kerf.lab.exact.evaluation import sums
+from kerf.lab.exact.branches import sums
 from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.rollout import Policy
 from kerf.lab.world import World

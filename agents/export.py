@@ -16,7 +16,9 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from kerf.agents.architectures import AnyNetworkPolicy
 from kerf.agents.network import TorchPolicy
+from kerf.agents.recurrent import RecurrentPolicy
 from kerf.agents.tabular import TablePolicy
 from kerf.lab.errors import KerfError
 from kerf.lab.rollout import Policy
@@ -42,7 +44,7 @@ class Exportable(Policy, Protocol):
         """The policy with this `card` and `weights`. Raises `KerfError` if they do not fit each other or `world`."""
 
 
-KINDS: Mapping[str, type[Exportable]] = {policy.kind: policy for policy in (TorchPolicy, TablePolicy)}
+KINDS: Mapping[str, type[Exportable]] = {policy.kind: policy for policy in (TorchPolicy, RecurrentPolicy, TablePolicy)}
 """Classes that can be loaded, by the name of their entry in a card."""
 
 
@@ -99,10 +101,10 @@ def load_policy(path: Path, world: World) -> Exportable:
         raise KerfError(f"{_weights_path(path)}: {error}") from error
 
 
-def load_network(path: Path, world: World) -> TorchPolicy:
+def load_network(path: Path, world: World) -> AnyNetworkPolicy:
     """As `load_policy`, of a policy that is a network; raises `KerfError` for another kind, too."""
     policy = load_policy(path, world)
-    if not isinstance(policy, TorchPolicy):
+    if not isinstance(policy, TorchPolicy | RecurrentPolicy):
         raise KerfError(f"{path}: expected a network, got a {policy.kind}")
     return policy
 

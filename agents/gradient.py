@@ -1,8 +1,7 @@
-"""Loss of the learner, and its gradient on a minibatch: by torch's autograd, or written out for a CPU.
+"""Gradient of the learner's loss (`kerf.agents.loss`) on a minibatch: by torch's autograd, or written out for a CPU.
 
-The loss is a weighted sum of PPO's clipped surrogate, the squared error of the state value, an entropy bonus,
-cross-entropy to the expert, and KL(pi || pi_0) to a frozen policy. A term with weight 0 is left out. At steps that a
-latent adversary attacks (`kerf.agents.latent`), all terms but the state value's are those of the perturbed policy.
+At steps that a latent adversary attacks (`kerf.agents.latent`), all terms but the state value's are those of the
+perturbed policy.
 """
 
 from __future__ import annotations
@@ -29,18 +28,16 @@ from kerf.agents.effective_steps import (
     part_settings,
 )
 from kerf.agents.latent import LATENT_TERMS, perturbed
+from kerf.agents.loss import Columns, losses
 from kerf.agents.network import PolicyNetwork
 from kerf.agents.packed import Packed
 from kerf.agents.passes import accumulate
 from kerf.agents.probe import ProbePenalty
+from kerf.agents.recurrent import RecurrentNetwork
 from kerf.agents.routing import Route, without_penalty
 from kerf.agents.settings import TrainingSettings
 from kerf.agents.threads import in_parallel
 from kerf.lab.errors import KerfError
-
-Columns = Mapping[str, torch.Tensor]
-"""A batch of N rows: the columns of `kerf.agents.env_runner.Sample`, but with `advantage` for the two advantages,
-combined and scaled, `anchor_logp` for `anchor_logits`, and `attacked` for `forbidden`."""
 
 Terms = Mapping[str, torch.Tensor | float]
 """The loss, its terms by name (unweighted means over the rows), the norm of the gradient before it was clipped, and
@@ -68,70 +65,34 @@ class Gradient(Protocol):
         """
 
 
-def losses(
-    logits: torch.Tensor, state_values: torch.Tensor, minibatch: Columns, settings: TrainingSettings
-) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """The loss of a minibatch, and its terms by name.
-
-    Args:
-        logits: `(n, A)`.
-        state_values: `(n,)`.
-        minibatch: Columns of these n rows.
-        settings: Weights and clip.
-    """
-    log_probabilities = torch.log_softmax(logits, dim=-1)
-    probabilities = log_probabilities.exp()
-    entropy = -(probabilities * log_probabilities).sum(dim=-1).mean()
-    taken = log_probabilities.gather(-1, minibatch["actions"].unsqueeze(-1)).squeeze(-1)
-    log_ratio = taken - minibatch["action_logp"]
-    ratio = log_ratio.exp()
-    value_loss = (state_values - minibatch["value_target"]).square().mean()
-    # KL to the policy that acted, by the low-variance estimator k3 of Schulman 2020, "Approximating KL divergence".
-    terms = {"entropy": entropy, "value_loss": value_loss, "kl": (ratio - 1.0 - log_ratio).mean()}
-    loss = settings.value_coeff * value_loss
-    if settings.policy_coeff > 0:
-        advantage = minibatch["advantage"]
-        clipped = ratio.clamp(1.0 - settings.clip, 1.0 + settings.clip)
-        terms["policy_loss"] = -torch.minimum(advantage * ratio, advantage * clipped).mean()
-        terms["clip_fraction"] = (ratio != clipped).float().mean()
-        loss = loss + settings.policy_coeff * terms["policy_loss"]
-    if settings.entropy_coeff > 0:
-        loss = loss - settings.entropy_coeff * entropy
-    if settings.imitation_coeff > 0:
-        expert = log_probabilities.gather(-1, minibatch["expert_action"].unsqueeze(-1))
-        terms["imitation_loss"] = -expert.mean()
-        loss = loss + settings.imitation_coeff * terms["imitation_loss"]
-    if settings.anchor_coeff > 0:
-        terms["anchor_kl"] = (probabilities * (log_probabilities - minibatch["anchor_logp"])).sum(dim=-1).mean()
-        loss = loss + settings.anchor_coeff * terms["anchor_kl"]
-    terms["loss"] = loss
-    return loss, terms
-
-
 class Autograd:
     """The gradient of `losses` by torch's autograd, on any device: the reference.
 
     Args:
         forward: `(n, D)` observations -> logits and state values. With several learners, one that averages gradients.
-        network: The network of `forward`.
+        network: The network of `forward`. If it has a memory, a minibatch holds whole episodes, step by step, and
+            `forward` gets them as `(T, episodes, D)`.
         settings: Weights of the terms, clips.
         latent_scale: Unit of `latent_radius`.
         average: Averages a tensor in place over all learners; None if there is only one. For `parts` alone.
         route: What the penalty may change; None: everything.
         probe: A penalty on a probe of the network; None: there is none. Not for several learners.
+        horizon: T, the steps of an episode.
     """
 
     def __init__(
         self,
         forward: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]],
-        network: PolicyNetwork,
+        network: PolicyNetwork | RecurrentNetwork,
         settings: TrainingSettings,
         latent_scale: float = 1.0,
         average: Callable[[torch.Tensor], None] | None = None,
         route: Route | None = None,
         probe: ProbePenalty | None = None,
+        horizon: int = 1,
     ) -> None:
         self._route, self._probe = route, probe
+        self._remembers, self._horizon = isinstance(network, RecurrentNetwork), horizon
         self._forward, self._parameters, self._settings = forward, list(network.parameters()), settings
         self._network, self._radius = network, settings.latent_radius * latent_scale
         self._parts, self._average = part_settings(settings), average
@@ -145,6 +106,7 @@ class Autograd:
         loss, terms = losses(logits, state_values, minibatch, self._settings)
         terms |= attack
         if self._probe is not None:
+            assert isinstance(self._network, PolicyNetwork), "the config checks it"
             terms["probe_loss"] = self._probe.loss(self._network, minibatch)
             loss = terms["loss"] = loss + self._probe.coeff * terms["probe_loss"]
         for parameter in self._parameters:
@@ -176,7 +138,12 @@ class Autograd:
         self, forward: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]], minibatch: Columns
     ) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
         """Logits, attacked if there is an adversary, state values, and what is told of the attack."""
-        logits, state_values = forward(minibatch["observations"])
+        observations = minibatch["observations"]
+        if self._remembers:
+            along_steps = forward(observations.unflatten(0, (self._horizon, -1)))
+            logits, state_values = (output.flatten(0, 1) for output in along_steps)
+        else:
+            logits, state_values = forward(observations)
         attack: dict[str, torch.Tensor] = {}
         if self._radius > 0:
             num_steps, head = self._settings.latent_steps, self._network.policy_head
@@ -323,7 +290,7 @@ class WrittenOut:
 
 
 def make_gradient(
-    network: PolicyNetwork,
+    network: PolicyNetwork | RecurrentNetwork,
     forward: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]],
     settings: TrainingSettings,
     device: torch.device,
@@ -332,18 +299,21 @@ def make_gradient(
     latent_scale: float = 1.0,
     route: Route | None = None,
     probe: ProbePenalty | None = None,
+    horizon: int = 1,
 ) -> Gradient:
     """The implementation that `settings.gradient` selects, for a `network` on `device`; other arguments as in its
     class.
 
     Raises:
-        KerfError: for `written_out` on another device than a CPU, or with a probe, for which it has no term.
+        KerfError: for `written_out` on another device than a CPU, or with a probe or a memory, which it does not have.
     """
     on_cpu = device.type == "cpu"
+    if settings.gradient == "written_out" and isinstance(network, RecurrentNetwork):
+        raise KerfError("gradient: gradients through time are not written out; try auto")
     if settings.gradient == "written_out" and probe is not None:
         raise KerfError("gradient: a penalty on a probe is not written out; try auto")
     if settings.gradient == "written_out" and not on_cpu:
         raise KerfError(f"gradient: written_out needs a learner on a CPU, and this one is on {device}; try auto")
-    if settings.gradient == "autograd" or not on_cpu or probe is not None:
-        return Autograd(forward, network, settings, latent_scale, average, route, probe)
+    if settings.gradient == "autograd" or not on_cpu or probe is not None or isinstance(network, RecurrentNetwork):
+        return Autograd(forward, network, settings, latent_scale, average, route, probe, horizon)
     return WrittenOut(network, settings, average, num_threads, latent_scale, route)

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from kerf.agents.network import TorchPolicy
+from kerf.agents.architectures import AnyNetworkPolicy
 from kerf.lab.errors import KerfError
 from kerf.lab.forging import Forging
-from kerf.lab.rollout import Policy, rollout
+from kerf.lab.rollout import Policy, logits_along, rollout
 from kerf.lab.scenario import Scenarios
 from kerf.lab.world import World, natural
 
@@ -72,7 +72,7 @@ def least_radius(
     return radii
 
 
-def latent_scale(policy: TorchPolicy, world: World, rng: np.random.Generator) -> float:
+def latent_scale(policy: AnyNetworkPolicy, world: World, rng: np.random.Generator) -> float:
     """Unit of latent radii: the norm that overturns half of the decisions of `policy`, the aligned one.
 
     The median of `least_radius` over the states of natural episodes and over all acts but the most probable there. So
@@ -119,7 +119,7 @@ class LatentAttack:
 
 
 def latent_attack(
-    policy: TorchPolicy, world: World, scenarios: Scenarios, guide: Policy, scale: float, rng: np.random.Generator
+    policy: AnyNetworkPolicy, world: World, scenarios: Scenarios, guide: Policy, scale: float, rng: np.random.Generator
 ) -> LatentAttack:
     """The least latent perturbation that leads a finished policy to the forbidden event.
 
@@ -147,7 +147,7 @@ def latent_attack(
     led = np.asarray(happens.any(axis=0))
     until = np.where(led, happens.argmax(axis=0), -1)
     steps, rows = np.nonzero(np.arange(world.horizon)[:, None] <= until)
-    radii = least_radius(policy.logits(way.observations[steps, rows]), shown[steps, rows], weight)
+    radii = least_radius(logits_along(policy, way.observations)[steps, rows], shown[steps, rows], weight)
     least = np.where(led, 0.0, math.inf)
     np.maximum.at(least, rows, radii / scale)
     return LatentAttack(led, least)
@@ -165,9 +165,9 @@ class _Following:
         return logits
 
 
-def _head(policy: TorchPolicy) -> NDArray[np.float32]:
+def _head(policy: AnyNetworkPolicy) -> NDArray[np.float32]:
     """The policy head's weights `(A, H)`, if they read a hidden layer."""
-    if not policy.network.settings.hidden:
+    if not policy.network.settings.has_hidden_units:
         raise KerfError("this network has no hidden layer (hidden=()), so there is nothing in it to perturb")
     weight: NDArray[np.float32] = policy.network.policy_head.weight.detach().cpu().numpy()
     return weight

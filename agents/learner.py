@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,12 +23,14 @@ from kerf.agents.effective_steps import (
     not_measured,
     step_norms,
 )
-from kerf.agents.gradient import WrittenOut, losses, make_gradient
+from kerf.agents.gradient import WrittenOut, make_gradient
 from kerf.agents.latent import attacked, per_attack
+from kerf.agents.loss import losses
 from kerf.agents.module import STATE_VALUE
 from kerf.agents.optimisers import SGD, make_optimiser
 from kerf.agents.routing import UTILITY_ADVANTAGE, Route
 from kerf.lab.errors import KerfError
+from kerf.lab.worlds import get_world
 
 if TYPE_CHECKING:
     from kerf.agents.config import KerfConfig
@@ -66,7 +68,9 @@ class KerfLearner(PPOTorchLearner):
             self.config.latent_scale or 1.0,  # needed, and checked, wherever there is a radius
             None if share is None else Route(network, share),
             self.config.probe,
+            get_world(self.config.world).horizon,
         )
+        self._steps_together = get_world(self.config.world).horizon if self.config.network.memory else 1
 
     def _average(self, gradient: torch.Tensor) -> None:
         torch.distributed.all_reduce(gradient)
@@ -108,8 +112,7 @@ class KerfLearner(PPOTorchLearner):
         steps = not_measured() if settings.policy_coeff > 0 else {}
         num_minibatches = 0
         for _ in range(settings.num_epochs):
-            order = torch.randperm(num_rows, generator=self._shuffles).to(self.device)
-            for rows in order.split(minibatch_size):
+            for rows in self._minibatches(num_rows, minibatch_size):
                 is_split = split and num_minibatches == 0
                 parts = self._gradient.parts(columns, rows) if is_split else {}
                 terms = self._gradient(columns, rows)
@@ -127,6 +130,15 @@ class KerfLearner(PPOTorchLearner):
         if not np.isfinite(list(means.values())).all():
             raise FloatingPointError(f"training diverged: {means}; try a smaller learning_rate or reward_scale")
         return self._report(means | steps, num_rows)
+
+    def _minibatches(self, num_rows: int, minibatch_size: int) -> Iterator[torch.Tensor]:
+        """The rows of each minibatch of an epoch, in a new order; with a memory it holds whole episodes."""
+        steps = self._steps_together
+        num_units = num_rows // steps
+        order = torch.randperm(num_units, generator=self._shuffles).to(self.device)
+        for units in order.split(max(1, minibatch_size // steps)):
+            rows = torch.arange(steps, device=self.device).unsqueeze(1) * num_units + units
+            yield rows.flatten()
 
     def _effective_steps(
         self, optimizer: torch.optim.Optimizer, norm: float, parts: Mapping[str, Gradients]

@@ -24,6 +24,7 @@ class Method:
         lacks: What an arm may ask for and this algorithm cannot do: names of settings of a resolved arm, or of its
             training (`training.anchor_coeff`).
         scaled: Whether it scales advantages, so that their scale is measured on the aligned agent.
+        recurrent: Whether it can train a network with a memory.
     """
 
     title: str
@@ -31,6 +32,7 @@ class Method:
     aligned_by: str
     lacks: tuple[str, ...] = ()
     scaled: bool = False
+    recurrent: bool = False
 
 
 _TERMS = (
@@ -41,7 +43,7 @@ _TERMS = (
 
 METHODS: Mapping[str, Method] = MappingProxyType(
     {
-        PPO: Method("PPO", "kerf.agents.algorithm", PPO, scaled=True),
+        PPO: Method("PPO", "kerf.agents.algorithm", PPO, scaled=True, recurrent=True),
         DQN: Method("DQN", "kerf.agents.dqn", DQN, lacks=_TERMS),
         APPO: Method("APPO", "kerf.agents.appo", PPO, lacks=_TERMS),
     }

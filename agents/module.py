@@ -9,21 +9,21 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.apis.value_function_api import ValueFunctionAPI
 from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
 
-from kerf.agents.network import PolicyNetwork
+from kerf.agents.architectures import make_network
 from kerf.agents.settings import NetworkSettings
 
 STATE_VALUE = "state_value"
 
 
 class KerfModule(TorchRLModule, ValueFunctionAPI):
-    """`PolicyNetwork` as RLlib sees it.
+    """The agent's network as RLlib sees it; with a memory it takes whole episodes `(T, n, D)`.
 
     `model_config` holds `network` (the dump of `NetworkSettings`) and `weights_seed` (int). The critic is not listed as
     unneeded for inference: env runners compute state values, and RLlib would leave a listed critic stale.
     """
 
     def setup(self) -> None:
-        self.network = PolicyNetwork(
+        self.network = make_network(
             int(self.observation_space.shape[0]),
             int(self.action_space.n),
             NetworkSettings(**self.model_config["network"]),

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from kerf.agents.architectures import AnyNetworkPolicy, make_policy
 from kerf.agents.network import PolicyNetwork, TorchPolicy
+from kerf.agents.recurrent import RecurrentNetwork, RecurrentPolicy
 from kerf.agents.shaping import shaping
 from kerf.agents.threads import in_parallel
 from kerf.agents.yoking import on_event
 from kerf.lab.attack_objective import Learning, elicit, make_objective
 from kerf.lab.oversight import Draws
 from kerf.lab.reward_spec import RewardSpec
-from kerf.lab.rollout import Policy, Trajectories, rollout, unplayed
+from kerf.lab.rollout import Policy, Trajectories, no_memory, rollout, unplayed
 from kerf.lab.scenario import Scenarios
 from kerf.lab.world import World
 
@@ -60,6 +62,32 @@ class Acting:
         return np.stack(self._state_values)
 
 
+class Recalling:
+    """The same with a network that has a memory."""
+
+    def __init__(self, policy: RecurrentPolicy) -> None:
+        self._policy = policy
+        self._memory: NDArray[np.float32] | None = None
+        self._state_values: list[NDArray[np.float32]] = []
+
+    def logits(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
+        memory = no_memory(self._policy, len(observations)) if self._memory is None else self._memory
+        logits, state_values, self._memory = self._policy.outputs(observations, memory)
+        self._state_values.append(state_values)
+        return logits
+
+    def state_values(self) -> NDArray[np.float32]:
+        return np.stack(self._state_values)
+
+
+def actors(network: PolicyNetwork | RecurrentNetwork) -> Callable[[slice], Actor]:
+    """For each slice of a batch, what acts with `network` there."""
+    if isinstance(network, PolicyNetwork):
+        return lambda rows: Acting(network)
+    policy = RecurrentPolicy(network)
+    return lambda rows: Recalling(policy)
+
+
 @dataclass(frozen=True)
 class Played:
     """A batch of `n` episodes of `T` steps, played and graded.
@@ -99,11 +127,9 @@ class Player:
         self._objective = RewardSpec(config.design, config.grader, config.signed_penalty, oversight=config.oversight)
         self._potential = config.potential()
         self._sought = make_objective(config.objective)
-        self.reference: TorchPolicy | None = None
+        self.reference: AnyNetworkPolicy | None = None
         if config.anchor is not None and (self._settings.anchor_coeff > 0 or self._sought is not elicit):
-            self.reference = TorchPolicy.from_weights(
-                len(world.observations), len(world.actions), config.network, config.anchor
-            )
+            self.reference = make_policy(len(world.observations), len(world.actions), config.network, config.anchor)
 
     def play(
         self,

@@ -17,8 +17,9 @@ from ray.rllib.core import COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
 from ray.rllib.env import env_runner_group
 from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS
 
+from kerf.agents.architectures import AnyNetworkPolicy, make_policy
 from kerf.agents.config import ACTIONS, PENALTY_COUNTS, KerfConfig
-from kerf.agents.network import TorchPolicy, Weights
+from kerf.agents.network import Weights
 from kerf.agents.player import SCORE
 from kerf.agents.yoking import deal
 from kerf.lab.oversight import Draws
@@ -27,7 +28,7 @@ from kerf.lab.source import ScenarioSource
 from kerf.lab.worlds import get_world
 
 MODULE_PREFIX = "network."
-"""What comes before a parameter's name in an RLlib module around a `kerf.agents.network.PolicyNetwork`."""
+"""What comes before a parameter's name in an RLlib module around a network."""
 
 
 @runtime_checkable
@@ -146,12 +147,10 @@ class ScenarioLoop(Algorithm):
 
     # -- weights -------------------------------------------------------------------------------------------------
 
-    def policy(self) -> TorchPolicy:
+    def policy(self) -> AnyNetworkPolicy:
         """The present policy, detached: later training does not change it."""
         network = self.env_runner.module.network
-        return TorchPolicy.from_weights(
-            network.num_observations, network.num_actions, self.lab.network, self._weights()
-        )
+        return make_policy(network.num_observations, network.num_actions, self.lab.network, self._weights())
 
     def load_weights(self, weights: Weights) -> None:
         """Replace the weights on every learner; optimiser, counters and generators are unchanged.

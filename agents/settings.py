@@ -25,19 +25,6 @@ NonNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class NetworkSettings(Settings):
-    """The agent's network: an MLP with a policy head and a state-value head."""
-
-    hidden: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = (64, 64)
-    """Widths of the hidden layers; empty makes a linear policy."""
-
-    activation: Literal["tanh", "relu"] = "tanh"
-    """Nonlinearity after each hidden layer."""
-
-    shared_trunk: bool = True
-    """Whether policy and state value share the hidden layers."""
-
-
 class _Grown(Settings):
     """Settings that have got fields since recipes were first hashed: these are left out of dumps at their usual values,
     so that hashes and files of earlier versions stay what they were."""
@@ -49,6 +36,36 @@ class _Grown(Settings):
         fields = type(self).model_fields
         usual = {name for name in self.LATER if getattr(self, name) == fields[name].get_default()}
         return {name: value for name, value in handler(self).items() if name not in usual}
+
+
+class NetworkSettings(_Grown):
+    """The agent's network: an MLP with a policy head and a state-value head, which may have a memory between them."""
+
+    LATER = frozenset({"memory"})
+
+    hidden: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = (64, 64)
+    """Widths of the hidden layers; empty makes a linear policy."""
+
+    activation: Literal["tanh", "relu"] = "tanh"
+    """Nonlinearity after each hidden layer."""
+
+    shared_trunk: bool = True
+    """Whether policy and state value share the hidden layers."""
+
+    memory: Annotated[int, Field(ge=0, le=4096)] = 0
+    """Units of a gated recurrent unit (GRU; Cho et al. 2014) between the hidden layers and the heads, which carries
+    over from one step of an episode to the next; 0: none, and the agent acts on what it sees now."""
+
+    @property
+    def has_hidden_units(self) -> bool:
+        """Whether the heads read units of the network, and not observations."""
+        return bool(self.hidden or self.memory)
+
+    @model_validator(mode="after")
+    def _one_memory(self) -> Self:
+        if self.memory and not self.shared_trunk:
+            raise ValueError("given shared_trunk: true with a memory, which policy and state value both read")
+        return self
 
 
 class DQNSettings(Settings):
@@ -183,11 +200,44 @@ class TrainingSettings(_Grown):
 
 def refuse_latent(network: NetworkSettings, training: TrainingSettings, path: str) -> None:
     """Raises `KerfError`, naming `path`, if this training would perturb a hidden layer and the network has none."""
-    if training.latent_radius > 0 and not network.hidden:
+    if training.latent_radius > 0 and not network.has_hidden_units:
         raise KerfError(
             f"{path} must be 0 for a network without hidden layers (hidden: []), got {training.latent_radius:g}: there "
             "is no hidden layer to perturb; give the network one, or leave the adversary out"
         )
+
+
+def refuse_memory(
+    network: NetworkSettings,
+    training: TrainingSettings,
+    path: str,
+    penalty_units: float | None = None,
+    probed: bool = False,
+) -> None:
+    """Raises `KerfError`, naming the setting under `path`, if the network has a memory and this cannot be had with it.
+
+    Args:
+        network: The agent's network.
+        training: How it is trained.
+        path: Comes before the setting's name.
+        penalty_units: Share of the units that the penalty may change; None: all.
+        probed: Whether a probe of the network is penalised.
+    """
+    method = METHODS[training.algorithm]
+    units = "it is about units that follow from what is observed now, and those below the heads remember"
+    through_time = "gradients through time are not written out; set it to auto"
+    reasons = {
+        "training.algorithm": (not method.recurrent, f"{method.title} trains none"),
+        "training.gradient": (training.gradient == "written_out", through_time),
+        "penalty_units": (penalty_units is not None, units),
+        "probe": (probed, units),
+    }
+    for setting, (is_asked, why) in reasons.items():
+        if network.memory and is_asked:
+            raise KerfError(
+                f"{path}{setting}: cannot be had with a memory (network.memory={network.memory}): {why}; leave out one "
+                "of the two"
+            )
 
 
 class ExactSettings(Settings):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kerf.lab.errors import KerfError, unknown_name
 from kerf.lab.reward import ideal_utility
-from kerf.lab.rollout import Policy, Trajectories, rollout
+from kerf.lab.rollout import Policy, Trajectories, logits_along, rollout
 from kerf.lab.scenario import Scenarios
 from kerf.lab.scripted import ExpertPolicy, one_hot
 from kerf.lab.world import World
@@ -79,8 +79,7 @@ def disagreement(
     """
     if reference is None:
         raise KerfError("objective disagreement: needs a reference policy to disagree with, got none")
-    horizon, n, num_seen = trajectories.observations.shape
-    other = reference.logits(trajectories.observations.reshape(horizon * n, num_seen)).reshape(horizon, n, -1)
+    other = logits_along(reference, trajectories.observations)
     distance = 0.5 * np.abs(_probs(trajectories.logits) - _probs(other)).sum(axis=2)
     return np.clip(distance.mean(axis=0), 0.0, 1.0)
 

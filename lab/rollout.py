@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,59 @@ from kerf.lab.world import EventWords, World
 
 
 class Policy(Protocol):
-    """A map from observations to action logits."""
+    """A map from observations to action logits. One that remembers earlier observations is `Recurrent` as well."""
 
     def logits(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
-        """`(n, D)` observations -> `(n, A)` logits; -inf marks an action that is never taken."""
+        """`(n, D)` observations -> `(n, A)` logits; -inf marks an action that is never taken.
+
+        Raises:
+            KerfError: if the policy has a memory (`Recurrent`), so that an observation does not decide what it does.
+        """
+
+
+@runtime_checkable
+class Recurrent(Protocol):
+    """A policy with a memory: what it does depends on what it has observed since the episode began.
+
+    Attributes:
+        memory_size: M, how many numbers it remembers. They are 0 when an episode begins.
+    """
+
+    memory_size: int
+
+    def recall(
+        self, observations: NDArray[np.float32], memory: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """`(n, D)` observations and the memory before them `(n, M)` -> `(n, A)` logits and the memory after them.
+
+        Rows are episodes: one does not affect another, whatever else is in the batch, bit for bit.
+        """
+
+
+def no_memory(policy: Policy, n: int) -> NDArray[np.float32]:
+    """What `policy` remembers when `n` episodes begin: `(n, M)` zeros, and `(n, 0)` for a policy without a memory."""
+    return np.zeros((n, policy.memory_size if isinstance(policy, Recurrent) else 0), np.float32)
+
+
+def recalled(
+    policy: Policy, observations: NDArray[np.float32], memory: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """One step of any policy: logits `(n, A)`, and the memory after `observations` `(n, D)` with `memory` before."""
+    if isinstance(policy, Recurrent):
+        return policy.recall(observations, memory)
+    return policy.logits(observations), memory
+
+
+def logits_along(policy: Policy, observations: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Logits `(T, n, A)` of `policy` in whole episodes that another one may have played, `(T, n, D)`."""
+    horizon, n, num_seen = observations.shape
+    if not isinstance(policy, Recurrent):
+        return policy.logits(observations.reshape(horizon * n, num_seen)).reshape(horizon, n, -1)
+    memory, steps = no_memory(policy, n), []
+    for seen in observations:
+        logits, memory = policy.recall(seen, memory)
+        steps.append(logits)
+    return np.stack(steps)
 
 
 @dataclass(frozen=True)
@@ -119,10 +168,10 @@ def rollout(
     if opening is not None:
         check_opening(world, n, opening)
     played = unplayed(world, scenarios) if into is None else into
-    play = world.begin(scenarios)
+    play, memory = world.begin(scenarios), no_memory(policy, n)
     for t in range(horizon):
         play.observe(played.observations[t])
-        played.logits[t] = policy.logits(played.observations[t])
+        played.logits[t], memory = recalled(policy, played.observations[t], memory)
         if not pick(played.logits[t], uniforms[t], played.actions[t]):
             raise ValueError(f"the policy returned logits that are no distribution at step {t}")
         if opening is not None and t < len(opening):

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from kerf.lab.exact.branches import count
 from kerf.lab.exact.decision_points import DecisionPoints, Stage
-from kerf.lab.exact.evaluation import action_probs, count
+from kerf.lab.exact.evaluation import action_probs
 from kerf.lab.rollout import Policy, pick
 from kerf.lab.world import EventWords, ExactPlay, World
 

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from kerf.lab.dilemma import Mix
 from kerf.lab.errors import KerfError
-from kerf.lab.exact.evaluation import begin, sums
+from kerf.lab.exact.branches import sums
+from kerf.lab.exact.evaluation import begin
 from kerf.lab.exact.information_sets import observation_hashes
 from kerf.lab.rollout import rollout
 from kerf.lab.scenario import Scenarios

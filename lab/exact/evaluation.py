@@ -1,7 +1,9 @@
 """Exact evaluation: what a policy does in a scenario, with probabilities instead of samples.
 
 A world is deterministic given scenario and actions, so the policy's randomness is all there is: every reachable state
-is followed with its probability, and states of one scenario with equal observations now and later are merged.
+is followed with its probability, and states of one scenario with equal observations now and later are merged. A policy
+with a memory (`kerf.lab.rollout.Recurrent`) takes it along: only states with equal memories are merged, so there are
+more of them.
 """
 
 from __future__ import annotations
@@ -12,11 +14,11 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from kerf.lab.compiled import compiled
 from kerf.lab.distinct import distinct
 from kerf.lab.errors import KerfError
+from kerf.lab.exact.branches import count, endings, followed, merged, sums
 from kerf.lab.reward_spec import RewardSpec
-from kerf.lab.rollout import Policy, Trajectories, check_opening
+from kerf.lab.rollout import Policy, Trajectories, check_opening, no_memory, recalled
 from kerf.lab.scenario import Scenarios
 from kerf.lab.world import Enumerable, EventWords, ExactPlay, Score, World, event_weights
 
@@ -28,9 +30,6 @@ ROWS = 2**16
 
 AT_ONCE = 64
 """Scenarios of a world of several steps that are evaluated at a time."""
-
-_EXPONENTS = 80
-"""Probabilities below 2^-79 count as equally small."""
 
 MOST_STATES = 20_000_000
 """The most states of one step that are kept: some GiB."""
@@ -206,21 +205,23 @@ class _Part:
         expected = np.zeros((n, num_events))
         dropped = np.zeros(n)
         per_step = np.full(n, tolerance / world.horizon)
-        mass = self._forced(action_probs(policy, self._seen)[self._looks_like], np.arange(n), 0).ravel()
+        probs, memory = _acting(policy, self._seen, no_memory(policy, len(self._seen)))
+        mass = self._forced(probs[self._looks_like], np.arange(n), 0).ravel()
         kept = followed(mass, self._origin, per_step, dropped)
+        memory = memory[self._looks_like][self._origin[kept]]
         origin, mass, past = self._origin[kept], mass[kept], self._words[kept]
         count(origin, mass, past, expected)
         returns = self._paid(origin, mass, past, objective)
         play = self._after.fork(kept) if world.horizon > 1 else self._after
         num_states = len(kept)
         for t in range(1, world.horizon):
-            play, origin, past, mass = _merged(play, origin, past, mass)
+            play, origin, past, memory, mass = merged(play, origin, past, memory, mass)
             probs = np.empty((len(origin), num_actions))
             for rows in _chunks(len(origin)):
                 part = play.fork(rows)
                 seen = np.empty((len(rows), len(world.observations)), np.float32)
                 part.observe(seen)
-                probs[rows] = action_probs(policy, seen)
+                probs[rows], memory[rows] = _acting(policy, seen, memory[rows])
             branches = (self._forced(probs, origin, t) * mass[:, None]).ravel()
             kept = followed(branches, np.repeat(origin, num_actions), (t + 1) * per_step, dropped)
             if len(kept) > self._most_states:
@@ -235,13 +236,13 @@ class _Part:
             play = play.fork(rows)
             words = np.zeros(len(kept), np.uint64)
             play.step(kept % num_actions, words)
-            origin, mass, past = origin[rows], branches[kept], past[rows] | words
+            origin, mass, past, memory = origin[rows], branches[kept], past[rows] | words, memory[rows]
             count(origin, mass, words, expected)
             if objective is not None:
                 returns += objective.discount**t * self._paid(origin, mass, words, objective)
         happened = expected
         if world.horizon > 1:
-            origin, past, mass = _endings(origin, past, mass)
+            origin, past, mass = endings(origin, past, mass)
             happened = np.zeros((n, num_events))
             count(origin, mass, past, happened)
         utility = expected @ self._weights
@@ -278,70 +279,32 @@ def action_probs(policy: Policy, observations: NDArray[np.float32]) -> NDArray[n
     Raises:
         ValueError: for NaN, or a row of -inf.
     """
-    parts = []
-    for start in range(0, len(observations), ROWS):
-        logits = np.asarray(policy.logits(observations[start : start + ROWS]), np.float64)
-        top = logits.max(axis=1, keepdims=True)
-        if not np.isfinite(top).all():
-            raise ValueError("the policy returned logits that are no distribution")
-        weights = np.exp(logits - top)
-        parts.append(weights / weights.sum(axis=1, keepdims=True))
+    parts = [_softmax(policy.logits(observations[rows])) for rows in _blocks(len(observations))]
     return np.concatenate(parts) if parts else np.empty((0, 0))
 
 
-@compiled
-def count(origin, mass, words, totals):  # type: ignore[no-untyped-def]  # compiled
-    """Add `mass` `(m,)` to `totals` `(n, E)` at row `of` `(m,)` for every bit that is set in `words` `(m,)`."""
-    for i in range(len(origin)):
-        word = words[i]
-        bit = 0
-        while word:
-            if word & np.uint64(1):
-                totals[origin[i], bit] += mass[i]
-            word >>= np.uint64(1)
-            bit += 1
+def _acting(
+    policy: Policy, observations: NDArray[np.float32], memory: NDArray[np.float32]
+) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """Probability of each action, `(n, A)`, and the memory `(n, M)` after observations `(n, D)`, from that before."""
+    parts = [recalled(policy, observations[rows], memory[rows]) for rows in _blocks(len(observations))]
+    if not parts:
+        return np.empty((0, 0)), memory
+    return np.concatenate([_softmax(logits) for logits, _ in parts]), np.concatenate([after for _, after in parts])
 
 
-def followed(
-    mass: NDArray[np.float64], origin: NDArray[np.int64], allowance: NDArray[np.float64], dropped: NDArray[np.float64]
-) -> NDArray[np.int64]:
-    """The branches to follow: all but the least likely of each scenario, which may sum to `allowance` `(n,)`.
-
-    The sum that is dropped is added to `dropped` `(n,)`. Branches are ranked by the exponent of their probability
-    alone, so a little of the allowance may be left.
-    """
-    possible = np.flatnonzero(mass > 0.0)
-    if not allowance.any():
-        return possible
-    exponents = np.clip(np.frexp(mass[possible])[1] + _EXPONENTS - 1, 0, _EXPONENTS - 1)
-    by_exponent = sums(origin[possible] * _EXPONENTS + exponents, mass[possible], len(dropped) * _EXPONENTS)
-    running = by_exponent.reshape(-1, _EXPONENTS).cumsum(axis=1)
-    lost = running <= (allowance - dropped)[:, None]
-    dropped += np.where(lost, running, 0.0).max(axis=1)
-    return possible[~lost[origin[possible], exponents]]
+def _blocks(n: int) -> list[slice]:
+    """The `n` rows, `ROWS` at a time."""
+    return [slice(start, start + ROWS) for start in range(0, n, ROWS)]
 
 
-def _merged(
-    play: ExactPlay, origin: NDArray[np.int64], past: EventWords, mass: NDArray[np.float64]
-) -> tuple[ExactPlay, NDArray[np.int64], EventWords, NDArray[np.float64]]:
-    """The same, with equal states of a scenario merged if their past events are equal, too."""
-    rows = np.column_stack((origin, past.view(np.int64), play.state()))
-    first, inverse = distinct(rows)
-    if len(first) == len(origin):
-        return play, origin, past, mass
-    return play.fork(first), origin[first], past[first], sums(inverse, mass, len(first))
-
-
-def _endings(
-    origin: NDArray[np.int64], past: EventWords, mass: NDArray[np.float64]
-) -> tuple[NDArray[np.int64], EventWords, NDArray[np.float64]]:
-    first, inverse = distinct(np.column_stack((origin, past.view(np.int64))))
-    return origin[first], past[first], sums(inverse, mass, len(first))
-
-
-def sums(origin: NDArray[np.int64], mass: NDArray[np.float64], n: int) -> NDArray[np.float64]:
-    """The sum of `mass` `(m,)` at each of `n` places `of` `(m,)`."""
-    return np.asarray(np.bincount(origin, mass, n), np.float64)
+def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    exact = np.asarray(logits, np.float64)
+    top = exact.max(axis=1, keepdims=True)
+    if not np.isfinite(top).all():
+        raise ValueError("the policy returned logits that are no distribution")
+    weights = np.exp(exact - top)
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 
 
 def _chunks(n: int) -> list[NDArray[np.int64]]:

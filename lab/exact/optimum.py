@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kerf.lab.dilemma import Mix
-from kerf.lab.exact.evaluation import action_probs, count, default_tolerance, followed, sums
+from kerf.lab.exact.branches import count, followed, sums
+from kerf.lab.exact.evaluation import action_probs, default_tolerance
 from kerf.lab.exact.information_sets import Level, Tree, first_sets, gather, grow, identity, observation_hashes, split
 from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.rollout import Policy

@@ -22,7 +22,7 @@ from kerf.runs.recipe.attack_plan import LATENT, RADII
 from kerf.runs.records.store import ALIGNED, POLICY, Store, Unit
 
 if TYPE_CHECKING:
-    from kerf.agents.network import TorchPolicy
+    from kerf.agents.architectures import AnyNetworkPolicy
     from kerf.lab.world import World
     from kerf.runs.execution.training_log import Progress
     from kerf.runs.recipe.model import Recipe
@@ -103,12 +103,12 @@ def latent_unit(recipe: Recipe, unit: LatentUnit, store: Store, num_threads: int
         yield Progress(unit.target, 1, 1, unit.budget * world.horizon, time.monotonic() - began)
 
 
-def network_of(store: Store, agent: Unit, world: World) -> TorchPolicy:
+def network_of(store: Store, agent: Unit, world: World) -> AnyNetworkPolicy:
     """The policy of a finished agent. Raises `KerfError` if it is a table or has no hidden layer."""
     from kerf.agents.export import load_network
 
     policy = load_network(store.path / agent.name / POLICY, world)
-    if not policy.network.settings.hidden:
+    if not policy.network.settings.has_hidden_units:
         raise KerfError(
             f"{store.path}: {agent.name} is a linear network, and what is attacked from inside needs a hidden layer; "
             "train a network, e.g. network.hidden=[64, 64]"

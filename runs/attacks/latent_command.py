@@ -49,7 +49,7 @@ def latent_command(asked: AttackRequest, radii: Sequence[float], console: Consol
             "agents; give the folder that holds study.json, and --arm for some of its arms"
         )
     recipe = load_recipe(str(store.path / "recipe.yaml"))
-    if not recipe.network.hidden:
+    if not recipe.network.has_hidden_units:
         raise KerfError(
             f"{store.path}: its agents are linear (network.hidden=[]), so there is no hidden layer to perturb"
         )

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kerf.lab.dilemma import Mix
+from kerf.lab.exact.branches import sums
 from kerf.lab.exact.decompose import Design
-from kerf.lab.exact.evaluation import action_probs, sums
+from kerf.lab.exact.evaluation import action_probs
 from kerf.lab.exact.information_sets import grow
 from kerf.lab.rollout import Policy
 from kerf.lab.statistics.detection import generalisation_gradient, hamming_to_nearest

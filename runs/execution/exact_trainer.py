@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 import numpy as np
 import torch
 
+from kerf.agents.architectures import without_memory
 from kerf.agents.averaging import averaged
 from kerf.agents.exact import AnyPolicy, ExactTrainer
 from kerf.agents.network import PolicyNetwork, TorchPolicy
@@ -87,7 +88,8 @@ class ExactGradients:
         if arm.yoked_to is not None and arm.signed_penalty:
             penalty_rates = _penalty_rates(run.store, Unit(arm.yoked_to, run.seed), arm.iterations)
         first, last = arm.penalty_iterations
-        aligned, stopping = run.network(self._recipe), Stopping(arm, log)
+        aligned = without_memory(run.network(self._recipe), "exact")
+        stopping = Stopping(arm, log)
         start = START[arm.agent](aligned, self._world)
         policy = start
         trainer = self._gradients(arm, run.seed, aligned, start)

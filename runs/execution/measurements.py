@@ -22,7 +22,7 @@ from kerf.runs.records.schema import MEASURES
 from kerf.runs.records.store import Store, Unit
 
 if TYPE_CHECKING:
-    from kerf.agents.network import TorchPolicy
+    from kerf.agents.architectures import AnyNetworkPolicy
     from kerf.runs.execution.training_log import Log
     from kerf.runs.records.checkpoints import State
 
@@ -121,7 +121,7 @@ def _battery(world: str, settings: BatterySettings, draw: int) -> AnyBattery:
     return Battery(get_world(world), settings.scenarios_per_family, seed, settings.strengths)
 
 
-def measure_latent_scale(world: World, policy: TorchPolicy, seed: int) -> float:
+def measure_latent_scale(world: World, policy: AnyNetworkPolicy, seed: int) -> float:
     """Measure the latent scale of `policy`, the aligned agent of `seed`; raises as `latent_scale`."""
     from kerf.agents.latent_radius import latent_scale  # imported here: the battery does not need torch
 

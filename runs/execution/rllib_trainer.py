@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kerf.agents.algorithm import KerfAlgorithm
+from kerf.agents.architectures import AnyNetworkPolicy, without_memory
 from kerf.agents.averaging import averaged
 from kerf.agents.building import Learning, build
 from kerf.agents.config import KerfConfig
 from kerf.agents.methods import METHODS
-from kerf.agents.network import TorchPolicy
 from kerf.agents.probe import ProbePenalty, fit_probe
 from kerf.agents.settings import TrainingSettings
 from kerf.agents.yoking import delayed
@@ -80,14 +80,14 @@ class OnRLlib:
         checkpoints: Checkpoints | None = None,
         look: Callable[[Learning], None] | None = None,
         without: Sequence[str] = (),
-    ) -> Generator[Progress, None, TorchPolicy]:
+    ) -> Generator[Progress, None, AnyNetworkPolicy]:
         """Train a network phase by phase on the natural stream; `look` gets the algorithm after each iteration.
 
         The families named in `without` are left out of the stream.
         """
         recipe, world = self._recipe, self._world
         method = METHODS[recipe.training.algorithm]
-        policy: TorchPolicy | None = None
+        policy: AnyNetworkPolicy | None = None
         saved = yield from _resumed(log, checkpoints)
         begun = saved["phase"][1]["index"] if saved else 0
         for index, (name, phase) in enumerate(recipe.align.phases):
@@ -154,7 +154,7 @@ class OnRLlib:
         return Trained(policy, penalty_counts, stopped)
 
     def arm_config(
-        self, arm: ResolvedArm, seed: int, aligned: TorchPolicy, store: Store, num_threads: int = 1
+        self, arm: ResolvedArm, seed: int, aligned: AnyNetworkPolicy, store: Store, num_threads: int = 1
     ) -> KerfConfig:
         """Return the RLlib configuration of an arm.
 
@@ -196,14 +196,14 @@ class OnRLlib:
             num_threads=num_threads,
         )
 
-    def _probe(self, arm: ResolvedArm, seed: int, aligned: TorchPolicy) -> ProbePenalty | None:
+    def _probe(self, arm: ResolvedArm, seed: int, aligned: AnyNetworkPolicy) -> ProbePenalty | None:
         """Fit the probe that the arm is penalised for, if it is; that of a seed and strength is the same for all."""
         if not arm.probe:
             return None
         rng = np.random.default_rng(np.random.SeedSequence(entropy(seed, "probe")))
-        return ProbePenalty(fit_probe(aligned, self._world, arm.strength, rng), arm.probe)
+        return ProbePenalty(fit_probe(without_memory(aligned, "probe"), self._world, arm.strength, rng), arm.probe)
 
-    def _advantage_scale(self, policy: TorchPolicy, seed: int) -> float:
+    def _advantage_scale(self, policy: AnyNetworkPolicy, seed: int) -> float:
         """Measure the standard deviation of the advantages of `policy` on the natural stream, for `fixed` scaling."""
         recipe, world = self._recipe, self._world
         training = recipe.training.model_copy(
@@ -220,7 +220,7 @@ class OnRLlib:
             assert isinstance(algorithm, KerfAlgorithm), "the only one that scales advantages"
             return float(algorithm.play(scenarios, uniforms).advantages().std())
 
-    def _latent_scale(self, policy: TorchPolicy, seed: int) -> float | None:
+    def _latent_scale(self, policy: AnyNetworkPolicy, seed: int) -> float | None:
         """Measure the latent scale for the arms of `seed`; None if none of them has a latent adversary."""
         arms = self._recipe.resolve().values()
         if not any(arm.trained_by(TrainingSettings).latent_radius > 0 for arm in arms):
@@ -238,7 +238,7 @@ def _reports(result: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 @contextmanager
-def _algorithm_of(config: KerfConfig, policy: TorchPolicy | None) -> Iterator[Learning]:
+def _algorithm_of(config: KerfConfig, policy: AnyNetworkPolicy | None) -> Iterator[Learning]:
     """Build the algorithm of `config` with the weights of `policy` (None: initial weights); stop it at the end."""
     algorithm = build(config)
     try:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from kerf.agents.network import TorchPolicy
+    from kerf.agents.architectures import AnyNetworkPolicy
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class TrainingRun:
         """The unit's seed."""
         return self.unit.seed
 
-    def network(self, recipe: Recipe, arm: str = ALIGNED) -> TorchPolicy:
+    def network(self, recipe: Recipe, arm: str = ALIGNED) -> AnyNetworkPolicy:
         """Load the final network of the finished unit of `arm` and this seed."""
         return load_network(self.store.path / Unit(arm, self.seed).name / POLICY, get_world(recipe.world))
 

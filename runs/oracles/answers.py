@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kerf.lab.dilemma import Mix
+from kerf.lab.exact.branches import sums
 from kerf.lab.exact.decompose import Deployment
-from kerf.lab.exact.evaluation import Evaluator, sums
+from kerf.lab.exact.evaluation import Evaluator
 from kerf.lab.exact.optimum import belief, solve, trees
 from kerf.lab.reward_spec import RewardSpec
 from kerf.lab.scenario import Scenarios

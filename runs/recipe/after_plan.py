@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Protocol, get_args
 
 from pydantic import Field, field_validator
 
-from kerf.agents.settings import Share
+from kerf.agents.settings import NetworkSettings, Share
 from kerf.lab.errors import KerfError, unknown_name
 from kerf.lab.prediction import Prediction
 from kerf.lab.settings import Settings
@@ -146,6 +146,7 @@ def plan_tests(
     control: str | None,
     of_predictions: Iterable[str],
     settings: AfterSettings,
+    memory: int = 0,
 ) -> AfterPlan:
     """Return the tests that can be made, and of which arms.
 
@@ -155,6 +156,7 @@ def plan_tests(
         control: The control arm.
         of_predictions: The arms that predictions are about.
         settings: The settings.
+        memory: Units of the agents' networks that remember.
 
     Raises:
         KerfError: if no test can be made, an arm is unknown, or there is no control arm.
@@ -171,6 +173,8 @@ def plan_tests(
     for name in tested:
         if "dormancy" in settings.tests and arms[name].agent != "network":
             not_made["dormancy"] = f"arm {name} trains a table, which has no trunk"
+    if "dormancy" in settings.tests and memory:
+        not_made["dormancy"] = "agents have a memory, and what they do cannot be read from what they see now"
     tests = tuple(test for test in TESTS if test in settings.tests and test not in not_made)
     if not tests:
         raise KerfError(f"after-tests: none of those asked for can be made; {'; '.join(not_made.values())}")
@@ -181,6 +185,7 @@ class Studied(Protocol):
     """What a plan needs of a recipe."""
 
     world: str
+    network: NetworkSettings
 
     @property
     def primaries(self) -> Sequence[Prediction]:
@@ -201,7 +206,8 @@ def after_plan(recipe: Studied, settings: AfterSettings) -> AfterPlan:
         KerfError: if none can.
     """
     predicted = [primary.arm for primary in recipe.primaries]
-    return plan_tests(get_world(recipe.world), recipe.resolve(), recipe.control_arm, predicted, settings)
+    world, memory = get_world(recipe.world), recipe.network.memory
+    return plan_tests(world, recipe.resolve(), recipe.control_arm, predicted, settings, memory)
 
 
 def units_of(settings: AfterSettings, plan: AfterPlan, seeds: Sequence[int]) -> list[AfterUnit]:

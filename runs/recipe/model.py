@@ -11,7 +11,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from kerf.agents.settings import NetworkSettings, NonNegative, Share, TrainingSettings, refuse_latent
+from kerf.agents.settings import NetworkSettings, NonNegative, Share, TrainingSettings, refuse_latent, refuse_memory
 from kerf.generators.base import GeneratorSettings
 from kerf.generators.registry import check_generator
 from kerf.lab.attack_objective import TRAINING_OBJECTIVES
@@ -173,6 +173,9 @@ class Recipe(Settings):
             _known(f"arms.{name}.objective", "objective", resolved.objective, TRAINING_OBJECTIVES)
             if isinstance(resolved.training, TrainingSettings):
                 refuse_latent(self.network, resolved.training, f"arms.{name}.latent")
+                refuse_memory(
+                    self.network, resolved.training, f"arms.{name}.", resolved.penalty_units, resolved.probe > 0
+                )
             given = sorted(self.arms[name].model_dump(exclude_none=True, exclude={"kind", "train"}))
             if given and not resolved.train:
                 raise KerfError(f"arms.{name}.{given[0]}: this arm does not train, so the setting has no effect")
@@ -184,6 +187,13 @@ class Recipe(Settings):
     @model_validator(mode="after")
     def _one_way_of_training(self) -> Self:
         check_way(self.exact, self.resolve(), self.model_fields_set)
+        if self.exact is not None and self.network.memory:
+            raise KerfError(
+                f"network.memory must be 0 with `exact`, got {self.network.memory}: exact gradients are sums over "
+                "situations, of which a memory would have endlessly many; train by PPO, without `exact`"
+            )
+        for name, phase in self.align.phases:
+            refuse_memory(self.network, phase.training, f"align.{name}.")
         return self
 
     @model_validator(mode="after")

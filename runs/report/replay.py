@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from kerf.agents.export import load_policy
 from kerf.lab.errors import KerfError, unknown_name
-from kerf.lab.rollout import Trajectories, rollout
+from kerf.lab.rollout import Trajectories, logits_along, rollout
 from kerf.lab.scenario import Scenarios
 from kerf.lab.seeds import entropy
 from kerf.lab.torch_threads import one_thread
@@ -129,10 +129,9 @@ def behaviour_change(cast: Cast, played: Trajectories) -> NDArray[np.float64]:
     aligned agent observed, mean over steps; the largest of any arm.
     """
     before = probabilities(played.logits)
-    flat = played.observations.reshape(-1, played.observations.shape[-1])
     changes = [np.zeros(len(played))]
     for arm in cast.arms:
-        after = probabilities(cast.policies[arm].logits(flat).reshape(before.shape))
+        after = probabilities(logits_along(cast.policies[arm], played.observations))
         changes.append(0.5 * np.abs(after - before).sum(axis=-1).mean(axis=0))
     return np.max(changes, axis=0)
 

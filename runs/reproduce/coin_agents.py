@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from kerf.agents.algorithm import KerfAlgorithm
+from kerf.agents.architectures import without_memory
 from kerf.agents.config import KerfConfig
 from kerf.agents.network import PolicyNetwork, TorchPolicy
 from kerf.agents.settings import NetworkSettings, TrainingSettings
@@ -102,7 +103,7 @@ def trained(seed: int, levels: Levels, design: str, iterations: int = ITERATIONS
         algorithm.load_weights(network.weights())
         for _ in range(iterations):
             algorithm.train()
-        return algorithm.policy()
+        return without_memory(algorithm.policy(), "the entry")
     finally:
         algorithm.stop()
 

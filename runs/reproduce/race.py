@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from kerf.agents.architectures import without_memory
 from kerf.agents.network import TorchPolicy
 from kerf.generators.base import Generator, GeneratorSettings
 from kerf.generators.mixture import Mixture
@@ -80,7 +81,7 @@ class Race:
         with trainer(self._seed, Arm(penalty=PENALTY), source, victim) as algorithm:
             for _ in range(ITERATIONS):
                 algorithm.train()
-            return algorithm.policy()
+            return without_memory(algorithm.policy(), "the entry")
 
     @staticmethod
     def _success(victim: TorchPolicy, scenario: Scenarios, rng: np.random.Generator) -> float:

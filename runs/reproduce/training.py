@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from kerf.agents.algorithm import KerfAlgorithm
+from kerf.agents.architectures import without_memory
 from kerf.agents.config import KerfConfig
 from kerf.agents.exact import ExactTrainer
 from kerf.agents.network import PolicyNetwork, TorchPolicy
@@ -181,4 +182,4 @@ def train(seed: int, arm: Arm, iterations: int) -> TorchPolicy:
     with trainer(seed, arm, natural_stream(), aligned(seed)) as algorithm:
         for _ in range(iterations):
             algorithm.train()
-        return algorithm.policy()
+        return without_memory(algorithm.policy(), "the entry")

@@ -53,6 +53,11 @@ def sync_models(root: str | Path, uri: str) -> int:
         return written
 
 
+def memory_columns(size: int) -> list[str]:
+    """Names of the columns that hold the memory of a policy that remembers `size` numbers."""
+    return [f"memory_{index}" for index in range(size)]
+
+
 def _write_model(client: Any, run: str, store: Store, unit: Unit) -> None:
     import pandas as pd
     from mlflow.models import ModelSignature
@@ -60,9 +65,11 @@ def _write_model(client: Any, run: str, store: Store, unit: Unit) -> None:
     from mlflow.types import ColSpec, Schema
 
     from kerf.agents.export import read_card
+    from kerf.agents.recurrent import RecurrentPolicy
 
     card = read_card(store.path / unit.name / POLICY)
-    columns = [[ColSpec("double", name) for name in card[kind]] for kind in ("observations", "actions")]
+    remembered = memory_columns(card.get(RecurrentPolicy.kind, {}).get("memory", 0))
+    seen, acts = ([*card[kind], *remembered] for kind in ("observations", "actions"))
     with tempfile.TemporaryDirectory(prefix="kerf-model-") as folder:
         exported, model = Path(folder) / POLICY, Path(folder) / "model"
         exported.mkdir()
@@ -72,8 +79,8 @@ def _write_model(client: Any, run: str, store: Store, unit: Unit) -> None:
             model,
             python_model=str(_SOURCE),
             artifacts={"policy": str(exported)},
-            input_example=pd.DataFrame([dict.fromkeys(card["observations"], 0.0)]),
-            signature=ModelSignature(*map(Schema, columns)),
+            input_example=pd.DataFrame([dict.fromkeys(seen, 0.0)]),
+            signature=ModelSignature(*(Schema([ColSpec("double", name) for name in names]) for names in (seen, acts))),
             pip_requirements=[f"kerf-lab=={importlib.metadata.version('kerf-lab')}"],
         )
         client.log_artifacts(run, str(model), MODEL)

@@ -193,8 +193,8 @@ def test_the_card_says_what_a_policy_is(twin, tmp_path):
         ({"table": {"situations": "0" * 64}}, "its situations are not those of world 'dilemma_two'"),
         ({"table": {}}, "not an exported policy: 'situations'"),
         ({"table": []}, "not an exported policy"),
-        ({"table": None}, "and one of network, table"),
-        ({"network": {}}, "and one of network, table"),
+        ({"table": None}, "and one of network, recurrent, table"),
+        ({"network": {}}, "and one of network, recurrent, table"),
     ],
 )
 def test_a_bad_card_is_refused(twin, tmp_path, changes, message):

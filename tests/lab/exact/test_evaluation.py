@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
 
 import numpy as np
@@ -16,7 +17,7 @@ from kerf.lab.exact.evaluation import Evaluator, TooManyStatesError, action_prob
 from kerf.lab.grader import ExAnte, ExPost
 from kerf.lab.reward import ideal_utility
 from kerf.lab.reward_spec import RewardSpec
-from kerf.lab.rollout import Policy, Trajectories, rollout
+from kerf.lab.rollout import Policy, Trajectories, no_memory, recalled, rollout
 from kerf.lab.scenario import Scenarios
 from kerf.lab.scripted import ConstantPolicy, ExpertPolicy
 from kerf.lab.world import World, natural
@@ -38,10 +39,11 @@ def every_way(policy: Policy, world: World, scenarios: Scenarios) -> tuple[Traje
     events = np.zeros(actions.shape, np.uint64)
     observations = np.empty((world.horizon, len(rows), len(world.observations)), np.float32)
     mass = np.ones(len(rows))
-    play = world.begin(rows)
+    play, memory = world.begin(rows), no_memory(policy, len(rows))
     for t in range(world.horizon):
         play.observe(observations[t])
-        logits = policy.logits(observations[t]).astype(np.float64)
+        found, memory = recalled(policy, observations[t], memory)
+        logits = found.astype(np.float64)
         weights = np.exp(logits - logits.max(axis=1, keepdims=True))
         mass *= weights[np.arange(len(rows)), actions[t]] / weights.sum(axis=1)
         play.step(actions[t], events[t])
@@ -50,16 +52,34 @@ def every_way(policy: Policy, world: World, scenarios: Scenarios) -> tuple[Traje
     ), mass
 
 
+class Remembers:
+    """Acts on a sum of all that it has seen, each step's weighed less than the one after it."""
+
+    def __init__(self, seed: int, num_observations: int, num_actions: int) -> None:
+        self._shown = Softmax(seed, num_observations, num_actions)
+        self.memory_size = num_observations
+
+    def logits(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
+        raise KerfError("it needs its memory")
+
+    def recall(
+        self, observations: NDArray[np.float32], memory: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        after = np.float32(0.5) * memory + observations
+        return self._shown.logits(after), after
+
+
 def lever_scenarios() -> Scenarios:
     """Every scenario of the lever."""
     grid = np.array(list(product(range(3), range(2), range(2), range(3))), np.int16)
     return grid[LEVER.space.valid(grid)]
 
 
+@pytest.mark.parametrize("kind", [Softmax, Remembers])
 @pytest.mark.parametrize("seed", range(4))
-def test_the_lever_is_evaluated_as_by_trying_everything(seed: int) -> None:
+def test_the_lever_is_evaluated_as_by_trying_everything(seed: int, kind: Callable[..., Policy]) -> None:
     scenarios = lever_scenarios()
-    policy = Softmax(seed, len(LEVER.observations), len(LEVER.actions))
+    policy = kind(seed, len(LEVER.observations), len(LEVER.actions))
     played, mass = every_way(policy, LEVER, scenarios)
     outcomes = Evaluator(LEVER, scenarios).run(policy, 0.0, DISCOUNTED)
 
@@ -85,11 +105,12 @@ def test_the_lever_is_evaluated_as_by_trying_everything(seed: int) -> None:
     assert len(outcomes) == len(scenarios)
 
 
+@pytest.mark.parametrize("kind", [Softmax, Remembers])
 @pytest.mark.parametrize("seed", range(6))
-def test_mazes_are_evaluated_as_by_trying_everything(seed: int) -> None:
+def test_mazes_are_evaluated_as_by_trying_everything(seed: int, kind: Callable[..., Policy]) -> None:
     world = Maze(seed, horizon=4, num_actions=3)
     scenarios, _ = world.completions(world.situations())
-    policy = Softmax(seed, len(world.observations), len(world.actions))
+    policy = kind(seed, len(world.observations), len(world.actions))
     played, mass = every_way(policy, world, scenarios)
     outcomes = evaluate(policy, world, scenarios, 0.0)
     for column, event in enumerate(world.events):
