@@ -305,15 +305,15 @@ def make_gradient(
     class.
 
     Raises:
-        KerfError: for `written_out` on another device than a CPU, or with a probe or a memory, which it does not have.
+        KerfError: for `written_out` on another device than a CPU, or with a probe, for which it has no term.
     """
     on_cpu = device.type == "cpu"
-    if settings.gradient == "written_out" and isinstance(network, RecurrentNetwork):
-        raise KerfError("gradient: gradients through time are not written out; try auto")
     if settings.gradient == "written_out" and probe is not None:
         raise KerfError("gradient: a penalty on a probe is not written out; try auto")
     if settings.gradient == "written_out" and not on_cpu:
         raise KerfError(f"gradient: written_out needs a learner on a CPU, and this one is on {device}; try auto")
+    if isinstance(network, RecurrentNetwork):  # autograd around the memory, which alone is written out
+        network.written_out = on_cpu and settings.gradient != "autograd"
     if settings.gradient == "autograd" or not on_cpu or probe is not None or isinstance(network, RecurrentNetwork):
         return Autograd(forward, network, settings, latent_scale, average, route, probe, horizon)
     return WrittenOut(network, settings, average, num_threads, latent_scale, route)

@@ -18,13 +18,11 @@ from kerf.agents.network import Network, NetworkPolicy, trunk
 from kerf.agents.packing import padded
 from kerf.agents.products import multiply
 from kerf.agents.settings import NetworkSettings
-from kerf.lab.compiled import compiled
+from kerf.agents.through_time import ThroughTime, advance, beside_each_other
 from kerf.lab.errors import KerfError
 
 ROWS = 512
 """Episodes that are played together: their activations stay in a core's cache."""
-
-_HALF = np.float32(0.5)
 
 
 class RecurrentNetwork(Network):
@@ -32,7 +30,12 @@ class RecurrentNetwork(Network):
 
     Initial weights are those of `kerf.agents.network.PolicyNetwork`; the unit's are orthogonal, gate by gate where they
     read the memory, and its biases 0.
+
+    Attributes:
+        written_out: Whether the unit is `kerf.agents.through_time`'s, for a CPU, and not torch's.
     """
+
+    written_out = False
 
     def __init__(
         self, num_observations: int, num_actions: int, settings: NetworkSettings, generator: torch.Generator | None
@@ -52,7 +55,12 @@ class RecurrentNetwork(Network):
 
     def forward(self, observations: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Whole episodes `(T, n, D)` -> logits `(T, n, A)` and state values `(T, n)`."""
-        features, _ = self.unit(self.trunk(observations))
+        inputs, unit = self.trunk(observations), self.unit
+        if self.written_out:
+            of_input = nn.functional.linear(inputs, unit.weight_ih_l0, unit.bias_ih_l0)
+            features = ThroughTime.apply(of_input, unit.weight_hh_l0, unit.bias_hh_l0)
+        else:
+            features, _ = unit(inputs)
         return self.policy_head(features), self.value_head(features).squeeze(-1)
 
     def state_values(self, observations: torch.Tensor) -> torch.Tensor:
@@ -140,10 +148,8 @@ def _laid_out(weight: torch.Tensor, bias: torch.Tensor) -> _Layer:
 
 
 def _gates(weight: torch.Tensor, bias: torch.Tensor) -> _Layer:
-    """The three gates of torch's `weight` `(3 M, inputs)` and `bias` `(3 M,)` side by side, each padded: reset, update,
-    new."""
-    parts = [_laid_out(rows, biases) for rows, biases in zip(weight.chunk(3), bias.chunk(3), strict=True)]
-    return np.concatenate([part for part, _ in parts], axis=1), np.concatenate([biases for _, biases in parts])
+    """The three gates of torch's `weight` `(3 M, inputs)` and `bias` `(3 M,)`: reset, update, new."""
+    return beside_each_other(weight.detach().numpy(), bias.detach().numpy())
 
 
 def _product(inputs: NDArray[np.float32], layer: _Layer) -> NDArray[np.float32]:
@@ -156,28 +162,3 @@ def _product(inputs: NDArray[np.float32], layer: _Layer) -> NDArray[np.float32]:
         bias, 0, 0, out.reshape(-1), 0, columns,
     )  # fmt: skip
     return out
-
-
-@compiled
-def advance(of_input, of_memory, memory, after):
-    """One step of the gated recurrent unit.
-
-    Args:
-        of_input: `(n, 3 m)`, what the gates make of the input: reset, update and new, each padded to m columns.
-            Overwritten.
-        of_memory: `(n, 3 m)`, what they make of the memory.
-        memory: `(n, M)`, before the step.
-        after: `(n, M)`, overwritten: after it.
-    """
-    wide, units = of_input.shape[1] // 3, memory.shape[1]
-    for i in range(len(memory)):
-        gates, remembered = of_input[i], of_memory[i]
-        for j in range(2 * wide):  # the logistic function, by way of tanh
-            gates[j] = _HALF * (gates[j] + remembered[j])
-        tanh_forward(gates[: 2 * wide])
-        for j in range(wide):
-            gates[2 * wide + j] += (_HALF + _HALF * gates[j]) * remembered[2 * wide + j]
-        tanh_forward(gates[2 * wide :])
-        for j in range(units):
-            new = gates[2 * wide + j]
-            after[i, j] = new + (_HALF + _HALF * gates[wide + j]) * (memory[i, j] - new)

@@ -225,10 +225,8 @@ def refuse_memory(
     """
     method = METHODS[training.algorithm]
     units = "it is about units that follow from what is observed now, and those below the heads remember"
-    through_time = "gradients through time are not written out; set it to auto"
     reasons = {
         "training.algorithm": (not method.recurrent, f"{method.title} trains none"),
-        "training.gradient": (training.gradient == "written_out", through_time),
         "penalty_units": (penalty_units is not None, units),
         "probe": (probed, units),
     }

@@ -192,8 +192,6 @@ class Recipe(Settings):
                 f"network.memory must be 0 with `exact`, got {self.network.memory}: exact gradients are sums over "
                 "situations, of which a memory would have endlessly many; train by PPO, without `exact`"
             )
-        for name, phase in self.align.phases:
-            refuse_memory(self.network, phase.training, f"align.{name}.")
         return self
 
     @model_validator(mode="after")

@@ -109,6 +109,37 @@ def test_it_plays_step_by_step_what_torch_computes_for_whole_episodes(shape: Net
     assert np.abs(forgetful[0] - logits[1]).max() > 1e-3  # what came before matters
 
 
+@pytest.mark.parametrize("shape", SIZES.values(), ids=SIZES)
+def test_its_gradient_through_time_is_that_of_torch(shape: NetworkSettings) -> None:
+    """The unit that is written out against `torch.nn.GRU` and autograd, from a loss that weighs every output."""
+    seen, rng = torch.from_numpy(observations(11, 6)), torch.Generator().manual_seed(1)
+    found = []
+    for written_out in (True, False):
+        made = network(shape, gain=1.3).requires_grad_(True)
+        made.written_out = written_out
+        logits, state_values = made(seen)
+        weights = torch.randn(logits.shape, generator=rng.manual_seed(1))
+        ((logits * weights).sum() + state_values.square().sum()).backward()
+        found.append((logits.detach(), {name: part.grad for name, part in made.named_parameters()}))
+    (ours, our_gradients), (theirs, their_gradients) = found
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+    for name, gradient in their_gradients.items():
+        assert gradient is not None
+        assert our_gradients[name] is not None
+        scale = float(gradient.abs().max())
+        assert scale > 1e-3, name
+        np.testing.assert_allclose(our_gradients[name], gradient, rtol=1e-3, atol=1e-4 * scale, err_msg=name)
+
+
+@pytest.mark.parametrize("gradient", ["auto", "written_out", "autograd"])
+def test_both_ways_of_computing_it_train_the_same_agent(gradient: str) -> None:
+    usual = trained(3, network=REMEMBERS, grader=ExPost(), penalty=1.0)
+    weights = trained(3, network=REMEMBERS, grader=ExPost(), penalty=1.0, training=settings(gradient=gradient))
+    assert same(weights, usual) == (gradient != "autograd")
+    for name in usual:
+        np.testing.assert_allclose(weights[name], usual[name], atol=1e-4)
+
+
 def test_an_episode_is_the_same_bytes_whatever_else_is_in_its_batch() -> None:
     policy, seen = RecurrentPolicy(network(SIZES["relu"])), observations(1100)
     whole, _ = stepwise(policy, seen)
@@ -321,7 +352,6 @@ def test_an_anchor_is_the_agent_itself_at_first() -> None:
     [
         ({"training": settings(algorithm="dqn")}, "training.algorithm"),
         ({"training": settings(algorithm="appo")}, "training.algorithm"),
-        ({"training": settings(gradient="written_out")}, "training.gradient"),
         ({"penalty_units": 0.5}, "penalty_units"),
     ],
 )

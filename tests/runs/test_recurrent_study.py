@@ -87,8 +87,6 @@ def test_what_enumerates_decisions_says_that_a_memory_is_in_the_way(
 def test_recipes_that_cannot_have_a_memory_are_refused_before_anything_is_trained() -> None:
     with pytest.raises(KerfError, match=r"arms\.frozen\.training\.algorithm: cannot be had with a memory"):
         load_recipe("smoke", sets=[*SMALL, "training.algorithm=dqn"])
-    with pytest.raises(KerfError, match=r"align\.ppo\.training\.gradient: .* through time"):
-        load_recipe("smoke", sets=[*SMALL, "align.ppo.training.gradient=written_out"])
     with pytest.raises(KerfError, match=r"arms\.penalised\.penalty_units: cannot be had with a memory"):
         load_recipe("smoke", sets=[*SMALL, "arms.penalised.penalty_units=0.5"])
     with pytest.raises(KerfError, match=r"network\.memory must be 0 with `exact`"):
