@@ -40,6 +40,7 @@ def test_every_variant_of_the_recipe_of_methods_asks_the_same() -> None:
     loaded = load_recipes("robust-to-method")
     assert {recipe.training.algorithm for recipe in loaded.values()} == {"ppo", "dqn", "appo"}
     assert {recipe.training.optimiser for recipe in loaded.values()} == {"adam", "sgd"}
+    assert {bool(recipe.network.memory) for recipe in loaded.values()} == {True, False}
     assert loaded["ppo-reward-alone"].align.imitation.iterations == 0
     assert len({recipe.primaries for recipe in loaded.values()}) == 1
     assert all((recipe.penalty, recipe.adversarial_share) == (10.0, 0.25) for recipe in loaded.values())
