@@ -148,8 +148,10 @@ def ending_and_after(name: str, out: Path) -> None:
 
 
 def methods(folder: Path) -> None:
-    """What one contrast comes to under each way of learning: the variants next to each other."""
-    keep("robust-to-method", METHODS, next_to_each_other(printed(METHODS, "--no-mlflow", "--out", str(folder))))
+    """What one contrast comes to under each way of learning, and each network: the variants next to each other."""
+    texts = {name: printed(made, "--no-mlflow", "--out", str(folder / name)) for name, made in METHODS.items()}
+    for name, text in texts.items():
+        keep(name, METHODS[name], next_to_each_other(text))
 
 
 def next_to_each_other(text: str) -> str:

@@ -38,7 +38,8 @@ PROCEDURES = {name: f"kerf run {name} --preset quick" for name in ("guarantees",
 """Recipe of a procedure -> its study."""
 STORIES = ("beginning", "end")
 """Variants of the recipe `stories`."""
-METHODS = "kerf run robust-to-method --preset quick"
+METHODS = {name: f"kerf run {name} --preset quick" for name in ("robust-to-method", "robust-to-memory")}
+"""Recipe whose variants are ways of learning, or networks -> its study."""
 REWARD_ALONE = "kerf run dilemma --variant reward-alone"
 ADVERSARIES = "kerf run adversaries --preset quick"
 SWEEP = (
