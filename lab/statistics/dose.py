@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize
 
 from kerf.lab.statistics.intervals import (
     MIN_SEEDS,
@@ -131,6 +130,8 @@ class Threshold:
 
 def isotonic(values: ArrayLike, falling: bool) -> NDArray[np.float64]:
     """The monotone sequence nearest to `(D,)` values by least squares (pool adjacent violators)."""
+    from scipy import optimize  # here: it takes a quarter of a second to import, and few ask for doses
+
     return np.asarray(optimize.isotonic_regression(values, increasing=not falling).x, np.float64)
 
 

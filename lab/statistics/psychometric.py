@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, special
+from scipy import special
 from threadpoolctl import ThreadpoolController
 
 from kerf.lab.statistics.detection import checked_weights
@@ -207,6 +207,8 @@ def _blas() -> ThreadpoolController:
 
 def _fit(x: NDArray[np.float64], y: NDArray[np.float64], w: NDArray[np.float64]) -> Psychometric:
     """The best curve for distinct `x`, whose finite values span [-1, 1], and shares `w`; leaves out its deviance."""
+    from scipy import optimize  # here: it takes a quarter of a second to import, and few studies have curves to fit
+
     steep = math.log(STEEPNESS[0]), math.log(STEEPNESS[1])
     bounds = [(-REACH, REACH), steep, (-MAX_LOGIT, MAX_LOGIT), (-MAX_LOGIT, MAX_LOGIT)]
     options = {"maxiter": 1000, "maxfun": 10000, "ftol": 1e-14, "gtol": 1e-9, "maxcor": 20}

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, special
+from scipy import special
 
 from kerf.lab.statistics.intervals import (
     MAX_FLIPS,
@@ -147,6 +147,8 @@ def detectable_shift(sd: float, num_seeds: int, power: float = 0.8, alpha: float
     high = 1.0
     while _power(high, num_seeds, alpha) < power:
         high *= 2.0
+    from scipy import optimize  # here: it takes a quarter of a second to import, and few ask for it
+
     standardised = optimize.brentq(lambda shift: _power(shift, num_seeds, alpha) - power, 0.0, high)
     return sd * float(standardised)
 
